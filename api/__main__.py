@@ -1,0 +1,5 @@
+"""`python -m api` is `transship`."""
+
+from api.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""Makes a job and follows it to its end, whatever happens to the server meanwhile."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from api.cli.errors import NeedsServerError, describe, job_exit_code
+from api.cli.progress import Display, lines_or_bars
+from api.connect import Connection
+from store.errors import ServerUnreachableError
+from store.settings import Settings
+
+
+def run_job(
+    spec: dict[str, Any],
+    *,
+    credentials: dict[str, Any],
+    as_json: bool,
+    quiet: bool,
+    detach: bool,
+    idempotency_key: str | None,
+) -> int:
+    """Submit *spec*, show how it goes, and return the exit code of its end."""
+    settings = Settings.load()
+    with Connection(settings) as connection:
+        if detach and not connection.lasting:
+            raise NeedsServerError(
+                "--detach needs a server that stays when this command ends",
+                hint="start one with `transship up`, or set TRANSSHIP_URL",
+            )
+        job = connection.client.submit(
+            spec, credentials=credentials, idempotency_key=idempotency_key
+        )
+        if detach:
+            print(json.dumps(job) if as_json else job["id"])
+            return 0
+        display = lines_or_bars(quiet=quiet or as_json)
+        try:
+            job = follow(connection, job["id"], display)
+        except KeyboardInterrupt:
+            display.close()
+            connection.client.cancel(job["id"])
+            raise
+    return report(job, as_json=as_json, quiet=quiet)
+
+
+def follow(connection: Connection, id_: str, display: Display) -> dict[str, Any]:
+    """Show the job's events until it has ended, and return it."""
+    after = 0
+    with display:
+        while True:
+            try:
+                for event in connection.client.events(id_, after=after):
+                    after = event.get("id", after)
+                    display.show(event)
+                job = connection.client.job(id_)
+                if job["finished_at"] is not None:
+                    return job
+            except ServerUnreachableError:
+                connection.reconnect()
+
+
+def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+    """Say how the job ended, and return the exit code."""
+    if as_json:
+        print(json.dumps(job, indent=2))
+    elif job["state"] == "succeeded":
+        if not quiet:
+            print(summary(job))
+    elif job["error"]:
+        sys.stderr.write(describe(job["error"]))
+        for one in (job["result"] or {}).get("failed", ()):
+            if one["error"]:
+                sys.stderr.write(f"  {one['tag']}: {describe(one['error'])}")
+    else:
+        sys.stderr.write(f"transship: the job was {job['state']}\n")
+    return job_exit_code(job)
+
+
+def summary(job: dict[str, Any]) -> str:
+    """One line on what a job came to."""
+    from workers.world import human_bytes  # noqa: PLC0415
+
+    result, progress = job["result"] or {}, job["progress"]
+    what = result.get("reference", job["label"])
+    figures = (
+        f"moved {human_bytes(progress['bytes_moved'])}, "
+        f"spared {human_bytes(progress['bytes_spared'])}"
+    )
+    if job["superseded_by"]:
+        return f"{what}: a newer job wrote it first ({job['superseded_by']})"
+    if job["kind"] == "mirror":
+        return f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
+    state = "up to date" if result.get("up_to_date") else "done"
+    return f"{what}@{result.get('digest')}: {state}; {figures}"

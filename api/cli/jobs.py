@@ -1,0 +1,177 @@
+"""jobs: list, show, wait for, follow, cancel and retry."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from api.cli.options import json_option
+
+
+def _connect() -> Any:
+    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
+    from store.settings import Settings  # noqa: PLC0415
+
+    return Connection(Settings.load())
+
+
+@click.group(invoke_without_command=True)
+@click.option("--state", multiple=True, help="Only jobs in this state; may be repeated.")
+@click.option("--kind", multiple=True, help="Only jobs of this kind; may be repeated.")
+@click.option("--parent", help="The children of this job.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@json_option
+@click.pass_context
+def jobs(context: click.Context, /, as_json: bool, **filters: Any) -> int:
+    """List jobs, the newest first; with a command, act on some."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from api.cli.table import table  # noqa: PLC0415
+
+    with _connect() as connection:
+        page = connection.client.jobs(**{k: v or None for k, v in filters.items()})
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    rows = [
+        (job["id"], job["kind"], job["state"], _percent(job), job["label"]) for job in page["items"]
+    ]
+    print(table(("JOB", "KIND", "STATE", "DONE", "WHAT"), rows))
+    return 0
+
+
+@jobs.command()
+@click.argument("job")
+def show(job: str) -> int:
+    """Show a job as JSON."""
+    with _connect() as connection:
+        print(json.dumps(connection.client.job(job), indent=2))
+    return 0
+
+
+@jobs.command()
+@click.argument("job")
+@json_option
+def transfers(job: str, as_json: bool) -> int:
+    """List the blobs that a job has waited for."""
+    from api.cli.table import table  # noqa: PLC0415
+    from workers.world import human_bytes  # noqa: PLC0415
+
+    with _connect() as connection:
+        page = connection.client.transfers(job)
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    rows = [
+        (
+            one["direction"],
+            one["digest"][7:19],
+            one["state"],
+            human_bytes(one["bytes_done"]),
+            human_bytes(one["size"]),
+            f"{one['registry']}/{one['repository']}",
+        )
+        for one in page["items"]
+    ]
+    print(table(("DIRECTION", "BLOB", "STATE", "DONE", "SIZE", "WHERE"), rows))
+    return 0
+
+
+@jobs.command()
+@click.argument("job")
+@json_option
+def log(job: str, as_json: bool) -> int:
+    """Print what happened to a job."""
+    with _connect() as connection:
+        page = connection.client.log(job)
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    from api.cli.progress import describe_event  # noqa: PLC0415
+
+    for event in page["items"]:
+        print(f"{event['time']}  {describe_event(event) or event['type']}")
+    return 0
+
+
+@jobs.command()
+@click.argument("ids", nargs=-1, required=True, metavar="JOB...")
+@json_option
+def wait(ids: tuple[str, ...], as_json: bool) -> int:
+    """Wait until jobs have ended; end as the worst of them."""
+    from api.cli.errors import job_exit_code, worst  # noqa: PLC0415
+    from api.cli.follow import report  # noqa: PLC0415
+
+    with _connect() as connection:
+        ended = [connection.client.wait(one) for one in ids]
+    if as_json:
+        print(json.dumps(ended, indent=2))
+        return worst([job_exit_code(one) for one in ended])
+    return worst([report(one, as_json=False, quiet=False) for one in ended])
+
+
+@jobs.command()
+@click.argument("job")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@json_option
+def follow(job: str, quiet: bool, as_json: bool) -> int:
+    """Show a job as it goes, from its first event to its end."""
+    from api.cli.follow import follow as follow_job  # noqa: PLC0415
+    from api.cli.follow import report  # noqa: PLC0415
+    from api.cli.progress import lines_or_bars  # noqa: PLC0415
+
+    with _connect() as connection:
+        ended = follow_job(connection, job, lines_or_bars(quiet=quiet or as_json))
+    return report(ended, as_json=as_json, quiet=quiet)
+
+
+@jobs.command()
+@click.argument("ids", nargs=-1, required=True, metavar="JOB...")
+@json_option
+def cancel(ids: tuple[str, ...], as_json: bool) -> int:
+    """Ask jobs, and their children, to stop."""
+    with _connect() as connection:
+        asked = [connection.client.cancel(one) for one in ids]
+    if as_json:
+        print(json.dumps(asked, indent=2))
+    return 0
+
+
+@jobs.command()
+@click.argument("ids", nargs=-1, required=True, metavar="JOB...")
+@json_option
+def retry(ids: tuple[str, ...], as_json: bool) -> int:
+    """Make new jobs like ended ones; of a mirror only for the images that failed."""
+    from api.cli.errors import NeedsServerError  # noqa: PLC0415
+    from workers.registry.credentials import load_docker_config  # noqa: PLC0415
+    from workers.specs import parse_spec  # noqa: PLC0415
+
+    with _connect() as connection:
+        if not connection.lasting:
+            raise NeedsServerError(
+                "the new job needs a server that stays when this command ends",
+                hint="start one with `transship up`, or run the first command again",
+            )
+        config = load_docker_config(os.environ)
+        made = []
+        for one in ids:
+            spec = parse_spec(connection.client.job(one)["spec"])
+            given = {
+                host: asdict(found)
+                for host in spec.registries
+                if (found := config.for_host(host)) is not None
+            }
+            made.append(connection.client.retry(one, credentials=given))
+    print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
+    return 0
+
+
+def _percent(job: dict[str, Any]) -> str:
+    if job["state"] == "succeeded":
+        return "100%"
+    total = job["progress"]["bytes_total"]
+    return f"{100 * job['progress']['bytes_done'] // total}%" if total else "-"

@@ -1,0 +1,86 @@
+"""images, inspect, rm, limits: look at what is there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from api.cli.options import json_option
+
+
+def _connect() -> Any:
+    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
+    from store.settings import Settings  # noqa: PLC0415
+
+    return Connection(Settings.load())
+
+
+@click.command()
+@click.argument("pattern", required=False)
+@click.option("--digests", is_flag=True, help="Show digests.")
+@json_option
+def images(pattern: str | None, digests: bool, as_json: bool) -> int:
+    """List the images in the store, those that match PATTERN where one is given."""
+    from api.cli.table import table  # noqa: PLC0415
+    from workers.world import human_bytes  # noqa: PLC0415
+
+    with _connect() as connection:
+        page = connection.client.images(pattern)
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    rows = [
+        (
+            reference["familiar"],
+            image["image_id"].partition(":")[2][:12],
+            image["platform"] or "-",
+            human_bytes(image["size"]),
+            *((reference["digest"],) if digests else ()),
+        )
+        for reference in page["items"]
+        for image in reference["images"]
+    ]
+    print(table(("REFERENCE", "IMAGE ID", "PLATFORM", "SIZE", *(("DIGEST",) * digests)), rows))
+    return 0
+
+
+@click.command()
+@click.argument("reference")
+def inspect(reference: str) -> int:
+    """Show what is held of REFERENCE: manifests and configs, as JSON."""
+    with _connect() as connection:
+        print(json.dumps(connection.client.inspect(reference), indent=2))
+    return 0
+
+
+@click.command()
+@click.argument("references", nargs=-1, required=True)
+@json_option
+def rm(references: tuple[str, ...], as_json: bool) -> int:
+    """Take the names REFERENCES away; content goes when nothing needs it."""
+    with _connect() as connection:
+        removed = [one for name in references for one in connection.client.remove(name)]
+    if as_json:
+        print(json.dumps(removed, indent=2))
+    else:
+        for one in removed:
+            print(f"untagged: {one['untagged']}")
+    return 0
+
+
+@click.command()
+@json_option
+def limits(as_json: bool) -> int:
+    """Show the limits in force, and where each comes from."""
+    from api.cli.table import table  # noqa: PLC0415
+
+    with _connect() as connection:
+        found = connection.client.limits()
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        rows = [(name, str(one["value"]), one["source"]) for name, one in found.items()]
+        print(table(("LIMIT", "VALUE", "FROM"), rows))
+    return 0

@@ -1,0 +1,84 @@
+"""pull, push, copy, mirror: make a job, follow it, end as it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from api.cli.options import job_options, platform_options
+
+
+@click.command()
+@click.argument("reference")
+@platform_options
+@job_options
+def pull(reference: str, **options: Any) -> int:
+    """Bring REFERENCE from its registry into the store.
+
+    Without --platform the one of the machine that runs the API is taken.
+    """
+    return _run({"kind": "pull", "reference": reference}, options)
+
+
+@click.command()
+@click.argument("reference")
+@click.argument("destination", required=False)
+@platform_options
+@job_options
+def push(reference: str, destination: str | None, **options: Any) -> int:
+    """Send REFERENCE from the store to a registry, as DESTINATION where one is given."""
+    return _run({"kind": "push", "reference": reference, "destination": destination}, options)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@platform_options
+@job_options
+def copy(source: str, destination: str, **options: Any) -> int:
+    """Copy SOURCE, an image in a registry, to DESTINATION in another.
+
+    Every platform is copied unless some are named.
+    """
+    if options["all_platforms"] and not options["quiet"]:
+        sys.stderr.write("copy takes all platforms anyway\n")
+    return _run({"kind": "copy", "source": source, "destination": destination}, options)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option("--tag", "-t", "tags", multiple=True, help="Copy this tag only; may be repeated.")
+@platform_options
+@job_options
+def mirror(source: str, destination: str, tags: tuple[str, ...], **options: Any) -> int:
+    """Copy every tag of the repository SOURCE to the repository DESTINATION."""
+    return _run(
+        {"kind": "mirror", "source": source, "destination": destination, "tags": list(tags)},
+        options,
+    )
+
+
+def _run(spec: dict[str, Any], options: dict[str, Any]) -> int:
+    from api.cli.follow import run_job  # noqa: PLC0415 -- --help needs none of it
+    from workers.registry.credentials import load_docker_config  # noqa: PLC0415
+    from workers.specs import parse_spec  # noqa: PLC0415
+
+    spec["platforms"] = list(options.pop("platforms"))
+    spec["all_platforms"] = options.pop("all_platforms")
+    for name in ("priority", "deadline"):
+        value = options.pop(name)
+        if value is not None:
+            spec[name] = value
+    checked = parse_spec(spec)  # before any server is asked, or started
+    config = load_docker_config(os.environ)
+    credentials = {
+        host: asdict(found)
+        for host in checked.registries
+        if (found := config.for_host(host)) is not None
+    }
+    return run_job(spec, credentials=credentials, **options)

@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """`--json`: print the API's own object."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")(
+        command
+    )
+
+
+def platform_options(command: F) -> F:
+    """`--platform` and `--all-platforms`."""
+    command = click.option("--all-platforms", is_flag=True, help="Take every platform.")(command)
+    return click.option(
+        "--platform",
+        "platforms",
+        multiple=True,
+        metavar="OS/ARCH[/VARIANT]",
+        help="Take this platform; may be repeated.",
+    )(command)
+
+
+def job_options(command: F) -> F:
+    """What every command takes that makes a job and follows it."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
+        click.option("--detach", "-d", is_flag=True, help="Print the job's id and return."),
+        click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first."),
+        click.option("--deadline", type=float, metavar="SECONDS", help="Give up after so long."),
+        click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job."),
+    ):
+        command = option(command)
+    return json_option(command)

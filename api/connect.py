@@ -1,0 +1,101 @@
+"""Finds the server a command talks to, or brings one: a URL, the home's engine, its own engine."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from api import locks
+from api.client import Client
+from store.errors import EngineRunningError, ServerUnreachableError
+from store.settings import Settings
+from workers.wiring import prepare_home
+
+if TYPE_CHECKING:
+    from api.engine import Engine
+
+_START_SECONDS = 10.0  # an engine that has the lock but no socket yet
+
+
+class Connection:
+    """A client, and behind it, where no server was there, an engine of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect, or start an engine.
+
+        Raises:
+            ServerUnreachableError: TRANSSHIP_URL names a server that does not answer.
+            HomeUnusableError, SchemaVersionError: an engine cannot be started.
+        """
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._presence: locks.HomeLock | None = None
+        self.client = self._connect()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the server stays when this command ends."""
+        if self._settings.url is not None:
+            return True
+        facts = locks.engine_facts(self._settings.run_dir)
+        return self._engine is None and facts.get("kind") == "up"
+
+    def reconnect(self) -> None:
+        """The server has gone: find it again, or take its place, where it ran on this home.
+
+        Raises:
+            ServerUnreachableError: it was named by its URL.
+        """
+        if self._settings.url is not None:
+            raise ServerUnreachableError(
+                "the server has gone; the job goes on when it is back",
+                subject=self._settings.url,
+                hint="see `transship jobs wait`",
+            )
+        self.client.close()
+        self._leave()
+        self.client = self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self._leave()
+        if self._engine is not None:
+            self._engine.stop(wait_for_clients=True)
+
+    def _connect(self) -> Client:
+        if self._settings.url is not None:
+            return Client(self._settings.url)
+        prepare_home(self._settings)
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            self._presence = locks.client_presence(self._settings.run_dir)
+            client = Client("http://transship", socket=self._settings.run_dir / "api.sock")
+            if client.alive():
+                return client
+            self._leave()
+            try:
+                from api.engine import Engine  # noqa: PLC0415 -- a client needs none of it
+
+                self._engine = Engine(self._settings, kind="embedded")
+            except EngineRunningError:
+                # It starts, stops, or is a role by itself, which serves no socket.
+                client.close()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+                continue
+            return client
+
+    def _leave(self) -> None:
+        if self._presence is not None:
+            self._presence.close()
+            self._presence = None

@@ -1,0 +1,71 @@
+"""The whole stack in one process: API, worker and local executors, on the home's unix socket.
+
+A command that finds no server brings this with it. `transship up` runs it too where there is no
+Redis.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from api import locks
+from api.app import create_app
+from api.server import Server, bind_unix
+from store.catalog import heartbeats
+from store.settings import Settings
+from workers.wire import LocalWire, Queue
+from workers.wiring import make_world, open_catalog, prepare_home, write_defaults
+from workers.worker import Worker, threads_for
+
+SOCKET = "api.sock"
+
+
+class Engine:
+    """One engine on one home. Whoever starts it stops it."""
+
+    def __init__(
+        self, settings: Settings, *, kind: str, listeners: list[socket.socket] | None = None
+    ) -> None:
+        """Take the home and start everything.
+
+        Raises:
+            EngineRunningError: somebody has it.
+            HomeUnusableError, SchemaVersionError: it cannot be used.
+        """
+        prepare_home(settings)
+        self._settings = settings
+        self._lock = locks.engine_exclusive(settings.run_dir, kind=kind)
+        try:
+            self._start(settings, listeners or [])
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _start(self, settings: Settings, listeners: list[socket.socket]) -> None:
+        catalog = open_catalog(settings)
+        write_defaults(catalog, settings)
+        threads = threads_for(set(Queue))
+        self._wire = LocalWire(threads)
+        self._world = make_world(settings, catalog, self._wire)
+        with catalog.write() as connection:  # the lock is ours: whoever had work is gone
+            heartbeats.bury_everyone(connection, self._world.now())
+        self._worker = Worker(self._world, threads)
+        self._wire.attach(self._worker.run)
+        self._server = Server(
+            create_app(self._world), [*listeners, bind_unix(settings.run_dir / SOCKET)]
+        )
+        self._server.start()
+        self._worker.start()
+
+    def stop(self, *, wait_for_clients: bool) -> None:
+        """Hand back what runs, and leave the home; first let the last command leave, if asked."""
+        gate = locks.no_clients(self._settings.run_dir, wait=wait_for_clients)
+        self._worker.hand_back()
+        self._wire.close()
+        self._worker.stop()
+        self._server.stop()
+        (self._settings.run_dir / SOCKET).unlink(missing_ok=True)
+        self._world.close()
+        self._lock.close()
+        if gate is not None:
+            gate.close()

@@ -1,0 +1,100 @@
+"""Single roles: the API, or a worker, beside others on the same home.
+
+`transship up` starts them as its children, and holds the home for all of them; started by hand
+they share it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterable
+
+from api import locks
+from api.app import create_app
+from api.engine import SOCKET
+from api.server import Server, bind_tcp, bind_unix
+from store.errors import StoreError
+from store.settings import Settings
+from workers.celery_wire import CeleryWire
+from workers.wire import Queue
+from workers.wiring import make_world, open_catalog, prepare_home, write_defaults
+
+CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
+LISTENER_VARIABLE = "TRANSSHIP_LISTENER_FD"  # a bound socket that `up` hands over
+_PR_SET_PDEATHSIG = 1
+
+
+def run_api(settings: Settings) -> None:
+    """Serve the API until a signal comes."""
+    _log_to_stderr()
+    child = _die_with_parent()
+    prepare_home(settings)
+    lock = None if child else locks.engine_shared(settings.run_dir)
+    if child:
+        listener = socket.socket(fileno=int(os.environ[LISTENER_VARIABLE]))
+    else:
+        listener = bind_tcp(settings.listen_host, settings.listen_port)
+    catalog = open_catalog(settings)
+    if not child:
+        write_defaults(catalog, settings)
+    wire = CeleryWire(_broker(settings))
+    world = make_world(settings, catalog, wire)
+    listeners = [listener]
+    if child:  # only one can have the home's socket
+        listeners.append(bind_unix(settings.run_dir / SOCKET))
+    try:
+        Server(create_app(world), listeners).run()
+    finally:
+        wire.close()
+        world.close()
+        if lock is not None:
+            lock.close()
+
+
+def run_worker(settings: Settings, queues: Iterable[Queue]) -> None:
+    """Run a Celery worker until a signal comes."""
+    from workers.process import run  # noqa: PLC0415 -- Celery, which the API role needs not
+
+    _log_to_stderr()
+    child = _die_with_parent()
+    prepare_home(settings)
+    lock = None if child else locks.engine_shared(settings.run_dir)
+    open_catalog(settings).close()  # a wrong schema is said here, in one sentence
+    try:
+        run(queues, broker_url=_broker(settings))
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker_url is None:
+        raise StoreError(
+            "this role needs a broker",
+            subject="TRANSSHIP_BROKER_URL",
+            hint="set it to redis://HOST:PORT/DB, or run `transship up`",
+        )
+    return settings.broker_url.get_secret_value()
+
+
+def _die_with_parent() -> bool:
+    """Whether this is a child of `up`; if so the kernel ends it when `up` ends."""
+    parent = os.environ.get(CHILD_VARIABLE)
+    if parent is None:
+        return False
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        raise SystemExit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; `up` says when to stop
+    return True
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=os.environ.get("TRANSSHIP_LOG", "WARNING").upper(),
+        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+    )

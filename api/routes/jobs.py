@@ -1,0 +1,252 @@
+"""Jobs: ask for one, look at it, wait for it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import Connection, select
+
+from api.news import FALLBACK_SECONDS, wait
+from api.schemas import JobList, JobView, Problem, TransferList, TransferView, event_view, job_views
+from api.services import Injected, Services
+from store.catalog import events, jobs
+from store.catalog.schema import jobs as jobs_table
+from store.catalog.schema import transfers as transfers_table
+from store.catalog.schema import waits as waits_table
+from store.errors import InvalidSpecError, NotFoundError, RequestError
+from workers.queue import Submission
+from workers.registry.credentials import Credential
+from workers.specs import KINDS, Spec, parse_spec
+
+router = APIRouter(tags=["jobs"])
+
+MOST_ON_A_PAGE = 1000
+LONGEST_WAIT_SECONDS = 60.0
+REQUESTED_BY = "local"  # without tokens only this machine can ask
+
+
+class CredentialBody(BaseModel):
+    """How to sign in at one registry. Kept sealed, and only until the job has ended."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    identity_token: str = Field(default="", repr=False)
+    registry_token: str = Field(default="", repr=False)
+
+
+class RetryBody(BaseModel):
+    """Credentials for the new job; those of the first one are gone."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    credentials: dict[str, CredentialBody] = Field(default_factory=dict)
+
+
+_SPEC_SCHEMA = TypeAdapter(Spec).json_schema(ref_template="#/components/schemas/{model}")
+_credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, CredentialBody])
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    operation_id="createJob",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "oneOf": list(_SPEC_SCHEMA["$defs"].values()),
+                        "description": "one of the kinds, and beside its fields `credentials`, "
+                        "by registry",
+                    }
+                }
+            },
+        }
+    },
+)
+async def create_job(
+    services: Injected,
+    response: Response,
+    body: Annotated[dict[str, Any], Body()],
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> JobView:
+    """Accept a job: when this answers, it is on disk, and will end whatever dies."""
+    given = _given_credentials(body.pop("credentials", {}))
+    spec = parse_spec(body)
+    key = idempotency_key.strip('"') if idempotency_key else None
+    id_ = await services.submitter.submit(
+        Submission(spec=spec, requested_by=REQUESTED_BY, idempotency_key=key, credentials=given)
+    )
+    response.headers["Location"] = f"/api/v1/jobs/{id_}"
+    return await asyncio.to_thread(_view, services, id_)
+
+
+@router.get("/jobs", operation_id="listJobs")
+def list_jobs(
+    services: Injected,
+    state: Annotated[list[str] | None, Query()] = None,
+    kind: Annotated[list[str] | None, Query()] = None,
+    parent: str | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = 100,
+) -> JobList:
+    """Jobs, the newest first. Children are listed under their parent only."""
+    _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
+    _check("kind", kind, KINDS)
+    query = select(jobs_table).order_by(jobs_table.c.seq.desc()).limit(limit + 1)
+    query = query.where(
+        jobs_table.c.parent == parent if parent is not None else jobs_table.c.parent.is_(None)
+    )
+    if state:
+        query = query.where(jobs_table.c.state.in_(state))
+    if kind:
+        query = query.where(jobs_table.c.kind.in_(kind))
+    if cursor is not None:
+        query = query.where(jobs_table.c.seq < _decoded(cursor))
+    with services.catalog.read() as connection:
+        rows = connection.execute(query).all()
+        views = job_views(connection, rows[:limit])
+    more = len(rows) > limit
+    return JobList(items=views, next=_encoded(rows[limit - 1].seq) if more else None)
+
+
+@router.get("/jobs/{job}", operation_id="getJob")
+async def get_job(
+    services: Injected,
+    job: str,
+    wait_seconds: Annotated[float, Query(alias="wait", ge=0, le=LONGEST_WAIT_SECONDS)] = 0,
+) -> JobView:
+    """A job; with `wait` not before it has ended, or so many seconds have passed."""
+    until = time.monotonic() + wait_seconds
+    async with services.news.of([job]) as news:
+        while True:
+            view = await asyncio.to_thread(_view, services, job)
+            left = until - time.monotonic()
+            if view.state in jobs.ENDED or left <= 0:
+                return view
+            await wait(news, min(left, FALLBACK_SECONDS))
+
+
+@router.get("/jobs/{job}/transfers", operation_id="listTransfers")
+def list_transfers(services: Injected, job: str) -> TransferList:
+    """Every blob that the job has waited for, in the order in which it asked."""
+    with services.catalog.read() as connection:
+        _existing(connection, job)
+        return TransferList(items=transfer_views(connection, job))
+
+
+@router.get("/jobs/{job}/log", operation_id="getLog")
+def get_log(services: Injected, job: str) -> dict[str, Any]:
+    """What happened to the job, a line each."""
+    with services.catalog.read() as connection:
+        _existing(connection, job)
+        found = events.of_jobs(connection, [job])
+    return {"items": [event_view(event) for event in found], "next": None}
+
+
+@router.post("/jobs/{job}/cancel", status_code=202, operation_id="cancelJob")
+def cancel_job(services: Injected, job: str) -> JobView:
+    """Ask the job and its children to stop. One that has ended stays as it is."""
+    services.jobs.cancel(job)
+    return _view(services, job)
+
+
+@router.post("/jobs/{job}/retry", status_code=202, operation_id="retryJob")
+def retry_job(
+    services: Injected,
+    response: Response,
+    job: str,
+    body: Annotated[RetryBody | None, Body()] = None,
+) -> JobView:
+    """Make a new job like an ended one; of a mirror only for the children that failed."""
+    given = body.credentials if body is not None else {}
+    id_ = services.jobs.retry(job, requested_by=REQUESTED_BY, given=_as_credentials(given))
+    response.headers["Location"] = f"/api/v1/jobs/{id_}"
+    return _view(services, id_)
+
+
+def transfer_views(connection: Connection, job: str) -> list[TransferView]:
+    """The transfers of a job as shown."""
+    rows = connection.execute(
+        select(transfers_table, waits_table.c.joined, waits_table.c.error.label("wait_error"))
+        .join(waits_table, waits_table.c.transfer == transfers_table.c.id)
+        .where(waits_table.c.job == job)
+        .order_by(transfers_table.c.id)
+    )
+    return [
+        TransferView(
+            digest=row.digest,
+            direction=row.direction,
+            state=row.state,
+            size=row.size,
+            bytes_done=row.bytes_done,
+            bytes_moved=row.bytes_moved,
+            media_type=row.media_type,
+            registry=row.registry,
+            repository=row.repository,
+            attempts=row.attempts,
+            joined=row.joined,
+            worker=row.served_by,
+            error=Problem(**error) if (error := row.wait_error or row.error) else None,
+        )
+        for row in rows
+    ]
+
+
+def _view(services: Services, job: str) -> JobView:
+    with services.catalog.read() as connection:
+        return job_views(connection, [_existing(connection, job)])[0]
+
+
+def _existing(connection: Connection, job: str) -> Any:
+    row = jobs.get(connection, job)
+    if row is None:
+        raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
+    return row
+
+
+def _given_credentials(value: Any) -> dict[str, Credential]:
+    try:
+        return _as_credentials(_credentials.validate_python(value))
+    except ValidationError as invalid:
+        errors = [
+            {
+                "field": ".".join(str(part) for part in ("credentials", *e["loc"])),
+                "message": str(e["msg"]),
+            }
+            for e in invalid.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        raise InvalidSpecError("credentials are wrong", errors=errors) from None
+
+
+def _as_credentials(given: Mapping[str, CredentialBody]) -> dict[str, Credential]:
+    return {host: Credential(**body.model_dump()) for host, body in given.items()}
+
+
+def _check(field: str, values: list[str] | None, known: tuple[str, ...]) -> None:
+    for value in values or ():
+        if value not in known:
+            raise InvalidSpecError(
+                f"{value!r} is none of {', '.join(known)}",
+                errors=[{"field": field, "message": f"one of {', '.join(known)}"}],
+            )
+
+
+def _encoded(seq: int) -> str:
+    return base64.urlsafe_b64encode(str(seq).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        raise RequestError("not a cursor of this list", subject=cursor[:80]) from None

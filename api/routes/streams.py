@@ -1,0 +1,128 @@
+"""A job's events as they happen: server-sent events, or one JSON object a line.
+
+What happened to a job is stored, has an id, and can be replayed from `Last-Event-ID`. How far it
+is, is not stored: events of the type `progress` come between, at most twice a second, without id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Connection, select
+
+from api.news import wait
+from api.routes.jobs import transfer_views
+from api.schemas import event_view, job_views
+from api.services import Injected, Services
+from store.catalog import events, jobs
+from store.catalog.schema import jobs as jobs_table
+from store.catalog.schema import transfers as transfers_table
+from store.catalog.schema import waits as waits_table
+from store.errors import NotFoundError
+
+router = APIRouter(tags=["jobs"])
+
+PROGRESS_SECONDS = 0.5
+MOST_TRANSFERS_SHOWN = 64
+NDJSON = "application/x-ndjson"
+
+
+@router.get("/jobs/{job}/events", operation_id="followJob", response_class=StreamingResponse)
+async def follow(
+    services: Injected,
+    job: str,
+    accept: Annotated[str, Header()] = "text/event-stream",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """The events of a job and its children, until it has ended."""
+    await asyncio.to_thread(_existing, services, job)
+    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    stream = _stream(services, job, after)
+    lines = NDJSON in accept
+    return StreamingResponse(
+        _as_lines(stream) if lines else _as_sse(stream),
+        media_type=NDJSON if lines else "text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(services: Services, job: str, after: int) -> AsyncIterator[dict[str, Any]]:
+    shown: dict[str, Any] | None = None
+    async with services.news.of([job]) as news:
+        while True:
+            found, progress, ended = await asyncio.to_thread(_look, services, job, after)
+            for event in found:
+                after = event["id"]
+                yield event
+            if progress != shown:
+                shown = progress
+                yield progress
+            if ended and not found:
+                return
+            if not ended:
+                await wait(news, PROGRESS_SECONDS)
+
+
+def _look(
+    services: Services, job: str, after: int
+) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
+    with services.catalog.read() as connection:
+        row = jobs.get(connection, job)
+        children = list(
+            connection.execute(select(jobs_table.c.id).where(jobs_table.c.parent == job)).scalars()
+        )
+        found = [
+            event_view(event) for event in events.of_jobs(connection, [job, *children], after=after)
+        ]
+        (view,) = job_views(connection, [row] if row is not None else [])
+        progress = {
+            "type": "progress",
+            "job": view.model_dump(),
+            "transfers": _moving(connection, [job, *children]),
+        }
+    return found, progress, view.state in jobs.ENDED
+
+
+def _moving(connection: Connection, ids: list[str]) -> list[dict[str, Any]]:
+    """The transfers to show: all of a single job, of a mirror those that are moving."""
+    if len(ids) == 1:
+        return [view.model_dump() for view in transfer_views(connection, ids[0])][
+            :MOST_TRANSFERS_SHOWN
+        ]
+    columns = (
+        transfers_table.c.digest,
+        transfers_table.c.direction,
+        transfers_table.c.state,
+        transfers_table.c.size,
+        transfers_table.c.bytes_done,
+    )
+    rows = connection.execute(
+        select(*columns)
+        .join(waits_table, waits_table.c.transfer == transfers_table.c.id)
+        .where(waits_table.c.job.in_(ids), transfers_table.c.state == "running")
+        .distinct()
+        .limit(MOST_TRANSFERS_SHOWN)
+    )
+    return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
+
+
+def _existing(services: Services, job: str) -> None:
+    with services.catalog.read() as connection:
+        if jobs.get(connection, job) is None:
+            raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
+
+
+async def _as_sse(stream: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    async for event in stream:
+        id_ = f"id: {event['id']}\n" if "id" in event else ""
+        yield f"{id_}event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+
+
+async def _as_lines(stream: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    async for event in stream:
+        yield json.dumps(event) + "\n"

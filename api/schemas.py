@@ -1,0 +1,208 @@
+"""What the API shows: the shapes of INTERFACE §1, built from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, Row, func, select
+
+from store.catalog import progress
+from store.catalog.events import Event
+from store.catalog.schema import jobs as jobs_table
+from store.oci.reference import Reference
+
+
+class Problem(BaseModel):
+    """What went wrong, on which side, and what can be done about it."""
+
+    code: str
+    side: str = Field(description="source, destination, store, request or internal")
+    subject: str
+    detail: str
+    hint: str
+    retryable: bool
+    attempts: int = 1
+    errors: list[dict[str, str]] | None = None
+
+
+class ProgressView(BaseModel):
+    """Figures in bytes and blobs; *spared* did not have to move for this job."""
+
+    bytes_total: int
+    bytes_done: int
+    bytes_moved: int
+    bytes_spared: int
+    blobs_total: int
+    blobs_done: int
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    id: str
+    kind: str
+    state: str = Field(description="queued, running, succeeded, failed or cancelled")
+    label: str
+    priority: int
+    parent: str | None
+    root: str
+    spec: dict[str, Any]
+    requested_by: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    deadline: str | None
+    progress: ProgressView
+    children: dict[str, int]
+    result: dict[str, Any] | None
+    error: Problem | None
+    superseded_by: str | None
+    retry_of: str | None
+
+
+class JobList(BaseModel):
+    """A page of jobs; *next* is the cursor of the one that follows."""
+
+    items: list[JobView]
+    next: str | None
+
+
+class TransferView(BaseModel):
+    """One blob on its way for a job."""
+
+    digest: str
+    direction: str
+    state: str
+    size: int
+    bytes_done: int
+    bytes_moved: int
+    media_type: str
+    registry: str
+    repository: str
+    attempts: int
+    joined: bool
+    worker: str | None
+    error: Problem | None
+
+
+class TransferList(BaseModel):
+    """The transfers of a job."""
+
+    items: list[TransferView]
+    next: str | None = None
+
+
+class ImageView(BaseModel):
+    """A reference in the store, and the images that are held under it."""
+
+    reference: str
+    familiar: str
+    digest: str
+    media_type: str
+    updated_at: str
+    images: list[dict[str, Any]]
+
+
+class ImageList(BaseModel):
+    """The references in the store."""
+
+    items: list[ImageView]
+    next: str | None = None
+
+
+class LimitView(BaseModel):
+    """A limit in force and where it comes from: default, environment or override."""
+
+    value: int
+    source: str
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """A time as JSON has it, in UTC with milliseconds."""
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def job_views(connection: Connection, rows: Iterable[Row[Any]]) -> list[JobView]:
+    """Jobs as shown, with their figures and their children."""
+    found = list(rows)
+    ids = [row.id for row in found]
+    figures = progress.of_jobs(connection, ids)
+    children: dict[str, dict[str, int]] = {id_: {} for id_ in ids}
+    for parent, state, count in connection.execute(
+        select(jobs_table.c.parent, jobs_table.c.state, func.count())
+        .where(jobs_table.c.parent.in_(ids))
+        .group_by(jobs_table.c.parent, jobs_table.c.state)
+    ):
+        children[parent][state] = count
+    return [
+        JobView(
+            id=row.id,
+            kind=row.kind,
+            state=row.state,
+            label=row.label,
+            priority=row.priority,
+            parent=row.parent,
+            root=row.root,
+            spec=row.spec,
+            requested_by=row.requested_by,
+            created_at=rfc3339(row.created_at) or "",
+            started_at=rfc3339(row.started_at),
+            finished_at=rfc3339(row.finished_at),
+            deadline=rfc3339(row.deadline),
+            progress=ProgressView(**{f: getattr(figures[row.id], f) for f in _FIGURES}),
+            children=children[row.id],
+            result=row.result,
+            error=Problem(**row.error) if row.error else None,
+            superseded_by=row.superseded_by,
+            retry_of=row.retry_of,
+        )
+        for row in found
+    ]
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """An event as streams and logs show it."""
+    return {
+        "id": event.id,
+        "job": event.job,
+        "time": rfc3339(event.time),
+        "type": event.type,
+        **{key: value for key, value in event.data.items() if value is not None},
+    }
+
+
+def image_view(reference: Row[Any], images: Iterable[Row[Any]]) -> ImageView:
+    """A reference as shown."""
+    return ImageView(
+        reference=reference.name,
+        familiar=Reference.parse(reference.name).familiar,
+        digest=reference.digest,
+        media_type=reference.media_type,
+        updated_at=rfc3339(reference.updated_at) or "",
+        images=[held_image(image) for image in images],
+    )
+
+
+def held_image(image: Row[Any]) -> dict[str, Any]:
+    """One platform's image as shown."""
+    fields = image._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
+    platform = "/".join(
+        part for part in (fields["os"], fields["architecture"], fields["variant"]) if part
+    )
+    return {
+        "digest": fields["digest"],
+        "image_id": fields["image_id"],
+        "platform": platform,
+        "created": fields["created"],
+        "size": fields["size"],
+        "layers": fields["layers"],
+    }
+
+
+_FIGURES = tuple(ProgressView.model_fields)

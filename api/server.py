@@ -1,0 +1,114 @@
+"""Serves the application on a TCP address, a unix socket, or both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from store.errors import AddressInUseError, HomeUnusableError, RequestError, StoreError
+
+_STOP_SECONDS = 5
+_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket on *host* and *port*; port 0 takes a free one.
+
+    Raises:
+        RequestError: the address is not loopback; tokens do not exist yet to protect it.
+        AddressInUseError: somebody listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not _is_loopback(host):
+        raise RequestError(
+            "without tokens only loopback addresses are served",
+            subject=f"{host}:{port}",
+            hint="use 127.0.0.1, and a proxy with a login of its own in front",
+        )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUseError(
+                "another program listens there",
+                subject=f"{host}:{port}",
+                hint="choose another with --listen HOST:PORT",
+            ) from None
+        raise StoreError(
+            f"cannot listen there: {error.strerror}", subject=f"{host}:{port}"
+        ) from error
+    listener.listen(128)
+    return listener
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening socket at *path*, for the owner of the home only. What was there is replaced:
+    the caller holds the engine's lock.
+
+    Raises:
+        HomeUnusableError: the path is too long for a socket.
+    """
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise HomeUnusableError(
+            f"the path is too long for a socket in it ({_LONGEST_SOCKET_PATH} bytes at most)",
+            subject=str(path),
+            hint="set TRANSSHIP_HOME to a shorter path",
+        )
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener
+
+
+class Server:
+    """uvicorn in a thread of this process, or in its main thread."""
+
+    def __init__(self, app: FastAPI, listeners: list[socket.socket]) -> None:
+        """Serve *app* on *listeners*; nothing is served before `start` or `run`."""
+        self._listeners = listeners
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=_STOP_SECONDS,
+                timeout_keep_alive=30,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve from a thread; connections wait in the listeners' queues until it is ready."""
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, args=(self._listeners,), name="api", daemon=True
+        )
+        self._thread.start()
+
+    def run(self) -> None:
+        """Serve from this, the main thread, until a signal comes."""
+        self._uvicorn.run(self._listeners)
+
+    def stop(self) -> None:
+        """Stop serving; what is being answered gets a few seconds."""
+        self._uvicorn.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,101 @@
+"""What the routes reach for."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.news import News
+from store.catalog.engine import Catalog
+from store.content.ports import ContentStore
+from store.errors import TransshipError
+from workers.queue import JobQueue, Submission
+from workers.wire import Wire
+
+MOST_TOGETHER = 64
+
+
+class Submitter:
+    """One thread that commits waiting submissions together: one sync to disk serves many.
+
+    An answer means that the row is on disk. No answer waits for the broker.
+    """
+
+    def __init__(self, jobs: JobQueue) -> None:
+        """Submit to *jobs*; the thread starts at once and ends with `close`."""
+        self._jobs = jobs
+        self._waiting: queue.SimpleQueue[tuple[Submission, Future[str]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="submitter", daemon=True)
+        self._thread.start()
+
+    async def submit(self, wanted: Submission) -> str:
+        """Make the job and return its id.
+
+        Raises:
+            ConflictError: another request came with the same idempotency key.
+        """
+        answer: Future[str] = Future()
+        self._waiting.put((wanted, answer))
+        return await asyncio.wrap_future(answer)
+
+    def close(self) -> None:
+        """Answer what waits, and stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = [first]
+            ending = False
+            while len(batch) < MOST_TOGETHER and not self._waiting.empty():
+                more = self._waiting.get()
+                if more is None:
+                    ending = True
+                    break
+                batch.append(more)
+            self._commit(batch)
+            if ending:
+                return
+
+    def _commit(self, batch: list[tuple[Submission, Future[str]]]) -> None:
+        def committed(answers: list[str | TransshipError]) -> None:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if isinstance(answer, TransshipError):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+        try:
+            self._jobs.submit([wanted for wanted, _ in batch], committed)
+        except Exception as error:  # noqa: BLE001 -- whoever waits must hear of it
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts behind the API."""
+
+    catalog: Catalog
+    content: ContentStore
+    wire: Wire
+    jobs: JobQueue
+    submitter: Submitter
+    news: News
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Injected = Annotated[Services, Depends(_services)]

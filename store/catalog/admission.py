@@ -1,0 +1,278 @@
+"""Which pending transfers may start: how the limits are kept.
+
+Fair order is start-time fair queueing. A lane is a direction and a registry; within a lane and a
+priority each pending transfer has a turn, given when it is inserted, such that the roots (jobs
+that users asked for) alternate. Between lanes the higher priority goes first, then the lane that
+was served least recently.
+
+The queues never hold more than the limit: what is admitted here is what is published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, literal, select, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from store.catalog import limits
+from store.catalog.due import due
+from store.catalog.schema import (
+    TRANSFER_BUSY,
+    TRANSFER_DELAYED,
+    TRANSFER_PENDING,
+    lanes,
+    transfers,
+    workers,
+)
+
+DIRECTIONS = ("download", "upload")
+RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
+_PROMOTIONS = 200  # a tick; more would hold the write lock too long
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A transfer to be published to the queue of its direction."""
+
+    id: int
+    direction: str
+    digest: str
+    size: int
+
+
+@dataclass(slots=True)
+class Turns:
+    """Gives out turns for one root; computes the first of each lane, then counts on."""
+
+    root: str
+    _next: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def take(self, connection: Connection, direction: str, registry: str, priority: int) -> int:
+        """The next turn of this root in a lane and priority."""
+        lane = (direction, registry, priority)
+        turn = self._next.get(lane)
+        if turn is None:
+            turn = first_turn(connection, self.root, direction, registry, priority)
+        self._next[lane] = turn + 1
+        return turn
+
+
+def first_turn(
+    connection: Connection, root: str, direction: str, registry: str, priority: int
+) -> int:
+    """Where a root that adds a transfer now has to queue: not before the lane's head, and behind
+    what it has there itself.
+    """
+    pending = select(transfers.c.turn).where(
+        text(TRANSFER_PENDING),
+        transfers.c.direction == direction,
+        transfers.c.registry == registry,
+        transfers.c.priority == priority,
+    )
+    head = connection.execute(pending.order_by(transfers.c.turn).limit(1)).scalar()
+    last = connection.execute(
+        pending.where(transfers.c.root == root).order_by(transfers.c.turn.desc()).limit(1)
+    ).scalar()
+    return max(head or 0, (last + 1) if last is not None else 0)
+
+
+def open_lane(connection: Connection, direction: str, registry: str) -> None:
+    """Make sure that the lane's row exists."""
+    connection.execute(
+        upsert(lanes)
+        .values(
+            direction=direction,
+            registry=registry,
+            parked_until=0,
+            parked_delay=0,
+            served=0,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def park(connection: Connection, registry: str, seconds: float, now: float) -> None:
+    """Leave a registry alone, in both directions, for *seconds* from *now*."""
+    for direction in DIRECTIONS:
+        open_lane(connection, direction, registry)
+    connection.execute(
+        update(lanes)
+        .where(lanes.c.registry == registry, lanes.c.parked_until < now + seconds)
+        .values(parked_until=now + seconds, parked_delay=seconds)
+    )
+
+
+def parked_seconds(connection: Connection, registry: str, now: float) -> float:
+    """For how long a registry is still parked; 0 when it is not."""
+    until = connection.execute(
+        select(func.max(lanes.c.parked_until)).where(
+            lanes.c.registry == registry,
+            ~due(lanes.c.parked_until, lanes.c.parked_delay, now),
+        )
+    ).scalar()
+    return max(0.0, (until or 0.0) - now)
+
+
+def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
+    """Admit what the limit leaves room for, in fair order, and return it for publishing.
+
+    The caller publishes after its transaction has committed. What a crash keeps from being
+    published is rung again by `unstarted`.
+    """
+    limit = limits.locked(connection, limits.CONCURRENCY[direction])
+    busy = connection.execute(
+        select(func.count())
+        .select_from(transfers)
+        .where(text(TRANSFER_BUSY), transfers.c.direction == direction)
+    ).scalar_one()
+    free = min(limit, _threads(connection, direction)) - busy
+    if free <= 0:
+        return []
+    open_lanes = _lanes_with_work(connection, direction, now, free)
+    picked: list[Any] = []
+    served = max((lane.served for lane in open_lanes), default=0)
+    while len(picked) < free and (waiting := [lane for lane in open_lanes if lane.queue]):
+        lane = min(waiting, key=lambda lane: (-lane.queue[0].priority, lane.served))
+        picked.append(lane.queue.pop(0))
+        served += 1
+        lane.served = served
+        lane.touched = True
+    if not picked:
+        return []
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id.in_([row.id for row in picked]), text(TRANSFER_PENDING))
+        .values(state="admitted", rung_until=now + RING_SECONDS)
+    )
+    for lane in open_lanes:
+        if lane.touched:
+            connection.execute(
+                update(lanes)
+                .where(lanes.c.direction == direction, lanes.c.registry == lane.registry)
+                .values(served=lane.served)
+            )
+    return [Admitted(row.id, direction, row.digest, row.size) for row in picked]
+
+
+def promote(connection: Connection, now: float) -> int:
+    """Make delayed transfers whose time has come pending again, and say how many."""
+    rows = connection.execute(
+        select(
+            transfers.c.id,
+            transfers.c.root,
+            transfers.c.direction,
+            transfers.c.registry,
+            transfers.c.priority,
+            transfers.c.turn,
+        )
+        .where(
+            text(TRANSFER_DELAYED),
+            due(transfers.c.not_before, transfers.c.not_before_delay, now),
+        )
+        .order_by(transfers.c.not_before)
+        .limit(_PROMOTIONS)
+    ).all()
+    for row in rows:
+        # Its old turn, unless the lane has moved on: then at the lane's head, not before it.
+        head = connection.execute(
+            _pending_turns(row.direction, row.registry, row.priority).limit(1)
+        ).scalar()
+        connection.execute(
+            update(transfers)
+            .where(transfers.c.id == row.id, text(TRANSFER_DELAYED))
+            .values(state="pending", turn=max(row.turn, head or 0))
+        )
+    return len(rows)
+
+
+def unstarted(connection: Connection, now: float) -> list[Admitted]:
+    """What was admitted and not taken up in time: its message may be lost. Marks it as rung."""
+    rows = connection.execute(
+        update(transfers)
+        .where(
+            text("state = 'admitted'"),
+            due(transfers.c.rung_until, literal(RING_SECONDS), now),
+        )
+        .values(rung_until=now + RING_SECONDS)
+        .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
+    ).all()
+    return [Admitted(row.id, row.direction, row.digest, row.size) for row in rows]
+
+
+@dataclass(slots=True)
+class _Lane:
+    registry: str
+    served: int
+    queue: list[Any]
+    touched: bool = False
+
+
+def _lanes_with_work(connection: Connection, direction: str, now: float, most: int) -> list[_Lane]:
+    head = (
+        select(transfers.c.priority)
+        .where(
+            text(f"transfers.{TRANSFER_PENDING}"),
+            transfers.c.direction == direction,
+            transfers.c.registry == lanes.c.registry,
+        )
+        .order_by(transfers.c.priority.desc())
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(lanes.c.registry, lanes.c.served, head.label("head")).where(
+            lanes.c.direction == direction,
+            due(lanes.c.parked_until, lanes.c.parked_delay, now),
+        )
+    ).all()
+    ranked = sorted(
+        (row for row in rows if row.head is not None),
+        key=lambda row: (-row.head, row.served),
+    )
+    # With *most* slots to give, no lane beyond the first *most* can get one.
+    return [
+        _Lane(row.registry, row.served, _queue(connection, direction, row.registry, most))
+        for row in ranked[:most]
+    ]
+
+
+def _queue(connection: Connection, direction: str, registry: str, most: int) -> list[Any]:
+    return list(
+        connection.execute(
+            select(
+                transfers.c.id,
+                transfers.c.priority,
+                transfers.c.digest,
+                transfers.c.size,
+            )
+            .where(
+                text(TRANSFER_PENDING),
+                transfers.c.direction == direction,
+                transfers.c.registry == registry,
+            )
+            .order_by(transfers.c.priority.desc(), transfers.c.turn, transfers.c.id)
+            .limit(most)
+        ).all()
+    )
+
+
+def _pending_turns(direction: str, registry: str, priority: int) -> Select[tuple[int]]:
+    return (
+        select(transfers.c.turn)
+        .where(
+            text(TRANSFER_PENDING),
+            transfers.c.direction == direction,
+            transfers.c.registry == registry,
+            transfers.c.priority == priority,
+        )
+        .order_by(transfers.c.turn)
+    )
+
+
+def _threads(connection: Connection, direction: str) -> int:
+    """How many live worker threads could take up a transfer."""
+    column = workers.c.downloads if direction == "download" else workers.c.uploads
+    return int(connection.execute(select(func.coalesce(func.sum(column), 0))).scalar_one())

@@ -1,0 +1,16 @@
+"""When something is due, told by a wall clock that may jump.
+
+A time to come is stored with the delay that led to it. It is due when it has passed, or when it
+lies further ahead than the delay allows, which means that the clock was set back.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, or_
+
+
+def due(
+    until: ColumnElement[float], delay: ColumnElement[float] | float, now: float
+) -> ColumnElement[bool]:
+    """The condition that *until*, set *delay* seconds ahead, is due at *now*."""
+    return or_(until <= now, until - delay > now)

@@ -1,0 +1,267 @@
+"""Who is alive, told without comparing clocks.
+
+An owner adds to the beat of what it holds. An observer that has seen the same fence and beat for
+a whole lease, on its own monotonic clock, declares the owner dead.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    delete,
+    exists,
+    insert,
+    select,
+    text,
+    update,
+)
+
+from store.catalog import events
+from store.catalog.schema import JOB_ACTIVE, jobs, transfers, waits, workers
+from store.catalog.transfers import Claim, end_dead
+from store.errors import RepeatedDeathError
+
+MOST_DEATHS = 5  # without progress between them
+
+Key = tuple[str, str | int]  # ('job' | 'transfer' | 'worker', id)
+Pulse = tuple[int, int]  # fence, beat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """How many threads a worker has for each queue."""
+
+    control: int = 0
+    downloads: int = 0
+    uploads: int = 0
+
+
+@dataclass(slots=True)
+class Observer:
+    """Remembers since when each pulse has stood still."""
+
+    lease_seconds: float
+    _seen: dict[Key, tuple[Pulse, float]] = field(default_factory=dict)
+
+    def silent(self, pulses: Mapping[Key, Pulse], now_monotonic: float) -> list[tuple[Key, Pulse]]:
+        """Note the pulses seen now, and return those that have not changed for a lease."""
+        seen: dict[Key, tuple[Pulse, float]] = {}
+        dead: list[tuple[Key, Pulse]] = []
+        for key, pulse in pulses.items():
+            before, since = self._seen.get(key, (None, math.inf))
+            if before != pulse:
+                since = now_monotonic
+            seen[key] = (pulse, since)
+            if now_monotonic - since >= self.lease_seconds:
+                dead.append((key, pulse))
+        self._seen = seen
+        return dead
+
+
+def pulses(connection: Connection) -> dict[Key, Pulse]:
+    """The pulse of everything that somebody holds, and of every worker."""
+    found: dict[Key, Pulse] = {}
+    for row in connection.execute(
+        select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(text("state = 'running'"))
+    ):
+        found["transfer", row.id] = (row.fence, row.beat)
+    for row in connection.execute(
+        select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(text("owner IS NOT NULL"))
+    ):
+        found["job", row.id] = (row.fence, row.beat)
+    for worker in connection.execute(select(workers.c.id, workers.c.beat)):
+        found["worker", worker.id] = (0, worker.beat)
+    return found
+
+
+def register(
+    connection: Connection, worker: str, *, pid: int, threads: Threads, now: float
+) -> None:
+    """A worker is there, and takes up what is admitted."""
+    connection.execute(
+        insert(workers).values(
+            id=worker,
+            host=socket.gethostname(),
+            pid=pid,
+            control=threads.control,
+            downloads=threads.downloads,
+            uploads=threads.uploads,
+            beat=0,
+            started_at=now,
+        )
+    )
+
+
+def unregister(connection: Connection, worker: str) -> None:
+    """A worker has left, and holds nothing."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def beat_worker(connection: Connection, worker: str) -> bool:
+    """Show that a worker lives; False: it was declared dead, and must register anew."""
+    done = connection.execute(
+        update(workers).where(workers.c.id == worker).values(beat=workers.c.beat + 1)
+    )
+    return done.rowcount == 1
+
+
+def beat_job(connection: Connection, id_: str, fence: int, owner: str) -> str | bool | None:
+    """Renew a job's lease. False: it is lost. Otherwise the reason of a requested stop, or None."""
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == id_, jobs.c.fence == fence, jobs.c.owner == owner)
+        .values(beat=jobs.c.beat + 1)
+        .returning(jobs.c.stop_requested)
+    ).one_or_none()
+    return False if row is None else row.stop_requested
+
+
+def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
+    """Renew a transfer's lease and write how far it is.
+
+    None: it is lost. Otherwise whether a stop was requested.
+    """
+    furthest = max(claim.furthest, claim.done)
+    row = connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == claim.id,
+            transfers.c.fence == claim.fence,
+            transfers.c.owner == claim.owner,
+            text("state = 'running'"),
+        )
+        .values(
+            beat=transfers.c.beat + 1,
+            bytes_done=claim.done,
+            bytes_moved=claim.bytes_moved + claim.moved,
+            furthest=furthest,
+        )
+        .returning(transfers.c.stop_requested)
+    ).one_or_none()
+    return None if row is None else bool(row.stop_requested)
+
+
+def bury(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:
+    """Take work from the dead, and let others have it. Says how many rows were changed.
+
+    What has beaten since it was observed is left alone.
+    """
+    count = 0
+    for (what, id_), (fence, beat) in dead:
+        if what == "worker":
+            gone = delete(workers).where(workers.c.id == id_, workers.c.beat == beat)
+            count += connection.execute(gone).rowcount
+        elif what == "job":
+            count += _bury_job(connection, str(id_), fence, beat, now)
+        else:
+            count += _bury_transfer(connection, int(id_), fence, beat, now)
+    return count
+
+
+def bury_process(connection: Connection, pid: int, now: float) -> int:
+    """A worker process of this host is known to have ended: bury it and what it held at once."""
+    here = select(workers.c.id).where(workers.c.pid == pid, workers.c.host == socket.gethostname())
+    count = 0
+    for worker in connection.execute(here).scalars().all():
+        count += bury_owner(connection, worker, now)
+    return count
+
+
+def bury_everyone(connection: Connection, now: float) -> int:
+    """No worker lives, as the caller knows: bury all, at once."""
+    owners = set(connection.execute(select(workers.c.id)).scalars())
+    owners |= set(
+        connection.execute(select(jobs.c.owner).where(text("owner IS NOT NULL"))).scalars()
+    )
+    owners |= set(
+        connection.execute(select(transfers.c.owner).where(text("state = 'running'"))).scalars()
+    )
+    return sum(bury_owner(connection, owner, now) for owner in owners if owner is not None)
+
+
+def bury_owner(connection: Connection, owner: str, now: float) -> int:
+    """Bury one worker and what it held."""
+    held: list[tuple[Key, Pulse]] = []
+    for row in connection.execute(
+        select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(
+            text("state = 'running'"), transfers.c.owner == owner
+        )
+    ):
+        held.append((("transfer", row.id), (row.fence, row.beat)))
+    for job in connection.execute(
+        select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(jobs.c.owner == owner)
+    ):
+        held.append((("job", job.id), (job.fence, job.beat)))
+    connection.execute(delete(workers).where(workers.c.id == owner))
+    return bury(connection, held, now) + 1
+
+
+def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: float) -> int:
+    row = connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == id_,
+            jobs.c.fence == fence,
+            jobs.c.beat == beat,
+            text(JOB_ACTIVE),
+        )
+        .values(
+            owner=None,
+            due=True,
+            not_before=0,
+            rung_until=0,
+            fence=jobs.c.fence + 1,
+            deaths=jobs.c.deaths + 1,
+        )
+        .returning(jobs.c.deaths, jobs.c.owner)
+    ).one_or_none()
+    if row is None:
+        return 0
+    if row.deaths >= MOST_DEATHS:
+        connection.execute(
+            update(jobs).where(jobs.c.id == id_).values(stop_requested="repeated-death")
+        )
+    events.record(connection, id_, "worker-died", now, deaths=row.deaths)
+    return 1
+
+
+def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now: float) -> int:
+    got_further = transfers.c.furthest > transfers.c.furthest_at_death
+    row = connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == id_,
+            transfers.c.fence == fence,
+            transfers.c.beat == beat,
+            text("state = 'running'"),
+        )
+        .values(
+            state="pending",
+            owner=None,
+            fence=transfers.c.fence + 1,
+            tries=transfers.c.tries - 1,
+            deaths=case((got_further, 1), else_=transfers.c.deaths + 1),
+            furthest_at_death=transfers.c.furthest,
+        )
+        .returning(transfers.c.deaths, transfers.c.digest)
+    ).one_or_none()
+    if row is None:
+        return 0
+    error: dict[str, Any] | None = None
+    if row.deaths >= MOST_DEATHS:
+        error = RepeatedDeathError(
+            f"{row.deaths} workers died over it without getting further",
+            subject=row.digest,
+        ).as_json()
+    waiting = exists().where(waits.c.transfer == transfers.c.id, text("NOT waits.ended"))
+    lonely = and_(transfers.c.id == id_, ~waiting)
+    end_dead(connection, id_, lonely, error, now)
+    return 1

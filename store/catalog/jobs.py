@@ -1,0 +1,493 @@
+"""Jobs as rows: how they are made, taken up, let go and ended.
+
+A job runs when it is due. `due` is set, in the transaction that causes it, by whatever a job waits
+for: a transfer or a child that ended, a request to stop. Taking a job up clears it, so that what
+happens meanwhile sets it again and is not missed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from store.catalog import events
+from store.catalog.due import due
+from store.catalog.schema import (
+    JOB_ACTIVE,
+    JOB_DUE,
+    credentials,
+    derivations,
+    jobs,
+    leases,
+    targets,
+    waits,
+    workers,
+)
+from store.errors import LeaseLostError, TransshipError
+
+RING_SECONDS = 5.0
+ACTIVE = ("queued", "running")
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What a job is made from."""
+
+    id: str
+    kind: str
+    spec: dict[str, Any]
+    label: str
+    registry: str
+    priority: int
+    requested_by: str
+    fingerprint: str = ""
+    idempotency_key: str | None = None
+    deadline: float | None = None
+    parent: str | None = None
+    child_key: str | None = None
+    root: str | None = None  # None: it is its own root
+    retry_of: str | None = None
+
+
+@dataclass(slots=True)
+class JobLease:
+    """A job taken up by this process. Every write names the fence, and fails if it is stale."""
+
+    id: str
+    seq: int
+    kind: str
+    root: str
+    parent: str | None
+    priority: int
+    spec: dict[str, Any]
+    plan: dict[str, Any]
+    label: str
+    registry: str
+    attempts: int
+    fence: int
+    owner: str
+    stop_requested: str | None
+    created_at: float
+    deadline: float | None
+    spared: dict[str, int] = field(default_factory=dict)
+
+
+def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[str]:
+    """Insert jobs, due at once, and return the ids of those that were not there yet.
+
+    A child whose parent has one of the same key is there already: making children twice makes
+    them once.
+    """
+    made: list[str] = []
+    turns: dict[tuple[str, int, str], int] = {}
+    for job in new:
+        root = job.root or job.id
+        lane = (job.registry, job.priority, root)
+        turn = turns.get(lane)
+        if turn is None:
+            turn = _first_turn(connection, root, job.registry, job.priority)
+        turns[lane] = turn + 1
+        inserted = connection.execute(
+            upsert(jobs)
+            .values(
+                id=job.id,
+                kind=job.kind,
+                state="queued",
+                priority=job.priority,
+                parent=job.parent,
+                child_key=job.child_key,
+                root=root,
+                retry_of=job.retry_of,
+                registry=job.registry,
+                turn=turn,
+                label=job.label,
+                spec=job.spec,
+                requested_by=job.requested_by,
+                idempotency_key=job.idempotency_key,
+                fingerprint=job.fingerprint,
+                created_at=now,
+                deadline=job.deadline,
+                due=True,
+                not_before=0,
+                not_before_delay=0,
+                rung_until=0,
+                attempts=0,
+                fence=0,
+                beat=0,
+                deaths=0,
+                bytes_total=0,
+                bytes_spared=0,
+                bytes_moved=0,
+                blobs_total=0,
+                blobs_spared=0,
+                blobs_moved=0,
+            )
+            .on_conflict_do_nothing(index_elements=["parent", "child_key"])
+        )
+        if inserted.rowcount:
+            made.append(job.id)
+            events.record(connection, job.id, "queued", now, label=job.label, kind=job.kind)
+    return made
+
+
+def get(connection: Connection, id_: str) -> Row[Any] | None:
+    """The job's row."""
+    return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
+
+
+def take_due(connection: Connection, now: float) -> list[Any]:
+    """Pick the jobs to ring now, mark them as rung, and return id, kind and label of each.
+
+    No more are out than there are control threads; a quarter of these, at least one, takes only
+    jobs of priority 0 or above; no registry holds more than half of them, so that a slow one
+    leaves room for the others.
+    """
+    capacity = int(
+        connection.execute(select(func.coalesce(func.sum(workers.c.control), 0))).scalar_one()
+    )
+    if capacity == 0:
+        return []
+    out = connection.execute(
+        select(jobs.c.registry, jobs.c.priority).where(
+            text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
+            or_(
+                jobs.c.owner.is_not(None),
+                ~due(jobs.c.rung_until, literal(RING_SECONDS), now),
+            ),
+        )
+    ).all()
+    free = capacity - len(out)
+    low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in out)
+    if capacity == 1:
+        low_room = free
+    per_registry = max(1, capacity // 2)
+    held = Counter(row.registry for row in out)
+    picked: list[Any] = []
+    full: set[str] = {registry for registry, count in held.items() if count >= per_registry}
+    while free > 0:
+        candidates = _due_rows(connection, now, full, low=low_room > 0, limit=4 * capacity)
+        before = len(picked)
+        for row in candidates:
+            if free == 0:
+                break
+            if row.registry in full or (row.priority < 0 and low_room <= 0):
+                continue
+            picked.append(row)
+            free -= 1
+            low_room -= row.priority < 0
+            held[row.registry] += 1
+            if held[row.registry] >= per_registry:
+                full.add(row.registry)
+        if len(candidates) < 4 * capacity or len(picked) == before:
+            break
+    if picked:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_([row.id for row in picked]))
+            .values(rung_until=now + RING_SECONDS)
+        )
+    return picked
+
+
+def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
+    """Take the job up, or return None: it is not due, has ended, or someone has it."""
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == id_, text(JOB_DUE))
+        .values(
+            state="running",
+            owner=owner,
+            fence=jobs.c.fence + 1,
+            due=False,
+            rung_until=0,
+            started_at=func.coalesce(jobs.c.started_at, now),
+        )
+        .returning(jobs)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fence == 1:
+        events.record(connection, id_, "running", now)
+    return JobLease(
+        id=row.id,
+        seq=row.seq,
+        kind=row.kind,
+        root=row.root,
+        parent=row.parent,
+        priority=row.priority,
+        spec=row.spec,
+        plan=row.plan or {},
+        label=row.label,
+        registry=row.registry,
+        attempts=row.attempts,
+        fence=row.fence,
+        owner=owner,
+        stop_requested=row.stop_requested,
+        created_at=row.created_at,
+        deadline=row.deadline,
+    )
+
+
+def save(connection: Connection, lease: JobLease, **values: Any) -> None:
+    """Write columns of a job that is held; with none, only make sure that it is.
+
+    Raises:
+        LeaseLostError: it is held no more; nothing was written.
+    """
+    values.setdefault("owner", lease.owner)
+    written = connection.execute(update(jobs).where(_held(lease)).values(**values))
+    if written.rowcount != 1:
+        raise LeaseLostError("the job is held by another worker now", subject=lease.id)
+
+
+def release(
+    connection: Connection,
+    lease: JobLease,
+    *,
+    now: float,
+    again_in: float | None = None,
+) -> None:
+    """Let the job go: until something wakes it, or for *again_in* seconds.
+
+    A job that waits for nothing that is unfinished is due at once, whatever the caller thought.
+    """
+    if again_in is not None:
+        save(
+            connection,
+            lease,
+            owner=None,
+            due=True,
+            not_before=now + again_in,
+            not_before_delay=again_in,
+        )
+        return
+    waiting = exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
+    children = jobs.alias("children")
+    parent_waits = exists().where(children.c.parent == jobs.c.id, children.c.state.in_(ACTIVE))
+    save(
+        connection,
+        lease,
+        owner=None,
+        due=or_(jobs.c.due, and_(~waiting, ~parent_waits)),
+        not_before=0,
+    )
+
+
+def finish(
+    connection: Connection,
+    lease: JobLease,
+    state: str,
+    now: float,
+    *,
+    result: dict[str, Any] | None = None,
+    error: TransshipError | None = None,
+    superseded_by: str | None = None,
+) -> None:
+    """End a held job, and let go of everything it held.
+
+    The caller ends the waits of the job first (`transfers.abandon`), so that the figures of its
+    transfers are final.
+    """
+    described = None
+    if error is not None:
+        described = {**error.as_json(), "attempts": lease.attempts + 1}
+    save(
+        connection,
+        lease,
+        state=state,
+        owner=None,
+        due=False,
+        finished_at=now,
+        result=result,
+        error=described,
+        superseded_by=superseded_by,
+    )
+    _after_end(connection, lease.id, lease.root, lease.parent)
+    events.record(connection, lease.id, state, now, error=described, result=result)
+
+
+def request_stop(connection: Connection, id_: str, reason: str, now: float) -> list[str]:
+    """Ask a job and its children to stop; those that nobody holds end at once.
+
+    Returns the ids of the jobs that ended here. The caller abandons their waits.
+    """
+    tree = (jobs.c.id == id_) | (jobs.c.parent == id_)
+    connection.execute(
+        update(jobs)
+        .where(tree, text(JOB_ACTIVE))
+        .values(stop_requested=reason, due=True, not_before=0, not_before_delay=0)
+    )
+    state = "cancelled" if reason == "cancelled" else "failed"
+    ended = connection.execute(
+        update(jobs)
+        .where(tree, text(JOB_ACTIVE), jobs.c.owner.is_(None))
+        .values(state=state, due=False, finished_at=now, error=stop_error(reason))
+        .returning(jobs.c.id, jobs.c.root, jobs.c.parent)
+    ).all()
+    for row in ended:
+        events.record(connection, row.id, state, now, error=stop_error(reason))
+    for row in ended:
+        _after_end(connection, row.id, row.root, row.parent)
+    return [row.id for row in ended]
+
+
+def stop_error(reason: str) -> dict[str, Any] | None:
+    """The error of a job that was stopped for *reason*; a cancelled job has none."""
+    if reason == "cancelled":
+        return None
+    return {
+        "code": "deadline-exceeded",
+        "side": "request",
+        "subject": "",
+        "detail": "the job's deadline passed before it was done",
+        "hint": "give it more time with --deadline",
+        "retryable": False,
+        "attempts": 1,
+    }
+
+
+def past_deadline(connection: Connection, now: float) -> list[str]:
+    """Active jobs whose deadline has passed and that were not asked to stop yet."""
+    return list(
+        connection.execute(
+            select(jobs.c.id).where(
+                text(f"{JOB_ACTIVE} AND deadline IS NOT NULL"),
+                jobs.c.deadline <= now,
+                jobs.c.stop_requested.is_(None),
+            )
+        ).scalars()
+    )
+
+
+def children_by_state(connection: Connection, id_: str) -> dict[str, int]:
+    """How many children a job has, by state."""
+    rows = connection.execute(
+        select(jobs.c.state, func.count()).where(jobs.c.parent == id_).group_by(jobs.c.state)
+    )
+    return {state: count for state, count in rows}
+
+
+# --- targets: who may write a name ---------------------------------------------------------------
+
+
+def hold_target(connection: Connection, name: str, lease: JobLease) -> str | None:
+    """Become the one who may write *name*.
+
+    Returns None when it is ours, the id of a newer job that has written it already, or ''
+    when another active job holds it.
+    """
+    connection.execute(upsert(targets).values(name=name, written_seq=0).on_conflict_do_nothing())
+    row = connection.execute(select(targets).where(targets.c.name == name).with_for_update()).one()
+    if row.written_seq > lease.seq:
+        return str(row.written_by)
+    if row.holder is not None and row.holder != lease.id:
+        holder = get(connection, row.holder)
+        if holder is not None and holder.state in ACTIVE:
+            return ""
+    connection.execute(update(targets).where(targets.c.name == name).values(holder=lease.id))
+    return None
+
+
+def written(connection: Connection, name: str, lease: JobLease) -> None:
+    """Record that the job has written *name*, and let the next one have it."""
+    connection.execute(
+        update(targets)
+        .where(targets.c.name == name, targets.c.holder == lease.id)
+        .values(holder=None, written_seq=lease.seq, written_by=lease.id)
+    )
+
+
+def record_derivation(connection: Connection, source: str, transform: str, target: str) -> None:
+    """Remember what *source* became under *transform*."""
+    connection.execute(
+        upsert(derivations)
+        .values(source_digest=source, transform=transform, target_digest=target)
+        .on_conflict_do_update(
+            index_elements=["source_digest", "transform"],
+            set_={"target_digest": target},
+        )
+    )
+
+
+def derived(connection: Connection, source: str, transform: str) -> str | None:
+    """What *source* became under *transform*, if that was ever done."""
+    return connection.execute(
+        select(derivations.c.target_digest).where(
+            derivations.c.source_digest == source, derivations.c.transform == transform
+        )
+    ).scalar()
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _held(lease: JobLease) -> Any:
+    return and_(
+        jobs.c.id == lease.id,
+        jobs.c.fence == lease.fence,
+        jobs.c.owner == lease.owner,
+        jobs.c.state == "running",
+    )
+
+
+def _after_end(connection: Connection, id_: str, root: str, parent: str | None) -> None:
+    connection.execute(delete(leases).where(leases.c.holder == id_))
+    connection.execute(update(targets).where(targets.c.holder == id_).values(holder=None))
+    unfinished = select(jobs.c.id).where(jobs.c.root == root, jobs.c.state.in_(ACTIVE))
+    if connection.execute(unfinished.limit(1)).first() is None:
+        connection.execute(delete(credentials).where(credentials.c.root == root))
+    if parent is not None:
+        siblings = select(jobs.c.id).where(jobs.c.parent == parent, jobs.c.state.in_(ACTIVE))
+        if connection.execute(siblings.limit(1)).first() is None:
+            connection.execute(
+                update(jobs).where(jobs.c.id == parent, text(JOB_ACTIVE)).values(due=True)
+            )
+
+
+def _first_turn(connection: Connection, root: str, registry: str, priority: int) -> int:
+    waiting = select(jobs.c.turn).where(
+        text(JOB_ACTIVE), jobs.c.registry == registry, jobs.c.priority == priority
+    )
+    head = connection.execute(waiting.order_by(jobs.c.turn).limit(1)).scalar()
+    last = connection.execute(
+        waiting.where(jobs.c.root == root).order_by(jobs.c.turn.desc()).limit(1)
+    ).scalar()
+    return max(head or 0, (last + 1) if last is not None else 0)
+
+
+def _due_rows(
+    connection: Connection, now: float, full: set[str], *, low: bool, limit: int
+) -> Sequence[Any]:
+    query = (
+        select(jobs.c.id, jobs.c.kind, jobs.c.label, jobs.c.registry, jobs.c.priority)
+        .where(
+            text(JOB_DUE),
+            due(jobs.c.not_before, jobs.c.not_before_delay, now),
+            due(jobs.c.rung_until, literal(RING_SECONDS), now),
+        )
+        .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
+        .limit(limit)
+    )
+    if full:
+        query = query.where(jobs.c.registry.not_in(full))
+    if not low:
+        query = query.where(jobs.c.priority >= 0)
+    return connection.execute(query).all()

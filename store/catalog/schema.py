@@ -1,0 +1,347 @@
+"""The tables. Times are seconds since the epoch; digests are text; JSON is text.
+
+State predicates of partial indexes must reach the database as literals, or the planner does not
+use the index: write them with the constants at the end of this module, never as bound values.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+# SQLite makes a row id only of INTEGER; PostgreSQL needs the wide type.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+_Bytes = BigInteger()
+
+metadata = MetaData()
+
+JOB_ACTIVE: Final = "state IN ('queued', 'running')"
+JOB_DUE: Final = f"{JOB_ACTIVE} AND due AND owner IS NULL"
+TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
+TRANSFER_BUSY: Final = "state IN ('admitted', 'running')"
+TRANSFER_PENDING: Final = "state = 'pending'"
+TRANSFER_DELAYED: Final = "state = 'delayed'"
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    predicate = text(where)
+    expressions = [text(c) if " " in c else c for c in columns]
+    return Index(
+        name,
+        *expressions,
+        unique=unique,
+        sqlite_where=predicate,
+        postgresql_where=predicate,
+    )
+
+
+# What other processes must agree on, one row: the lease in force.
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lease_seconds", Float, nullable=False),
+)
+
+# --- what is held ------------------------------------------------------------------------------
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("size", _Bytes, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+)
+
+# Where a digest has been seen with which credential: who may use what is held, and from where a
+# registry can mount it.
+blob_sources = Table(
+    "blob_sources",
+    metadata,
+    Column("digest", String, nullable=False),
+    Column("registry", String, nullable=False),
+    Column("repository", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("confirmed_at", Float, nullable=False),
+    PrimaryKeyConstraint("digest", "registry", "repository", "fingerprint"),
+)
+
+# Which children a held manifest or index holds on to. An index pulled for one platform lacks the
+# edges of the others on purpose.
+edges = Table(
+    "edges",
+    metadata,
+    Column("parent", String, nullable=False),
+    Column("child", String, nullable=False),
+    PrimaryKeyConstraint("parent", "child"),
+    Index("edges_child", "child"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("digest", String, primary_key=True),  # of the manifest
+    Column("image_id", String, nullable=False),  # digest of the config
+    Column("media_type", String, nullable=False),
+    Column("os", String, nullable=False),
+    Column("architecture", String, nullable=False),
+    Column("variant", String, nullable=False),
+    Column("created", String, nullable=False),  # as the config has it
+    Column("size", _Bytes, nullable=False),  # config and layers as held
+    Column("layers", Integer, nullable=False),
+    Index("images_image_id", "image_id"),
+)
+
+references = Table(
+    "image_references",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("media_type", String, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("written_seq", _Id, nullable=False),  # of the job that wrote it
+    Index("references_digest", "digest"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("holder", String, nullable=False),
+    Column("digest", String, nullable=False),
+    PrimaryKeyConstraint("holder", "digest"),
+    Index("leases_digest", "digest"),
+)
+
+# What became of a source when it was changed on the way: a subset of an index, say.
+derivations = Table(
+    "derivations",
+    metadata,
+    Column("source_digest", String, nullable=False),
+    Column("transform", String, nullable=False),
+    Column("target_digest", String, nullable=False),
+    PrimaryKeyConstraint("source_digest", "transform"),
+)
+
+# --- what is to be done ------------------------------------------------------------------------
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Id, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("parent", String),
+    Column("child_key", String),  # unique within the parent
+    Column("root", String, nullable=False),
+    Column("retry_of", String),
+    Column("registry", String, nullable=False),  # the lane of its control work
+    Column("turn", _Id, nullable=False),
+    Column("label", String, nullable=False),  # how it reads in Flower and on a terminal
+    Column("spec", JSON, nullable=False),
+    Column("requested_by", String, nullable=False),
+    Column("idempotency_key", String),
+    Column("fingerprint", String, nullable=False),  # of the request body
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("deadline", Float),
+    Column("plan", JSON),  # what the first advance fixed
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("superseded_by", String),
+    Column("stop_requested", String),  # 'cancelled' or 'deadline-exceeded'
+    # when it runs
+    Column("due", Boolean, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("not_before_delay", Float, nullable=False),
+    Column("rung_until", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # who runs it
+    Column("owner", String),
+    Column("fence", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    # how far it is; waits and transfers say the rest
+    Column("bytes_total", _Bytes, nullable=False),
+    Column("bytes_spared", _Bytes, nullable=False),
+    Column("bytes_moved", _Bytes, nullable=False),  # written when it ends
+    Column("blobs_total", Integer, nullable=False),
+    Column("blobs_spared", Integer, nullable=False),
+    Column("blobs_moved", Integer, nullable=False),  # written when it ends
+    UniqueConstraint("requested_by", "idempotency_key"),
+    UniqueConstraint("parent", "child_key"),
+    Index("jobs_state", "state", "seq"),
+    Index("jobs_parent", "parent", "state"),
+    Index("jobs_root", "root", "state"),
+    _partial("jobs_due", "priority DESC", "turn", "seq", where=JOB_DUE),
+    _partial("jobs_lane", "registry", "priority", "turn", where=JOB_ACTIVE),
+    _partial(
+        "jobs_out",
+        "registry",
+        where=f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)",
+    ),
+    _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
+    _partial("jobs_deadline", "deadline", where=f"{JOB_ACTIVE} AND deadline IS NOT NULL"),
+)
+
+# The credentials that came with a job, sealed; its children use them too.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("root", String, nullable=False),
+    Column("registry", String, nullable=False),
+    Column("sealed", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    PrimaryKeyConstraint("root", "registry"),
+)
+
+# Who may write a tag in a registry now, and how new the newest writer was.
+targets = Table(
+    "targets",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String),
+    Column("written_seq", _Id, nullable=False),
+    Column("written_by", String),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", String, nullable=False),
+    Column("direction", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("size", _Bytes, nullable=False),
+    Column("media_type", String, nullable=False),
+    Column("registry", String, nullable=False),  # the lane
+    Column("repository", String, nullable=False),
+    Column("root", String, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("turn", _Id, nullable=False),
+    Column("state", String, nullable=False),
+    Column("error", JSON),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("not_before_delay", Float, nullable=False),
+    Column("rung_until", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),  # tries that used up the budget
+    Column("tries", Integer, nullable=False),  # all of them
+    Column("furthest", _Bytes, nullable=False),  # the highest offset any try reached
+    Column("owner", String),
+    Column("served_by", String),  # the last owner
+    Column("fence", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("furthest_at_death", _Bytes, nullable=False),
+    Column("bytes_done", _Bytes, nullable=False),  # of the blob, by the current try
+    Column("bytes_moved", _Bytes, nullable=False),  # over the wire, by all tries
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    _partial("transfers_key", "key", where=TRANSFER_ACTIVE, unique=True),
+    _partial(
+        "transfers_queue",
+        "direction",
+        "registry",
+        "priority DESC",
+        "turn",
+        "id",
+        where=TRANSFER_PENDING,
+    ),
+    _partial(
+        "transfers_root",
+        "direction",
+        "registry",
+        "root",
+        "priority",
+        "turn",
+        where=TRANSFER_PENDING,
+    ),
+    _partial("transfers_busy", "direction", "registry", where=TRANSFER_BUSY),
+    _partial("transfers_delayed", "not_before", where=TRANSFER_DELAYED),
+)
+
+# A job waits for a transfer, and brings the source or the destination it may use.
+waits = Table(
+    "waits",
+    metadata,
+    Column("job", String, ForeignKey("jobs.id"), nullable=False),
+    Column("transfer", _Id, ForeignKey("transfers.id"), nullable=False),
+    Column("registry", String, nullable=False),
+    Column("repository", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("joined", Boolean, nullable=False),  # someone else's transfer already
+    Column("counted", Boolean, nullable=False),  # its bytes are the job's progress
+    Column("eager", Boolean, nullable=False),  # wake the job at once, not with the last one
+    Column("ended", Boolean, nullable=False),
+    Column("error", JSON),
+    PrimaryKeyConstraint("job", "transfer"),
+    Index("waits_transfer", "transfer", "job"),
+    _partial("waits_open", "job", where="NOT ended"),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("direction", String, nullable=False),
+    Column("registry", String, nullable=False),
+    Column("parked_until", Float, nullable=False),
+    Column("parked_delay", Float, nullable=False),
+    Column("served", _Id, nullable=False),
+    PrimaryKeyConstraint("direction", "registry"),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("default_value", Integer, nullable=False),
+    Column("default_source", String, nullable=False),
+    Column("override", Integer),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("control", Integer, nullable=False),  # threads for each queue it serves
+    Column("downloads", Integer, nullable=False),
+    Column("uploads", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", String, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("type", String, nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("events_job", "job", "id"),
+    sqlite_autoincrement=True,  # an id that a client has seen is never given again
+)

@@ -1,0 +1,1 @@
+"""Blobs by digest: what is visible is whole, checked and on disk."""

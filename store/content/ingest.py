@@ -1,0 +1,123 @@
+"""A blob on its way into a directory: stage, sync, check, rename, sync the directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from store.errors import DigestMismatchError, DiskFullError, SizeMismatchError, StoreError
+from store.oci.digest import Digest
+
+_COPY_BYTES = 1024 * 1024
+
+
+class LocalIngest:
+    """See `store.content.ports.Ingest`. A byte is hashed once and written once."""
+
+    def __init__(self, digest: Digest, staged: Path, final: Path) -> None:
+        """Stage in the file *staged*, which no one else writes, for the name *final*."""
+        self.digest = digest
+        self.offset = 0
+        self.resumed = 0
+        self._staged = staged
+        self._final = final
+        self._hasher = digest.hasher()
+        try:
+            self._fd = os.open(
+                staged, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise _failure(digest, error) from error
+        self._open = True
+
+    def take_over(self, earlier: Path) -> None:
+        """Copy what *earlier* holds, hashing it: its owner may be asleep and write on."""
+        try:
+            source = os.open(earlier, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            while chunk := os.read(source, _COPY_BYTES):
+                self.write(chunk)
+        finally:
+            os.close(source)
+        self.resumed = self.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*, hashing it on the way."""
+        self._hasher.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                self.offset += written
+                view = view[written:]
+        except OSError as error:
+            raise _failure(self.digest, error) from error
+
+    def rewind(self) -> None:
+        """Drop what is held and begin at the start."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hasher = self.digest.hasher()
+        self.offset = self.resumed = 0
+
+    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
+        """Make the blob visible under its digest, durably."""
+        if self.offset != size:
+            actual = self.offset
+            self.discard()
+            raise SizeMismatchError(subject=str(self.digest), expected=size, actual=actual)
+        actual_digest = Digest.from_hash(self._hasher)
+        if actual_digest != self.digest:
+            self.discard()
+            raise DigestMismatchError(expected=str(self.digest), actual=str(actual_digest))
+        try:
+            os.fchmod(self._fd, 0o444)
+            os.fsync(self._fd)
+            guard()
+            self._final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.replace(self._staged, self._final)
+            directory = os.open(self._final.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise _failure(self.digest, error) from error
+        self._close()
+
+    def discard(self) -> None:
+        """Drop the partial."""
+        self._close()
+        self._staged.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open:
+            empty = self.offset == 0
+            self._close()
+            if empty:
+                self._staged.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+
+def _failure(digest: Digest, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError("no space is left in the store", subject=str(digest))
+    return StoreError(f"cannot be written: {error.strerror}", subject=str(digest))

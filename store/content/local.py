@@ -1,0 +1,237 @@
+"""The content store on a POSIX file system, laid out as an OCI image layout.
+
+    oci-layout
+    blobs/<algorithm>/<hex>              whole and checked; never written again
+    ingests/<algorithm>-<hex>.<fence>    on their way in
+    trash/<algorithm>-<hex>              swept; gone after a while
+
+Paths are made from digests only, and files are opened without following links.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from store.content.ingest import LocalIngest
+from store.content.ports import Partial
+from store.errors import (
+    BlobMissingError,
+    DigestMismatchError,
+    DiskFullError,
+    HomeUnusableError,
+    InvalidDigestError,
+    SizeMismatchError,
+    StoreError,
+)
+from store.oci.digest import Digest
+
+_INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)")
+_READ_BYTES = 1024 * 1024
+
+
+class LocalStore:
+    """Blobs in the directory *root*, which several processes, and hosts, may share."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store, and make it where it is new.
+
+        Raises:
+            HomeUnusableError: the directory cannot be made or written.
+        """
+        self._root = root
+        self._ingests = root / "ingests"
+        self._trash = root / "trash"
+        try:
+            for directory in (self._ingests, self._trash, root / "blobs" / "sha256"):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            marker = root / "oci-layout"
+            if not marker.exists():
+                draft = self._ingests / f".oci-layout.{os.getpid()}"
+                draft.write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+                draft.replace(marker)
+        except OSError as error:
+            raise HomeUnusableError(
+                f"the store cannot be used: {error.strerror}",
+                subject=str(root),
+                hint="set TRANSSHIP_HOME to a directory that can be written",
+            ) from error
+
+    def size(self, digest: Digest) -> int | None:
+        """How long the blob is; None where it is absent."""
+        try:
+            found = os.lstat(self._blob(digest))
+        except FileNotFoundError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading; the caller closes."""
+        try:
+            descriptor = os.open(self._blob(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                raise BlobMissingError("the store does not hold it", subject=str(digest)) from None
+            raise _failure("cannot be read", digest, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BlobMissingError("the store does not hold it", subject=str(digest))
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def read(self, digest: Digest, *, max_bytes: int) -> bytes:
+        """A small blob in whole, hashed again."""
+        with self.open(digest) as file:
+            raw = file.read(max_bytes + 1) or b""
+            while len(raw) <= max_bytes and (more := file.read(max_bytes + 1 - len(raw))):
+                raw += more
+        if len(raw) > max_bytes:
+            length = self.size(digest) or len(raw)
+            raise SizeMismatchError(subject=str(digest), expected=max_bytes, actual=length)
+        actual = Digest.of(raw, digest.algorithm)
+        if actual != digest:
+            raise DigestMismatchError(expected=str(digest), actual=str(actual))
+        return raw
+
+    def put(self, raw: bytes) -> Digest:
+        """Store small content under its sha256."""
+        digest = Digest.of(raw)
+        if self.size(digest) == len(raw):
+            return digest
+        # No fence is needed: whoever puts this content writes the same bytes.
+        draft = self._ingests / f".put-{digest.hex}.{os.getpid()}.{os.urandom(4).hex()}"
+        with translated("cannot be written", digest):
+            with draft.open("xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.chmod(0o444)
+            final = self._blob(digest)
+            draft.replace(final)
+            sync_directory(final.parent)
+        return digest
+
+    def ingest(self, digest: Digest, *, fence: int) -> LocalIngest:
+        """Begin, or go on with, bringing a blob in."""
+        earlier = [partial for partial in self._partials_of(digest) if partial.fence < fence]
+        longest = max(earlier, key=lambda partial: partial.size, default=None)
+        ingest = LocalIngest(
+            digest, self._ingests / _ingest_name(digest, fence), self._blob(digest)
+        )
+        with translated("cannot be written", digest):
+            if longest is not None and longest.size > 0:
+                ingest.take_over(self._ingests / _ingest_name(digest, longest.fence))
+            for partial in earlier:
+                (self._ingests / _ingest_name(digest, partial.fence)).unlink(missing_ok=True)
+        return ingest
+
+    def remove(self, digest: Digest) -> bool:
+        """Move a blob to the trash."""
+        try:
+            os.replace(self._blob(digest), self._trash / _flat(digest))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def restore(self, digest: Digest) -> bool:
+        """Take a blob back from the trash, if its bytes are still right."""
+        trashed = self._trash / _flat(digest)
+        hasher = digest.hasher()
+        try:
+            with trashed.open("rb") as file:
+                while chunk := file.read(_READ_BYTES):
+                    hasher.update(chunk)
+            if Digest.from_hash(hasher) != digest:
+                return False
+            self._blob(digest).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            trashed.replace(self._blob(digest))
+        except FileNotFoundError:
+            return False
+        sync_directory(self._blob(digest).parent)
+        return True
+
+    def discard_partials(self, digest: Digest) -> None:
+        """Drop every partial of a blob."""
+        for partial in self._partials_of(digest):
+            (self._ingests / _ingest_name(digest, partial.fence)).unlink(missing_ok=True)
+
+    def partials(self) -> Iterator[Partial]:
+        """Every partial there is."""
+        with os.scandir(self._ingests) as entries:
+            for entry in entries:
+                if (match := _INGEST.fullmatch(entry.name)) is None:
+                    continue
+                with suppress(FileNotFoundError, InvalidDigestError):
+                    found = entry.stat(follow_symlinks=False)
+                    yield Partial(
+                        Digest.parse(f"{match[1]}:{match[2]}"),
+                        int(match[3]),
+                        found.st_size,
+                        found.st_mtime,
+                    )
+
+    def digests(self) -> Iterator[Digest]:
+        """Every blob there is."""
+        for directory in (self._root / "blobs").iterdir():
+            for path in directory.iterdir():
+                with suppress(InvalidDigestError):
+                    yield Digest.parse(f"{directory.name}:{path.name}")
+
+    def free_bytes(self) -> int:
+        """How much more the disk would take."""
+        return shutil.disk_usage(self._root).free
+
+    def _blob(self, digest: Digest) -> Path:
+        return self._root / "blobs" / digest.algorithm / digest.hex
+
+    def _partials_of(self, digest: Digest) -> list[Partial]:
+        prefix = f"{_flat(digest)}."
+        found = []
+        with os.scandir(self._ingests) as entries:
+            for entry in entries:
+                fence = entry.name.removeprefix(prefix)
+                if fence == entry.name or not fence.isdigit():
+                    continue
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    found.append(Partial(digest, int(fence), status.st_size, status.st_mtime))
+        return found
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in *directory* durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def translated(what: str, digest: Digest) -> Iterator[None]:
+    """Say in our terms what the file system says in its own."""
+    try:
+        yield
+    except OSError as error:
+        raise _failure(what, digest, error) from error
+
+
+def _failure(what: str, digest: Digest, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError("no space is left in the store", subject=str(digest))
+    return StoreError(f"{what}: {error.strerror}", subject=str(digest))
+
+
+def _flat(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"
+
+
+def _ingest_name(digest: Digest, fence: int) -> str:
+    return f"{_flat(digest)}.{fence}"

@@ -1,0 +1,158 @@
+"""The content store in memory: the same contract, for tests of what is built on it."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from store.content.ports import Partial
+from store.errors import BlobMissingError, DigestMismatchError, SizeMismatchError
+from store.oci.digest import Digest
+
+
+class MemoryStore:
+    """Blobs in a dictionary; gone with the object."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._lock = threading.Lock()
+        self._blobs: dict[Digest, bytes] = {}
+        self._trash: dict[Digest, bytes] = {}
+        self._partials: dict[tuple[Digest, int], bytearray] = {}
+
+    def size(self, digest: Digest) -> int | None:
+        """How long the blob is; None where it is absent."""
+        blob = self._blobs.get(digest)
+        return None if blob is None else len(blob)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading."""
+        blob = self._blobs.get(digest)
+        if blob is None:
+            raise BlobMissingError("the store does not hold it", subject=str(digest))
+        return io.BytesIO(blob)
+
+    def read(self, digest: Digest, *, max_bytes: int) -> bytes:
+        """A small blob in whole, hashed again."""
+        with self.open(digest) as file:
+            raw = file.read()
+        if len(raw) > max_bytes:
+            raise SizeMismatchError(subject=str(digest), expected=max_bytes, actual=len(raw))
+        actual = Digest.of(raw, digest.algorithm)
+        if actual != digest:
+            raise DigestMismatchError(expected=str(digest), actual=str(actual))
+        return raw
+
+    def put(self, raw: bytes) -> Digest:
+        """Store small content under its sha256."""
+        digest = Digest.of(raw)
+        with self._lock:
+            self._blobs[digest] = bytes(raw)
+        return digest
+
+    def ingest(self, digest: Digest, *, fence: int) -> MemoryIngest:
+        """Begin, or go on with, bringing a blob in."""
+        with self._lock:
+            earlier = [key for key in self._partials if key[0] == digest and key[1] < fence]
+            taken = max((bytes(self._partials[key]) for key in earlier), key=len, default=b"")
+            for key in earlier:
+                del self._partials[key]
+            self._partials[digest, fence] = bytearray(taken)
+        return MemoryIngest(self, digest, fence)
+
+    def remove(self, digest: Digest) -> bool:
+        """Move a blob to the trash."""
+        with self._lock:
+            blob = self._blobs.pop(digest, None)
+            if blob is not None:
+                self._trash[digest] = blob
+        return blob is not None
+
+    def restore(self, digest: Digest) -> bool:
+        """Take a blob back from the trash, if its bytes are still right."""
+        with self._lock:
+            blob = self._trash.get(digest)
+            if blob is None or Digest.of(blob, digest.algorithm) != digest:
+                return False
+            self._blobs[digest] = self._trash.pop(digest)
+        return True
+
+    def discard_partials(self, digest: Digest) -> None:
+        """Drop every partial of a blob."""
+        with self._lock:
+            for key in [key for key in self._partials if key[0] == digest]:
+                del self._partials[key]
+
+    def partials(self) -> Iterator[Partial]:
+        """Every partial there is."""
+        with self._lock:
+            found = [
+                Partial(d, fence, len(held), 0.0) for (d, fence), held in self._partials.items()
+            ]
+        yield from found
+
+    def digests(self) -> Iterator[Digest]:
+        """Every blob there is."""
+        yield from list(self._blobs)
+
+    def free_bytes(self) -> int:
+        """Memory has no such bound."""
+        return sys.maxsize
+
+
+class MemoryIngest:
+    """See `store.content.ports.Ingest`."""
+
+    def __init__(self, store: MemoryStore, digest: Digest, fence: int) -> None:
+        """Write to the partial that *store* keeps for *fence*."""
+        self.digest = digest
+        self._store = store
+        self._key = (digest, fence)
+        self._held = store._partials[self._key]  # noqa: SLF001 -- two halves of one thing
+        self.offset = self.resumed = len(self._held)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*."""
+        self._held += data
+        self.offset = len(self._held)
+
+    def rewind(self) -> None:
+        """Drop what is held and begin at the start."""
+        self._held.clear()
+        self.offset = self.resumed = 0
+
+    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
+        """Make the blob visible under its digest."""
+        raw = bytes(self._held)
+        if len(raw) != size:
+            self.discard()
+            raise SizeMismatchError(subject=str(self.digest), expected=size, actual=len(raw))
+        actual = Digest.of(raw, self.digest.algorithm)
+        if actual != self.digest:
+            self.discard()
+            raise DigestMismatchError(expected=str(self.digest), actual=str(actual))
+        guard()
+        with self._store._lock:  # noqa: SLF001
+            self._store._blobs[self.digest] = raw  # noqa: SLF001
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop the partial."""
+        with self._store._lock:  # noqa: SLF001
+            self._store._partials.pop(self._key, None)  # noqa: SLF001
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._held:
+            self.discard()

@@ -1,0 +1,125 @@
+"""The content store's contract.
+
+A blob's life: an *ingest* collects its bytes under a name of its own; *commit* syncs, checks size
+and digest, and gives it its digest as name. Before that nobody sees it, after that it never
+changes. What an ingest leaves behind when it ends early is a *partial*, which the next ingest
+takes over.
+
+The catalog says which blobs are held; this port only keeps files. It takes no locks: whoever
+ingests holds a fence from the catalog, and a higher fence supersedes a lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from store.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What an ingest left behind; *modified_at* is in seconds since the epoch."""
+
+    digest: Digest
+    fence: int
+    size: int
+    modified_at: float
+
+
+class Ingest(Protocol):
+    """One blob on its way in; a context manager that one thread uses.
+
+    Leaving it without a commit closes the file and keeps what is there as a partial.
+    """
+
+    digest: Digest
+    offset: int  # bytes held so far
+    resumed: int  # of these, taken over from an earlier ingest
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*, hashing it on the way.
+
+        Raises:
+            DiskFullError: no space is left; what was written before stays.
+        """
+
+    def rewind(self) -> None:
+        """Drop what is held and begin at the start."""
+
+    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
+        """Make the blob visible under its digest, durably.
+
+        Success means that the content is in the store, not that this call put it there. *guard*
+        is called when all is checked and nothing is visible yet; what it raises is passed on, and
+        the partial stays.
+
+        Raises:
+            SizeMismatchError, DigestMismatchError: the bytes are wrong. They are dropped, for no
+                later attempt could make them right.
+        """
+
+    def discard(self) -> None:
+        """Drop the partial."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class ContentStore(Protocol):
+    """Blobs by digest; safe to use from many threads and processes at once."""
+
+    def size(self, digest: Digest) -> int | None:
+        """How long the blob is; None where it is absent."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading; the caller closes. It is not hashed again.
+
+        Raises:
+            BlobMissingError: it is absent.
+        """
+
+    def read(self, digest: Digest, *, max_bytes: int) -> bytes:
+        """A small blob in whole, hashed again.
+
+        Raises:
+            BlobMissingError: it is absent.
+            SizeMismatchError: it is longer than *max_bytes*.
+            DigestMismatchError: the disk gave back something else.
+        """
+
+    def put(self, raw: bytes) -> Digest:
+        """Store small content under its sha256; durable on return, success if it is there."""
+
+    def ingest(self, digest: Digest, *, fence: int) -> Ingest:
+        """Begin, or go on with, bringing a blob in, as the holder of *fence*.
+
+        The longest partial of a lower fence is copied, and hashed while it is; the file that an
+        earlier holder may still write to is not used any more.
+        """
+
+    def remove(self, digest: Digest) -> bool:
+        """Move a blob to the trash; False where it is absent."""
+
+    def restore(self, digest: Digest) -> bool:
+        """Take a blob back from the trash, if its bytes are still right."""
+
+    def discard_partials(self, digest: Digest) -> None:
+        """Drop every partial of a blob."""
+
+    def partials(self) -> Iterator[Partial]:
+        """Every partial there is."""
+
+    def digests(self) -> Iterator[Digest]:
+        """Every blob there is."""
+
+    def free_bytes(self) -> int:
+        """How much more the disk would take."""

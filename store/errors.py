@@ -1,0 +1,455 @@
+"""The one error tree.
+
+A failure is described by facts: which side failed, on what subject, and whether trying again may
+help. The text is made from the facts, so that a job's record, an HTTP problem and a line on a
+terminal say the same thing.
+
+    TransshipError
+    ├── RequestError            the user asked for something that cannot be
+    │   ├── InvalidReferenceError, InvalidDigestError, InvalidPlatformError, InvalidSpecError
+    │   ├── NotFoundError, ConflictError
+    │   └── UnknownKeyError
+    ├── StoreError              this machine: disk, database, home
+    │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
+    │   └── BusyError
+    ├── ContentError            bytes that are not what was promised
+    │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
+    │   └── UnsupportedMediaTypeError
+    ├── RegistryError           a registry answered, and the answer is no
+    │   ├── UnauthorizedError, DeniedError, RegistryNotFoundError, ManifestNotFoundError
+    │   ├── PlatformNotFoundError, TooManyRequestsError, RegistryUnavailableError
+    │   ├── ProtocolError, UntrustedAddressError, RangeIgnoredError
+    │   └── TlsError
+    ├── UnreachableError        no answer at all
+    ├── RecordedError           a failure met again, as a transfer wrote it down
+    └── Interruption            not a failure: why work stopped before its end
+        ├── CancelledError, LeaseLostError, HandedBackError
+        └── RepeatedDeathError (a failure, after all: every owner died)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Side(StrEnum):
+    """Where a failure lies, seen by whoever asked for the job."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+    STORE = "store"
+    REQUEST = "request"
+    INTERNAL = "internal"
+
+
+class TransshipError(Exception):
+    """Root of every error that this project raises on purpose.
+
+    Args:
+        detail: One sentence that says what happened, without the side or the subject.
+        subject: What it was about: a reference, a digest, a host, a path, a field.
+        hint: What the user can do about it, if anything.
+        side: Overrides the class's side. The registry client does not know whether it reads or
+            writes for a job; who calls it sets the side with `at`.
+    """
+
+    code: ClassVar[str] = "internal"
+    side: Side = Side.INTERNAL
+    retryable: ClassVar[bool] = False
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self, detail: str, *, subject: str = "", hint: str = "", side: Side | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.subject = subject
+        self.hint = hint
+        if side is not None:
+            self.side = side
+
+    def at(self, side: Side) -> TransshipError:
+        """Say on which side of a job this happened, and return the error itself."""
+        self.side = side
+        return self
+
+    def __str__(self) -> str:
+        where = f"{self.subject}: " if self.subject else ""
+        return f"{where}{self.detail}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The error as jobs and problems show it (INTERFACE: Error)."""
+        return {
+            "code": self.code,
+            "side": self.side.value,
+            "subject": self.subject,
+            "detail": self.detail,
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
+
+
+class InternalError(TransshipError):
+    """A fault of this program. The log holds the traceback."""
+
+
+# --- the request -------------------------------------------------------------------------------
+
+
+class RequestError(TransshipError):
+    """What was asked for cannot be done as asked; nothing was started."""
+
+    code = "invalid-request"
+    side = Side.REQUEST
+    status = 400
+
+
+class InvalidReferenceError(RequestError):
+    """Not an image reference in Docker's grammar."""
+
+    code = "invalid-reference"
+
+
+class InvalidDigestError(RequestError):
+    """Not a digest of a known algorithm."""
+
+    code = "invalid-digest"
+
+
+class InvalidPlatformError(RequestError):
+    """Not a platform of the form os/arch[/variant]."""
+
+    code = "invalid-platform"
+
+
+class InvalidSpecError(RequestError):
+    """A job that cannot be asked for; *errors* names each field that is wrong."""
+
+    code = "invalid-spec"
+    status = 422
+
+    def __init__(self, detail: str, *, errors: list[dict[str, str]], hint: str = "") -> None:
+        super().__init__(detail, subject=errors[0]["field"] if errors else "", hint=hint)
+        self.errors = errors
+
+    def as_json(self) -> dict[str, Any]:
+        return {**super().as_json(), "errors": self.errors}
+
+
+class NotFoundError(RequestError):
+    """No such job, image or blob here."""
+
+    code = "not-found"
+    status = 404
+
+
+class ConflictError(RequestError):
+    """The request contradicts what is there."""
+
+    code = "conflict"
+    status = 409
+
+
+class TokenError(RequestError):
+    """The request carries no token that allows it."""
+
+    code = "unauthorized"
+    status = 401
+
+
+# --- this machine ------------------------------------------------------------------------------
+
+
+class StoreError(TransshipError):
+    """The store, the catalog or the machine below them failed."""
+
+    code = "store-error"
+    side = Side.STORE
+    status = 503
+
+
+class HomeUnusableError(StoreError):
+    """TRANSSHIP_HOME cannot be used."""
+
+    code = "home-unusable"
+
+
+class DiskFullError(StoreError):
+    """No space is left where the store lives. Trying again at once would not help."""
+
+    code = "disk-full"
+
+
+class BlobMissingError(StoreError):
+    """The store does not hold a blob that it should."""
+
+    code = "blob-missing"
+
+
+class SchemaVersionError(StoreError):
+    """The database has another schema than this program."""
+
+    code = "schema-version"
+
+
+class EngineRunningError(StoreError):
+    """Another engine holds this home."""
+
+    code = "engine-running"
+
+
+class AddressInUseError(StoreError):
+    """The address to listen on is taken."""
+
+    code = "address-in-use"
+
+
+class MissingProgramError(StoreError):
+    """A program that was asked for is not installed."""
+
+    code = "missing-program"
+
+
+class ServerUnreachableError(StoreError):
+    """No Transship server answers where one was expected."""
+
+    code = "server-unreachable"
+
+
+# --- bytes -------------------------------------------------------------------------------------
+
+
+class ContentError(TransshipError):
+    """Bytes that are not what their descriptor, or their format, promises."""
+
+    code = "invalid-content"
+    side = Side.SOURCE
+    status = 502
+
+
+class SizeMismatchError(ContentError):
+    """More or fewer bytes arrived than the descriptor names."""
+
+    code = "size-mismatch"
+    retryable = True  # a cut connection is likelier than a lying registry; the budget ends it
+
+    def __init__(self, *, subject: str, expected: int, actual: int) -> None:
+        super().__init__(f"expected {expected} bytes, got {actual}", subject=subject)
+        self.expected, self.actual = expected, actual
+
+
+class DigestMismatchError(ContentError):
+    """The bytes received are not the bytes named."""
+
+    code = "digest-mismatch"
+    retryable = True
+
+    def __init__(self, *, expected: str, actual: str) -> None:
+        super().__init__(f"the bytes received have the digest {actual}", subject=expected)
+        self.expected, self.actual = expected, actual
+
+
+class InvalidManifestError(ContentError):
+    """Not a manifest, index or config that can be understood safely."""
+
+    code = "invalid-manifest"
+
+
+class UnsupportedMediaTypeError(ContentError):
+    """A media type that this operation cannot work with, such as schema 1."""
+
+    code = "unsupported-media-type"
+
+
+# --- registries --------------------------------------------------------------------------------
+
+
+class RegistryError(TransshipError):
+    """A registry answered, and the answer is no.
+
+    Args:
+        registry: The host that answered.
+        http_status: Its status, or 0.
+        retry_after_seconds: How long it asked to be left alone.
+    """
+
+    code = "registry-error"
+    side = Side.SOURCE
+    status = 502
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        registry: str = "",
+        subject: str = "",
+        http_status: int = 0,
+        retry_after_seconds: float | None = None,
+        hint: str = "",
+        side: Side | None = None,
+    ) -> None:
+        super().__init__(detail, subject=subject or registry, hint=hint, side=side)
+        self.registry = registry
+        self.http_status = http_status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnauthorizedError(RegistryError):
+    """401 after a fresh token, or no credentials where some are needed."""
+
+    code = "unauthorized-by-registry"
+
+
+class DeniedError(RegistryError):
+    """403: the credentials are known, and do not suffice."""
+
+    code = "denied-by-registry"
+
+
+class RegistryNotFoundError(RegistryError):
+    """404: the registry does not hold the repository or blob."""
+
+    code = "not-in-registry"
+
+
+class ManifestNotFoundError(RegistryNotFoundError):
+    """The registry does not hold the tag or manifest."""
+
+    code = "manifest-not-found"
+
+
+class PlatformNotFoundError(RegistryError):
+    """The image exists, but not for the platform asked for."""
+
+    code = "platform-not-found"
+
+
+class TooManyRequestsError(RegistryError):
+    """429: the registry wants to be left alone for a while; it is parked for everyone."""
+
+    code = "too-many-requests"
+    retryable = True
+
+
+class RegistryUnavailableError(RegistryError):
+    """408, 425 or 5xx: the registry has a problem that may pass."""
+
+    code = "registry-unavailable"
+    retryable = True
+
+
+class ProtocolError(RegistryError):
+    """The answer does not follow the distribution specification; HTML, say."""
+
+    code = "protocol-error"
+
+
+class UntrustedAddressError(RegistryError):
+    """The registry sent us to an address where it may not send us."""
+
+    code = "untrusted-address"
+
+
+class TlsError(RegistryError):
+    """No TLS that can be trusted: a certificate that does not verify, or a peer without TLS."""
+
+    code = "tls-error"
+
+
+class UnreachableError(RegistryError):
+    """No answer: the name is unknown, the connection refused, cut, or silent for too long."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class UnknownHostError(UnreachableError):
+    """The host's name does not resolve. Tried again, for resolvers fail too."""
+
+    code = "unknown-host"
+
+
+class RangeIgnoredError(RegistryError):
+    """A range was asked for and other bytes came. What was received is dropped."""
+
+    code = "range-ignored"
+    retryable = True
+
+
+# --- stops -------------------------------------------------------------------------------------
+
+
+class Interruption(TransshipError):
+    """Work stopped before its end, for a reason that is no failure of it."""
+
+
+class CancelledError(Interruption):
+    """Someone asked for the stop."""
+
+    code = "cancelled"
+    side = Side.REQUEST
+
+
+class LeaseLostError(Interruption):
+    """The owner could not renew its lease; someone else may own the work now."""
+
+    code = "lease-lost"
+
+
+class HandedBackError(Interruption):
+    """The worker is stopping, and gives the work to another."""
+
+    code = "handed-back"
+
+
+class DeadlineExceededError(TransshipError):
+    """The job's deadline passed."""
+
+    code = "deadline-exceeded"
+    side = Side.REQUEST
+
+
+class RepeatedDeathError(TransshipError):
+    """Every worker that took this up died over it without getting further."""
+
+    code = "repeated-death"
+
+
+class RecordedError(TransshipError):
+    """A failure that a transfer wrote down, met again by a job that waited for it."""
+
+    code = "recorded"
+
+    def __init__(self, recorded: dict[str, Any]) -> None:
+        """Take the facts from *recorded*, the JSON form of the error."""
+        super().__init__(
+            str(recorded["detail"]),
+            subject=str(recorded["subject"]),
+            hint=str(recorded["hint"]),
+            side=Side(recorded["side"]),
+        )
+        self.recorded = recorded
+
+    def as_json(self) -> dict[str, Any]:
+        """The error as it was recorded, with the attempts that were made."""
+        return dict(self.recorded)
+
+
+class PartialError(TransshipError):
+    """Some children of a mirror failed; *report* says which, and is the job's result."""
+
+    code = "partial"
+    side = Side.SOURCE
+
+    def __init__(
+        self, detail: str, *, subject: str = "", hint: str = "", report: dict[str, Any]
+    ) -> None:
+        super().__init__(detail, subject=subject, hint=hint)
+        self.report = report
+
+
+class SupersededError(ConflictError):
+    """A newer job wrote the target first."""
+
+    code = "superseded"

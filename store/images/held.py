@@ -1,0 +1,38 @@
+"""What the catalog keeps of an image that has arrived in whole."""
+
+from __future__ import annotations
+
+from store.catalog.references import HeldImage
+from store.content.ports import ContentStore
+from store.oci import mediatypes
+from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from store.oci.manifest import Manifest
+
+
+def describe(manifest: Manifest, content: ContentStore) -> HeldImage:
+    """Read what there is to know of an image from its manifest and its config.
+
+    An artifact, whose config is not an image's, has no platform.
+
+    Raises:
+        InvalidManifestError: the config cannot be understood.
+    """
+    platform = ("", "", "")
+    created = ""
+    if mediatypes.is_config(manifest.config.media_type):
+        raw = content.read(manifest.config.digest, max_bytes=MAX_CONFIG_BYTES)
+        config = ImageConfig.parse(raw)
+        platform = (config.platform.os, config.platform.architecture, config.platform.variant)
+        created = config.created or ""
+    os, architecture, variant = platform
+    return HeldImage(
+        digest=str(manifest.digest),
+        image_id=str(manifest.config.digest),
+        media_type=manifest.media_type,
+        os=os,
+        architecture=architecture,
+        variant=variant,
+        created=created,
+        size=sum(blob.size for blob in manifest.blobs),
+        layers=len(manifest.layers),
+    )

@@ -1,0 +1,59 @@
+"""JSON from strangers: bounded, UTF-8, without duplicate keys (image-spec, considerations.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from store.errors import InvalidManifestError
+
+DEEPEST = 64
+
+
+def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
+    """Parse *raw*, called *what* in errors.
+
+    Raises:
+        InvalidManifestError: longer than *max_bytes*, not JSON, a key twice in an object, nested
+            deeper than 64, or a number that JSON does not have.
+    """
+    if len(raw) > max_bytes:
+        raise InvalidManifestError(f"longer than {max_bytes} bytes", subject=what)
+    try:
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
+        )
+    except InvalidManifestError as error:
+        error.subject = what
+        raise
+    except RecursionError:
+        raise InvalidManifestError("nested too deep", subject=what) from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, and integers too long
+        raise InvalidManifestError(f"not JSON: {error}", subject=what) from None
+    _check_depth(value, what)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise InvalidManifestError("an object has the same key twice")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidManifestError(f"{name} is not JSON")
+
+
+def _check_depth(value: Any, what: str) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise InvalidManifestError("nested too deep", subject=what)

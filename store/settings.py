@@ -1,0 +1,126 @@
+"""The settings: one frozen value, read once where a process starts.
+
+Sources, the first wins: `TRANSSHIP_*` in the environment, the TOML file named by
+`TRANSSHIP_CONFIG` (same names, lower case, without the prefix), the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from store.errors import InvalidSpecError, RequestError
+
+
+def _default_home() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "transship"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Units are in the names or in the comment."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSSHIP_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=_default_home)
+    database_url: SecretStr | None = None  # None: SQLite in home
+    broker_url: SecretStr | None = None  # None: a private Redis if there is one, else none at all
+    listen: str = "127.0.0.1:5005"
+    url: str | None = None  # a server to talk to, for clients
+
+    max_concurrent_downloads: PositiveInt = 3
+    max_concurrent_uploads: PositiveInt = 5
+    max_download_attempts: PositiveInt = 5
+    max_upload_attempts: PositiveInt = 5
+
+    insecure_registries: Annotated[tuple[str, ...], NoDecode] = ()  # hosts or CIDRs
+    allow_private: Annotated[tuple[str, ...], NoDecode] = ()
+    certs_dir: Path | None = None
+    secret_key: SecretStr | None = None  # None: made in home at first start
+    trust: Literal["separate", "shared"] = "separate"
+
+    lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
+
+    @field_validator("insecure_registries", "allow_private", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Lists are comma-separated in the environment, arrays in TOML."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("expected HOST:PORT")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
+            raise ValueError("expected http://HOST:PORT or https://HOST")
+        return value
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the environment and the file.
+
+        Raises:
+            RequestError: the file cannot be read.
+            InvalidSpecError: a value is wrong; each is named by its variable.
+        """
+        values = {**_from_file(os.environ.get("TRANSSHIP_CONFIG")), **overrides}
+        for name in list(values):  # the environment beats the file, an explicit override beats both
+            if name not in overrides and f"TRANSSHIP_{name.upper()}" in os.environ:
+                del values[name]
+        try:
+            return cls(**values)
+        except ValidationError as invalid:
+            errors = [
+                {"field": f"TRANSSHIP_{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
+                for e in invalid.errors(include_input=False, include_url=False)
+            ]
+            detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+            raise InvalidSpecError(f"a setting is wrong: {detail}", errors=errors) from None
+
+    @property
+    def catalog_url(self) -> str:
+        """The database's URL for SQLAlchemy."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'catalog.sqlite3'}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where locks and sockets of the running engine are."""
+        return self.home / "run"
+
+    @property
+    def listen_host(self) -> str:
+        """The address to listen on, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def listen_port(self) -> int:
+        """The port to listen on; 0 takes a free one."""
+        return int(self.listen.rpartition(":")[2])
+
+
+def _from_file(name: str | None) -> dict[str, Any]:
+    if not name:
+        return {}
+    try:
+        return tomllib.loads(Path(name).read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        raise RequestError(
+            f"the settings file cannot be read: {wrong}", subject=name, hint="see TRANSSHIP_CONFIG"
+        ) from wrong

@@ -1,0 +1,1 @@
+"""The tests: unit, contract, scenario, and what they stand on."""

@@ -1,0 +1,1 @@
+"""Flows of the registry client with real servers."""

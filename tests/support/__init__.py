@@ -1,0 +1,1 @@
+"""What tests stand on: images, processes, registries, proxies."""

@@ -1,0 +1,133 @@
+"""Which addresses may be connected to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from store.errors import UntrustedAddressError
+from workers.registry.addresses import (
+    Address,
+    GivenByServer,
+    HostList,
+    KnownPeers,
+    NamedByUser,
+    parse_address,
+)
+
+
+def address(text: str) -> Address:
+    found = parse_address(text)
+    assert found is not None
+    return found
+
+
+def given(allowed: tuple[str, ...] = (), peers: KnownPeers | None = None) -> GivenByServer:
+    return GivenByServer("r.test", peers or KnownPeers(), HostList(allowed))
+
+
+INTERNAL = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.0.1",
+    "100.64.0.1",
+    "::1",
+    "fd12::1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+    "2002:a00:1::",
+]
+NOBODY = [
+    "169.254.169.254",
+    "169.254.1.1",
+    "fe80::1",
+    "fd00:ec2::254",
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+]  # noqa: S104
+
+
+@pytest.mark.parametrize("text", [*INTERNAL, *NOBODY])
+def test_a_server_may_not_send_us_inside(text: str) -> None:
+    with pytest.raises(UntrustedAddressError):
+        given().check("x.test", 443, address(text))
+
+
+@pytest.mark.parametrize("text", ["93.184.216.34", "2606:2800:220:1::1"])
+def test_a_server_may_send_us_to_public_addresses(text: str) -> None:
+    given().check("x.test", 443, address(text))
+
+
+@pytest.mark.parametrize("entry", ["x.test", "x.test:443", "10.0.0.0/8", "10.1.2.3"])
+def test_a_host_or_network_may_be_allowed(entry: str) -> None:
+    given((entry,)).check("x.test", 443, address("10.1.2.3"))
+
+
+@pytest.mark.parametrize("entry", ["test", "x.test:444", "y.x.test", "11.0.0.0/8", "10.1.2.4"])
+def test_other_entries_allow_nothing(entry: str) -> None:
+    with pytest.raises(UntrustedAddressError):
+        given((entry,)).check("x.test", 443, address("10.1.2.3"))
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_metadata_and_link_local_cannot_be_allowed(text: str) -> None:
+    rule = given(("x.test", "0.0.0.0/0", "::/0"))
+    with pytest.raises(UntrustedAddressError):
+        rule.check("x.test", 443, address(text))
+
+
+def test_the_registrys_own_address_is_allowed() -> None:
+    peers = KnownPeers()
+    peers.learn("r.test", [address("10.0.0.5")])
+    given(peers=peers).check("auth.test", 443, address("10.0.0.5"))
+
+
+def test_another_registrys_address_is_not() -> None:
+    peers = KnownPeers()
+    peers.learn("other.test", [address("10.0.0.5")])
+    with pytest.raises(UntrustedAddressError):
+        given(peers=peers).check("auth.test", 443, address("10.0.0.5"))
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_the_user_cannot_name_metadata_either(text: str) -> None:
+    with pytest.raises(UntrustedAddressError):
+        NamedByUser(KnownPeers(), plain_networks=None).check("x.test", 80, address(text))
+
+
+def test_the_user_may_name_private_hosts() -> None:
+    NamedByUser(KnownPeers(), plain_networks=None).check("x.test", 443, address("10.0.0.1"))
+
+
+def test_plain_http_goes_only_to_listed_peers() -> None:
+    rule = NamedByUser(KnownPeers(), plain_networks=HostList(("10.0.0.0/8",)))
+    rule.check("x.test", 80, address("10.0.0.1"))
+    with pytest.raises(UntrustedAddressError):
+        rule.check("x.test", 80, address("93.184.216.34"))
+
+
+def test_plain_http_goes_to_loopback() -> None:
+    rule = NamedByUser(KnownPeers(), plain_networks=HostList())
+    rule.check("localhost", 5000, address("127.0.0.1"))
+
+
+def test_a_mixed_answer_of_the_resolver_teaches_only_the_peer() -> None:
+    peers = KnownPeers()
+    public, inside = address("93.184.216.34"), address("127.0.0.1")
+    NamedByUser(peers, plain_networks=None).connected("r.test", public, [public, inside])
+    assert peers.of("r.test") == {public}
+
+
+def test_private_addresses_of_a_host_are_learned_together() -> None:
+    peers = KnownPeers()
+    both = [address("10.0.0.1"), address("10.0.0.2")]
+    NamedByUser(peers, plain_networks=None).connected("r.test", both[0], both)
+    assert peers.of("r.test") == set(both)
+
+
+def test_mapped_addresses_are_unwrapped() -> None:
+    assert address("::ffff:127.0.0.1") == ipaddress.IPv4Address("127.0.0.1")

@@ -1,0 +1,1 @@
+"""What is done: jobs, transfers, and the registry client that moves bytes."""

@@ -1,0 +1,125 @@
+"""What an image consists of: its manifests, children before parents, and its blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from store.errors import InvalidManifestError, PlatformNotFoundError
+from store.oci import mediatypes
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from store.oci.manifest import Index, Manifest
+from store.oci.platform import Platform, select
+
+DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
+MOST_MANIFESTS = 2000
+
+Fetch = Callable[[Descriptor], Manifest | Index]
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """The part of an image that was asked for.
+
+    *manifests* holds children before the indexes that name them, the root last.
+    """
+
+    root: Manifest | Index
+    manifests: tuple[Manifest | Index, ...]
+
+    @property
+    def images(self) -> list[Manifest]:
+        """The manifests that are not indexes."""
+        return [m for m in self.manifests if isinstance(m, Manifest)]
+
+    @property
+    def blobs(self) -> list[Descriptor]:
+        """Configs and layers, each digest once."""
+        unique: dict[Digest, Descriptor] = {}
+        for image in self.images:
+            for blob in image.blobs:
+                unique.setdefault(blob.digest, blob)
+        return list(unique.values())
+
+    def distributable_blobs(self) -> list[Descriptor]:
+        """Those blobs that may be sent to another registry."""
+        return [b for b in self.blobs if not mediatypes.is_nondistributable(b.media_type)]
+
+
+def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Closure:
+    """Walk from *root* to everything below it, or below the children for *platforms*.
+
+    Platforms choose among the children of an index; an image that is no index is taken as it is,
+    as Docker does. Every child that is not an image or an index is skipped over, never refused.
+
+    Raises:
+        PlatformNotFoundError: the index has no child for one of them.
+        InvalidManifestError: nested too deep, too many manifests, or a child that contradicts
+            its descriptor.
+    """
+    order: dict[Digest, Manifest | Index] = {}
+    top = _walk(root, platforms, fetch, order, depth=0)
+    return Closure(root=top, manifests=tuple(order.values()))
+
+
+def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
+    """The closure under a root of its own: for one platform its image, for several an index of
+    these only. With no platforms, or no index to choose from, the closure itself.
+    """
+    index = closure.root
+    if not platforms or isinstance(index, Manifest):
+        return closure
+    kept = [d for d in index.manifests if any(m.digest == d.digest for m in closure.manifests)]
+    if len(kept) == len(index.manifests):
+        return closure
+    below = tuple(m for m in closure.manifests if m.digest != index.digest)
+    if len(kept) == 1:
+        only = next(m for m in below if m.digest == kept[0].digest)
+        return Closure(root=only, manifests=below)
+    subset = index.subset({d.digest for d in kept})
+    return Closure(root=subset, manifests=(*below, subset))
+
+
+def _walk(
+    descriptor: Descriptor,
+    platforms: Sequence[Platform],
+    fetch: Fetch,
+    order: dict[Digest, Manifest | Index],
+    depth: int,
+) -> Manifest | Index:
+    if depth > DEEPEST:
+        raise InvalidManifestError("indexes are nested too deep", subject=str(descriptor.digest))
+    if len(order) >= MOST_MANIFESTS:
+        raise InvalidManifestError("too many manifests", subject=str(descriptor.digest))
+    manifest = fetch(descriptor)
+    if isinstance(manifest, Index):
+        for child in _children(manifest, platforms):
+            if child.digest not in order:
+                _walk(child, (), fetch, order, depth + 1)
+    order[manifest.digest] = manifest
+    return manifest
+
+
+def _children(index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
+    manifests = [
+        d
+        for d in index.manifests
+        if mediatypes.is_manifest(d.media_type) or mediatypes.is_index(d.media_type)
+    ]
+    if not platforms:
+        return manifests
+    chosen: dict[Digest, Descriptor] = {}
+    for platform in platforms:
+        child = select(manifests, platform)
+        if child is None:
+            offered = sorted(
+                {str(d.platform) for d in manifests if d.platform and d.platform.os != "unknown"}
+            )
+            raise PlatformNotFoundError(
+                f"the image has no {platform}",
+                subject=str(index.digest),
+                hint=f"it has {', '.join(offered)}" if offered else "",
+            )
+        chosen[child.digest] = child
+    return list(chosen.values())

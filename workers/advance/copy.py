@@ -1,0 +1,97 @@
+"""Copy: from one registry to another, through the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.catalog import jobs
+from store.catalog.jobs import JobLease
+from store.errors import BlobMissingError, Side
+from store.oci.descriptor import Descriptor
+from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from workers.advance import deliver, plan
+from workers.advance.closure import narrowed, resolve
+from workers.advance.outcome import Done, Outcome, Waiting
+from workers.advance.remote import Remote
+from workers.leases import Held
+from workers.specs import CopySpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Compare digests first; move what the target lacks; put manifests, the tag last.
+
+    A blob that the target has, or can mount, is never downloaded.
+    """
+    spec = CopySpec.model_validate(lease.spec)
+    source = Remote.of(spec.origin, Side.SOURCE, lease, world, held)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, world, held)
+    root = plan.fixed_root(lease, source)
+    if "absent" not in lease.plan:
+        there = _up_to_date(spec, root, target, lease, world)
+        if there is not None:
+            return there
+    whole = resolve(root, spec.wanted_platforms(), source.manifest)
+    closure = narrowed(whole, spec.wanted_platforms())
+    same_registry = source.source.registry == target.source.registry
+    absent = deliver.absent_blobs(
+        lease, target, closure, mount_from=source.source.repository if same_registry else None
+    )
+    states = plan.waits(lease, world)
+    left = [blob for blob in absent if not deliver.finished(states, blob)]
+    if left:
+        idle = [blob for blob in left if ("upload", str(blob.digest)) not in states]
+        usable = source.usable(idle)
+        deliver.want_uploads(target, [b for b in idle if b.digest in usable], lease, world)
+        deliver.want_downloads(source, [b for b in idle if b.digest not in usable], lease, world)
+        return Waiting()
+    result = _result(spec, root, str(closure.root.digest), up_to_date=False)
+    outcome = deliver.put_manifests(closure, target, lease, world, result)
+    if isinstance(outcome, Done) and closure.root.digest != root.digest:
+        with world.catalog.write() as connection:
+            jobs.record_derivation(
+                connection, str(root.digest), _transform(spec), str(closure.root.digest)
+            )
+    return outcome
+
+
+def _up_to_date(
+    spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, world: World
+) -> Done | None:
+    """The job is done if the target stands already for what the source would become."""
+    expected = str(root.digest)
+    if spec.platforms:
+        with world.catalog.read() as connection:
+            expected = jobs.derived(connection, expected, _transform(spec)) or expected
+    there = target.head()
+    if there is None or str(there.digest) != expected:
+        return None
+    blobs = _known_blobs(there, world)
+    plan.count(lease, world, blobs, ())
+    return Done(_result(spec, root, expected, up_to_date=True))
+
+
+def _known_blobs(root: Descriptor, world: World) -> list[Descriptor]:
+    """The blobs of an image whose manifests the store still holds; else none. For the figures."""
+
+    def fetch(descriptor: Descriptor) -> Manifest | Index:
+        raw = world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
+        return parse_manifest(raw, descriptor.media_type)
+
+    try:
+        return resolve(root, (), fetch).distributable_blobs()
+    except BlobMissingError:
+        return []
+
+
+def _transform(spec: CopySpec) -> str:
+    return f"platforms={','.join(sorted(spec.platforms))}"
+
+
+def _result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -> dict[str, Any]:
+    return {
+        "reference": str(spec.target),
+        "digest": digest,
+        "source_digest": str(root.digest),
+        "up_to_date": up_to_date,
+    }

@@ -1,0 +1,115 @@
+"""The second half of push and copy: bring blobs and manifests to a registry, the tag last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from store.catalog import jobs, transfers
+from store.catalog.jobs import JobLease
+from store.catalog.transfers import WaitState, Wanted
+from store.errors import Side
+from store.oci.descriptor import Descriptor
+from workers.advance import plan
+from workers.advance.closure import Closure
+from workers.advance.outcome import Done, Later, Outcome
+from workers.advance.remote import Remote
+from workers.world import World, at
+
+TARGET_BUSY_SECONDS = 0.5  # another job is writing the same tag: one PUT, so soon over
+
+
+def absent_blobs(
+    lease: JobLease, target: Remote, closure: Closure, *, mount_from: str | None
+) -> list[Descriptor]:
+    """The blobs that the target lacks. Found out once a job, after mounting what can be mounted."""
+    everything = closure.distributable_blobs()
+    if "absent" not in lease.plan:
+        there = target.present(everything, mount_from=mount_from)
+        absent = {blob.digest for blob in everything if blob.digest not in there}
+        plan.count(
+            lease, target.world, everything, absent, absent=[str(digest) for digest in absent]
+        )
+    names = set(lease.plan["absent"])
+    return [blob for blob in everything if str(blob.digest) in names]
+
+
+def want_uploads(
+    target: Remote, blobs: Collection[Descriptor], lease: JobLease, world: World
+) -> None:
+    """Make the job wait for the upload of each of *blobs*, which the store holds."""
+    _want(
+        lease,
+        world,
+        (_wanted("upload", blob, target, counted=True, eager=False) for blob in blobs),
+    )
+
+
+def want_downloads(
+    source: Remote, blobs: Collection[Descriptor], lease: JobLease, world: World
+) -> None:
+    """Make the job wait for each of *blobs*, and wake it as each arrives: its upload can start."""
+    _want(
+        lease,
+        world,
+        (_wanted("download", blob, source, counted=False, eager=True) for blob in blobs),
+    )
+
+
+def finished(states: dict[tuple[str, str], WaitState], blob: Descriptor) -> bool:
+    """Whether the job's upload of *blob* has ended well."""
+    state = states.get(("upload", str(blob.digest)))
+    return state is not None and state.ended
+
+
+def put_manifests(
+    closure: Closure,
+    target: Remote,
+    lease: JobLease,
+    world: World,
+    result: dict[str, Any],
+) -> Outcome:
+    """Put the manifests, children before parents and the tag last, as the only writer of it.
+
+    A newer job that wrote the tag first is left alone: its image stands.
+    """
+    name = str(target.reference)
+    with world.catalog.write() as connection:
+        newer = jobs.hold_target(connection, name, lease)
+    if newer == "":
+        return Later(TARGET_BUSY_SECONDS)
+    if newer is not None:
+        return Done(result, superseded_by=newer)
+    with at(Side.DESTINATION):
+        for manifest in closure.manifests:
+            target.held.check()
+            if manifest.digest != closure.root.digest:
+                target.repository.put_manifest(str(manifest.digest), manifest)
+        with world.catalog.write() as connection:  # the last look before others see it
+            jobs.save(connection, lease)
+        target.held.check()
+        target.repository.put_manifest(target.reference.identifier, closure.root)
+    with world.catalog.write() as connection:
+        jobs.written(connection, name, lease)
+    return Done(result)
+
+
+def _wanted(
+    direction: str, blob: Descriptor, place: Remote, *, counted: bool, eager: bool
+) -> Wanted:
+    return Wanted(
+        direction=direction,
+        digest=str(blob.digest),
+        size=blob.size,
+        media_type=blob.media_type,
+        registry=place.source.registry,
+        repository=place.source.repository,
+        fingerprint=place.source.fingerprint,
+        counted=counted,
+        eager=eager,
+    )
+
+
+def _want(lease: JobLease, world: World, wanted: Iterable[Wanted]) -> None:
+    with world.change() as change:
+        transfers.want(change.connection, lease, wanted, change.now)

@@ -1,0 +1,77 @@
+"""What a job fixes once and keeps: its root, what its target lacks, how much there is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from store.catalog import jobs, transfers
+from store.catalog.jobs import JobLease
+from store.catalog.transfers import WaitState
+from store.errors import RecordedError
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from workers.advance.remote import Remote
+from workers.world import World
+
+
+def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
+    """What the source stood for when the job first looked. No later advance asks again, so that
+    a tag that moves meanwhile cannot mix two images.
+    """
+    stored = lease.plan.get("root")
+    if stored is not None:
+        return Descriptor.from_json(stored)
+    root = source.resolve()
+    remember(lease, source.world, root=root.to_json())
+    return root
+
+
+def remember(lease: JobLease, world: World, **facts: Any) -> None:
+    """Add to the job's plan, durably."""
+    lease.plan.update(facts)
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease, plan=lease.plan)
+
+
+def count(
+    lease: JobLease,
+    world: World,
+    everything: Collection[Descriptor],
+    missing: Collection[Digest],
+    **facts: Any,
+) -> None:
+    """Write down, once, how much the job comprises and how much of it is in place already."""
+    if "counted" in lease.plan:
+        return
+    lease.plan.update(facts, counted=True)
+    spared = [blob for blob in everything if blob.digest not in missing]
+    with world.catalog.write() as connection:
+        jobs.save(
+            connection,
+            lease,
+            plan=lease.plan,
+            bytes_total=sum(blob.size for blob in everything),
+            blobs_total=len(everything),
+            bytes_spared=sum(blob.size for blob in spared),
+            blobs_spared=len(spared),
+        )
+
+
+def waits(lease: JobLease, world: World) -> dict[tuple[str, str], WaitState]:
+    """How each blob stands that the job has asked for, by direction and digest.
+
+    Raises:
+        RecordedError: one of them has failed for this job.
+    """
+    with world.catalog.read() as connection:
+        states = transfers.of_job(connection, lease.id)
+    raise_failure(states)
+    return {(state.direction, state.digest): state for state in states}
+
+
+def raise_failure(states: Iterable[WaitState]) -> None:
+    """Raise the first recorded failure, if there is one."""
+    for state in states:
+        if state.error is not None:
+            raise RecordedError(state.error)

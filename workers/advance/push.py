@@ -1,0 +1,104 @@
+"""Push: from the store to a registry."""
+
+from __future__ import annotations
+
+from store.catalog import blobs, references
+from store.catalog.jobs import JobLease
+from store.errors import BlobMissingError, PlatformNotFoundError, Side
+from store.images.resolve import resolve_root
+from store.oci.descriptor import Descriptor
+from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from workers.advance import deliver, plan
+from workers.advance.closure import Closure, narrowed, resolve
+from workers.advance.outcome import Outcome, Waiting
+from workers.advance.remote import Remote
+from workers.leases import Held
+from workers.specs import PushSpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Upload what the target lacks of the image in the store; put manifests, the tag last."""
+    spec = PushSpec.model_validate(lease.spec)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, world, held)
+    root = _fixed_root(spec, lease, world)
+    closure = _held_closure(root, spec, lease, world)
+    absent = deliver.absent_blobs(lease, target, closure, mount_from=None)
+    states = plan.waits(lease, world)
+    left = [blob for blob in absent if not deliver.finished(states, blob)]
+    if left:
+        idle = [blob for blob in left if ("upload", str(blob.digest)) not in states]
+        deliver.want_uploads(target, idle, lease, world)
+        return Waiting()
+    result = {"reference": str(spec.target), "digest": str(closure.root.digest)}
+    return deliver.put_manifests(closure, target, lease, world, result)
+
+
+def _fixed_root(spec: PushSpec, lease: JobLease, world: World) -> Descriptor:
+    """What the name stood for in the store when the job first looked, leased from then on."""
+    stored = lease.plan.get("root")
+    if stored is not None:
+        return Descriptor.from_json(stored)
+    with world.catalog.write() as connection:
+        root = resolve_root(connection, spec.reference)
+        blobs.lease(connection, lease.id, [str(root.digest)])
+    plan.remember(lease, world, root=root.to_json())
+    return root
+
+
+def _held_closure(root: Descriptor, spec: PushSpec, lease: JobLease, world: World) -> Closure:
+    """The image as far as it is held and was asked for, every blob of it leased.
+
+    An index of which only some children are held is pushed as these: one child as itself.
+
+    Raises:
+        PlatformNotFoundError: all platforms were asked for and some are not held.
+    """
+    with world.catalog.read() as connection:
+        held_images = {row.digest for row in references.images_under(connection, str(root.digest))}
+        edges = blobs.children(connection, str(root.digest))
+
+    def fetch(descriptor: Descriptor) -> Manifest | Index:
+        raw = world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
+        return parse_manifest(raw, descriptor.media_type)
+
+    platforms = spec.wanted_platforms()
+    top = fetch(root)
+    if isinstance(top, Index) and not platforms:
+        lacking = [d for d in top.manifests if str(d.digest) not in edges]
+        if lacking and spec.all_platforms:
+            names = ", ".join(sorted(str(d.platform or d.digest) for d in lacking))
+            raise PlatformNotFoundError(
+                f"not all platforms are held: {names} missing",
+                subject=spec.reference,
+                hint="pull it with --all-platforms first",
+                side=Side.STORE,
+            )
+        if lacking:
+            platforms = tuple(
+                d.platform for d in top.manifests if str(d.digest) in held_images and d.platform
+            )
+    try:
+        closure = narrowed(resolve(root, platforms, fetch), platforms)
+    except BlobMissingError as missing:
+        raise PlatformNotFoundError(
+            "this platform is not held",
+            subject=spec.reference,
+            hint="pull it with --platform first",
+            side=Side.STORE,
+        ) from missing
+    except PlatformNotFoundError as missing:
+        missing.at(Side.STORE)
+        raise
+    wanted = {str(m.digest) for m in closure.manifests} | {str(b.digest) for b in closure.blobs}
+    with world.catalog.write() as connection:
+        blobs.lease(connection, lease.id, wanted)
+        absent = wanted - blobs.held(connection, wanted, world.now())
+    absent -= {str(m.digest) for m in closure.manifests}  # read a moment ago
+    if absent:
+        raise BlobMissingError(
+            "the store does not hold all of the image",
+            subject=sorted(absent)[0],
+            hint="pull it again",
+        )
+    return closure

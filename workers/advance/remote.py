@@ -1,0 +1,172 @@
+"""A repository in a registry, as one job may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from store.catalog import blobs
+from store.catalog.blobs import Source
+from store.catalog.jobs import JobLease
+from store.errors import ManifestNotFoundError, Side
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from store.oci.reference import Reference
+from workers.leases import Held
+from workers.registry.client import Repository
+from workers.world import World, at
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One side of a job: the repository, opened with the credential that the job brought."""
+
+    reference: Reference
+    side: Side
+    repository: Repository
+    source: Source
+    lease: JobLease
+    world: World
+    held: Held
+
+    @classmethod
+    def of(
+        cls, reference: Reference, side: Side, lease: JobLease, world: World, held: Held
+    ) -> Remote:
+        """The repository of *reference* for the job that *lease* holds."""
+        registry, path = reference.domain, reference.path
+        return cls(
+            reference=reference,
+            side=side,
+            repository=world.repository(lease.root, registry, path),
+            source=Source(registry, path, world.fingerprint(lease.root, registry)),
+            lease=lease,
+            world=world,
+            held=held,
+        )
+
+    def head(self) -> Descriptor | None:
+        """What the reference stands for now, by HEAD; None where it stands for nothing."""
+        self.held.check()
+        with at(self.side):
+            return self.repository.head_manifest(self.reference.identifier)
+
+    def resolve(self) -> Descriptor:
+        """What the reference stands for now.
+
+        Raises:
+            ManifestNotFoundError: nothing.
+        """
+        found = self.head()
+        if found is None:
+            raise ManifestNotFoundError(
+                "the registry does not hold this image, or hides it",
+                registry=self.reference.domain,
+                subject=str(self.reference),
+                http_status=404,
+                hint="check the name and the tag, and whether it needs credentials",
+            ).at(self.side)
+        return found
+
+    def manifest(self, descriptor: Descriptor) -> Manifest | Index:
+        """A manifest of this repository, from the store where this job may have it from there.
+
+        It is stored and leased to the job.
+        """
+        digest = str(descriptor.digest)
+        catalog, now = self.world.catalog, self.world.now()
+        with catalog.write() as connection:
+            blobs.lease(connection, self.lease.id, [digest])
+            held = digest in blobs.held(connection, [digest], now)
+            known = held and not self._unconfirmed(
+                blobs.confirmed(connection, [digest], self.source), [digest]
+            )
+        self.held.check()
+        if held and self.world.content.size(descriptor.digest) is None:
+            held = known = False
+        if held and not known:
+            with at(self.side):
+                known = self.repository.head_manifest(digest) is not None
+        if known:
+            raw = self.world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
+            manifest = parse_manifest(raw, descriptor.media_type)
+        else:
+            with at(self.side):
+                manifest = self.repository.get_manifest(digest, expected=descriptor)
+            self.world.content.put(manifest.raw)
+        with catalog.write() as connection:
+            blobs.add(connection, digest, len(manifest.raw), now)
+            blobs.confirm(connection, [digest], self.source, now)
+        return manifest
+
+    def usable(self, wanted: Collection[Descriptor]) -> set[Digest]:
+        """Those of *wanted* that are in the store and that this job may use.
+
+        All are leased to the job first. What is held and not yet known to be readable with the
+        job's own credential is asked of the registry, by HEAD.
+        """
+        digests = {str(d.digest): d.digest for d in wanted}
+        catalog, now = self.world.catalog, self.world.now()
+        with catalog.write() as connection:
+            blobs.lease(connection, self.lease.id, digests)
+            held = blobs.held(connection, digests, now)
+            confirmed = blobs.confirmed(connection, held, self.source)
+        unknown = sorted(self._unconfirmed(confirmed, held))
+        if unknown:
+            seen = self._ask(digests[d] for d in unknown)
+            with catalog.write() as connection:
+                blobs.confirm(connection, map(str, seen), self.source, now)
+            held -= set(unknown) - {str(d) for d in seen}
+        return {digests[d] for d in held}
+
+    def present(self, wanted: Sequence[Descriptor], *, mount_from: str | None) -> set[Digest]:
+        """Those of *wanted* that the registry holds in this repository, after mounting what it
+        has elsewhere: in *mount_from*, or where the catalog has seen it with this credential.
+        """
+        there = self._ask(d.digest for d in wanted)
+        absent = [d.digest for d in wanted if d.digest not in there]
+
+        def mounted(digest: Digest) -> bool:
+            self.held.check()
+            for repository in self._elsewhere(digest, mount_from):
+                session = self.repository.mount(
+                    digest, from_repository=f"{self.source.registry}/{repository}"
+                )
+                if session is None:
+                    return True
+                self.repository.cancel_upload(session)
+            return False
+
+        with at(self.side):
+            answers = self.world.probe(mounted, absent)
+        there |= {digest for digest, yes in zip(absent, answers, strict=True) if yes}
+        with self.world.catalog.write() as connection:
+            blobs.confirm(connection, map(str, there), self.source, self.world.now())
+        return there
+
+    def _elsewhere(self, digest: Digest, mount_from: str | None) -> list[str]:
+        if mount_from is not None:
+            return [mount_from]
+        with self.world.catalog.read() as connection:
+            return blobs.repositories_with(
+                connection,
+                str(digest),
+                registry=self.source.registry,
+                fingerprint=self.source.fingerprint,
+                but=self.source.repository,
+            )[:1]
+
+    def _ask(self, digests: Iterable[Digest]) -> set[Digest]:
+        ordered = list(digests)
+
+        def exists(digest: Digest) -> bool:
+            self.held.check()
+            return self.repository.head_blob(digest) is not None
+
+        with at(self.side):
+            answers = self.world.probe(exists, ordered)
+        return {digest for digest, yes in zip(ordered, answers, strict=True) if yes}
+
+    def _unconfirmed(self, confirmed: set[str], held: Iterable[str]) -> set[str]:
+        return set() if self.world.shared_trust else set(held) - confirmed

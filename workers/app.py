@@ -1,0 +1,94 @@
+"""The Celery application, `workers.app:app`.
+
+Messages carry ids and are late to be acknowledged, results are not kept, JSON is all that is
+accepted: what a message means stands in SQL. A message that comes again after the visibility
+timeout finds its row taken or done, and ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from kombu import Queue as KombuQueue
+
+from store.settings import Settings
+from workers.wire import Queue
+
+KEY_PREFIX = "transship:"
+VISIBILITY_SECONDS = 300
+
+app = Celery(
+    "transship",
+    include=["workers.tasks"],
+    set_as_current=False,
+    broker=os.environ.get("TRANSSHIP_BROKER_URL", "redis://127.0.0.1:6379/0"),
+)
+app.conf.update(
+    result_backend=None,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    event_serializer="json",
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_acks_on_failure_or_timeout=True,
+    task_queues=[KombuQueue(queue.value) for queue in Queue],
+    task_default_queue=Queue.CONTROL.value,
+    task_create_missing_queues=False,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_send_task_events=True,
+    task_send_sent_event=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_transport_options={
+        "global_keyprefix": KEY_PREFIX,
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_keepalive": True,
+        "socket_connect_timeout": 2,
+        "socket_timeout": 30,
+        "health_check_interval": 15,
+    },
+    timezone="UTC",
+)
+
+
+def task(name: str) -> Callable[[Callable[..., None]], Any]:
+    """Register a task body under a name that is part of the wire format. It has no options."""
+    return app.task(name=name, acks_late=True, ignore_result=True)
+
+
+@worker_init.connect
+def _open(**_: Any) -> None:
+    from workers import process  # noqa: PLC0415 -- the API imports this module to publish
+
+    process.open_worker(Settings.load())
+
+
+@worker_ready.connect
+def _start(**_: Any) -> None:
+    from workers import process  # noqa: PLC0415
+
+    process.current().worker.start()
+
+
+@worker_shutting_down.connect
+def _hand_back(**_: Any) -> None:
+    from workers import process  # noqa: PLC0415
+
+    process.current().worker.hand_back()
+
+
+@worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    from workers import process  # noqa: PLC0415
+
+    process.close_worker()

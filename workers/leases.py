@@ -1,0 +1,184 @@
+"""Keeps what this process holds: one side thread beats for all of it.
+
+The owner works; the thread renews its leases in SQL, writes how far transfers are, and brings
+back requests to stop. The owner asks `check` between steps. An owner that is stuck beyond the
+bound of its phase is not beaten for, so that somebody else gets its work; one whose leases cannot
+be renewed for three quarters of their time stops by itself, before anybody else starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from store.catalog import heartbeats
+from store.catalog.engine import Catalog
+from store.catalog.jobs import JobLease
+from store.catalog.transfers import Claim
+from store.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    HandedBackError,
+    LeaseLostError,
+    RepeatedDeathError,
+    TransshipError,
+)
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.5  # how old the figures on a screen may be, and how late a stop arrives
+CONTROL_BOUND_SECONDS = 150.0  # one answer of 60 s, its retry with a new token, and some
+
+
+class Held:
+    """One lease that this process holds, as its owner sees it."""
+
+    def __init__(self, lease: JobLease | Claim, stopping: threading.Event) -> None:
+        """Wrap *lease*; *stopping* is set when the worker is to hand back what it has."""
+        self.lease = lease
+        self._stopping = stopping
+        self._lost = False
+        self._stop_reason: str | None = None
+        self._touched = time.monotonic()
+        self._bound: float | None = CONTROL_BOUND_SECONDS
+
+    def check(self) -> None:
+        """Return if the work may go on.
+
+        Raises:
+            LeaseLostError: somebody else may have it. Nothing more may be written.
+            CancelledError, DeadlineExceededError, RepeatedDeathError: a stop was requested.
+            HandedBackError: this worker is stopping.
+        """
+        self._touched = time.monotonic()
+        if self._lost:
+            raise LeaseLostError("the lease could not be renewed in time")
+        if self._stop_reason is not None:
+            raise stop_exception(self._stop_reason)
+        if self._stopping.is_set():
+            raise HandedBackError("the worker is stopping")
+
+    def unbounded(self) -> None:
+        """What follows, hashing or syncing, takes as long as it takes; until the next check."""
+        self.bound(None)
+
+    def bound(self, seconds: float | None) -> None:
+        """Each step from here on must reach `check` within *seconds*."""
+        self._bound = seconds
+        self._touched = time.monotonic()
+
+    def lose(self) -> None:
+        """The lease is gone; the next check says so."""
+        self._lost = True
+
+    def request_stop(self, reason: str | None) -> None:
+        """Note the reason of a requested stop; None takes it back."""
+        self._stop_reason = reason
+
+    def stuck(self, now: float) -> bool:
+        """Whether the owner has passed the bound of its phase."""
+        return self._bound is not None and now - self._touched > self._bound
+
+
+class Keeper:
+    """The beating thread of a process."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        worker: str,
+        lease_seconds: float,
+        stopping: threading.Event,
+    ) -> None:
+        """Keep the leases of *worker*, each lasting *lease_seconds*."""
+        self._catalog = catalog
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._stopping = stopping
+        self._held: set[Held] = set()
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._renewed = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self.on_forgotten: Callable[[], None] = lambda: (
+            None
+        )  # called when the worker's own row is gone
+
+    def start(self) -> None:
+        """Start beating."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating; what is still held will expire."""
+        self._end.set()
+        self._thread.join()
+
+    @contextmanager
+    def keep(self, lease: JobLease | Claim) -> Iterator[Held]:
+        """Beat for *lease* while the block runs."""
+        held = Held(lease, self._stopping)
+        with self._lock:
+            self._held.add(held)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._held.discard(held)
+
+    def _run(self) -> None:
+        interval = min(PROGRESS_SECONDS, self._lease_seconds / 4)
+        while not self._end.wait(interval):
+            with self._lock:
+                held = list(self._held)
+            began = time.monotonic()
+            try:
+                self._beat(held, began)
+                self._renewed = began
+            except TransshipError as error:
+                log.warning("leases cannot be renewed: %s", error)
+            except Exception:
+                log.exception("leases cannot be renewed")
+            if time.monotonic() - self._renewed > 0.75 * self._lease_seconds:
+                for one in held:
+                    one.lose()
+
+    def _beat(self, held: list[Held], now: float) -> None:
+        with self._catalog.write() as connection:
+            for one in held:
+                if one.stuck(now):
+                    log.warning("%s is stuck, its lease is not renewed", one.lease.id)
+                    continue
+                lease = one.lease
+                if isinstance(lease, Claim):
+                    stop = heartbeats.beat_transfer(connection, lease)
+                    if stop is None:
+                        one.lose()
+                    else:
+                        one.request_stop("cancelled" if stop else None)
+                    continue
+                reason = heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
+                if reason is False:
+                    one.lose()
+                else:
+                    assert not isinstance(reason, bool)
+                    one.request_stop(reason)
+            known = heartbeats.beat_worker(connection, self._worker)
+        if not known:
+            self.on_forgotten()
+
+
+def stop_exception(reason: str) -> TransshipError:
+    """The error that ends work for which a stop was requested."""
+    if reason == "deadline-exceeded":
+        return DeadlineExceededError(
+            "the job's deadline passed before it was done", hint="give it more time with --deadline"
+        )
+    if reason == "repeated-death":
+        return RepeatedDeathError(
+            f"{heartbeats.MOST_DEATHS} workers died over it without getting further"
+        )
+    return CancelledError("a stop was requested")

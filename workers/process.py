@@ -1,0 +1,112 @@
+"""The worker of a Celery process, and how such a process is run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from store.catalog.heartbeats import Threads
+from store.errors import StoreError
+from store.settings import Settings
+from workers.celery_wire import CeleryWire
+from workers.queue import JobQueue
+from workers.wire import Queue
+from workers.wiring import make_world, open_catalog
+from workers.worker import Worker, threads_for
+from workers.world import World
+
+log = logging.getLogger(__name__)
+
+QUEUES_VARIABLE = "TRANSSHIP_WORKER_QUEUES"  # how `run` tells the signal handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a worker process consists of."""
+
+    world: World
+    wire: CeleryWire
+    worker: Worker
+    queue: JobQueue
+
+
+_current: Process | None = None
+
+
+def open_worker(settings: Settings) -> None:
+    """Make the worker of this process."""
+    global _current  # noqa: PLW0603 -- Celery calls tasks by name, with no place for a context
+    from store.oci.platform import Platform  # noqa: PLC0415
+
+    wire = CeleryWire(_broker(settings))
+    world = make_world(settings, open_catalog(settings), wire)
+    names = os.environ.get(QUEUES_VARIABLE, "")
+    queues = {Queue(name) for name in names.split(",") if name} or set(Queue)
+    _current = Process(
+        world=world,
+        wire=wire,
+        worker=Worker(world, threads_for(queues)),
+        queue=JobQueue(world.catalog, world.sealer, wire, Platform.host()),
+    )
+
+
+def current() -> Process:
+    """The worker of this process.
+
+    Raises:
+        RuntimeError: this process is none.
+    """
+    if _current is None:
+        raise RuntimeError("no worker runs in this process")
+    return _current
+
+
+def close_worker() -> None:
+    """Leave, after the pool has ended its tasks."""
+    global _current
+    if _current is not None:
+        process, _current = _current, None
+        process.worker.stop()
+        process.wire.close()
+        process.world.close()
+
+
+def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING") -> None:
+    """Run a Celery worker for *queues* in this process until it is told to stop."""
+    from workers.app import app  # noqa: PLC0415 -- reads the broker's URL when imported
+
+    chosen = list(queues)
+    threads = threads_for(set(chosen))
+    os.environ[QUEUES_VARIABLE] = ",".join(queue.value for queue in chosen)
+    app.conf.update(broker_url=broker_url)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={_total(threads)}",
+            f"--queues={os.environ[QUEUES_VARIABLE]}",
+            f"--hostname=transship-{os.getpid()}@%h",
+            f"--loglevel={log_level}",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+def _total(threads: Threads) -> int:
+    """One pool serves all queues. No queue ever holds more than its share of the threads, for
+    admission counts them, so none can keep the others waiting.
+    """
+    return threads.control + threads.downloads + threads.uploads
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker_url is None:
+        raise StoreError(
+            "a worker of its own needs a broker",
+            subject="TRANSSHIP_BROKER_URL",
+            hint="set it to redis://HOST:PORT/DB, or run `transship up`",
+        )
+    return settings.broker_url.get_secret_value()

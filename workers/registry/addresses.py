@@ -1,0 +1,195 @@
+"""Which network addresses may be connected to.
+
+A host that the user names may be private; a host that a server names may not, unless it is the
+registry's own or the user allowed it. Link-local and metadata addresses are nobody's registry.
+The decision is made on the address that is about to be connected to, never on a name alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from store.errors import UntrustedAddressError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+)
+
+
+def parse_address(text: str) -> Address | None:
+    """Return the address that *text* is, unwrapped, or None where it is a name."""
+    try:
+        return unwrapped(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def unwrapped(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address stands for, else *address* itself."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.sixtofour is not None:
+            return address.sixtofour
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def is_forbidden(address: Address) -> bool:
+    """Say whether nobody may send us to *address*."""
+    return (
+        address in _METADATA
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+    )
+
+
+def is_private(address: Address) -> bool:
+    """Say whether *address* is anything else than a public one."""
+    return not address.is_global
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of *host* in the resolver's order, each once.
+
+    Raises:
+        OSError: (`socket.gaierror`) the name does not resolve.
+    """
+    literal = parse_address(host)
+    if literal is not None:
+        return [literal]
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
+    return [unwrapped(ipaddress.ip_address(text)) for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class HostList:
+    """Hosts and networks as settings name them: `host`, `host:port`, an address, a CIDR."""
+
+    entries: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = field(init=False, default=())
+    names: frozenset[str] = field(init=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        networks: list[Network] = []
+        names: set[str] = set()
+        for entry in self.entries:
+            try:
+                networks.append(ipaddress.ip_network(entry.strip("[]"), strict=False))
+            except ValueError:
+                names.add(entry.lower())
+        object.__setattr__(self, "networks", tuple(networks))
+        object.__setattr__(self, "names", frozenset(names))
+
+    def names_host(self, host: str, port: int | None = None) -> bool:
+        """Say whether *host* is listed by name (a listed port counts), or is a listed address."""
+        host = host.lower()
+        shown = f"[{host}]" if ":" in host else host
+        if host in self.names or (port is not None and f"{shown}:{port}" in self.names):
+            return True
+        address = parse_address(host)
+        return address is not None and self.holds(address)
+
+    def holds(self, address: Address) -> bool:
+        """Say whether *address* lies in a listed network."""
+        return any(address in network for network in self.networks)
+
+
+class KnownPeers:
+    """The addresses at which registries that users named were reached, by host name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._addresses: dict[str, frozenset[Address]] = {}
+
+    def learn(self, host: str, addresses: Iterable[Address]) -> None:
+        """Remember that *host* was reached at *addresses*."""
+        with self._lock:
+            self._addresses[host] = self._addresses.get(host, frozenset()) | frozenset(addresses)
+
+    def of(self, host: str) -> frozenset[Address]:
+        """Return what is known of *host*."""
+        return self._addresses.get(host, frozenset())
+
+
+class NamedByUser:
+    """The rule for registries themselves: anything but addresses that are nobody's registry.
+
+    Over plain HTTP the peer itself must be one to which plain HTTP may go: the answer of a
+    resolver alone must not be enough to take TLS away.
+    """
+
+    def __init__(self, peers: KnownPeers, *, plain_networks: HostList | None) -> None:
+        self._peers = peers
+        self._plain_networks = plain_networks
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Raise UntrustedAddressError unless *address* may be connected to."""
+        if is_forbidden(address):
+            raise UntrustedAddressError(
+                f"{host} resolves to {address}, which is no registry's address",
+                registry=host,
+            )
+        plain = self._plain_networks
+        if plain is None or address.is_loopback:
+            return
+        if not plain.names_host(host, port) and not plain.holds(address):
+            raise UntrustedAddressError(
+                f"plain HTTP may not go to {address}",
+                registry=host,
+                hint="name the host or its network in TRANSSHIP_INSECURE_REGISTRIES",
+            )
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """Remember the peer; all of the host's addresses where none is public."""
+        everywhere = all(is_private(other) for other in resolved)
+        self._peers.learn(host, resolved if everywhere else [address])
+
+
+class GivenByServer:
+    """The rule for token realms, upload locations, redirects and foreign layers."""
+
+    def __init__(self, registry_host: str, peers: KnownPeers, allowed: HostList) -> None:
+        self._registry_host = registry_host
+        self._peers = peers
+        self._allowed = allowed
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Raise UntrustedAddressError unless a server may send us to *address*."""
+        if not is_forbidden(address) and (
+            not is_private(address)
+            or self._allowed.names_host(host, port)
+            or self._allowed.holds(address)
+            or address in self._peers.of(self._registry_host)
+        ):
+            return
+        raise UntrustedAddressError(
+            f"the registry sent us to {host} at {address}, where it may not send us",
+            registry=self._registry_host,
+            hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
+        )
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """Nothing is learned from where servers send us."""
+
+
+class ProxyItself:
+    """The rule for a proxy: the user named it. Where it goes is checked by name beforehand."""
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Every address will do."""
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """A proxy's address says nothing about a registry."""

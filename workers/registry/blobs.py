@@ -1,0 +1,225 @@
+"""Blobs: is it there, and its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from store.errors import (
+    ProtocolError,
+    RangeIgnoredError,
+    RegistryError,
+    RegistryNotFoundError,
+    SizeMismatchError,
+)
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from workers.registry.answers import discard
+from workers.registry.body import BlobBody
+from workers.registry.errors import Asked, answer_error, html_error, media_type_of
+from workers.registry.manifests import length_told
+from workers.registry.network import Answer
+from workers.registry.scopes import repository_scope
+from workers.registry.session import Ask, Session
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+MAX_FOREIGN_URLS = 5
+
+
+def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
+    """Return the size of the blob in the repository; None if it is not there."""
+    asked = Asked(session.registry.name, subject, "HEAD blob")
+    answer = _ask(session, "HEAD", digest, asked)
+    try:
+        if answer.status == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status == httpx.codes.OK:
+            size = length_told(answer.headers)
+            if size is not None:
+                return size
+        elif answer.status != httpx.codes.METHOD_NOT_ALLOWED:
+            raise answer_error(answer.response, asked)
+    finally:
+        discard(answer.response)
+    return _size_by_get(session, digest, Asked(asked.registry, subject, "GET blob"))
+
+
+def _size_by_get(session: Session, digest: Digest, asked: Asked) -> int | None:
+    """Ask for a single byte, whose Content-Range tells the size."""
+    answer = _ask(session, "GET", digest, asked, headers={"Range": "bytes=0-0"})
+    try:
+        if answer.status == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status == httpx.codes.PARTIAL_CONTENT:
+            told = _range_told(answer.headers)[2]
+            size = told if told is not None and told >= 0 else None
+        elif answer.status in {
+            httpx.codes.OK,
+            httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE,
+        }:
+            size = length_told(answer.headers)  # 416: an empty blob has no first byte
+        else:
+            raise answer_error(answer.response, asked)
+    finally:
+        discard(answer.response)
+    if size is None:
+        raise ProtocolError(
+            f"{asked.action}: answered without a size",
+            registry=asked.registry,
+            subject=asked.subject,
+        )
+    return size
+
+
+@contextmanager
+def open_blob(
+    session: Session,
+    descriptor: Descriptor,
+    subject: str,
+    *,
+    offset: int,
+    check: Callable[[], None] | None,
+) -> Iterator[BlobBody]:
+    """Open the blob at *offset*, or at 0 where the registry ignores ranges.
+
+    What is left to read is known to fit the descriptor before the body is handed over. A blob
+    with foreign URLs that the registry does not hold is fetched from there, without credentials.
+
+    Raises:
+        RegistryNotFoundError: the registry does not hold it.
+        SizeMismatchError: it announces another size than the descriptor's.
+        RangeIgnoredError: it answered with another range than asked for.
+        RegistryError: any other refusal.
+    """
+    if not 0 <= offset <= descriptor.size:
+        raise ValueError(f"offset {offset} lies outside of {descriptor.size} bytes")
+    asked = Asked(session.registry.name, subject, "GET blob")
+    if offset == descriptor.size:  # nothing to ask for; a range past the end is answered 416
+        yield BlobBody(None, asked, offset=offset, size=descriptor.size)
+        return
+    answer, begin = _open(session, descriptor, asked, offset, check)
+    try:
+        yield BlobBody(answer.response, asked, offset=begin, size=descriptor.size)
+    finally:
+        answer.response.close()
+
+
+def _open(
+    session: Session,
+    descriptor: Descriptor,
+    asked: Asked,
+    offset: int,
+    check: Callable[[], None] | None,
+) -> tuple[Answer, int]:
+    headers = {"Range": f"bytes={offset}-{descriptor.size - 1}"} if offset else {}
+    answer = _ask(session, "GET", descriptor.digest, asked, headers=headers, check=check)
+    if answer.status == httpx.codes.NOT_FOUND and descriptor.urls:
+        missing = answer_error(answer.response, asked)
+        answer = _open_foreign(session, descriptor, asked, headers, check, missing)
+    if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+        # Some servers refuse what others ignore. Not to be read: 2.8 announces a false length.
+        answer.response.close()
+        return _open(session, descriptor, asked, 0, check)
+    try:
+        return answer, _begin_of(answer, descriptor, asked, offset)
+    except BaseException:
+        answer.response.close()
+        raise
+
+
+def _begin_of(answer: Answer, descriptor: Descriptor, asked: Asked, offset: int) -> int:
+    """Check the answer's head, and return the offset at which its body begins."""
+    length = length_told(answer.headers)
+    if answer.status == httpx.codes.PARTIAL_CONTENT:
+        first, last, total = _range_told(answer.headers)
+        if (first, last) != (offset, descriptor.size - 1) or total not in {
+            descriptor.size,
+            None,
+        }:
+            raise RangeIgnoredError(
+                f"asked for bytes {offset}-{descriptor.size - 1}, was sent others",
+                registry=asked.registry,
+                subject=asked.subject,
+                http_status=answer.status,
+            )
+        begin = offset
+    elif answer.status == httpx.codes.OK:
+        begin = 0
+    else:
+        raise answer_error(answer.response, asked)
+    expected = descriptor.size - begin
+    if length is not None and length != expected:
+        if media_type_of(answer.headers) == "text/html":
+            raise html_error(asked, answer.status)
+        raise SizeMismatchError(subject=str(descriptor.digest), expected=expected, actual=length)
+    return begin
+
+
+def _open_foreign(
+    session: Session,
+    descriptor: Descriptor,
+    asked: Asked,
+    headers: dict[str, str],
+    check: Callable[[], None] | None,
+    missing: RegistryError,
+) -> Answer:
+    """Try the descriptor's URLs in turn: no credentials, and the rules for given addresses."""
+    last: RegistryError = missing
+    for url in descriptor.urls[:MAX_FOREIGN_URLS]:
+        try:
+            answer = session.send_foreign(
+                Ask(
+                    method="GET",
+                    target=url,
+                    scopes=(),
+                    asked=asked,
+                    headers=headers,
+                    check=check,
+                )
+            )
+        except RegistryError as failed:
+            last = failed
+            continue
+        if answer.status in {200, 206, 416}:
+            return answer
+        last = answer_error(answer.response, asked)
+    if isinstance(last, RegistryNotFoundError):
+        raise missing
+    raise last
+
+
+def _range_told(headers: httpx.Headers) -> tuple[int, int, int | None]:
+    """Return first, last and total of Content-Range; -1 where it cannot be read."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match is None:
+        return -1, -1, -1
+    total = match.group(3)
+    return (
+        int(match.group(1)),
+        int(match.group(2)),
+        None if total == "*" else int(total),
+    )
+
+
+def _ask(
+    session: Session,
+    method: str,
+    digest: Digest,
+    asked: Asked,
+    *,
+    headers: dict[str, str] | None = None,
+    check: Callable[[], None] | None = None,
+) -> Answer:
+    return session.send(
+        Ask(
+            method=method,
+            target=f"/blobs/{digest}",
+            scopes=(repository_scope(session.path, "pull"),),
+            asked=asked,
+            headers=headers or {},
+            check=check,
+        )
+    )

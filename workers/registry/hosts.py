@@ -1,0 +1,158 @@
+"""How registries are reached: API host, TLS, plain HTTP, proxies, and whom we may be sent to."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+
+from store.errors import RequestError
+from store.settings import Settings
+from workers.registry.addresses import HostList, parse_address, resolve
+from workers.registry.origins import split_host
+from workers.registry.proxies import ProxyRules
+
+DOCKER_HUB = "docker.io"
+_HUB_API = "registry-1.docker.io"
+
+
+def api_host(host: str) -> str:
+    """Return the host that serves the API for the registry called *host* in references."""
+    return _HUB_API if host in {DOCKER_HUB, f"index.{DOCKER_HUB}"} else host
+
+
+def default_certs_dirs(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return where Docker and the containers family keep certificates; the first wins."""
+    home = environ.get("HOME")
+    own = (Path(home) / ".config/containers/certs.d",) if home else ()
+    return (*own, Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
+
+
+@dataclass(frozen=True)
+class HostPolicy:
+    """What the user allows; frozen, and shared by all threads of a process.
+
+    Args:
+        insecure: Hosts or CIDRs that may be spoken to in plain HTTP, and whose certificates are
+            not checked unless a CA is given for them. Loopback always may.
+        allow_private: Hosts or CIDRs that are private and that servers may still send us to.
+        certs_dirs: Directories that hold `<host[:port]>/*.crt`, `*.cert` and `*.key`, as Docker's
+            `certs.d`; the first that has the host's directory is used.
+        proxies: The proxies, and for whom they are not used.
+    """
+
+    insecure: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] = ()
+    certs_dirs: tuple[Path, ...] = ()
+    proxies: ProxyRules = field(default_factory=ProxyRules)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, environ: Mapping[str, str]) -> HostPolicy:
+        """Put the settings together with what Docker's own files and variables say."""
+        own = (settings.certs_dir,) if settings.certs_dir is not None else ()
+        return cls(
+            insecure=settings.insecure_registries,
+            allow_private=settings.allow_private,
+            certs_dirs=(*own, *default_certs_dirs(environ)),
+            proxies=ProxyRules.from_environ(environ),
+        )
+
+    @cached_property
+    def insecure_hosts(self) -> HostList:
+        """The parsed form of *insecure*."""
+        return HostList(self.insecure)
+
+    @cached_property
+    def private_hosts(self) -> HostList:
+        """The parsed form of *allow_private*."""
+        return HostList(self.allow_private)
+
+    def allows_plain_http(self, host: str, port: int | None) -> bool:
+        """Say whether *host* may be spoken to without TLS.
+
+        A name counts as being in an insecure network if all its addresses are. Whoever connects
+        checks the peer again.
+        """
+        address = parse_address(host)
+        if host == "localhost" or (address is not None and address.is_loopback):
+            return True
+        if self.insecure_hosts.names_host(host, port):
+            return True
+        if address is not None or not self.insecure_hosts.networks:
+            return False
+        try:
+            addresses = resolve(host, port or 443)
+        except OSError:
+            return False  # the attempt to connect will say so
+        return all(self.insecure_hosts.holds(found) for found in addresses)
+
+    def certs_of(self, authority: str) -> Path | None:
+        """Return the directory with the certificates for *authority*, `host` or `host:port`."""
+        # The name becomes part of a path; a host cannot hold a slash, but check before use.
+        if "/" in authority or authority in {"", ".", ".."}:
+            return None
+        for directory in self.certs_dirs:
+            found = directory / authority
+            try:
+                if found.is_dir():
+                    return found
+            except OSError:
+                continue  # not readable for us, so not meant for us
+        return None
+
+    def tls_context(self, host: str, port: int, certs: Path | None) -> ssl.SSLContext:
+        """Make the TLS context for a host; *certs* as returned by `certs_of`.
+
+        Raises:
+            RequestError: a certificate or key cannot be read; names the directory.
+        """
+        context = _system_context()
+        authorities = sorted(certs.glob("*.crt")) if certs is not None else []
+        if not authorities and self.allows_plain_http(host, port):
+            # Plain HTTP would do: TLS without a known certificate is not worse, as in Docker.
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if certs is None:
+            return context
+        try:
+            for authority in authorities:
+                context.load_verify_locations(cafile=str(authority))
+            for certificate in sorted(certs.glob("*.cert")):
+                key = certificate.with_suffix(".key")
+                if not key.is_file():
+                    raise RequestError(
+                        f"the key {key.name} of {certificate.name} is missing",
+                        subject=str(certs),
+                    )
+                context.load_cert_chain(str(certificate), str(key))
+        except (OSError, ssl.SSLError) as wrong:
+            raise RequestError("a certificate or key cannot be read", subject=str(certs)) from wrong
+        return context
+
+
+def _system_context() -> ssl.SSLContext:
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None and paths.capath is None:
+        return httpx.create_ssl_context(trust_env=False)  # a bare container: the bundled list
+    return ssl.create_default_context()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryHost:
+    """A registry as references name it, and as it is reached."""
+
+    name: str  # "docker.io", "localhost:5001"
+    api: str  # "registry-1.docker.io", "localhost:5001"
+    host: str  # without port and brackets
+    port: int | None
+
+    @classmethod
+    def of(cls, name: str) -> RegistryHost:
+        """Read the domain of a reference."""
+        api = api_host(name)
+        host, port = split_host(api)
+        return cls(name, api, host, port)

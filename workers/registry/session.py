@@ -1,0 +1,157 @@
+"""One conversation with one repository: authenticated, redirected by hand, never elsewhere.
+
+This is the layer between the network and the operations on manifests and blobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from store.errors import RegistryError, UnauthorizedError
+from workers.registry.answers import discard
+from workers.registry.auth import Grant
+from workers.registry.bounds import ANSWER_SECONDS, MAX_REDIRECTS
+from workers.registry.connections import Body, Outgoing
+from workers.registry.credentials import Credential
+from workers.registry.errors import Asked, answer_error, translated, unauthorized_hint
+from workers.registry.hosts import RegistryHost
+from workers.registry.network import Answer, Network, followed, too_many_redirects
+from workers.registry.origins import Origin, origin_of
+from workers.registry.redirects import check_step, is_redirect
+from workers.registry.scopes import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request to a repository. *target* is a path below it, or an absolute URL it gave us."""
+
+    method: str
+    target: str
+    scopes: tuple[Scope, ...]
+    asked: Asked
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = None
+    answer_seconds: float = ANSWER_SECONDS
+    check: Callable[[], None] | None = None
+
+
+class Session:
+    """Sends requests for one repository with one credential. Holds no state of its own."""
+
+    def __init__(
+        self,
+        network: Network,
+        registry: RegistryHost,
+        path: str,
+        credential: Credential | None,
+    ) -> None:
+        self.network = network
+        self.registry = registry
+        self.path = path  # the repository without its registry
+        self._credential = credential
+
+    def send(self, ask: Ask) -> Answer:
+        """Send, answer challenges, follow redirects; return any answer but 401 and redirects.
+
+        Raises:
+            UnauthorizedError: 401 with all that could be offered.
+            RegistryError: a token could not be had; UnreachableError and its kin.
+        """
+        if ask.target.startswith("/"):
+            answer = self._authorized(ask, url=None)
+        else:
+            with translated(ask.asked):
+                own = self.network.is_own(self.registry, origin_of(ask.target))
+            if not own:
+                return self._elsewhere(ask, ask.target, self.network.own_origin(self.registry))
+            answer = self._authorized(ask, url=ask.target)
+        if not is_redirect(answer.status):
+            return answer
+        return self._follow(ask, answer)
+
+    def send_foreign(self, ask: Ask) -> Answer:
+        """Send to a URL that a descriptor names, without credentials even to the registry."""
+        with translated(ask.asked):
+            origin = origin_of(ask.target)
+        # A registry on plain HTTP gives no leave to speak it to others: `check_step` sees to it.
+        return self._elsewhere(
+            ask,
+            ask.target,
+            Origin("http", origin.host, 0) if origin.scheme == "http" else origin,
+        )
+
+    def _follow(self, ask: Ask, answer: Answer) -> Answer:
+        """Follow from the registry; within its own origin the credentials stay."""
+        for _ in range(MAX_REDIRECTS):
+            before = origin_of(answer.url)
+            with translated(ask.asked):
+                url = followed(answer.response, ask.method, answer.url)
+                after = check_step(before, url, self.registry, self.network.connections.policy)
+            if after != before:
+                return self._elsewhere(ask, url, before)
+            answer = self._authorized(ask, url=url)
+            if not is_redirect(answer.status):
+                return answer
+        answer.response.close()
+        raise too_many_redirects(ask.asked)
+
+    def _elsewhere(self, ask: Ask, url: str, before: Origin) -> Answer:
+        outgoing = self._outgoing(ask, url, None)
+        return self.network.send_given(self.registry, outgoing, before=before, asked=ask.asked)
+
+    def _authorized(self, ask: Ask, *, url: str | None) -> Answer:
+        """Send to the registry itself, as often as its challenges need: at most three times."""
+        authenticator = self.network.authenticator
+        grant = authenticator.grant(self.registry, self._credential, ask.scopes)
+        while True:
+            answer = self._once(ask, url, grant)
+            if answer.status != httpx.codes.UNAUTHORIZED:
+                self._note_limits(answer)
+                return answer
+            lines = answer.headers.get_list("www-authenticate")
+            following = authenticator.after_refusal(
+                self.registry, self._credential, ask.scopes, lines, grant
+            )
+            if following is None:
+                raise self._unauthorized(answer, ask.asked, grant)
+            discard(answer.response)
+            grant = following
+
+    def _once(self, ask: Ask, url: str | None, grant: Grant | None) -> Answer:
+        def send(to: str) -> httpx.Response:
+            return self.network.connections.send(
+                self._outgoing(ask, to, grant),
+                registry=self.registry,
+                given=False,
+                asked=ask.asked,
+            )
+
+        if url is not None:
+            return Answer(send(url), url)
+        return Answer(*self.network.send_to(self.registry, f"/v2/{self.path}{ask.target}", send))
+
+    def _outgoing(self, ask: Ask, url: str, grant: Grant | None) -> Outgoing:
+        headers = dict(ask.headers)
+        if grant is not None:
+            headers["Authorization"] = grant.header
+        return Outgoing(
+            method=ask.method,
+            url=url,
+            headers=headers,
+            body=ask.body,
+            answer_seconds=ask.answer_seconds,
+            check=ask.check,
+        )
+
+    def _unauthorized(self, answer: Answer, asked: Asked, grant: Grant | None) -> RegistryError:
+        error = answer_error(answer.response, asked)
+        if grant is None and isinstance(error, UnauthorizedError):
+            error.hint = f"{unauthorized_hint(self.registry.name)}: none were sent"
+        return error
+
+    def _note_limits(self, answer: Answer) -> None:
+        if self.network.on_rate_limit is not None and "ratelimit-remaining" in answer.headers:
+            self.network.on_rate_limit(self.registry, answer.headers)

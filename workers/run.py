@@ -1,0 +1,131 @@
+"""One advance of one job, from the bell to the row's next state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from store.catalog import admission, events, jobs, limits, progress, transfers
+from store.catalog.jobs import JobLease
+from store.errors import (
+    CancelledError,
+    HandedBackError,
+    InternalError,
+    LeaseLostError,
+    PartialError,
+    RegistryError,
+    TransshipError,
+)
+from workers.advance import copy, mirror, pull, push
+from workers.advance.outcome import Done, Later, Outcome
+from workers.leases import Held, Keeper, stop_exception
+from workers.specs import parse_spec
+from workers.transfers.retry import Again, Attempt, decide
+from workers.transfers.tick import stop_jobs
+from workers.world import World
+
+log = logging.getLogger(__name__)
+
+ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
+    "pull": pull.advance,
+    "push": push.advance,
+    "copy": copy.advance,
+    "mirror": mirror.advance,
+}
+
+
+def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
+    """Take up a due job and bring it as far as it gets. A repeated bell does nothing."""
+    with world.catalog.write() as connection:
+        lease = jobs.claim(connection, id_, worker, world.now())
+    if lease is None:
+        return
+    world.wire.announce([id_])
+    with keeper.keep(lease) as held:
+        try:
+            _settle(lease, world, _advance(lease, world, held))
+        except LeaseLostError as lost:
+            log.warning("job %s: %s", id_, lost)
+
+
+def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipError:
+    """Run the kind's advance; a failure comes back as a value."""
+    try:
+        if lease.stop_requested is not None:
+            raise stop_exception(lease.stop_requested)
+        parked = _parked_seconds(lease, world)
+        if parked:
+            return Later(parked)
+        return ADVANCES[lease.kind](lease, world, held)
+    except LeaseLostError:
+        raise
+    except TransshipError as error:
+        return error
+    except Exception as error:
+        log.exception("job %s failed", lease.id)
+        return InternalError(f"{type(error).__name__}: {error}", subject=lease.label)
+
+
+def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
+    with world.change() as change:
+        connection, now = change.connection, change.now
+        change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
+
+        def finish(state: str, error: TransshipError | None = None) -> None:
+            progress.settle(connection, [lease.id])
+            transfers.abandon(connection, [lease.id], now)
+            result = outcome.result if isinstance(outcome, Done) else None
+            if isinstance(outcome, PartialError):
+                result = outcome.report
+            newer = outcome.superseded_by if isinstance(outcome, Done) else None
+            jobs.finish(
+                connection, lease, state, now, result=result, error=error, superseded_by=newer
+            )
+
+        match outcome:
+            case Done():
+                finish("succeeded")
+            case Later(seconds=seconds):
+                jobs.release(connection, lease, now=now, again_in=seconds)
+            case HandedBackError():
+                jobs.release(connection, lease, now=now, again_in=0)
+            case CancelledError():
+                finish("cancelled")
+                stop_jobs(connection, lease.id, "cancelled", now)
+            case TransshipError():
+                _fail_or_retry(lease, outcome, change.connection, now, finish)
+            case _:
+                jobs.release(connection, lease, now=now)
+
+
+def _fail_or_retry(
+    lease: JobLease,
+    error: TransshipError,
+    connection: Connection,
+    now: float,
+    finish: Callable[[str, TransshipError], None],
+) -> None:
+    """Control work keeps to the same table as transfers, counted on the job."""
+    most = limits.effective(connection)["max_download_attempts"].value
+    match decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most):
+        case Again(seconds=seconds, park=park):
+            if park and isinstance(error, RegistryError):
+                admission.park(connection, error.registry, seconds, now)
+            jobs.save(connection, lease, attempts=lease.attempts + 1)
+            jobs.release(connection, lease, now=now, again_in=seconds)
+            events.record(
+                connection, lease.id, "retrying", now, seconds=seconds, error=error.as_json()
+            )
+        case _:
+            finish("failed", error)
+            stop_jobs(connection, lease.id, "cancelled", now)
+
+
+def _parked_seconds(lease: JobLease, world: World) -> float:
+    with world.catalog.read() as connection:
+        return max(
+            admission.parked_seconds(connection, registry, world.now())
+            for registry in parse_spec(lease.spec).registries
+        )

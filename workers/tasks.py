@@ -1,0 +1,61 @@
+"""The tasks: each hands over to the worker of its process, and decides nothing.
+
+Names are part of the wire format. The first argument is the id of a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers import process
+from workers.app import task
+from workers.queue import Submission
+from workers.specs import parse_spec
+from workers.wire import Message, Queue
+
+
+def _run(queue: Queue, name: str, id_: str) -> None:
+    process.current().worker.run(Message(queue, name, id_, ""))
+
+
+@task("transship.pull")
+def pull(id_: str) -> None:
+    """Advance a pull."""
+    _run(Queue.CONTROL, "transship.pull", id_)
+
+
+@task("transship.push")
+def push(id_: str) -> None:
+    """Advance a push."""
+    _run(Queue.CONTROL, "transship.push", id_)
+
+
+@task("transship.copy")
+def copy(id_: str) -> None:
+    """Advance a copy."""
+    _run(Queue.CONTROL, "transship.copy", id_)
+
+
+@task("transship.mirror")
+def mirror(id_: str) -> None:
+    """Advance a mirror."""
+    _run(Queue.CONTROL, "transship.mirror", id_)
+
+
+@task("transship.download")
+def download(id_: str) -> None:
+    """Make an attempt at a download."""
+    _run(Queue.DOWNLOADS, "transship.download", id_)
+
+
+@task("transship.upload")
+def upload(id_: str) -> None:
+    """Make an attempt at an upload."""
+    _run(Queue.UPLOADS, "transship.upload", id_)
+
+
+@task("transship.submit")
+def submit(id: str, spec: dict[str, Any]) -> None:  # noqa: A002 -- what other services send
+    """Accept a job from another service, whose caller made the id. Twice is once."""
+    wanted = Submission(id=id, spec=parse_spec(spec), requested_by="broker")
+    process.current().queue.submit([wanted])

@@ -1,0 +1,1 @@
+"""Moving one blob: down, up, again after a failure."""

@@ -1,0 +1,101 @@
+"""One attempt at one transfer, from the bell to the row's next state."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from store.catalog import admission, blobs, limits, transfers
+from store.catalog.transfers import Claim, Place
+from store.errors import (
+    BlobMissingError,
+    CancelledError,
+    HandedBackError,
+    InternalError,
+    LeaseLostError,
+    Side,
+    TransshipError,
+)
+from workers.leases import Keeper
+from workers.transfers.download import download
+from workers.transfers.retry import Again, Attempt, Strike, decide
+from workers.transfers.upload import upload
+from workers.world import World, at
+
+log = logging.getLogger(__name__)
+
+_MOVES = {"download": (download, Side.SOURCE), "upload": (upload, Side.DESTINATION)}
+
+
+def attempt(id_: int, worker: str, world: World, keeper: Keeper) -> None:
+    """Take up an admitted transfer and bring it as far as it gets. A repeated bell does nothing."""
+    with world.catalog.write() as connection:
+        claim = transfers.claim(connection, id_, worker, world.now())
+    if claim is None:
+        return
+    try:
+        _run(claim, world, keeper)
+    except LeaseLostError as lost:
+        log.warning("transfer %s: %s", claim.digest, lost)
+
+
+def _run(claim: Claim, world: World, keeper: Keeper) -> None:
+    if not claim.places:
+        with world.change() as change:
+            transfers.stopped(change.connection, claim, change.now)
+        return
+    place = claim.places[0]
+    if place.registry != claim.registry and claim.direction == "download":
+        # The lane was right when it was admitted; count it where it really goes.
+        with world.change() as change:
+            transfers.hand_back(change.connection, claim, registry=place.registry)
+        return
+    move, side = _MOVES[claim.direction]
+    with keeper.keep(claim) as held:
+        try:
+            held.check()
+            with at(side):
+                move(claim, place, world, held)
+        except LeaseLostError:
+            raise
+        except HandedBackError:
+            with world.change() as change:
+                transfers.hand_back(change.connection, claim)
+        except CancelledError:
+            with world.change() as change:
+                transfers.stopped(change.connection, claim, change.now)
+        except TransshipError as error:
+            _failed(claim, place, error, world)
+        except Exception as error:
+            log.exception("transfer %s failed", claim.digest)
+            fault = InternalError(f"{type(error).__name__}: {error}", subject=claim.digest)
+            _failed(claim, place, fault, world)
+        else:
+            _done(claim, place, world)
+
+
+def _done(claim: Claim, place: Place, world: World) -> None:
+    with world.change() as change:
+        transfers.complete(change.connection, claim, place, change.now)
+        change.jobs.update(p.job for p in claim.places)
+
+
+def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> None:
+    log.info("transfer %s: attempt %d: %s", claim.digest, claim.attempts + 1, error)
+    with world.change() as change:
+        connection, now = change.connection, change.now
+        most = limits.effective(connection)[limits.ATTEMPTS[claim.direction]].value
+        history = Attempt(claim.attempts, claim.tries, claim.done - claim.furthest)
+        described: dict[str, Any] = {**error.as_json(), "attempts": claim.attempts + 1}
+        if isinstance(error, BlobMissingError):
+            blobs.forget(connection, claim.digest)
+        match decide(error, history, most=most):
+            case Again(seconds=seconds, counts=counts, park=park):
+                if park:
+                    admission.park(connection, place.registry, seconds, now)
+                transfers.delay(connection, claim, described, seconds, now, counts=counts)
+            case Strike():
+                transfers.strike(connection, claim, place, described, now)
+            case _:
+                transfers.fail(connection, claim, described, now)
+        change.jobs.update(p.job for p in claim.places)

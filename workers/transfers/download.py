@@ -1,0 +1,75 @@
+"""Brings one blob from a registry into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from store.catalog import transfers
+from store.catalog.transfers import Claim, Place
+from store.errors import RegistryNotFoundError
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from workers.leases import Held
+from workers.world import World
+
+SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own limits are tighter
+
+
+def download(claim: Claim, place: Place, world: World, held: Held) -> None:
+    """Bring the blob of *claim* from *place*; on return its file is in the store, and synced.
+
+    What an earlier attempt left is taken over, and only the rest is asked for. A file that is
+    there in whole, because somebody died between naming it and recording it, is hashed and kept.
+    """
+    digest = Digest.parse(claim.digest)
+    repository = world.repository(place.root, place.registry, place.repository)
+    held.bound(SILENCE_BOUND_SECONDS)
+    if world.content.size(digest) == claim.size and _intact(world, digest, held.check):
+        if repository.head_blob(digest) is None:
+            raise _absent(claim, place)
+        return
+    with world.content.ingest(digest, fence=claim.fence) as ingest:
+        if ingest.offset > claim.size:
+            ingest.rewind()
+        claim.done = ingest.offset
+
+        def receive(chunk: memoryview) -> None:
+            ingest.write(chunk)
+            claim.done += len(chunk)
+            claim.moved += len(chunk)
+
+        if ingest.offset == claim.size and ingest.resumed:
+            if repository.head_blob(digest) is None:
+                raise _absent(claim, place)
+        else:
+            blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
+            with repository.open_blob(blob, offset=ingest.offset, check=held.check) as body:
+                if body.offset != ingest.offset:  # the range was ignored: it begins at the start
+                    ingest.rewind()
+                    claim.done = 0
+                body.read_into(receive, check=held.check)
+        held.unbounded()
+
+        def still_ours() -> None:
+            with world.catalog.read() as connection:
+                transfers.check(connection, claim)
+
+        ingest.commit(size=claim.size, guard=still_ours)
+
+
+def _intact(world: World, digest: Digest, check: Callable[[], None]) -> bool:
+    hasher = digest.hasher()
+    with world.content.open(digest) as file:
+        while chunk := file.read(1024 * 1024):
+            check()
+            hasher.update(chunk)
+    return hasher.hexdigest() == digest.hex
+
+
+def _absent(claim: Claim, place: Place) -> RegistryNotFoundError:
+    return RegistryNotFoundError(
+        "the registry does not hold this blob",
+        registry=place.registry,
+        subject=f"{place.registry}/{place.repository}@{claim.digest}",
+        http_status=404,
+    )

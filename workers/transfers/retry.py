@@ -1,0 +1,114 @@
+"""What to do about an error: one pure table over error types.
+
+A delayed transfer gives its slot to the next one. Nothing here sleeps, and nothing looks at words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from store.errors import (
+    ContentError,
+    DeniedError,
+    DigestMismatchError,
+    Interruption,
+    ProtocolError,
+    RecordedError,
+    RegistryError,
+    RegistryNotFoundError,
+    StoreError,
+    TooManyRequestsError,
+    TransshipError,
+    UnauthorizedError,
+    UntrustedAddressError,
+)
+
+BASE_SECONDS = 1.0
+LONGEST_SECONDS = 60.0
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+FREE_PROGRESS_BYTES = 1024 * 1024  # an attempt that gets so much further costs nothing
+FREE_TRIES_FACTOR = 4  # up to so many times the budget in all
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after *seconds*. *counts*: it uses up an attempt. *park*: so does everyone."""
+
+    seconds: float
+    counts: bool
+    park: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """This source will not serve; another one might."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """No use in trying again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt that failed: how many were counted before it, how many there were in all, and
+    how much further than any before it this one got.
+    """
+
+    counted: int
+    tries: int
+    gained_bytes: int
+
+
+def decide(
+    error: Exception,
+    attempt: Attempt,
+    *,
+    most: int,
+    jitter: Callable[[], float] = random.random,
+) -> Again | Strike | Fail:
+    """Say what to do about *error* after *attempt*, with a budget of *most* attempts."""
+    match error:
+        case Interruption():
+            raise TypeError("an interruption is no failure")
+        case RecordedError():  # it was tried again where it happened
+            return Fail()
+        case (
+            UnauthorizedError()
+            | DeniedError()
+            | RegistryNotFoundError()
+            | UntrustedAddressError()
+            | ProtocolError()
+        ):
+            return Strike()
+        case TransshipError(retryable=True):
+            return _again(error, attempt, most, jitter)
+        case StoreError():
+            return Fail()
+        case RegistryError() | ContentError():
+            return Strike()
+        case _:
+            return Fail()
+
+
+def _again(
+    error: TransshipError, attempt: Attempt, most: int, jitter: Callable[[], float]
+) -> Again | Strike:
+    gained = (
+        not isinstance(error, DigestMismatchError) and attempt.gained_bytes >= FREE_PROGRESS_BYTES
+    )
+    counts = not (gained and attempt.tries < FREE_TRIES_FACTOR * most)
+    if counts and attempt.counted + 1 >= most:
+        return Strike()
+    asked = error.retry_after_seconds if isinstance(error, RegistryError) else None
+    if asked is not None:
+        seconds = min(asked, LONGEST_RETRY_AFTER_SECONDS)
+    else:
+        ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0**attempt.counted)
+        seconds = ceiling * jitter()
+    park = isinstance(error, TooManyRequestsError)
+    if park and asked is None:
+        seconds = max(seconds, BASE_SECONDS)
+    return Again(seconds=seconds, counts=counts, park=park)

@@ -1,0 +1,87 @@
+"""The tick: once a second, in every worker, harmless to run many times at once.
+
+It finds what nobody rang for: messages that were lost, owners that died, delays that are over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from sqlalchemy import Connection
+
+from store.catalog import admission, heartbeats, jobs, progress, transfers
+from store.catalog.heartbeats import Observer
+from store.errors import TransshipError
+from workers.wire import Message
+from workers.world import World, ring, transfer_message
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+
+
+class Tick:
+    """The ticking thread of a process."""
+
+    def __init__(self, world: World, lease_seconds: float) -> None:
+        """Watch over *world*; owners silent for *lease_seconds* are dead."""
+        self._world = world
+        self._observer = Observer(lease_seconds)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
+
+    def start(self) -> None:
+        """Start ticking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, after the tick under way."""
+        self._end.set()
+        self._thread.join()
+
+    def once(self) -> None:
+        """Do what is due now."""
+        world = self._world
+        with world.catalog.read() as connection:
+            pulses = heartbeats.pulses(connection)
+        dead = self._observer.silent(pulses, time.monotonic())
+        messages: list[Message] = []
+        touched: set[str] = set()
+        with world.catalog.write() as connection:
+            now = world.now()
+            if dead:
+                log.warning("silent for a whole lease: %s", [key for key, _ in dead])
+                heartbeats.bury(connection, dead, now)
+            touched.update(stop_late(connection, now))
+            admission.promote(connection, now)
+            messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
+            messages += ring(connection, now)
+        world.wire.publish(messages)
+        world.wire.announce(touched)
+
+    def _run(self) -> None:
+        while not self._end.wait(SECONDS):
+            try:
+                self.once()
+            except TransshipError as error:
+                log.warning("the tick failed, the next one follows: %s", error)
+            except Exception:
+                log.exception("the tick failed, the next one follows")
+
+
+def stop_late(connection: Connection, now: float) -> list[str]:
+    """Ask jobs past their deadline to stop; returns those that ended here."""
+    ended: list[str] = []
+    for late in jobs.past_deadline(connection, now):
+        ended += stop_jobs(connection, late, "deadline-exceeded", now)
+    return ended
+
+
+def stop_jobs(connection: Connection, id_: str, reason: str, now: float) -> list[str]:
+    """Ask a job and its children to stop, for *reason*; returns those that ended here."""
+    stopped = jobs.request_stop(connection, id_, reason, now)
+    progress.settle(connection, stopped)
+    transfers.abandon(connection, stopped, now)
+    return stopped

@@ -1,0 +1,93 @@
+"""Makes the parts of a process from its settings: the one place where they meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from store.catalog import limits
+from store.catalog.credentials import Sealer, home_key
+from store.catalog.engine import Catalog
+from store.content.local import LocalStore
+from store.errors import HomeUnusableError
+from store.settings import Settings
+from workers.registry.client import RegistryClient
+from workers.registry.hosts import HostPolicy
+from workers.wire import Wire
+from workers.world import World
+
+log = logging.getLogger(__name__)
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the home, readable by its owner only, and the directory of the running engine.
+
+    Raises:
+        HomeUnusableError: it cannot be made or written.
+    """
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.run_dir.mkdir(mode=0o700, exist_ok=True)
+        probe = settings.run_dir / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HomeUnusableError(
+            f"the home cannot be used: {error.strerror}",
+            subject=str(settings.home),
+            hint="set TRANSSHIP_HOME to a directory that can be written",
+        ) from error
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog of a prepared home, with its schema checked, or made where it is new."""
+    catalog = Catalog(settings.catalog_url)
+    try:
+        catalog.prepare()
+    except BaseException:
+        catalog.close()
+        raise
+    return catalog
+
+
+def write_defaults(catalog: Catalog, settings: Settings) -> None:
+    """Let this start's limits and lease be the defaults of the whole cluster; the last one wins."""
+    values = {
+        name: (
+            int(getattr(settings, name)),
+            "environment" if name in settings.model_fields_set else "default",
+        )
+        for name in limits.NAMES
+    }
+    with catalog.write() as connection:
+        before = limits.effective(connection)
+        limits.write_defaults(connection, values)
+        limits.set_lease_seconds(connection, settings.lease_seconds)
+        after = limits.effective(connection)
+    for name in limits.NAMES:
+        if before[name].value != after[name].value:
+            log.info("%s is now %d, was %d", name, after[name].value, before[name].value)
+
+
+def sealer(settings: Settings) -> Sealer:
+    """What seals credentials: the key that is set, or the home's own."""
+    if settings.secret_key is not None:
+        return Sealer(settings.secret_key.get_secret_value())
+    return Sealer(home_key(settings.home))
+
+
+def registry_client(settings: Settings) -> RegistryClient:
+    """The process's client for all registries."""
+    return RegistryClient(HostPolicy.from_settings(settings, os.environ))
+
+
+def make_world(settings: Settings, catalog: Catalog, wire: Wire) -> World:
+    """The parts that jobs and transfers work with. Closing it closes the catalog too."""
+    return World(
+        catalog=catalog,
+        content=LocalStore(settings.home),
+        registries=registry_client(settings),
+        sealer=sealer(settings),
+        wire=wire,
+        shared_trust=settings.trust == "shared",
+    )
