@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from kombu import Exchange
 from kombu import Queue as KombuQueue
 
 from store.settings import Settings
@@ -36,7 +37,10 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_acks_on_failure_or_timeout=True,
-    task_queues=[KombuQueue(queue.value) for queue in Queue],
+    # An exchange of its own for each: on a shared one every message would reach every queue.
+    task_queues=[
+        KombuQueue(queue.value, Exchange(queue.value), routing_key=queue.value) for queue in Queue
+    ],
     task_default_queue=Queue.CONTROL.value,
     task_create_missing_queues=False,
     worker_prefetch_multiplier=1,

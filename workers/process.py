@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from celery.platforms import SecurityWarning
 
 from store.catalog.heartbeats import Threads
 from store.errors import StoreError
@@ -81,8 +84,11 @@ def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING")
     threads = threads_for(set(chosen))
     os.environ[QUEUES_VARIABLE] = ",".join(queue.value for queue in chosen)
     app.conf.update(broker_url=broker_url)
+    # Tasks carry ids, not code, and run as whoever started us: root is not refused.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=threads",
             f"--concurrency={_total(threads)}",

@@ -142,10 +142,8 @@ class ChildProcess:
         """Ask it to end, and make it end if it does not. Its children end with it."""
         if self.exit_status is None:
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def __enter__(self) -> Self:

@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(ConnectionError):
                 super().handle()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """The log is `SlowProxy.requests`."""
 
     def _serve(self) -> None:
@@ -300,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
             if request.ended is None:
                 request.ended = time.monotonic()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _answer(self, request: ProxiedRequest, action: Action) -> None:
         if action.drop:

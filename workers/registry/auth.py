@@ -75,9 +75,8 @@ class Authenticator:
     ) -> Grant | None:
         """Return what to try next after a 401; None if nothing is left.
 
-        Args:
-            lines: The WWW-Authenticate lines of the 401.
-            tried: What the refused request carried.
+        *lines* are the WWW-Authenticate lines of the 401, *tried* is what the refused request
+        carried.
 
         Raises:
             RegistryError: a token was needed, and could not be had.

@@ -121,8 +121,7 @@ class Repository:
     ) -> Manifest | Index:
         """Fetch a manifest or index by tag or digest; at most 4 MiB, and always hashed.
 
-        Args:
-            expected: What the bytes must be, beyond what a digest in *identifier* says.
+        *expected* says what the bytes must be, beyond what a digest in *identifier* says.
 
         Raises:
             ManifestNotFoundError: it is not there.
@@ -188,8 +187,7 @@ class Repository:
     def mount(self, digest: Digest, *, from_repository: str) -> Upload | None:
         """Take a blob over from another repository of this registry, without its bytes.
 
-        Args:
-            from_repository: Its normalised name, with the registry.
+        *from_repository* is its normalised name, with the registry.
 
         Returns:
             None if the blob is now there, else an open upload session to use or cancel.
@@ -226,8 +224,9 @@ class Repository:
         """Upload a blob, and return when the registry has confirmed it.
 
         Args:
-            size: Its exact size.
-            source: Its bytes from the current position on; seekable, for what was sent may have
+            digest: What the bytes hash to.
+            size: Their exact number.
+            source: The bytes from the current position on; seekable, for what was sent may have
                 to be sent again. Not closed.
             upload: An open session, from `mount`, `start_upload` or `resume_upload`; without, one
                 is opened. Of a resumed one only the rest is sent.

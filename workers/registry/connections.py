@@ -94,8 +94,10 @@ class Connections:
         it is sent once more.
 
         Args:
+            request: What to send.
             registry: On whose behalf.
             given: Whether a server named the address, rather than the user.
+            asked: For the text of errors.
 
         Raises:
             UnreachableError, TlsError, UntrustedAddressError, ProtocolError; and what the

@@ -28,7 +28,7 @@ HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DOCKER_HUB, f"index.{DOCKER_HUB}", f"registry-1.{DOCKER_HUB}"})
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOTHING_FOUND = "credentials not found in native keychain"
-_TOKEN_USER = "<token>"  # by the helpers' protocol, the secret is then an identity token
+_ASK_WITH_TOKEN = "<token>"  # as a user name: the secret is an identity token
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ def _ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credentia
     if path is None:
         raise RequestError("the credential helper is not installed", subject=program)
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (a checked name, found on PATH; no shell)
             [path, "get"],
             input=server.encode(),
             capture_output=True,
@@ -275,6 +275,6 @@ def _helper_answer(raw: bytes, program: str) -> Credential:
     username, secret = document.get("Username", ""), document.get("Secret", "")
     if not isinstance(username, str) or not isinstance(secret, str):
         raise RequestError("the credential helper's answer cannot be read", subject=program)
-    if username == _TOKEN_USER:
+    if username == _ASK_WITH_TOKEN:
         return Credential(identity_token=secret)
     return Credential(username, secret)

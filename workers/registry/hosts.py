@@ -136,7 +136,7 @@ class HostPolicy:
 
 def _system_context() -> ssl.SSLContext:
     paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:
+    if not paths.cafile and not paths.capath:
         return httpx.create_ssl_context(trust_env=False)  # a bare container: the bundled list
     return ssl.create_default_context()
 

@@ -229,15 +229,6 @@ class CheckedBackend(httpcore.NetworkBackend):
             return WatchedStream(stream)
         raise failure
 
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Registries are never on unix sockets."""
-        raise httpcore.UnsupportedProtocol("registries are reached over TCP")
-
 
 class _Body(httpx.SyncByteStream):
     def __init__(self, stream: Any) -> None:

@@ -99,7 +99,7 @@ class TokenRegistry(Simulated):
         size = {"Content-Length": "5"}
         return httpx.Response(200, headers=size, stream=httpx.ByteStream(b""))
 
-    def _token(self, request: httpx.Request) -> httpx.Response:
+    def _token(self, _: httpx.Request) -> httpx.Response:
         if self.token_status != 200:
             return httpx.Response(self.token_status, json={"errors": []})
         with self.lock:

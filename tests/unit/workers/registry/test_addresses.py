@@ -48,7 +48,7 @@ NOBODY = [
     "0.0.0.0",
     "::",
     "224.0.0.1",
-]  # noqa: S104
+]
 
 
 @pytest.mark.parametrize("text", [*INTERNAL, *NOBODY])
