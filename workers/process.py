@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 
 from store.catalog.heartbeats import Threads
 from store.errors import StoreError

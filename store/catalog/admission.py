@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import limits
-from store.catalog.due import due
+from store.catalog.due import NOW, due
 from store.catalog.schema import (
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
@@ -30,6 +30,55 @@ from store.catalog.schema import (
 DIRECTIONS = ("download", "upload")
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
 _PROMOTIONS = 200  # a tick; more would hold the write lock too long
+
+# --- statements of the hot path, built once: to build one takes longer than to run it ------------
+
+_DIRECTION = transfers.c.direction == bindparam("direction")
+_ANY_PENDING = select(transfers.c.id).where(text(TRANSFER_PENDING), _DIRECTION).limit(1)
+_BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY), _DIRECTION)
+# How many live worker threads could take up a transfer.
+_THREADS = {
+    "download": select(func.coalesce(func.sum(workers.c.downloads), 0)),
+    "upload": select(func.coalesce(func.sum(workers.c.uploads), 0)),
+}
+_HEAD = (
+    select(transfers.c.priority)
+    .where(
+        text(f"transfers.{TRANSFER_PENDING}"),
+        _DIRECTION,
+        transfers.c.registry == lanes.c.registry,
+    )
+    .order_by(transfers.c.priority.desc())
+    .limit(1)
+    .correlate(lanes)
+    .scalar_subquery()
+)
+_LANES = select(lanes.c.registry, lanes.c.served, _HEAD.label("head")).where(
+    lanes.c.direction == bindparam("direction"),
+    due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
+)
+_QUEUE = (
+    select(transfers.c.id, transfers.c.priority, transfers.c.digest, transfers.c.size)
+    .where(text(TRANSFER_PENDING), _DIRECTION, transfers.c.registry == bindparam("lane"))
+    .order_by(transfers.c.priority.desc(), transfers.c.turn, transfers.c.id)
+    .limit(bindparam("most"))
+)
+_ADMIT = (
+    update(transfers)
+    .where(transfers.c.id.in_(bindparam("ids", expanding=True)), text(TRANSFER_PENDING))
+    .values(state="admitted", rung_until=bindparam("until"))
+)
+_SERVED = (
+    update(lanes)
+    .where(lanes.c.direction == bindparam("way"), lanes.c.registry == bindparam("lane"))
+    .values(served=bindparam("turns"))
+)
+_UNSTARTED = (
+    update(transfers)
+    .where(text("state = 'admitted'"), due(transfers.c.rung_until, literal(RING_SECONDS), NOW))
+    .values(rung_until=bindparam("until"))
+    .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +170,11 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     The caller publishes after its transaction has committed. What a crash keeps from being
     published is rung again by `unstarted`.
     """
+    if connection.execute(_ANY_PENDING, {"direction": direction}).first() is None:
+        return []
     limit = limits.locked(connection, limits.CONCURRENCY[direction])
-    busy = connection.execute(
-        select(func.count())
-        .select_from(transfers)
-        .where(text(TRANSFER_BUSY), transfers.c.direction == direction)
-    ).scalar_one()
-    free = min(limit, _threads(connection, direction)) - busy
+    busy = connection.execute(_BUSY, {"direction": direction}).scalar_one()
+    free = min(limit, connection.execute(_THREADS[direction]).scalar_one()) - busy
     if free <= 0:
         return []
     open_lanes = _lanes_with_work(connection, direction, now, free)
@@ -141,18 +188,12 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
         lane.touched = True
     if not picked:
         return []
-    connection.execute(
-        update(transfers)
-        .where(transfers.c.id.in_([row.id for row in picked]), text(TRANSFER_PENDING))
-        .values(state="admitted", rung_until=now + RING_SECONDS)
-    )
+    ids = [row.id for row in picked]
+    connection.execute(_ADMIT, {"ids": ids, "until": now + RING_SECONDS})
     for lane in open_lanes:
         if lane.touched:
-            connection.execute(
-                update(lanes)
-                .where(lanes.c.direction == direction, lanes.c.registry == lane.registry)
-                .values(served=lane.served)
-            )
+            where = {"way": direction, "lane": lane.registry, "turns": lane.served}
+            connection.execute(_SERVED, where)
     return [Admitted(row.id, direction, row.digest, row.size) for row in picked]
 
 
@@ -189,15 +230,7 @@ def promote(connection: Connection, now: float) -> int:
 
 def unstarted(connection: Connection, now: float) -> list[Admitted]:
     """What was admitted and not taken up in time: its message may be lost. Marks it as rung."""
-    rows = connection.execute(
-        update(transfers)
-        .where(
-            text("state = 'admitted'"),
-            due(transfers.c.rung_until, literal(RING_SECONDS), now),
-        )
-        .values(rung_until=now + RING_SECONDS)
-        .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
-    ).all()
+    rows = connection.execute(_UNSTARTED, {"now": now, "until": now + RING_SECONDS}).all()
     return [Admitted(row.id, row.direction, row.digest, row.size) for row in rows]
 
 
@@ -210,24 +243,7 @@ class _Lane:
 
 
 def _lanes_with_work(connection: Connection, direction: str, now: float, most: int) -> list[_Lane]:
-    head = (
-        select(transfers.c.priority)
-        .where(
-            text(f"transfers.{TRANSFER_PENDING}"),
-            transfers.c.direction == direction,
-            transfers.c.registry == lanes.c.registry,
-        )
-        .order_by(transfers.c.priority.desc())
-        .limit(1)
-        .correlate(lanes)
-        .scalar_subquery()
-    )
-    rows = connection.execute(
-        select(lanes.c.registry, lanes.c.served, head.label("head")).where(
-            lanes.c.direction == direction,
-            due(lanes.c.parked_until, lanes.c.parked_delay, now),
-        )
-    ).all()
+    rows = connection.execute(_LANES, {"direction": direction, "now": now}).all()
     ranked = sorted(
         (row for row in rows if row.head is not None),
         key=lambda row: (-row.head, row.served),
@@ -240,23 +256,8 @@ def _lanes_with_work(connection: Connection, direction: str, now: float, most: i
 
 
 def _queue(connection: Connection, direction: str, registry: str, most: int) -> list[Any]:
-    return list(
-        connection.execute(
-            select(
-                transfers.c.id,
-                transfers.c.priority,
-                transfers.c.digest,
-                transfers.c.size,
-            )
-            .where(
-                text(TRANSFER_PENDING),
-                transfers.c.direction == direction,
-                transfers.c.registry == registry,
-            )
-            .order_by(transfers.c.priority.desc(), transfers.c.turn, transfers.c.id)
-            .limit(most)
-        ).all()
-    )
+    where = {"direction": direction, "lane": registry, "most": most}
+    return list(connection.execute(_QUEUE, where).all())
 
 
 def _pending_turns(direction: str, registry: str, priority: int) -> Select[tuple[int]]:
@@ -270,9 +271,3 @@ def _pending_turns(direction: str, registry: str, priority: int) -> Select[tuple
         )
         .order_by(transfers.c.turn)
     )
-
-
-def _threads(connection: Connection, direction: str) -> int:
-    """How many live worker threads could take up a transfer."""
-    column = workers.c.downloads if direction == "download" else workers.c.uploads
-    return int(connection.execute(select(func.coalesce(func.sum(column), 0))).scalar_one())

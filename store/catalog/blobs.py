@@ -6,9 +6,9 @@ Lease first, then ask whether a blob is there: what is leased is not swept.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog.schema import blob_sources, blobs, edges, leases
@@ -23,21 +23,28 @@ class Source:
     fingerprint: str
 
 
+# Built once: SQLAlchemy does not cache what it compiles for these.
+_LEASE = upsert(leases).on_conflict_do_nothing()
+_ADD = upsert(blobs).on_conflict_do_update(
+    index_elements=["digest"], set_={"used_at": bindparam("now")}
+)
+_CONFIRM = upsert(blob_sources).on_conflict_do_update(
+    index_elements=["digest", "registry", "repository", "fingerprint"],
+    set_={"confirmed_at": bindparam("now")},
+)
+
+
 def lease(connection: Connection, holder: str, digests: Iterable[str]) -> None:
     """Keep *digests*, held or yet to come, for *holder* (a job) until it ends."""
-    for digest in digests:
-        connection.execute(
-            upsert(leases).values(holder=holder, digest=digest).on_conflict_do_nothing()
-        )
+    rows = [{"holder": holder, "digest": digest} for digest in digests]
+    if rows:
+        connection.execute(_LEASE, rows)
 
 
 def add(connection: Connection, digest: str, size: int, now: float) -> None:
     """The blob is in the store."""
-    connection.execute(
-        upsert(blobs)
-        .values(digest=digest, size=size, created_at=now, used_at=now)
-        .on_conflict_do_update(index_elements=["digest"], set_={"used_at": now})
-    )
+    row = {"digest": digest, "size": size, "created_at": now, "used_at": now, "now": now}
+    connection.execute(_ADD, row)
 
 
 def held(connection: Connection, digests: Collection[str], now: float) -> set[str]:
@@ -62,21 +69,10 @@ def forget(connection: Connection, digest: str) -> None:
 
 def confirm(connection: Connection, digests: Iterable[str], source: Source, now: float) -> None:
     """*source* has shown that it holds *digests*."""
-    for digest in digests:
-        connection.execute(
-            upsert(blob_sources)
-            .values(
-                digest=digest,
-                registry=source.registry,
-                repository=source.repository,
-                fingerprint=source.fingerprint,
-                confirmed_at=now,
-            )
-            .on_conflict_do_update(
-                index_elements=["digest", "registry", "repository", "fingerprint"],
-                set_={"confirmed_at": now},
-            )
-        )
+    where = asdict(source)
+    rows = [{**where, "digest": d, "confirmed_at": now, "now": now} for d in digests]
+    if rows:
+        connection.execute(_CONFIRM, rows)
 
 
 def confirmed(connection: Connection, digests: Collection[str], source: Source) -> set[str]:

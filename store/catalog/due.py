@@ -6,11 +6,15 @@ lies further ahead than the delay allows, which means that the clock was set bac
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import BindParameter, ColumnElement, bindparam, or_
+
+NOW: BindParameter[float] = bindparam("now")  # for statements that are built once
 
 
 def due(
-    until: ColumnElement[float], delay: ColumnElement[float] | float, now: float
+    until: ColumnElement[float],
+    delay: ColumnElement[float] | float,
+    now: float | BindParameter[float],
 ) -> ColumnElement[bool]:
     """The condition that *until*, set *delay* seconds ahead, is due at *now*."""
     return or_(until <= now, until - delay > now)

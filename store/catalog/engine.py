@@ -8,6 +8,8 @@ Python and not in SQLite's sleeping busy handler, and a few for reading.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +51,8 @@ class Catalog:
         self._path = Path(parsed.database or "")
         self._writer = _sqlite(url, begin="BEGIN IMMEDIATE", connections=1)
         self._reader = _sqlite(url, begin="BEGIN", connections=8)
+        self._turn = threading.Lock()
+        self._turn_file: int | None = None
         self._local = threading.local()
 
     @contextmanager
@@ -62,7 +66,7 @@ class Catalog:
             raise RuntimeError("a write transaction is open in this thread already")
         self._local.writing = True
         try:
-            with _translated(self._path), self._writer.begin() as connection:
+            with _translated(self._path), self._our_turn(), self._writer.begin() as connection:
                 yield connection
         finally:
             self._local.writing = False
@@ -105,6 +109,26 @@ class Catalog:
         """Close every connection."""
         self._writer.dispose()
         self._reader.dispose()
+        with self._turn:
+            if self._turn_file is not None:
+                os.close(self._turn_file)
+                self._turn_file = None
+
+    @contextmanager
+    def _our_turn(self) -> Iterator[None]:
+        """Wait for the other writers, of this process and of others.
+
+        SQLite's own waiting sleeps for up to 100 ms at a time; the kernel wakes us at once.
+        """
+        with self._turn:
+            if self._turn_file is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+                self._turn_file = os.open(f"{self._path}-turn", flags, 0o600)
+            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
     def _version(self) -> str | None:
         with self.read() as connection:
@@ -154,6 +178,12 @@ def _translated(path: Path) -> Iterator[None]:
     """Say in our terms what the database says in its own."""
     try:
         yield
+    except OSError as error:
+        raise HomeUnusableError(
+            f"the database cannot be opened: {error.strerror}",
+            subject=str(path),
+            hint="check that TRANSSHIP_HOME exists and is writable",
+        ) from error
     except OperationalError as error:
         reason = str(error.orig)
         if "unable to open" in reason or "readonly" in reason:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import events
-from store.catalog.due import due
+from store.catalog.due import NOW, due
 from store.catalog.schema import (
     JOB_ACTIVE,
     JOB_DUE,
@@ -45,6 +45,27 @@ from store.errors import LeaseLostError, TransshipError
 RING_SECONDS = 5.0
 ACTIVE = ("queued", "running")
 ENDED = ("succeeded", "failed", "cancelled")
+
+
+# Built once: to build a statement takes longer than to run it.
+_ANY_DUE = select(jobs.c.id).where(text(JOB_DUE)).limit(1)
+_CONTROL_THREADS = select(func.coalesce(func.sum(workers.c.control), 0))
+_OUT = select(jobs.c.registry, jobs.c.priority).where(
+    text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
+    or_(
+        jobs.c.owner.is_not(None),
+        ~due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
+    ),
+)
+_DUE = (
+    select(jobs.c.id, jobs.c.kind, jobs.c.label, jobs.c.registry, jobs.c.priority)
+    .where(
+        text(JOB_DUE),
+        due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
+        due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
+    )
+    .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,20 +181,12 @@ def take_due(connection: Connection, now: float) -> list[Any]:
     jobs of priority 0 or above; no registry holds more than half of them, so that a slow one
     leaves room for the others.
     """
-    capacity = int(
-        connection.execute(select(func.coalesce(func.sum(workers.c.control), 0))).scalar_one()
-    )
+    if connection.execute(_ANY_DUE).first() is None:
+        return []
+    capacity = int(connection.execute(_CONTROL_THREADS).scalar_one())
     if capacity == 0:
         return []
-    out = connection.execute(
-        select(jobs.c.registry, jobs.c.priority).where(
-            text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
-            or_(
-                jobs.c.owner.is_not(None),
-                ~due(jobs.c.rung_until, literal(RING_SECONDS), now),
-            ),
-        )
-    ).all()
+    out = connection.execute(_OUT, {"now": now}).all()
     free = capacity - len(out)
     low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in out)
     if capacity == 1:
@@ -476,18 +489,9 @@ def _first_turn(connection: Connection, root: str, registry: str, priority: int)
 def _due_rows(
     connection: Connection, now: float, full: set[str], *, low: bool, limit: int
 ) -> Sequence[Any]:
-    query = (
-        select(jobs.c.id, jobs.c.kind, jobs.c.label, jobs.c.registry, jobs.c.priority)
-        .where(
-            text(JOB_DUE),
-            due(jobs.c.not_before, jobs.c.not_before_delay, now),
-            due(jobs.c.rung_until, literal(RING_SECONDS), now),
-        )
-        .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
-        .limit(limit)
-    )
+    query = _DUE.limit(limit)
     if full:
         query = query.where(jobs.c.registry.not_in(full))
     if not low:
         query = query.where(jobs.c.priority >= 0)
-    return connection.execute(query).all()
+    return connection.execute(query, {"now": now}).all()

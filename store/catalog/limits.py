@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from store.catalog.schema import cluster, limits
 
@@ -50,13 +50,16 @@ def effective(connection: Connection) -> dict[str, Limit]:
     }
 
 
+_LOCKED = (
+    select(limits.c.default_value, limits.c.override)
+    .where(limits.c.name == bindparam("name"))
+    .with_for_update()
+)
+
+
 def locked(connection: Connection, name: str) -> int:
     """The value in force of one limit, its row locked until the transaction ends."""
-    row = connection.execute(
-        select(limits.c.default_value, limits.c.override)
-        .where(limits.c.name == name)
-        .with_for_update()
-    ).one()
+    row = connection.execute(_LOCKED, {"name": name}).one()
     return int(row.default_value if row.override is None else row.override)
 
 

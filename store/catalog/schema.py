@@ -28,6 +28,7 @@ from sqlalchemy import (
 # SQLite makes a row id only of INTEGER; PostgreSQL needs the wide type.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 _Bytes = BigInteger()
+_Json = JSON(none_as_null=True)
 
 metadata = MetaData()
 
@@ -156,7 +157,7 @@ jobs = Table(
     Column("registry", String, nullable=False),  # the lane of its control work
     Column("turn", _Id, nullable=False),
     Column("label", String, nullable=False),  # how it reads in Flower and on a terminal
-    Column("spec", JSON, nullable=False),
+    Column("spec", _Json, nullable=False),
     Column("requested_by", String, nullable=False),
     Column("idempotency_key", String),
     Column("fingerprint", String, nullable=False),  # of the request body
@@ -164,9 +165,9 @@ jobs = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
     Column("deadline", Float),
-    Column("plan", JSON),  # what the first advance fixed
-    Column("result", JSON),
-    Column("error", JSON),
+    Column("plan", _Json),  # what the first advance fixed
+    Column("result", _Json),
+    Column("error", _Json),
     Column("superseded_by", String),
     Column("stop_requested", String),  # 'cancelled' or 'deadline-exceeded'
     # when it runs
@@ -239,7 +240,7 @@ transfers = Table(
     Column("priority", Integer, nullable=False),
     Column("turn", _Id, nullable=False),
     Column("state", String, nullable=False),
-    Column("error", JSON),
+    Column("error", _Json),
     Column("stop_requested", Boolean, nullable=False),
     Column("not_before", Float, nullable=False),
     Column("not_before_delay", Float, nullable=False),
@@ -295,7 +296,7 @@ waits = Table(
     Column("counted", Boolean, nullable=False),  # its bytes are the job's progress
     Column("eager", Boolean, nullable=False),  # wake the job at once, not with the last one
     Column("ended", Boolean, nullable=False),
-    Column("error", JSON),
+    Column("error", _Json),
     PrimaryKeyConstraint("job", "transfer"),
     Index("waits_transfer", "transfer", "job"),
     _partial("waits_open", "job", where="NOT ended"),
@@ -341,7 +342,7 @@ events = Table(
     Column("job", String, nullable=False),
     Column("time", Float, nullable=False),
     Column("type", String, nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("data", _Json, nullable=False),
     Index("events_job", "job", "id"),
     sqlite_autoincrement=True,  # an id that a client has seen is never given again
 )

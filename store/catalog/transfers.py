@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     exists,
     func,
     insert,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import admission, blobs, events
-from store.catalog.due import due
+from store.catalog.due import NOW, due
 from store.catalog.jobs import JobLease
 from store.catalog.schema import (
     JOB_ACTIVE,
@@ -37,6 +38,69 @@ from store.catalog.schema import (
     waits,
 )
 from store.errors import LeaseLostError
+
+# --- statements of the hot path, built once: to build one takes longer than to run it ------------
+
+_ACTIVE = (
+    select(transfers)
+    .where(transfers.c.key == bindparam("wanted"), text(TRANSFER_ACTIVE))
+    .with_for_update()
+)
+_WAIT = upsert(waits).on_conflict_do_nothing()
+_INSERT = insert(transfers).returning(transfers.c.id)
+_CLAIM = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("transfer"), text("state = 'admitted'"))
+    .values(
+        state="running",
+        owner=bindparam("by"),
+        served_by=bindparam("by"),
+        fence=transfers.c.fence + 1,
+        rung_until=0,
+        bytes_done=0,
+        tries=transfers.c.tries + 1,
+        started_at=func.coalesce(transfers.c.started_at, bindparam("now")),
+    )
+    .returning(transfers)
+)
+_PARKED = exists().where(
+    lanes.c.registry == waits.c.registry, ~due(lanes.c.parked_until, lanes.c.parked_delay, NOW)
+)
+_PLACES = (
+    select(waits.c.job, jobs.c.root, waits.c.registry, waits.c.repository, waits.c.fingerprint)
+    .join(jobs, jobs.c.id == waits.c.job)
+    .where(waits.c.transfer == bindparam("transfer"), text("NOT ended"))
+    .order_by(_PARKED, waits.c.priority.desc(), jobs.c.seq)
+)
+_END_WAITS = (
+    update(waits)
+    .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+    .values(ended=True, error=bindparam("failure"))
+    .returning(waits.c.job)
+)
+_WAKE_ALL = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_ACTIVE))
+    .values(due=True)
+)
+_WAKE = _WAKE_ALL.where(
+    or_(
+        exists().where(
+            waits.c.job == jobs.c.id,
+            waits.c.transfer == bindparam("waited_for"),
+            text("waits.eager"),
+        ),
+        ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
+    )
+)
+_HELD = and_(
+    transfers.c.id == bindparam("held"),
+    transfers.c.fence == bindparam("held_fence"),
+    transfers.c.owner == bindparam("held_by"),
+    text("state = 'running'"),
+)
+_CHECK = select(transfers.c.id).where(_HELD)
+_SAVE = update(transfers).where(_HELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,37 +172,39 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
     """Make the job wait for each blob, joining a transfer that is active already.
 
     Joining raises the transfer's priority to the job's, gives it the job's turn if that is
-    earlier, and takes back a request to stop. Wanting twice is wanting once.
+    earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
+    arrived in the store since the job looked is not fetched again: the job looks again instead.
     """
+    everything = list(wanted)
+    downloads = [one.digest for one in everything if one.direction == "download"]
+    arrived = blobs.held(connection, downloads, now)
+    if arrived:
+        connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
     turns = admission.Turns(lease.root)
-    for want_ in wanted:
-        admission.open_lane(connection, want_.direction, want_.registry)
-        active = connection.execute(
-            select(transfers)
-            .where(transfers.c.key == want_.key, text(TRANSFER_ACTIVE))
-            .with_for_update()
-        ).one_or_none()
+    for direction, registry in {(one.direction, one.registry) for one in everything}:
+        admission.open_lane(connection, direction, registry)
+    for one in everything:
+        if one.direction == "download" and one.digest in arrived:
+            continue
+        active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
         if active is None:
-            id_ = _insert(connection, lease, want_, turns, now)
+            id_ = _insert(connection, lease, one, turns, now)
         else:
             id_ = active.id
             _join(connection, lease, active, turns)
-        connection.execute(
-            upsert(waits)
-            .values(
-                job=lease.id,
-                transfer=id_,
-                registry=want_.registry,
-                repository=want_.repository,
-                fingerprint=want_.fingerprint,
-                priority=lease.priority,
-                joined=active is not None,
-                counted=want_.counted,
-                eager=want_.eager,
-                ended=False,
-            )
-            .on_conflict_do_nothing()
-        )
+        row = {
+            "job": lease.id,
+            "transfer": id_,
+            "registry": one.registry,
+            "repository": one.repository,
+            "fingerprint": one.fingerprint,
+            "priority": lease.priority,
+            "joined": active is not None,
+            "counted": one.counted,
+            "eager": one.eager,
+            "ended": False,
+        }
+        connection.execute(_WAIT, row)
 
 
 def of_job(connection: Connection, job: str) -> list[WaitState]:
@@ -154,21 +220,7 @@ def of_job(connection: Connection, job: str) -> list[WaitState]:
 
 def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | None:
     """Take up an admitted transfer, or return None: someone has it, or it has ended."""
-    row = connection.execute(
-        update(transfers)
-        .where(transfers.c.id == id_, text("state = 'admitted'"))
-        .values(
-            state="running",
-            owner=owner,
-            served_by=owner,
-            fence=transfers.c.fence + 1,
-            rung_until=0,
-            bytes_done=0,
-            tries=transfers.c.tries + 1,
-            started_at=func.coalesce(transfers.c.started_at, now),
-        )
-        .returning(transfers)
-    ).one_or_none()
+    row = connection.execute(_CLAIM, {"transfer": id_, "by": owner, "now": now}).one_or_none()
     if row is None:
         return None
     return Claim(
@@ -195,7 +247,7 @@ def check(connection: Connection, claim_: Claim) -> None:
     Raises:
         LeaseLostError: it is not.
     """
-    if connection.execute(select(transfers.c.id).where(_held(claim_))).first() is None:
+    if connection.execute(_CHECK, _held(claim_)).first() is None:
         raise _lost(claim_)
 
 
@@ -401,38 +453,34 @@ def _insert(
     now: float,
 ) -> int:
     turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
-    result = connection.execute(
-        insert(transfers)
-        .values(
-            key=want_.key,
-            direction=want_.direction,
-            digest=want_.digest,
-            size=want_.size,
-            media_type=want_.media_type,
-            registry=want_.registry,
-            repository=want_.repository,
-            root=lease.root,
-            priority=lease.priority,
-            turn=turn,
-            state="pending",
-            stop_requested=False,
-            not_before=0,
-            not_before_delay=0,
-            rung_until=0,
-            attempts=0,
-            tries=0,
-            furthest=0,
-            fence=0,
-            beat=0,
-            deaths=0,
-            furthest_at_death=0,
-            bytes_done=0,
-            bytes_moved=0,
-            created_at=now,
-        )
-        .returning(transfers.c.id)
-    )
-    return int(result.scalar_one())
+    row = {
+        "key": want_.key,
+        "direction": want_.direction,
+        "digest": want_.digest,
+        "size": want_.size,
+        "media_type": want_.media_type,
+        "registry": want_.registry,
+        "repository": want_.repository,
+        "root": lease.root,
+        "priority": lease.priority,
+        "turn": turn,
+        "state": "pending",
+        "stop_requested": False,
+        "not_before": 0,
+        "not_before_delay": 0,
+        "rung_until": 0,
+        "attempts": 0,
+        "tries": 0,
+        "furthest": 0,
+        "fence": 0,
+        "beat": 0,
+        "deaths": 0,
+        "furthest_at_death": 0,
+        "bytes_done": 0,
+        "bytes_moved": 0,
+        "created_at": now,
+    }
+    return int(connection.execute(_INSERT, row).scalar_one())
 
 
 def _join(
@@ -450,22 +498,7 @@ def _join(
 
 def _places(connection: Connection, id_: int, now: float) -> list[Place]:
     """The places of those who wait, the best first: not parked, urgent, early."""
-    parked = exists().where(
-        lanes.c.registry == waits.c.registry,
-        ~due(lanes.c.parked_until, lanes.c.parked_delay, now),
-    )
-    rows = connection.execute(
-        select(
-            waits.c.job,
-            jobs.c.root,
-            waits.c.registry,
-            waits.c.repository,
-            waits.c.fingerprint,
-        )
-        .join(jobs, jobs.c.id == waits.c.job)
-        .where(waits.c.transfer == id_, text("NOT ended"))
-        .order_by(parked, waits.c.priority.desc(), jobs.c.seq)
-    )
+    rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
     return [Place(*row) for row in rows]
 
 
@@ -480,14 +513,8 @@ def _waiting_jobs(connection: Connection, id_: int) -> list[str]:
 def _end_waits(
     connection: Connection, id_: int, now: float, *, error: dict[str, Any] | None
 ) -> None:
-    ended = list(
-        connection.execute(
-            update(waits)
-            .where(waits.c.transfer == id_, text("NOT ended"))
-            .values(ended=True, error=error)
-            .returning(waits.c.job)
-        ).scalars()
-    )
+    where = {"waited_for": id_, "failure": error}
+    ended = list(connection.execute(_END_WAITS, where).scalars())
     _wake(connection, ended, id_, failed=error is not None)
 
 
@@ -495,14 +522,11 @@ def _wake(connection: Connection, ended: list[str], transfer: int, *, failed: bo
     """Make the jobs due that have something to do now that this wait of theirs has ended."""
     if not ended:
         return
-    waiting = exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
-    eager = exists().where(
-        waits.c.job == jobs.c.id, waits.c.transfer == transfer, text("waits.eager")
-    )
-    condition = [] if failed else [or_(eager, ~waiting)]
-    connection.execute(
-        update(jobs).where(jobs.c.id.in_(ended), text(JOB_ACTIVE), *condition).values(due=True)
-    )
+    where = {"ids": ended}
+    if failed:
+        connection.execute(_WAKE_ALL, where)
+    else:
+        connection.execute(_WAKE, {**where, "waited_for": transfer})
 
 
 def _figures(claim_: Claim) -> dict[str, Any]:
@@ -513,17 +537,12 @@ def _figures(claim_: Claim) -> dict[str, Any]:
     }
 
 
-def _held(claim_: Claim) -> Any:
-    return and_(
-        transfers.c.id == claim_.id,
-        transfers.c.fence == claim_.fence,
-        transfers.c.owner == claim_.owner,
-        text("state = 'running'"),
-    )
+def _held(claim_: Claim) -> dict[str, Any]:
+    return {"held": claim_.id, "held_fence": claim_.fence, "held_by": claim_.owner}
 
 
 def _save(connection: Connection, claim_: Claim, **values: Any) -> None:
-    written = connection.execute(update(transfers).where(_held(claim_)).values(**values))
+    written = connection.execute(_SAVE, {**_held(claim_), **values})
     if written.rowcount != 1:
         raise _lost(claim_)
 

@@ -79,9 +79,12 @@ class LocalIngest:
         try:
             os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
-            guard()
+        except OSError as error:
+            raise _failure(self.digest, error) from error
+        guard()
+        try:
             self._final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.replace(self._staged, self._final)
+            self._name()
             directory = os.open(self._final.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(directory)
@@ -90,6 +93,14 @@ class LocalIngest:
         except OSError as error:
             raise _failure(self.digest, error) from error
         self._close()
+
+    def _name(self) -> None:
+        try:
+            os.replace(self._staged, self._final)
+        except FileNotFoundError:
+            # Whoever took the partial over has removed it, and may have brought the blob in.
+            if not self._final.is_file():
+                raise
 
     def discard(self) -> None:
         """Drop the partial."""

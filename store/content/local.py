@@ -25,6 +25,7 @@ from store.content.ingest import LocalIngest
 from store.content.ports import Partial
 from store.errors import (
     BlobMissingError,
+    ContentError,
     DigestMismatchError,
     DiskFullError,
     HomeUnusableError,
@@ -36,6 +37,8 @@ from store.oci.digest import Digest
 
 _INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)")
 _READ_BYTES = 1024 * 1024
+# Without O_NONBLOCK, opening a pipe that someone put there would never return.
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LocalStore:
@@ -51,11 +54,15 @@ class LocalStore:
         self._ingests = root / "ingests"
         self._trash = root / "trash"
         try:
-            for directory in (self._ingests, self._trash, root / "blobs" / "sha256"):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            blobs = root / "blobs"
+            for directory in (root, self._ingests, self._trash, blobs, blobs / "sha256"):
+                # Its parents would get the mode of the umask.
+                directory.mkdir(mode=0o700, parents=directory == root, exist_ok=True)
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory)
             marker = root / "oci-layout"
             if not marker.exists():
-                draft = self._ingests / f".oci-layout.{os.getpid()}"
+                draft = self._ingests / f".oci-layout.{os.getpid()}.{os.urandom(4).hex()}"
                 draft.write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
                 draft.replace(marker)
         except OSError as error:
@@ -75,16 +82,7 @@ class LocalStore:
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading; the caller closes."""
-        try:
-            descriptor = os.open(self._blob(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP):
-                raise BlobMissingError("the store does not hold it", subject=str(digest)) from None
-            raise _failure("cannot be read", digest, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise BlobMissingError("the store does not hold it", subject=str(digest))
-        return os.fdopen(descriptor, "rb", buffering=0)
+        return self._open(self._blob(digest), digest)
 
     def read(self, digest: Digest, *, max_bytes: int) -> bytes:
         """A small blob in whole, hashed again."""
@@ -103,19 +101,22 @@ class LocalStore:
     def put(self, raw: bytes) -> Digest:
         """Store small content under its sha256."""
         digest = Digest.of(raw)
-        if self.size(digest) == len(raw):
+        if self._holds(digest, raw):
             return digest
         # No fence is needed: whoever puts this content writes the same bytes.
         draft = self._ingests / f".put-{digest.hex}.{os.getpid()}.{os.urandom(4).hex()}"
         with translated("cannot be written", digest):
-            with draft.open("xb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.chmod(0o444)
-            final = self._blob(digest)
-            draft.replace(final)
-            sync_directory(final.parent)
+            try:
+                with draft.open("xb") as file:
+                    file.write(raw)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.chmod(0o444)
+                draft.replace(self._blob(digest))
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
+            sync_directory(self._blob(digest).parent)
         return digest
 
     def ingest(self, digest: Digest, *, fence: int) -> LocalIngest:
@@ -127,34 +128,40 @@ class LocalStore:
         )
         with translated("cannot be written", digest):
             if longest is not None and longest.size > 0:
-                ingest.take_over(self._ingests / _ingest_name(digest, longest.fence))
+                try:
+                    ingest.take_over(self._ingests / _ingest_name(digest, longest.fence))
+                except BaseException:  # the copy fills the disk, say; the original stays
+                    ingest.discard()
+                    raise
             for partial in earlier:
                 (self._ingests / _ingest_name(digest, partial.fence)).unlink(missing_ok=True)
         return ingest
 
     def remove(self, digest: Digest) -> bool:
         """Move a blob to the trash."""
-        try:
-            os.replace(self._blob(digest), self._trash / _flat(digest))
-        except FileNotFoundError:
-            return False
+        with translated("cannot be moved to the trash", digest):
+            try:
+                os.replace(self._blob(digest), self._trash / _flat(digest))
+            except FileNotFoundError:
+                return False
         return True
 
     def restore(self, digest: Digest) -> bool:
         """Take a blob back from the trash, if its bytes are still right."""
         trashed = self._trash / _flat(digest)
         hasher = digest.hasher()
-        try:
-            with trashed.open("rb") as file:
-                while chunk := file.read(_READ_BYTES):
-                    hasher.update(chunk)
-            if Digest.from_hash(hasher) != digest:
+        with translated("cannot be taken back from the trash", digest):
+            try:
+                with self._open(trashed, digest) as file:
+                    while chunk := file.read(_READ_BYTES):
+                        hasher.update(chunk)
+                if Digest.from_hash(hasher) != digest:
+                    return False
+                self._blob(digest).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                trashed.replace(self._blob(digest))
+            except (BlobMissingError, FileNotFoundError):
                 return False
-            self._blob(digest).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            trashed.replace(self._blob(digest))
-        except FileNotFoundError:
-            return False
-        sync_directory(self._blob(digest).parent)
+            sync_directory(self._blob(digest).parent)
         return True
 
     def discard_partials(self, digest: Digest) -> None:
@@ -180,13 +187,32 @@ class LocalStore:
     def digests(self) -> Iterator[Digest]:
         """Every blob there is."""
         for directory in (self._root / "blobs").iterdir():
-            for path in directory.iterdir():
+            for path in directory.iterdir() if directory.is_dir() else ():
                 with suppress(InvalidDigestError):
                     yield Digest.parse(f"{directory.name}:{path.name}")
 
     def free_bytes(self) -> int:
         """How much more the disk would take."""
         return shutil.disk_usage(self._root).free
+
+    def _open(self, path: Path, digest: Digest) -> BinaryIO:
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                raise BlobMissingError("the store does not hold it", subject=str(digest)) from None
+            raise _failure("cannot be read", digest, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BlobMissingError("the store does not hold it", subject=str(digest))
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def _holds(self, digest: Digest, raw: bytes) -> bool:
+        """Whether the blob is there and whole; a spoiled one is worth writing again."""
+        try:
+            return self.read(digest, max_bytes=len(raw)) == raw
+        except (BlobMissingError, ContentError):
+            return False
 
     def _blob(self, digest: Digest) -> Path:
         return self._root / "blobs" / digest.algorithm / digest.hex

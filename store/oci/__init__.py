@@ -1,1 +1,1 @@
-"""Values of the OCI and Docker image formats. The raw bytes are the identity; the rest is a view."""
+"""Values of the OCI and Docker image formats. Raw bytes are the identity; all else is a view."""

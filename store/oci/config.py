@@ -39,7 +39,8 @@ class ImageConfig:
         if not isinstance(document, dict):
             raise InvalidManifestError("an image config is not an object")
         created = document.get("created")
-        history = document.get("history") or []
+        history = document.get("history")
+        history = [] if history is None else history
         if not isinstance(history, list) or not all(isinstance(one, dict) for one in history):
             raise InvalidManifestError("an image config's history is not a list of objects")
         return cls(
@@ -77,7 +78,8 @@ def _diff_ids(document: Mapping[str, Any]) -> tuple[Digest, ...]:
     rootfs = document.get("rootfs")
     if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
         raise InvalidManifestError("an image config has no rootfs of the type layers")
-    listed = rootfs.get("diff_ids") or []
+    listed = rootfs.get("diff_ids")
+    listed = [] if listed is None else listed
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise InvalidManifestError("an image config's diff_ids are not a list of text")
     try:

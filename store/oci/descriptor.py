@@ -14,6 +14,7 @@ from store.oci.platform import Platform
 
 LARGEST = 2**63 - 1
 _KNOWN = {"mediaType", "digest", "size", "platform", "annotations", "urls", "artifactType", "data"}
+_FOLDED = {key.casefold() for key in _KNOWN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,9 @@ class Descriptor:
         """
         if not isinstance(value, dict):
             raise InvalidManifestError("a descriptor is not an object")
+        for key in value.keys() - _KNOWN:
+            if key.casefold() in _FOLDED:  # parsers that ignore case would read it
+                raise InvalidManifestError(f"a descriptor's field {key!r:.40} is misspelt")
         size = value.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST:
             raise InvalidManifestError(f"a descriptor's size is {size!r:.40}")
@@ -51,7 +55,7 @@ class Descriptor:
             platform=None if platform is None else Platform.from_json(platform),
             annotations=_annotations(value),
             urls=_urls(value),
-            artifact_type=value.get("artifactType") and _text(value, "artifactType"),
+            artifact_type=_artifact_type(value),
             data=_data(value),
             extra={key: item for key, item in value.items() if key not in _KNOWN},
         )
@@ -86,9 +90,15 @@ class Descriptor:
 
 def _text(value: Mapping[str, Any], key: str) -> str:
     text = value.get(key)
-    if not isinstance(text, str) or not text or len(text) > 255:
+    if not isinstance(text, str) or not 0 < len(text) <= 255 or not text.isprintable():
         raise InvalidManifestError(f"a descriptor's {key} is {text!r:.40}")
     return text
+
+
+def _artifact_type(value: Mapping[str, Any]) -> str | None:
+    if value.get("artifactType") in (None, ""):
+        return None
+    return _text(value, "artifactType")
 
 
 def _digest(value: Mapping[str, Any]) -> Digest:
@@ -102,7 +112,9 @@ def _digest(value: Mapping[str, Any]) -> Digest:
 
 
 def _annotations(value: Mapping[str, Any]) -> dict[str, str]:
-    annotations = value.get("annotations") or {}
+    annotations = value.get("annotations")
+    if annotations is None:
+        return {}
     if not isinstance(annotations, dict) or not all(
         isinstance(item, str) for item in annotations.values()
     ):
@@ -111,7 +123,9 @@ def _annotations(value: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _urls(value: Mapping[str, Any]) -> tuple[str, ...]:
-    urls = value.get("urls") or []
+    urls = value.get("urls")
+    if urls is None:
+        return ()
     if not isinstance(urls, list) or not all(isinstance(item, str) for item in urls):
         raise InvalidManifestError("a descriptor's urls are not a list of text")
     return tuple(urls)

@@ -19,7 +19,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """An algorithm and the lower-case hex of its value. Holding one means that it is well formed."""
+    """An algorithm and the lower-case hex of its value. If you hold one, it is well formed."""
 
     algorithm: str
     hex: str
@@ -34,7 +34,9 @@ class Digest:
         algorithm, _, value = text.partition(":")
         if len(value) != _LENGTHS.get(algorithm) or _HEX.fullmatch(value) is None:
             raise InvalidDigestError(
-                "not a digest of a known algorithm", subject=text[:160], hint="sha256:<64 hex>"
+                "not a digest of a known algorithm",
+                subject=text[:160].encode("unicode_escape").decode(),
+                hint="sha256:<64 hex>",
             )
         return cls(algorithm, value)
 

@@ -24,7 +24,8 @@ _KEYS = {
     "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
     "annotations", "fsLayers",
 }  # fmt: skip
-_FOLDED = {key.lower(): key for key in _KEYS}
+# Folded and not lowered: Go's parser also takes the long s (U+017F) for an s.
+_FOLDED = {key.casefold(): key for key in _KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +159,14 @@ def _inferred(document: Mapping[str, Any]) -> str:
 
 def _refuse_ambiguity(document: Mapping[str, Any], type_: str) -> None:
     for key in document:
-        folded = _FOLDED.get(key.lower())
+        folded = _FOLDED.get(key.casefold())
         if folded is not None and folded != key:
             raise InvalidManifestError(f"the field {key!r} may be read as {folded!r}")
-    if document.get("schemaVersion") != 2:
-        raise InvalidManifestError(f"schemaVersion is {document.get('schemaVersion')!r:.20}, not 2")
-    wrong = (
-        {"config", "layers", "fsLayers"}
-        if mediatypes.is_index(type_)
-        else {
-            "manifests",
-            "fsLayers",
-        }
-    )
+    version = document.get("schemaVersion")
+    if type(version) is not int or version != 2:  # a strict reader refuses 2.0
+        raise InvalidManifestError(f"schemaVersion is {version!r:.20}, not 2")
+    wrong = {"config", "layers"} if mediatypes.is_index(type_) else {"manifests"}
+    wrong.add("fsLayers")
     found = sorted(wrong & document.keys())
     if found:
         raise InvalidManifestError(f"{type_} has no field {found[0]!r}")
@@ -188,7 +184,9 @@ def _descriptors(document: Mapping[str, Any], key: str) -> tuple[Descriptor, ...
 
 
 def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
-    annotations = document.get("annotations") or {}
+    annotations = document.get("annotations")
+    if annotations is None:
+        return {}
     if not isinstance(annotations, dict) or not all(
         isinstance(value, str) for value in annotations.values()
     ):

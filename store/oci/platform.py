@@ -13,10 +13,17 @@ from store.errors import InvalidManifestError, InvalidPlatformError
 if TYPE_CHECKING:
     from store.oci.descriptor import Descriptor
 
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
+# Other names of architectures, and the variant that goes with the name.
 _ARCHITECTURES = {
-    "x86_64": "amd64", "x86-64": "amd64", "i386": "386", "i686": "386",
-    "aarch64": "arm64", "armhf": "arm", "armel": "arm",
+    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "i386": ("386", ""), "i686": ("386", ""),
+    "aarch64": ("arm64", ""), "armhf": ("arm", "v7"), "armel": ("arm", "v6"),
+    "armv6l": ("arm", "v6"), "armv7l": ("arm", "v7"), "armv8l": ("arm", "v8"),
+}  # fmt: skip
+_SYSTEMS = {
+    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "macos",
+    "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows", "zos",
 }  # fmt: skip
 _KNOWN_ARCHITECTURES = {
     "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle",
@@ -43,14 +50,14 @@ class Platform:
         """
         parts = text.split("/")
         if not 1 <= len(parts) <= 3 or not all(_PART.fullmatch(part) for part in parts):
-            raise InvalidPlatformError(
-                "not a platform", subject=text[:160], hint="os/arch[/variant], as in linux/arm64/v8"
-            )
+            raise _invalid(text)
         if len(parts) == 1:
             word = parts[0].lower()
             if word in _KNOWN_ARCHITECTURES:
                 return cls("linux", word).normalized()
-            return cls(word, cls.host().architecture).normalized()
+            if word in _SYSTEMS:
+                return replace(cls.host(), os=word).normalized()
+            raise _invalid(text)
         os, architecture, variant = (*parts, "")[:3]
         return cls(os, architecture, variant).normalized()
 
@@ -92,11 +99,9 @@ class Platform:
         """The same platform by the names that manifests use."""
         os = self.os.lower()
         given = self.architecture.lower()
-        architecture = _ARCHITECTURES.get(given, given)
-        variant = self.variant.lower()
-        if given == "armel":
-            variant = "v6"
-        if variant.isdigit():
+        architecture, implied = _ARCHITECTURES.get(given, (given, ""))
+        variant = implied or self.variant.lower()
+        if _NUMBER.fullmatch(variant):
             variant = f"v{variant}"
         if architecture == "arm64":
             variant = {"v8": "", "v8.0": "", "v9.0": "v9"}.get(variant, variant)
@@ -135,6 +140,14 @@ def select(candidates: Sequence[Descriptor], want: Platform) -> Descriptor | Non
     return None
 
 
+def _invalid(text: str) -> InvalidPlatformError:
+    return InvalidPlatformError(
+        "not a platform",
+        subject=text[:160].encode("unicode_escape").decode(),
+        hint="os/arch[/variant], as in linux/arm64/v8",
+    )
+
+
 def _compatible(want: Platform) -> Iterator[tuple[str, str]]:
     """Architectures and variants that *want* can run, the best first."""
     number = int(match[1]) if (match := re.fullmatch(r"v(\d+)(?:\.\d+)?", want.variant)) else 0
@@ -148,7 +161,22 @@ def _compatible(want: Platform) -> Iterator[tuple[str, str]]:
         for level in range(number - 1, 4, -1):
             yield "arm", f"v{level}"
     elif want.architecture == "arm64":
-        if want.variant:
-            yield "arm64", ""
+        yield from (("arm64", variant) for variant in _older_arm64(want.variant))
         for level in range(8, 4, -1):
             yield "arm", f"v{level}"
+
+
+def _older_arm64(variant: str) -> Iterator[str]:
+    """Variants of arm64 below *variant*, newest first; the last is plain arm64, which is v8."""
+    match = re.fullmatch(r"v([89])(?:\.([0-9]))?", variant)
+    if match is None:
+        return
+    minor = int(match[2] or 0)
+    if match[1] == "9":
+        yield from (f"v9.{lower}" for lower in range(minor - 1, 0, -1))
+        if minor:
+            yield "v9"
+        # v9.0 grew out of v8.5, and v8.9 is the last of its line.
+        minor = min(minor + 5, 9) + 1
+    yield from (f"v8.{lower}" for lower in range(minor - 1, 0, -1))
+    yield ""

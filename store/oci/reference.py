@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,9 @@ DEFAULT_TAG = "latest"
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?")
+_DOMAIN = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<address>[a-fA-F0-9:]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _LOOKS_LIKE_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -46,7 +49,7 @@ class Reference:
         domain, path = _split_domain(rest)
         if _LOOKS_LIKE_ID.fullmatch(rest):
             raise _invalid(text, "64 hexadecimal digits are an ID, not a name")
-        if _DOMAIN.fullmatch(domain) is None:
+        if not _is_domain(domain):
             raise _invalid(text, "the registry's host is not well formed")
         if _PATH.fullmatch(path) is None:
             lower = path != path.lower() and _PATH.fullmatch(path.lower()) is not None
@@ -157,6 +160,19 @@ def _split_domain(name: str) -> tuple[str, str]:
     if domain == HUB and "/" not in path:
         path = f"{_OFFICIAL}/{path}"
     return domain, path
+
+
+def _is_domain(text: str) -> bool:
+    match = _DOMAIN.fullmatch(text)
+    if match is None or int(match["port"] or 0) > 65535:
+        return False
+    if match["address"] is None:
+        return True
+    try:
+        ipaddress.IPv6Address(match["address"])
+    except ValueError:
+        return False
+    return True
 
 
 def _invalid(text: str, reason: str) -> InvalidReferenceError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, NoReturn
 
 from store.errors import InvalidManifestError
 
 DEEPEST = 64
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
@@ -15,20 +18,26 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
 
     Raises:
         InvalidManifestError: longer than *max_bytes*, not JSON, a key twice in an object, nested
-            deeper than 64, or a number that JSON does not have.
+            deeper than 64, a number that JSON does not have or that is too large, or text that
+            is not Unicode.
     """
     if len(raw) > max_bytes:
         raise InvalidManifestError(f"longer than {max_bytes} bytes", subject=what)
     try:
         value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair cannot be encoded
     except InvalidManifestError as error:
         error.subject = what
         raise
     except RecursionError:
         raise InvalidManifestError("nested too deep", subject=what) from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, and integers too long
+    except ValueError as error:  # UnicodeError, JSONDecodeError, integers too long
         raise InvalidManifestError(f"not JSON: {error}", subject=what) from None
     _check_depth(value, what)
     return value
@@ -38,6 +47,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise InvalidManifestError("an object has the same key twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidManifestError(f"{text:.40} is too large a number")
     return value
 
 

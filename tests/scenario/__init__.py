@@ -1,1 +1,1 @@
-"""Whole flows with real servers and processes."""
+"""Whole stories against real Redis, real registries and real processes."""

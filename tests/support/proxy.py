@@ -154,6 +154,11 @@ class SlowProxy:
             return list(self._requests)
 
     @property
+    def connections(self) -> int:
+        """How many connections were opened so far, attempts at TLS too."""
+        return self._server.connections
+
+    @property
     def blob_bodies(self) -> int:
         """How many bodies of blobs are being answered now."""
         return self._counts["blob"]
@@ -236,11 +241,13 @@ class _Server(ThreadingHTTPServer):
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        self.connections = 0
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def opened(self, connection: socket.socket) -> None:
         with self._open_lock:
             self._open.add(connection)
+            self.connections += 1
 
     def closed(self, connection: socket.socket) -> None:
         with self._open_lock:
@@ -317,7 +324,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_scripted(self, request: ProxiedRequest, action: Action) -> None:
         status = cast("int", action.status)
         request.status = status
-        head = {"Content-Length": str(len(action.body)), **action.headers}
+        # The body of a chunked answer is sent as it is: chunks and all.
+        chunked = "Transfer-Encoding" in action.headers
+        head = {} if chunked else {"Content-Length": str(len(action.body))}
+        head.update(action.headers)
         self._send_head(status, head)
         if request.method != "HEAD":
             body = action.body if action.cut_after is None else action.body[: action.cut_after]

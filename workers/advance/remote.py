@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from store.catalog import blobs
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
-from store.errors import ManifestNotFoundError, Side
+from store.errors import ManifestNotFoundError, RegistryNotFoundError, Side
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
@@ -117,7 +117,13 @@ class Remote:
             seen = self._ask(digests[d] for d in unknown)
             with catalog.write() as connection:
                 blobs.confirm(connection, map(str, seen), self.source, now)
-            held -= set(unknown) - {str(d) for d in seen}
+            for digest in sorted(set(unknown) - {str(d) for d in seen}):
+                raise RegistryNotFoundError(
+                    "the registry does not hold this blob, or hides it",
+                    registry=self.source.registry,
+                    subject=f"{self.reference.repository}@{digest}",
+                    http_status=404,
+                ).at(self.side)
         return {digests[d] for d in held}
 
     def present(self, wanted: Sequence[Descriptor], *, mount_from: str | None) -> set[Digest]:

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from store.errors import ProtocolError, UnreachableError
-from workers.registry.bounds import ANSWER_SECONDS, MAX_ERROR_BYTES
-from workers.registry.transport import NETWORK_ERRORS
+from workers.registry.bounds import ANSWER_SECONDS, DISCARD_SECONDS, MAX_ERROR_BYTES
+from workers.registry.transport import NETWORK_ERRORS, attentive
 
 
 def read_bounded(
@@ -57,10 +57,14 @@ def discard(response: httpx.Response) -> None:
     length = response.headers.get("content-length", "")
     is_short = length.isascii() and length.isdigit() and int(length[:9]) <= MAX_ERROR_BYTES
     if is_short or response.request.method == "HEAD" or response.status_code in {204, 304}:
-        with suppress(*NETWORK_ERRORS):
+        with suppress(*NETWORK_ERRORS), attentive(_nothing, silence_seconds=DISCARD_SECONDS):
             for _ in response.iter_raw():
                 pass
     response.close()
+
+
+def _nothing() -> None:
+    """Nobody waits for this long enough to want to stop it."""
 
 
 def read_json(response: httpx.Response, max_bytes: int, *, what: str) -> dict[str, Any]:

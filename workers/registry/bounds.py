@@ -10,6 +10,7 @@ from typing import Final
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0  # from the end of the request to the end of the answer's head
 SILENCE_SECONDS: Final = 15.0  # between two bytes of a body, either way
+DISCARD_SECONDS: Final = 2.0  # for a body that nobody needs, to save the connection
 CLOSING_SECONDS: Final = 900.0  # a registry may hash and move a whole blob before it answers
 ATTENTION_SECONDS: Final = 1.0  # how often a blocked read or write looks whether it should stop
 HELPER_SECONDS: Final = 30.0  # for a credential helper

@@ -28,7 +28,7 @@ HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DOCKER_HUB, f"index.{DOCKER_HUB}", f"registry-1.{DOCKER_HUB}"})
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOTHING_FOUND = "credentials not found in native keychain"
-_ASK_WITH_TOKEN = "<token>"  # as a user name: the secret is an identity token
+_MEANS_IDENTITY = "<token>"  # as a user name: the secret is an identity token
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +275,6 @@ def _helper_answer(raw: bytes, program: str) -> Credential:
     username, secret = document.get("Username", ""), document.get("Secret", "")
     if not isinstance(username, str) or not isinstance(secret, str):
         raise RequestError("the credential helper's answer cannot be read", subject=program)
-    if username == _ASK_WITH_TOKEN:
+    if username == _MEANS_IDENTITY:
         return Credential(identity_token=secret)
     return Credential(username, secret)

@@ -94,6 +94,11 @@ def connection_error(broken: Exception, asked: Asked) -> RegistryError:
     )
 
 
+def is_untrusted_certificate(error: Exception) -> bool:
+    """Say whether *error* comes from a certificate that did not verify."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     for _ in range(10):

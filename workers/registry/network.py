@@ -24,7 +24,7 @@ from workers.registry.bounds import MAX_REDIRECTS, MAX_TOKEN_BYTES
 from workers.registry.challenge import Challenge
 from workers.registry.connections import Connections, Outgoing
 from workers.registry.credentials import Credential
-from workers.registry.errors import Asked, answer_error, translated
+from workers.registry.errors import Asked, answer_error, is_untrusted_certificate, translated
 from workers.registry.hosts import RegistryHost
 from workers.registry.origins import Origin, origin_of
 from workers.registry.redirects import check_step, is_redirect, next_url
@@ -228,9 +228,10 @@ def _without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
 def _may_speak_plain(failed: RegistryError, registry: RegistryHost) -> bool:
     """Say whether a failed https leaves hope for plain HTTP: a peer is there, but not for TLS.
 
+    A certificate that does not verify leaves none: it was checked because the user gave a CA.
     With no port in the name https and http are different ports, so a refusal says nothing.
     """
-    if isinstance(failed, UnknownHostError):
+    if isinstance(failed, UnknownHostError) or is_untrusted_certificate(failed):
         return False
     if isinstance(failed, TlsError) or registry.port is None:
         return True

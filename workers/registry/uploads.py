@@ -16,7 +16,6 @@ from store.errors import (
     DeniedError,
     Interruption,
     RegistryError,
-    RegistryNotFoundError,
     RegistryUnavailableError,
     SizeMismatchError,
     TransshipError,
@@ -34,6 +33,7 @@ from workers.registry.session import Ask, Session
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _PUT_REFUSED = frozenset({404, 405, 413, 416})
+_SESSION_LOST = frozenset({400, 404, 416})
 _STORED = frozenset({200, 201, 204})
 _PATCHED = frozenset({200, 201, 202, 204})  # ECR answers 201
 
@@ -129,7 +129,7 @@ class Uploader:
             self.cancel(upload)
             upload = None
         if upload is not None and upload.offset > 0:
-            self._patch_and_close(upload, sending, digest)
+            self._go_on(upload, sending, digest)
             return
         host = self._session.registry.api
         refused = self._session.network.body_put_refused
@@ -144,7 +144,8 @@ class Uploader:
             self._patch_and_close(self.start(), sending, digest)
         except RegistryError as again:
             raise (failed if failed.http_status >= 500 else again) from again
-        refused.add(host)
+        if upload is None or failed.http_status != 404:  # a session from before may just be gone
+            refused.add(host)
 
     def cancel(self, upload: Upload) -> None:
         """Tell the registry to forget the session; what it answers does not matter."""
@@ -172,10 +173,26 @@ class Uploader:
             self._confirmed(answer, asked, digest)
             return None
         error = answer_error(answer.response, asked)
-        if answer.status in _PUT_REFUSED or answer.status >= 500:
+        asks_for_patience = error.retry_after_seconds is not None
+        if answer.status in _PUT_REFUSED or (answer.status >= 500 and not asks_for_patience):
             self.cancel(upload)
             return error
         raise error
+
+    def _go_on(self, upload: Upload, sending: _Sending, digest: Digest) -> None:
+        """Send the rest of a session from before; if it turns out to be lost, that may pass."""
+        try:
+            self._patch_and_close(upload, sending, digest)
+        except RegistryError as failed:
+            if failed.http_status not in _SESSION_LOST:
+                raise
+            self.cancel(upload)
+            raise RegistryUnavailableError(
+                "the registry has lost the upload session; the next attempt begins anew",
+                registry=failed.registry,
+                subject=failed.subject,
+                http_status=failed.http_status,
+            ) from failed
 
     def _patch_and_close(self, upload: Upload, sending: _Sending, digest: Digest) -> None:
         """PATCH what is missing in one stream, then close the session with an empty PUT."""
@@ -210,10 +227,7 @@ class Uploader:
             answer_seconds=CLOSING_SECONDS,
         )
         if answer.status not in _PATCHED:
-            error = answer_error(answer.response, asked)
-            if upload.offset and isinstance(error, RegistryNotFoundError):
-                raise self._session_lost(error)
-            raise error
+            raise answer_error(answer.response, asked)
         try:
             given = answer.headers.get("location")
             if given is None:
@@ -222,14 +236,6 @@ class Uploader:
                 return Upload(absolute(given, base=answer.url), sending.size)
         finally:
             discard(answer.response)
-
-    def _session_lost(self, error: RegistryError) -> RegistryError:
-        return RegistryUnavailableError(
-            "the registry has lost the upload session; the next attempt begins anew",
-            registry=error.registry,
-            subject=error.subject,
-            http_status=error.http_status,
-        )
 
     def _confirmed(self, answer: Answer, asked: Asked, digest: Digest) -> None:
         try:

@@ -1,0 +1,118 @@
+"""Transship as its users run it: real processes, talked to through the API and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import select
+
+from api.client import Client
+from store.catalog.engine import Catalog
+from store.catalog.schema import transfers, workers
+from tests.support.processes import ChildProcess, free_port, wait_until
+from tests.support.redis import RedisProcess
+
+TRANSSHIP = (sys.executable, "-P", "-m", "api")
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """What a process sees: nothing of this machine's settings, files or credentials."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home.parent),
+        "DOCKER_CONFIG": str(home.parent / "docker"),
+        "TRANSSHIP_HOME": str(home),
+        **more,
+    }
+
+
+def run(
+    *arguments: str, environ: Mapping[str, str], seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run `transship` to its end."""
+    return subprocess.run(
+        [*TRANSSHIP, *arguments],
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+class Server:
+    """An API and workers over a Redis, each started by hand, with nobody to start them again.
+
+    Args:
+        directory: Home, logs and Redis go there.
+        workers: How many worker processes.
+        redis: The broker.
+        settings: More `TRANSSHIP_*` variables.
+    """
+
+    def __init__(
+        self, directory: Path, *, workers: int, redis: RedisProcess, **settings: str
+    ) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.redis = redis
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environ = environment(
+            self.home, TRANSSHIP_BROKER_URL=redis.url, TRANSSHIP_LOG="INFO", **settings
+        )
+        self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
+        self.client = Client(self.url)
+        self.api.wait_ready(self.client.alive)
+        self.workers = [self._start(f"worker{n}", "worker") for n in range(workers)]
+        self.catalog = Catalog(f"sqlite:///{self.home / 'catalog.sqlite3'}")
+        wait_until(lambda: len(self.live_workers()) == workers, 30, "workers to register")
+
+    def _start(self, name: str, *arguments: str) -> ChildProcess:
+        return ChildProcess(
+            [*TRANSSHIP, *arguments], directory=self.directory, name=name, environ=self.environ
+        )
+
+    def live_workers(self) -> dict[str, int]:
+        """The registered workers and the process of each."""
+        with self.catalog.read() as connection:
+            return dict(connection.execute(select(workers.c.id, workers.c.pid)).tuples().all())
+
+    def submit(self, **spec: Any) -> str:
+        """Ask for a job, and return its id."""
+        job: str = self.client.submit(spec, credentials={})["id"]
+        return job
+
+    def transfer_rows(self) -> list[Any]:
+        """Every transfer there is."""
+        with self.catalog.read() as connection:
+            return list(connection.execute(select(transfers)).all())
+
+    def worker_of(self, owner: str) -> ChildProcess:
+        """The process of a worker that holds something."""
+        pid = self.live_workers()[owner]
+        return next(worker for worker in self.workers if worker.pid == pid)
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        self.client.close()
+        self.catalog.close()
+        for process in (*self.workers, self.api):
+            process.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
