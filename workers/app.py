@@ -12,11 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu import Exchange
 from kombu import Queue as KombuQueue
 
-from store.settings import Settings
 from workers.wire import Queue
 
 KEY_PREFIX = "transship:"
@@ -68,31 +66,3 @@ app.conf.update(
 def task(name: str) -> Callable[[Callable[..., None]], Any]:
     """Register a task body under a name that is part of the wire format. It has no options."""
     return app.task(name=name, acks_late=True, ignore_result=True)
-
-
-@worker_init.connect
-def _open(**_: Any) -> None:
-    from workers import process  # noqa: PLC0415 -- the API imports this module to publish
-
-    process.open_worker(Settings.load())
-
-
-@worker_ready.connect
-def _start(**_: Any) -> None:
-    from workers import process  # noqa: PLC0415
-
-    process.current().worker.start()
-
-
-@worker_shutting_down.connect
-def _hand_back(**_: Any) -> None:
-    from workers import process  # noqa: PLC0415
-
-    process.current().worker.hand_back()
-
-
-@worker_shutdown.connect
-def _stop(**_: Any) -> None:
-    from workers import process  # noqa: PLC0415
-
-    process.close_worker()

@@ -7,12 +7,16 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from celery.exceptions import SecurityWarning
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from store.catalog.heartbeats import Threads
 from store.errors import StoreError
+from store.oci.platform import Platform
 from store.settings import Settings
+from workers.app import app
 from workers.celery_wire import CeleryWire
 from workers.queue import JobQueue
 from workers.wire import Queue
@@ -41,8 +45,6 @@ _current: Process | None = None
 def open_worker(settings: Settings) -> None:
     """Make the worker of this process."""
     global _current  # noqa: PLW0603 -- Celery calls tasks by name, with no place for a context
-    from store.oci.platform import Platform  # noqa: PLC0415
-
     wire = CeleryWire(_broker(settings))
     world = make_world(settings, open_catalog(settings), wire)
     names = os.environ.get(QUEUES_VARIABLE, "")
@@ -76,10 +78,28 @@ def close_worker() -> None:
         process.world.close()
 
 
+@worker_init.connect
+def _open(**_: Any) -> None:
+    open_worker(Settings.load())
+
+
+@worker_ready.connect
+def _start(**_: Any) -> None:
+    current().worker.start()
+
+
+@worker_shutting_down.connect
+def _hand_back(**_: Any) -> None:
+    current().worker.hand_back()
+
+
+@worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    close_worker()
+
+
 def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING") -> None:
     """Run a Celery worker for *queues* in this process until it is told to stop."""
-    from workers.app import app  # noqa: PLC0415 -- reads the broker's URL when imported
-
     chosen = list(queues)
     threads = threads_for(set(chosen))
     os.environ[QUEUES_VARIABLE] = ",".join(queue.value for queue in chosen)

@@ -96,10 +96,10 @@ class LocalIngest:
 
     def _name(self) -> None:
         try:
-            os.replace(self._staged, self._final)
+            self._staged.replace(self._final)
         except FileNotFoundError:
             # Whoever took the partial over has removed it, and may have brought the blob in.
-            if not self._final.is_file():
+            if self._final.is_symlink() or not self._final.is_file():
                 raise
 
     def discard(self) -> None:

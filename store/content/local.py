@@ -141,7 +141,7 @@ class LocalStore:
         """Move a blob to the trash."""
         with translated("cannot be moved to the trash", digest):
             try:
-                os.replace(self._blob(digest), self._trash / _flat(digest))
+                self._blob(digest).replace(self._trash / _flat(digest))
             except FileNotFoundError:
                 return False
         return True

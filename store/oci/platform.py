@@ -6,12 +6,9 @@ import platform as machine
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from store.errors import InvalidManifestError, InvalidPlatformError
-
-if TYPE_CHECKING:
-    from store.oci.descriptor import Descriptor
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -120,7 +117,18 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
-def select(candidates: Sequence[Descriptor], want: Platform) -> Descriptor | None:
+class HasPlatform(Protocol):
+    """What can be chosen by platform: a descriptor."""
+
+    @property
+    def platform(self) -> Platform | None:
+        """What it is for, if it says so."""
+
+
+C = TypeVar("C", bound=HasPlatform)
+
+
+def select(candidates: Sequence[C], want: Platform) -> C | None:
     """The candidate that fits *want* best, the first of equals; None where none fits.
 
     An older variant of the same architecture will do, and what the machine can run besides.

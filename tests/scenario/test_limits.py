@@ -16,7 +16,7 @@ HOLD_SECONDS = 2.0
 def test_twenty_pulls_share_bodies_and_keep_to_three_at_a_time(
     source: RegistryProcess, start_server: Callable[..., Server]
 ) -> None:
-    images = [build_image("shared", layers=4, config_seed=f"variant {n}") for n in range(8)]
+    images = [build_image("shared", layers=4, labels={"variant": str(n)}) for n in range(8)]
     for number, image in enumerate(images):
         push_to_registry(source.url, "team/app", f"v{number}", image)
     blobs = {str(blob) for image in images for blob in image.blobs}

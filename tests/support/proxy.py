@@ -24,7 +24,7 @@ CHUNK_BYTES = 256 * 1024
 TLS_HANDSHAKE = b"\x16"
 _BLOB = re.compile(r"^/v2/(.+)/blobs/([a-z0-9]+:[0-9a-f]+)$")
 _UPLOAD = re.compile(r"^/v2/(.+)/blobs/uploads/")
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "upgrade"})
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
 
 
 @dataclass(slots=True)
@@ -355,15 +355,19 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.putheader("Transfer-Encoding", "chunked")
         upstream.endheaders()
         leave = None
+        refused = False
         try:
             for piece in self._request_body():
                 if request.is_upload and leave is None:
                     leave = self.server.proxy.enter("upload")
                     self._hold(self.server.proxy.hold_upload_seconds, None)
                 request.bytes_received += len(piece)
-                upstream.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            if chunked:
-                upstream.send(b"0\r\n\r\n")
+                if not refused:
+                    refused = self._refuses(
+                        upstream, b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
+                    )
+            if chunked and not refused:
+                self._refuses(upstream, b"0\r\n\r\n")
         except BaseException:
             upstream.close()
             self._upstream = None
@@ -372,6 +376,15 @@ class _Handler(BaseHTTPRequestHandler):
             if leave is not None:
                 leave()
         return upstream.getresponse()
+
+    def _refuses(self, upstream: http.client.HTTPConnection, data: bytes) -> bool:
+        """Pass on a piece; True if the registry takes no more, because it has answered already."""
+        try:
+            upstream.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+            return True
+        return False
 
     def _request_body(self) -> Iterator[bytes]:
         source = cast("BinaryIO", self.rfile)

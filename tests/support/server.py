@@ -67,12 +67,17 @@ class Server:
         self.environ = environment(
             self.home, TRANSSHIP_BROKER_URL=redis.url, TRANSSHIP_LOG="INFO", **settings
         )
-        self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
         self.client = Client(self.url)
-        self.api.wait_ready(self.client.alive)
-        self.workers = [self._start(f"worker{n}", "worker") for n in range(workers)]
         self.catalog = Catalog(f"sqlite:///{self.home / 'catalog.sqlite3'}")
-        wait_until(lambda: len(self.live_workers()) == workers, 30, "workers to register")
+        self.workers: list[ChildProcess] = []
+        self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
+        try:
+            self.api.wait_ready(self.client.alive)
+            self.workers += [self._start(f"worker{n}", "worker") for n in range(workers)]
+            wait_until(lambda: len(self.live_workers()) == workers, 30, "workers to register")
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self, name: str, *arguments: str) -> ChildProcess:
         return ChildProcess(
@@ -82,7 +87,7 @@ class Server:
     def live_workers(self) -> dict[str, int]:
         """The registered workers and the process of each."""
         with self.catalog.read() as connection:
-            return dict(connection.execute(select(workers.c.id, workers.c.pid)).tuples().all())
+            return {row.id: row.pid for row in connection.execute(select(workers)).all()}
 
     def submit(self, **spec: Any) -> str:
         """Ask for a job, and return its id."""

@@ -1,0 +1,1 @@
+"""Tests of the store, one part at a time."""
