@@ -82,7 +82,7 @@ def client_presence(run_dir: Path) -> HomeLock:
 
 
 def no_clients(run_dir: Path, *, wait: bool) -> HomeLock | None:
-    """Hold off new commands, once the last one has left; None when not waiting and some are there."""
+    """Hold off new commands once the last has left; None if not to wait and some are there."""
     fd = _lock(run_dir / "clients.lock", fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     return None if fd is None else HomeLock(fd)
 

@@ -51,8 +51,9 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def bind_unix(path: Path) -> socket.socket:
-    """A listening socket at *path*, for the owner of the home only. What was there is replaced:
-    the caller holds the engine's lock.
+    """A listening socket at *path*, for the owner of the home only.
+
+    What was there is replaced: the caller holds the engine's lock.
 
     Raises:
         HomeUnusableError: the path is too long for a socket.

@@ -134,6 +134,7 @@ class InvalidSpecError(RequestError):
         self.errors = errors
 
     def as_json(self) -> dict[str, Any]:
+        """The error, with each wrong field and what is wrong with it."""
         return {**super().as_json(), "errors": self.errors}
 
 
@@ -380,7 +381,7 @@ class RangeIgnoredError(RegistryError):
 # --- stops -------------------------------------------------------------------------------------
 
 
-class Interruption(TransshipError):
+class Interruption(TransshipError):  # noqa: N818 -- its children end in Error; it is no failure
     """Work stopped before its end, for a reason that is no failure of it."""
 
 

@@ -122,8 +122,9 @@ def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING")
 
 
 def _total(threads: Threads) -> int:
-    """One pool serves all queues. No queue ever holds more than its share of the threads, for
-    admission counts them, so none can keep the others waiting.
+    """One pool serves all queues.
+
+    None can keep the others waiting: admission never lets a queue hold more than its threads.
     """
     return threads.control + threads.downloads + threads.uploads
 

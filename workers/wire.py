@@ -49,8 +49,9 @@ class Wire(Protocol):
         """Wake whoever waits for news of *jobs*, in any process. Best effort."""
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
-        """Call *on_job* with each announced job, from another thread, until the returned function
-        is called.
+        """Call *on_job* with each announced job, from another thread.
+
+        Calling the returned function ends that.
         """
 
 

@@ -111,8 +111,9 @@ class Turns:
 def first_turn(
     connection: Connection, root: str, direction: str, registry: str, priority: int
 ) -> int:
-    """Where a root that adds a transfer now has to queue: not before the lane's head, and behind
-    what it has there itself.
+    """Where a root that adds a transfer now has to queue.
+
+    Not before the lane's head, and behind what it has there itself.
     """
     pending = select(transfers.c.turn).where(
         text(TRANSFER_PENDING),

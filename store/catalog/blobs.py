@@ -75,8 +75,10 @@ def confirm(connection: Connection, digests: Iterable[str], source: Source, now:
         connection.execute(_CONFIRM, rows)
 
 
-def confirmed(connection: Connection, digests: Collection[str], source: Source) -> set[str]:
-    """Those of *digests* that *source* is known to hold."""
+def confirmed(
+    connection: Connection, digests: Collection[str], source: Source, *, since: float = 0.0
+) -> set[str]:
+    """Those of *digests* that *source* is known to hold, by what it showed after *since*."""
     found: set[str] = set()
     for some in _chunks(digests):
         found.update(
@@ -86,6 +88,7 @@ def confirmed(connection: Connection, digests: Collection[str], source: Source) 
                     blob_sources.c.registry == source.registry,
                     blob_sources.c.repository == source.repository,
                     blob_sources.c.fingerprint == source.fingerprint,
+                    blob_sources.c.confirmed_at > since,
                 )
             ).scalars()
         )

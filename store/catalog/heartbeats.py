@@ -68,17 +68,22 @@ class Observer:
 
 def pulses(connection: Connection) -> dict[Key, Pulse]:
     """The pulse of everything that somebody holds, and of every worker."""
-    found: dict[Key, Pulse] = {}
-    for row in connection.execute(
-        select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(text("state = 'running'"))
-    ):
-        found["transfer", row.id] = (row.fence, row.beat)
-    for row in connection.execute(
-        select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(text("owner IS NOT NULL"))
-    ):
-        found["job", row.id] = (row.fence, row.beat)
-    for worker in connection.execute(select(workers.c.id, workers.c.beat)):
-        found["worker", worker.id] = (0, worker.beat)
+    alive = connection.execute(select(workers.c.id, workers.c.beat))
+    return {**_held_pulses(connection), **{("worker", row.id): (0, row.beat) for row in alive}}
+
+
+def _held_pulses(connection: Connection, owner: str | None = None) -> dict[Key, Pulse]:
+    """The pulse of everything that *owner* holds, or that anybody does."""
+    moving = select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(
+        text("state = 'running'")
+    )
+    led = select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(text("owner IS NOT NULL"))
+    if owner is not None:
+        moving, led = moving.where(transfers.c.owner == owner), led.where(jobs.c.owner == owner)
+    found: dict[Key, Pulse] = {
+        ("transfer", row.id): (row.fence, row.beat) for row in connection.execute(moving)
+    }
+    found |= {("job", row.id): (row.fence, row.beat) for row in connection.execute(led)}
     return found
 
 
@@ -189,17 +194,7 @@ def bury_everyone(connection: Connection, now: float) -> int:
 
 def bury_owner(connection: Connection, owner: str, now: float) -> int:
     """Bury one worker and what it held."""
-    held: list[tuple[Key, Pulse]] = []
-    for row in connection.execute(
-        select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(
-            text("state = 'running'"), transfers.c.owner == owner
-        )
-    ):
-        held.append((("transfer", row.id), (row.fence, row.beat)))
-    for job in connection.execute(
-        select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(jobs.c.owner == owner)
-    ):
-        held.append((("job", job.id), (job.fence, job.beat)))
+    held = list(_held_pulses(connection, owner).items())
     connection.execute(delete(workers).where(workers.c.id == owner))
     return bury(connection, held, now) + 1
 

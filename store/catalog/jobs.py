@@ -395,7 +395,7 @@ def children_by_state(connection: Connection, id_: str) -> dict[str, int]:
     rows = connection.execute(
         select(jobs.c.state, func.count()).where(jobs.c.parent == id_).group_by(jobs.c.state)
     )
-    return {state: count for state, count in rows}
+    return {row.state: row[1] for row in rows}
 
 
 # --- targets: who may write a name ---------------------------------------------------------------

@@ -116,6 +116,7 @@ class Wanted:
     fingerprint: str
     counted: bool = True  # its bytes are the job's progress
     eager: bool = False  # wake the job when this one ends, not with the last one
+    absent_at: float = 0.0  # when the destination of an upload was found to lack it
 
     @property
     def key(self) -> str:
@@ -173,18 +174,23 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
 
     Joining raises the transfer's priority to the job's, gives it the job's turn if that is
     earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
-    arrived in the store since the job looked is not fetched again: the job looks again instead.
+    arrived, in the store or at the destination, since the job looked is not moved again: the job
+    looks again instead.
     """
     everything = list(wanted)
     downloads = [one.digest for one in everything if one.direction == "download"]
     arrived = blobs.held(connection, downloads, now)
+    for one in everything:
+        if one.direction == "upload":
+            place = blobs.Source(one.registry, one.repository, one.fingerprint)
+            arrived |= blobs.confirmed(connection, [one.digest], place, since=one.absent_at)
     if arrived:
         connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
     turns = admission.Turns(lease.root)
     for direction, registry in {(one.direction, one.registry) for one in everything}:
         admission.open_lane(connection, direction, registry)
     for one in everything:
-        if one.direction == "download" and one.digest in arrived:
+        if one.digest in arrived:
             continue
         active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
         if active is None:
@@ -272,7 +278,7 @@ def complete(connection: Connection, claim_: Claim, place: Place, now: float) ->
         blobs.Source(place.registry, place.repository, place.fingerprint),
         now,
     )
-    _end_waits(connection, claim_.id, now, error=None)
+    _end_waits(connection, claim_.id, error=None)
 
 
 def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: float) -> None:
@@ -286,7 +292,7 @@ def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: floa
         error=error,
         **_figures(claim_),
     )
-    _end_waits(connection, claim_.id, now, error=error)
+    _end_waits(connection, claim_.id, error=error)
 
 
 def strike(
@@ -437,7 +443,7 @@ def end_dead(
             .where(transfers.c.id == id_, text(TRANSFER_PENDING))
             .values(state="failed", finished_at=now, error=error)
         )
-        _end_waits(connection, id_, now, error=error)
+        _end_waits(connection, id_, error=error)
     for job in _waiting_jobs(connection, id_):
         events.record(connection, job, "worker-died", now, transfer=id_)
 
@@ -510,9 +516,7 @@ def _waiting_jobs(connection: Connection, id_: int) -> list[str]:
     )
 
 
-def _end_waits(
-    connection: Connection, id_: int, now: float, *, error: dict[str, Any] | None
-) -> None:
+def _end_waits(connection: Connection, id_: int, *, error: dict[str, Any] | None) -> None:
     where = {"waited_for": id_, "failure": error}
     ended = list(connection.execute(_END_WAITS, where).scalars())
     _wake(connection, ended, id_, failed=error is not None)

@@ -1,3 +1,5 @@
-"""One idempotent function a kind of job: look at what is there, do what is missing, stop when it
-waits. Running it twice, late, or after a crash changes nothing.
+"""One idempotent function a kind of job.
+
+It looks at what is there, does what is missing, and stops when it waits. Running it twice, late,
+or after a crash changes nothing.
 """

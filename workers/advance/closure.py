@@ -64,8 +64,10 @@ def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Cl
 
 
 def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
-    """The closure under a root of its own: for one platform its image, for several an index of
-    these only. With no platforms, or no index to choose from, the closure itself.
+    """The closure under a root of its own.
+
+    For one platform that is its image, for several an index of these only; with no platforms, or
+    no index to choose from, the closure itself.
     """
     index = closure.root
     if not platforms or isinstance(index, Manifest):

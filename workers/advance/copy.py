@@ -38,12 +38,13 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         lease, target, closure, mount_from=source.source.repository if same_registry else None
     )
     states = plan.waits(lease, world)
-    left = [blob for blob in absent if not deliver.finished(states, blob)]
+    left, idle = deliver.left_to_upload(target, absent, states, lease, world)
     if left:
-        idle = [blob for blob in left if ("upload", str(blob.digest)) not in states]
         usable = source.usable(idle)
-        deliver.want_uploads(target, [b for b in idle if b.digest in usable], lease, world)
-        deliver.want_downloads(source, [b for b in idle if b.digest not in usable], lease, world)
+        ready = [blob for blob in idle if blob.digest in usable]
+        missing = [blob for blob in idle if blob.digest not in usable]
+        deliver.want_uploads(target, ready, lease, world)
+        deliver.want_downloads(source, missing, lease, world)
         return Waiting()
     result = _result(spec, root, str(closure.root.digest), up_to_date=False)
     outcome = deliver.put_manifests(closure, target, lease, world, result)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from store.catalog import jobs, transfers
+from store.catalog import blobs, jobs, transfers
 from store.catalog.jobs import JobLease
 from store.catalog.transfers import WaitState, Wanted
 from store.errors import Side
@@ -25,41 +25,70 @@ def absent_blobs(
     """The blobs that the target lacks. Found out once a job, after mounting what can be mounted."""
     everything = closure.distributable_blobs()
     if "absent" not in lease.plan:
+        asked = target.world.now()
         there = target.present(everything, mount_from=mount_from)
         absent = {blob.digest for blob in everything if blob.digest not in there}
         plan.count(
-            lease, target.world, everything, absent, absent=[str(digest) for digest in absent]
+            lease,
+            target.world,
+            everything,
+            absent,
+            absent=[str(digest) for digest in absent],
+            absent_at=asked,
         )
     names = set(lease.plan["absent"])
     return [blob for blob in everything if str(blob.digest) in names]
 
 
+def left_to_upload(
+    target: Remote,
+    absent: Sequence[Descriptor],
+    states: dict[tuple[str, str], WaitState],
+    lease: JobLease,
+    world: World,
+) -> tuple[list[Descriptor], list[Descriptor]]:
+    """Of the blobs that were absent, those that still are, and of these the ones not asked for.
+
+    What another job has brought there meanwhile is spared, and not sent again.
+    """
+    idle = [blob for blob in absent if ("upload", str(blob.digest)) not in states]
+    with world.catalog.read() as connection:
+        arrived = blobs.confirmed(
+            connection,
+            [str(blob.digest) for blob in idle],
+            target.source,
+            since=lease.plan["absent_at"],
+        )
+    plan.spare(lease, world, [blob for blob in idle if str(blob.digest) in arrived])
+    idle = [blob for blob in idle if str(blob.digest) not in arrived]
+    on_their_way = [
+        blob
+        for blob in absent
+        if (state := states.get(("upload", str(blob.digest)))) is not None and not state.ended
+    ]
+    return [*idle, *on_their_way], idle
+
+
 def want_uploads(
-    target: Remote, blobs: Collection[Descriptor], lease: JobLease, world: World
+    target: Remote, ready: Collection[Descriptor], lease: JobLease, world: World
 ) -> None:
-    """Make the job wait for the upload of each of *blobs*, which the store holds."""
+    """Make the job wait for the upload of each of *ready*, which the store holds."""
     _want(
         lease,
         world,
-        (_wanted("upload", blob, target, counted=True, eager=False) for blob in blobs),
+        (_wanted("upload", blob, target, absent_at=lease.plan["absent_at"]) for blob in ready),
     )
 
 
 def want_downloads(
-    source: Remote, blobs: Collection[Descriptor], lease: JobLease, world: World
+    source: Remote, missing: Collection[Descriptor], lease: JobLease, world: World
 ) -> None:
-    """Make the job wait for each of *blobs*, and wake it as each arrives: its upload can start."""
+    """Make the job wait for each of *missing*, and wake it as each arrives: its upload can start."""
     _want(
         lease,
         world,
-        (_wanted("download", blob, source, counted=False, eager=True) for blob in blobs),
+        (_wanted("download", blob, source, counted=False, eager=True) for blob in missing),
     )
-
-
-def finished(states: dict[tuple[str, str], WaitState], blob: Descriptor) -> bool:
-    """Whether the job's upload of *blob* has ended well."""
-    state = states.get(("upload", str(blob.digest)))
-    return state is not None and state.ended
 
 
 def put_manifests(
@@ -94,9 +123,7 @@ def put_manifests(
     return Done(result)
 
 
-def _wanted(
-    direction: str, blob: Descriptor, place: Remote, *, counted: bool, eager: bool
-) -> Wanted:
+def _wanted(direction: str, blob: Descriptor, place: Remote, **more: Any) -> Wanted:
     return Wanted(
         direction=direction,
         digest=str(blob.digest),
@@ -105,8 +132,7 @@ def _wanted(
         registry=place.source.registry,
         repository=place.source.repository,
         fingerprint=place.source.fingerprint,
-        counted=counted,
-        eager=eager,
+        **more,
     )
 
 

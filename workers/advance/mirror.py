@@ -43,7 +43,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         raise PartialError(
             f"{bad} of {len(tags)} images were not mirrored",
             subject=str(spec.origin),
-            hint=f"see `transship jobs --parent {lease.id}`, then `transship jobs retry {lease.id}`",
+            hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
             report=report,
         )
     return Done(report)

@@ -7,6 +7,7 @@ from typing import Any
 
 from store.catalog import jobs, transfers
 from store.catalog.jobs import JobLease
+from store.catalog.schema import jobs as jobs_table
 from store.catalog.transfers import WaitState
 from store.errors import RecordedError
 from store.oci.descriptor import Descriptor
@@ -16,8 +17,9 @@ from workers.world import World
 
 
 def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
-    """What the source stood for when the job first looked. No later advance asks again, so that
-    a tag that moves meanwhile cannot mix two images.
+    """What the source stood for when the job first looked.
+
+    No later advance asks again, so that a tag that moves meanwhile cannot mix two images.
     """
     stored = lease.plan.get("root")
     if stored is not None:
@@ -55,6 +57,23 @@ def count(
             blobs_total=len(everything),
             bytes_spared=sum(blob.size for blob in spared),
             blobs_spared=len(spared),
+        )
+
+
+def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> None:
+    """Write down that *arrived* came with other jobs, and need not move for this one; once each."""
+    known = set(lease.plan.get("arrived", ()))
+    new = [blob for blob in arrived if str(blob.digest) not in known]
+    if not new:
+        return
+    lease.plan["arrived"] = sorted(known | {str(blob.digest) for blob in new})
+    with world.catalog.write() as connection:
+        jobs.save(
+            connection,
+            lease,
+            plan=lease.plan,
+            bytes_spared=jobs_table.c.bytes_spared + sum(blob.size for blob in new),
+            blobs_spared=jobs_table.c.blobs_spared + len(new),
         )
 
 

@@ -25,9 +25,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     closure = _held_closure(root, spec, lease, world)
     absent = deliver.absent_blobs(lease, target, closure, mount_from=None)
     states = plan.waits(lease, world)
-    left = [blob for blob in absent if not deliver.finished(states, blob)]
+    left, idle = deliver.left_to_upload(target, absent, states, lease, world)
     if left:
-        idle = [blob for blob in left if ("upload", str(blob.digest)) not in states]
         deliver.want_uploads(target, idle, lease, world)
         return Waiting()
     result = {"reference": str(spec.target), "digest": str(closure.root.digest)}
@@ -98,7 +97,7 @@ def _held_closure(root: Descriptor, spec: PushSpec, lease: JobLease, world: Worl
     if absent:
         raise BlobMissingError(
             "the store does not hold all of the image",
-            subject=sorted(absent)[0],
+            subject=min(absent),
             hint="pull it again",
         )
     return closure

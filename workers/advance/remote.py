@@ -127,8 +127,10 @@ class Remote:
         return {digests[d] for d in held}
 
     def present(self, wanted: Sequence[Descriptor], *, mount_from: str | None) -> set[Digest]:
-        """Those of *wanted* that the registry holds in this repository, after mounting what it
-        has elsewhere: in *mount_from*, or where the catalog has seen it with this credential.
+        """Those of *wanted* that this repository holds, after mounting what can be mounted.
+
+        Blobs are mounted from *mount_from*, or from where the catalog has seen them with this
+        credential.
         """
         there = self._ask(d.digest for d in wanted)
         absent = [d.digest for d in wanted if d.digest not in there]

@@ -53,13 +53,11 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The attempt that failed: how many were counted before it, how many there were in all, and
-    how much further than any before it this one got.
-    """
+    """The attempt that failed."""
 
-    counted: int
-    tries: int
-    gained_bytes: int
+    counted: int  # attempts before it that used up the budget
+    tries: int  # attempts in all, with this one
+    gained_bytes: int  # how much further it got than any before it
 
 
 def decide(
