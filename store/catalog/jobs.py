@@ -321,7 +321,7 @@ def finish(
     """
     described = None
     if error is not None:
-        described = {**error.as_json(), "attempts": lease.attempts + 1}
+        described = {"attempts": lease.attempts + 1, **error.as_json()}
     save(
         connection,
         lease,
