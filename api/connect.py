@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 from api import locks
 from api.client import Client
 from store.errors import EngineRunningError, ServerUnreachableError
+from store.home import prepare_home
 from store.settings import Settings
-from workers.wiring import prepare_home
 
 if TYPE_CHECKING:
     from api.engine import Engine

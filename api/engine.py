@@ -12,9 +12,10 @@ from api import locks
 from api.app import create_app
 from api.server import Server, bind_unix
 from store.catalog import heartbeats
+from store.home import prepare_home
 from store.settings import Settings
 from workers.wire import LocalWire, Queue
-from workers.wiring import make_world, open_catalog, prepare_home, write_defaults
+from workers.wiring import make_world, open_catalog, write_defaults
 from workers.worker import Worker, threads_for
 
 SOCKET = "api.sock"

@@ -18,10 +18,11 @@ from api.app import create_app
 from api.engine import SOCKET
 from api.server import Server, bind_tcp, bind_unix
 from store.errors import StoreError
+from store.home import prepare_home
 from store.settings import Settings
 from workers.celery_wire import CeleryWire
 from workers.wire import Queue
-from workers.wiring import make_world, open_catalog, prepare_home, write_defaults
+from workers.wiring import make_world, open_catalog, write_defaults
 
 CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
 LISTENER_VARIABLE = "TRANSSHIP_LISTENER_FD"  # a bound socket that `up` hands over

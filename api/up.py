@@ -21,8 +21,9 @@ from api.server import bind_tcp
 from store.catalog import heartbeats
 from store.catalog.engine import Catalog
 from store.errors import MissingProgramError, StoreError
+from store.home import prepare_home
 from store.settings import Settings
-from workers.wiring import open_catalog, prepare_home, sealer, write_defaults
+from workers.wiring import open_catalog, sealer, write_defaults
 
 log = logging.getLogger(__name__)
 

@@ -44,8 +44,8 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
-    worker_send_task_events=True,
-    task_send_sent_event=True,
+    worker_send_task_events=False,  # half the cost of a task; Flower turns them on when it runs
+    task_send_sent_event=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_cancel_long_running_tasks_on_connection_loss=False,

@@ -42,7 +42,8 @@ def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
         lease = jobs.claim(connection, id_, worker, world.now())
     if lease is None:
         return
-    world.wire.announce([id_])
+    if lease.fence == 1:
+        world.wire.announce([id_])
     with keeper.keep(lease) as held:
         try:
             _settle(lease, world, _advance(lease, world, held))
@@ -71,9 +72,9 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
 def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
     with world.change() as change:
         connection, now = change.connection, change.now
-        change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
 
         def finish(state: str, error: TransshipError | None = None) -> None:
+            change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
             progress.settle(connection, [lease.id])
             transfers.abandon(connection, [lease.id], now)
             result = outcome.result if isinstance(outcome, Done) else None

@@ -9,7 +9,6 @@ from store.catalog import limits
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
-from store.errors import HomeUnusableError
 from store.settings import Settings
 from workers.registry.client import RegistryClient
 from workers.registry.hosts import HostPolicy
@@ -17,26 +16,6 @@ from workers.wire import Wire
 from workers.world import World
 
 log = logging.getLogger(__name__)
-
-
-def prepare_home(settings: Settings) -> None:
-    """Make the home, readable by its owner only, and the directory of the running engine.
-
-    Raises:
-        HomeUnusableError: it cannot be made or written.
-    """
-    try:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.run_dir.mkdir(mode=0o700, exist_ok=True)
-        probe = settings.run_dir / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise HomeUnusableError(
-            f"the home cannot be used: {error.strerror}",
-            subject=str(settings.home),
-            hint="set TRANSSHIP_HOME to a directory that can be written",
-        ) from error
 
 
 def open_catalog(settings: Settings) -> Catalog:

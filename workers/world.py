@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,15 @@ from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
+from store.sizes import human_bytes
 from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential
+from workers.registry.credentials import Credential, fingerprint
 from workers.wire import Message, Queue, Wire
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
+MOST_OPENED = 256  # credentials kept in memory
 PROBE_THREADS = 16  # a HEAD a blob, for images of many layers
 _QUEUES = {"download": Queue.DOWNLOADS, "upload": Queue.UPLOADS}
 
@@ -49,6 +52,8 @@ class World:
     _probes: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(PROBE_THREADS, "probes")
     )
+    _opened: dict[tuple[str, str], Credential | None] = field(default_factory=dict, repr=False)
+    _opened_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -76,16 +81,26 @@ class World:
 
     def repository(self, root: str, registry: str, repository: str) -> Repository:
         """A repository as the job tree of *root* may see it, with the credential it brought."""
-        with self.catalog.read() as connection:
-            sealed = credentials.of_root(connection, root).get(registry)
-        credential = Credential(**self.sealer.open(sealed.sealed)) if sealed else None
+        credential = self._credential(root, registry)
         return self.registries.repository(f"{registry}/{repository}", credential=credential)
 
     def fingerprint(self, root: str, registry: str) -> str:
-        """Which credential that is, without opening it; '' for none."""
+        """Which credential that is; '' for none."""
+        return fingerprint(self._credential(root, registry))
+
+    def _credential(self, root: str, registry: str) -> Credential | None:
+        """The credential that came with *root*; it never changes, so it is read once."""
+        with self._opened_lock:
+            if (root, registry) in self._opened:
+                return self._opened[root, registry]
         with self.catalog.read() as connection:
             sealed = credentials.of_root(connection, root).get(registry)
-        return sealed.fingerprint if sealed else ""
+        credential = Credential(**self.sealer.open(sealed.sealed)) if sealed else None
+        with self._opened_lock:
+            while len(self._opened) >= MOST_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[root, registry] = credential
+        return credential
 
 
 def ring(connection: Connection, now: float) -> list[Message]:
@@ -110,16 +125,6 @@ def transfer_message(admitted: admission.Admitted) -> Message:
         str(admitted.id),
         f"{admitted.digest[:19]}… {human_bytes(admitted.size)}",
     )
-
-
-def human_bytes(count: int) -> str:
-    """*count* in decimal units, as people read sizes: '31 MB'."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
 
 def summary(job: dict[str, Any]) -> str:
     """One line on what a job came to."""
-    from workers.world import human_bytes  # noqa: PLC0415
+    from store.sizes import human_bytes  # noqa: PLC0415
 
     result, progress = job["result"] or {}, job["progress"]
     what = result.get("reference", job["label"])

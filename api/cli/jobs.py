@@ -59,7 +59,7 @@ def show(job: str) -> int:
 def transfers(job: str, as_json: bool) -> int:
     """List the blobs that a job has waited for."""
     from api.cli.table import table  # noqa: PLC0415
-    from workers.world import human_bytes  # noqa: PLC0415
+    from store.sizes import human_bytes  # noqa: PLC0415
 
     with _connect() as connection:
         page = connection.client.transfers(job)

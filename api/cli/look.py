@@ -24,7 +24,7 @@ def _connect() -> Any:
 def images(pattern: str | None, digests: bool, as_json: bool) -> int:
     """List the images in the store, those that match PATTERN where one is given."""
     from api.cli.table import table  # noqa: PLC0415
-    from workers.world import human_bytes  # noqa: PLC0415
+    from store.sizes import human_bytes  # noqa: PLC0415
 
     with _connect() as connection:
         page = connection.client.images(pattern)

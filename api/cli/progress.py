@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from workers.world import human_bytes
+from store.sizes import human_bytes
 
 
 class Display(Protocol):

@@ -64,7 +64,7 @@ def worker(queues: str) -> int:
 def migrate() -> int:
     """Bring the database to this version's schema. Run it while nothing else runs."""
     from store.catalog.engine import Catalog  # noqa: PLC0415
-    from workers.wiring import prepare_home  # noqa: PLC0415
+    from store.home import prepare_home  # noqa: PLC0415
 
     settings = _settings(None)
     prepare_home(settings)

@@ -129,10 +129,10 @@ async def get_job(
     until = time.monotonic() + wait_seconds
     async with services.news.of([job]) as news:
         while True:
-            view = await asyncio.to_thread(_view, services, job)
+            state = await asyncio.to_thread(_state, services, job)
             left = until - time.monotonic()
-            if view.state in jobs.ENDED or left <= 0:
-                return view
+            if state in jobs.ENDED or left <= 0:
+                return await asyncio.to_thread(_view, services, job)
             await wait(news, min(left, FALLBACK_SECONDS))
 
 
@@ -205,6 +205,11 @@ def transfer_views(connection: Connection, job: str) -> list[TransferView]:
 def _view(services: Services, job: str) -> JobView:
     with services.catalog.read() as connection:
         return job_views(connection, [_existing(connection, job)])[0]
+
+
+def _state(services: Services, job: str) -> str:
+    with services.catalog.read() as connection:
+        return str(_existing(connection, job).state)
 
 
 def _existing(connection: Connection, job: str) -> Any:

@@ -83,7 +83,7 @@ def want_uploads(
 def want_downloads(
     source: Remote, missing: Collection[Descriptor], lease: JobLease, world: World
 ) -> None:
-    """Make the job wait for each of *missing*, and wake it as each arrives: its upload can start."""
+    """Make the job wait for each of *missing*, and wake it as each arrives, for its upload."""
     _want(
         lease,
         world,

@@ -77,7 +77,6 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
 def _done(claim: Claim, place: Place, world: World) -> None:
     with world.change() as change:
         transfers.complete(change.connection, claim, place, change.now)
-        change.jobs.update(p.job for p in claim.places)
 
 
 def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> None:
