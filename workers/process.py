@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from workers.world import World
 
 log = logging.getLogger(__name__)
 
+# Threads that hash and copy give the interpreter up all the time; one that decides what comes next
+# must not wait 5 ms, Python's default, for each of them.
+SWITCH_SECONDS = 0.0005
 QUEUES_VARIABLE = "TRANSSHIP_WORKER_QUEUES"  # how `run` tells the signal handlers
 
 
@@ -85,6 +89,7 @@ def _open(**_: Any) -> None:
 
 @worker_ready.connect
 def _start(**_: Any) -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
     current().worker.start()
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 
-from store.catalog import limits
+from store.catalog import admission, limits
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
+from store.errors import StoreError
 from store.settings import Settings
 from workers.registry.client import RegistryClient
 from workers.registry.hosts import HostPolicy
+from workers.registry.ratelimits import RateLimit
+from workers.transfers.retry import LONGEST_RETRY_AFTER_SECONDS
 from workers.wire import Wire
 from workers.world import World
 
 log = logging.getLogger(__name__)
+
+PARK_SECONDS = 60.0  # a registry whose limit is used up, and that does not say until when
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -55,9 +61,21 @@ def sealer(settings: Settings) -> Sealer:
     return Sealer(home_key(settings.home))
 
 
-def registry_client(settings: Settings) -> RegistryClient:
-    """The process's client for all registries."""
-    return RegistryClient(HostPolicy.from_settings(settings, os.environ))
+def registry_client(settings: Settings, catalog: Catalog) -> RegistryClient:
+    """The process's client for all registries; one that has nothing left to give is parked."""
+
+    def park_exhausted(limit: RateLimit) -> None:
+        if limit.remaining > 0:
+            return
+        seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
+        try:
+            with catalog.write() as connection:
+                admission.park(connection, limit.registry, seconds, time.time())
+        except StoreError as error:  # a courtesy: the answer it came with is still good
+            log.warning("%s could not be parked: %s", limit.registry, error)
+
+    policy = HostPolicy.from_settings(settings, os.environ)
+    return RegistryClient(policy, on_rate_limit=park_exhausted)
 
 
 def make_world(settings: Settings, catalog: Catalog, wire: Wire) -> World:
@@ -65,7 +83,7 @@ def make_world(settings: Settings, catalog: Catalog, wire: Wire) -> World:
     return World(
         catalog=catalog,
         content=LocalStore(settings.home),
-        registries=registry_client(settings),
+        registries=registry_client(settings, catalog),
         sealer=sealer(settings),
         wire=wire,
         shared_trust=settings.trust == "shared",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from store.catalog import blobs, jobs, transfers
@@ -35,6 +35,7 @@ def absent_blobs(
             absent,
             absent=[str(digest) for digest in absent],
             absent_at=asked,
+            manifests=[str(manifest.digest) for manifest in closure.manifests],
         )
     names = set(lease.plan["absent"])
     return [blob for blob in everything if str(blob.digest) in names]
@@ -76,7 +77,7 @@ def want_uploads(
     _want(
         lease,
         world,
-        (_wanted("upload", blob, target, absent_at=lease.plan["absent_at"]) for blob in ready),
+        [_wanted("upload", blob, target, absent_at=lease.plan["absent_at"]) for blob in ready],
     )
 
 
@@ -87,7 +88,7 @@ def want_downloads(
     _want(
         lease,
         world,
-        (_wanted("download", blob, source, counted=False, eager=True) for blob in missing),
+        [_wanted("download", blob, source, counted=False, eager=True) for blob in missing],
     )
 
 
@@ -136,6 +137,8 @@ def _wanted(direction: str, blob: Descriptor, place: Remote, **more: Any) -> Wan
     )
 
 
-def _want(lease: JobLease, world: World, wanted: Iterable[Wanted]) -> None:
+def _want(lease: JobLease, world: World, wanted: list[Wanted]) -> None:
+    if not wanted:
+        return
     with world.change() as change:
         transfers.want(change.connection, lease, wanted, change.now)

@@ -30,7 +30,13 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     wanted = closure.blobs
     usable = source.usable(wanted)
     missing = [blob for blob in wanted if blob.digest not in usable]
-    plan.count(lease, world, wanted, {blob.digest for blob in missing})
+    plan.count(
+        lease,
+        world,
+        wanted,
+        {blob.digest for blob in missing},
+        manifests=[str(manifest.digest) for manifest in closure.manifests],
+    )
     plan.waits(lease, world)
     if missing:
         with world.change() as change:
