@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
+from kombu.pools import producers
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -28,6 +29,7 @@ class CeleryWire:
     def __init__(self, broker_url: str) -> None:
         """Use the Redis at *broker_url*, in Celery's notation; connects when first needed."""
         app.conf.update(broker_url=broker_url)
+        self._producers: Any = producers[app.connection_for_write(broker_url)]
         self._redis = redis.Redis.from_url(
             redis_url(broker_url),
             socket_connect_timeout=2,
@@ -43,7 +45,7 @@ class CeleryWire:
         if not pending or time.monotonic() < self._quiet_until:
             return
         try:
-            with app.producer_or_acquire() as producer:
+            with self._producers.acquire(block=True) as producer:
                 for message in pending:
                     app.send_task(
                         message.task,
@@ -85,6 +87,7 @@ class CeleryWire:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+        self._producers.force_close_all()
 
     def _listen(self, on_job: Callable[[str], None], end: threading.Event) -> None:
         while not end.is_set():

@@ -35,6 +35,7 @@ def test_a_worker_killed_at_half_a_blob_is_replaced_and_its_half_is_kept(
             return None
 
         owner = wait_until(half_done, 30, "half of the layer")
+        assert owner is not None
         server.worker_of(owner).kill()
         killed = time.monotonic()
         proxy.bytes_per_second = None
