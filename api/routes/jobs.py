@@ -149,7 +149,7 @@ def get_log(services: Injected, job: str) -> dict[str, Any]:
     """What happened to the job, a line each."""
     with services.catalog.read() as connection:
         _existing(connection, job)
-        found = events.of_jobs(connection, [job])
+        found = events.of_job(connection, job)
     return {"items": [event_view(event) for event in found], "next": None}
 
 

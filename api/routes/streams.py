@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 
 from api.news import wait
 from api.routes.jobs import transfer_views
-from api.schemas import event_view, job_views
+from api.schemas import JobView, event_view, job_views
 from api.services import Injected, Services
 from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
@@ -73,27 +73,26 @@ def _look(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
     with services.catalog.read() as connection:
         row = jobs.get(connection, job)
-        children = list(
-            connection.execute(select(jobs_table.c.id).where(jobs_table.c.parent == job)).scalars()
-        )
         found = [
-            event_view(event) for event in events.of_jobs(connection, [job, *children], after=after)
+            event_view(event)
+            for event in events.of_job(connection, job, children=True, after=after)
         ]
         (view,) = job_views(connection, [row] if row is not None else [])
         progress = {
             "type": "progress",
             "job": view.model_dump(),
-            "transfers": _moving(connection, [job, *children]),
+            "transfers": _moving(connection, view),
         }
     return found, progress, view.state in jobs.ENDED
 
 
-def _moving(connection: Connection, ids: list[str]) -> list[dict[str, Any]]:
+def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
     """The transfers to show: all of a single job, of a mirror those that are moving."""
-    if len(ids) == 1:
-        return [view.model_dump() for view in transfer_views(connection, ids[0])][
+    if not job.children:
+        return [view.model_dump() for view in transfer_views(connection, job.id)][
             :MOST_TRANSFERS_SHOWN
         ]
+    children = select(jobs_table.c.id).where(jobs_table.c.parent == job.id)
     columns = (
         transfers_table.c.digest,
         transfers_table.c.direction,
@@ -104,7 +103,7 @@ def _moving(connection: Connection, ids: list[str]) -> list[dict[str, Any]]:
     rows = connection.execute(
         select(*columns)
         .join(waits_table, waits_table.c.transfer == transfers_table.c.id)
-        .where(waits_table.c.job.in_(ids), transfers_table.c.state == "running")
+        .where(waits_table.c.job.in_(children), transfers_table.c.state == "running")
         .distinct()
         .limit(MOST_TRANSFERS_SHOWN)
     )

@@ -57,6 +57,9 @@ _LANES = select(lanes.c.registry, lanes.c.served, _HEAD.label("head")).where(
     lanes.c.direction == bindparam("direction"),
     due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
 )
+_LAST_SERVED = select(func.coalesce(func.max(lanes.c.served), 0)).where(
+    lanes.c.direction == bindparam("direction")
+)
 _QUEUE = (
     select(transfers.c.id, transfers.c.priority, transfers.c.digest, transfers.c.size)
     .where(text(TRANSFER_PENDING), _DIRECTION, transfers.c.registry == bindparam("lane"))
@@ -180,7 +183,9 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
         return []
     open_lanes = _lanes_with_work(connection, direction, now, free)
     picked: list[Any] = []
-    served = max((lane.served for lane in open_lanes), default=0)
+    # Counted over every lane, idle and parked ones too: one that was away is served next, once,
+    # and not until it has caught up.
+    served = connection.execute(_LAST_SERVED, {"direction": direction}).scalar_one()
     while len(picked) < free and (waiting := [lane for lane in open_lanes if lane.queue]):
         lane = min(waiting, key=lambda lane: (-lane.queue[0].priority, lane.served))
         picked.append(lane.queue.pop(0))

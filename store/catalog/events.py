@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from store.catalog.schema import events
+from store.catalog.schema import events, jobs
+
+_INSERT = insert(events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +24,37 @@ class Event:
     data: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something that has happened to *job*."""
+
+    job: str
+    type: str
+    data: dict[str, Any]
+
+
 def record(connection: Connection, job: str, type_: str, now: float, /, **data: Any) -> None:
     """Add an event to the job's history."""
-    connection.execute(insert(events).values(job=job, time=now, type=type_, data=data))
+    record_all(connection, [NewEvent(job, type_, data)], now)
 
 
-def of_jobs(
-    connection: Connection, jobs: Sequence[str], *, after: int = 0, limit: int = 1000
+def record_all(connection: Connection, new: Iterable[NewEvent], now: float) -> None:
+    """Add events, in their order."""
+    rows = [{"job": one.job, "time": now, "type": one.type, "data": one.data} for one in new]
+    if rows:
+        connection.execute(_INSERT, rows)
+
+
+def of_job(
+    connection: Connection, job: str, *, children: bool = False, after: int = 0, limit: int = 1000
 ) -> list[Event]:
-    """The events of *jobs* with an id above *after*, oldest first."""
+    """The events of a job, and of its *children*, with an id above *after*; oldest first."""
+    mine = events.c.job == job
+    if children:
+        mine |= events.c.job.in_(select(jobs.c.id).where(jobs.c.parent == job))
     rows = connection.execute(
         select(events.c.id, events.c.job, events.c.time, events.c.type, events.c.data)
-        .where(events.c.job.in_(jobs), events.c.id > after)
+        .where(mine, events.c.id > after)
         .order_by(events.c.id)
         .limit(limit)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -68,6 +68,19 @@ _DUE = (
 )
 
 
+_INSERT = (
+    upsert(jobs).on_conflict_do_nothing(index_elements=["parent", "child_key"]).returning(jobs.c.id)
+)
+_FRESH: dict[str, Any] = {
+    "state": "queued",
+    "due": True,
+    **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
+    **dict.fromkeys(("attempts", "fence", "beat", "deaths"), 0),
+    **dict.fromkeys(("bytes_total", "bytes_spared", "bytes_moved"), 0),
+    **dict.fromkeys(("blobs_total", "blobs_spared", "blobs_moved"), 0),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """What a job is made from."""
@@ -117,7 +130,7 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     A child whose parent has one of the same key is there already: making children twice makes
     them once.
     """
-    made: list[str] = []
+    rows: list[dict[str, Any]] = []
     turns: dict[tuple[str, int, str], int] = {}
     for job in new:
         root = job.root or job.id
@@ -126,46 +139,20 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         if turn is None:
             turn = _first_turn(connection, root, job.registry, job.priority)
         turns[lane] = turn + 1
-        inserted = connection.execute(
-            upsert(jobs)
-            .values(
-                id=job.id,
-                kind=job.kind,
-                state="queued",
-                priority=job.priority,
-                parent=job.parent,
-                child_key=job.child_key,
-                root=root,
-                retry_of=job.retry_of,
-                registry=job.registry,
-                turn=turn,
-                label=job.label,
-                spec=job.spec,
-                requested_by=job.requested_by,
-                idempotency_key=job.idempotency_key,
-                fingerprint=job.fingerprint,
-                created_at=now,
-                deadline=job.deadline,
-                due=True,
-                not_before=0,
-                not_before_delay=0,
-                rung_until=0,
-                attempts=0,
-                fence=0,
-                beat=0,
-                deaths=0,
-                bytes_total=0,
-                bytes_spared=0,
-                bytes_moved=0,
-                blobs_total=0,
-                blobs_spared=0,
-                blobs_moved=0,
-            )
-            .on_conflict_do_nothing(index_elements=["parent", "child_key"])
-        )
-        if inserted.rowcount:
-            made.append(job.id)
-            events.record(connection, job.id, "queued", now, label=job.label, kind=job.kind)
+        rows.append({**_FRESH, **asdict(job), "root": root, "turn": turn, "created_at": now})
+    if not rows:
+        return []
+    made = list(connection.execute(_INSERT, rows).scalars())
+    inserted = set(made)
+    events.record_all(
+        connection,
+        [
+            events.NewEvent(row["id"], "queued", {"label": row["label"], "kind": row["kind"]})
+            for row in rows
+            if row["id"] in inserted
+        ],
+        now,
+    )
     return made
 
 
@@ -224,7 +211,11 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
     """Take the job up, or return None: it is not due, has ended, or someone has it."""
     row = connection.execute(
         update(jobs)
-        .where(jobs.c.id == id_, text(JOB_DUE))
+        .where(
+            jobs.c.id == id_,
+            text(JOB_DUE),
+            due(jobs.c.not_before, jobs.c.not_before_delay, now),
+        )
         .values(
             state="running",
             owner=owner,

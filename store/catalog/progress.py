@@ -7,7 +7,7 @@ transfers go on for others. A parent's figures are the sums of its children's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, case, func, select, text, update
 
@@ -37,38 +37,52 @@ class Progress:
         )
 
 
+_SUMS = [
+    func.sum(column).label(column.name)
+    for column in (
+        jobs.c.bytes_total,
+        jobs.c.bytes_spared,
+        jobs.c.bytes_moved,
+        jobs.c.blobs_total,
+        jobs.c.blobs_spared,
+        jobs.c.blobs_moved,
+    )
+]
+
+
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:
     """The progress of each job, children included."""
-    rows = connection.execute(
-        select(
-            jobs.c.id,
-            jobs.c.parent,
-            jobs.c.finished_at,
-            jobs.c.bytes_total,
-            jobs.c.bytes_spared,
-            jobs.c.bytes_moved,
-            jobs.c.blobs_total,
-            jobs.c.blobs_spared,
-            jobs.c.blobs_moved,
-        ).where(jobs.c.id.in_(ids) | jobs.c.parent.in_(ids))
-    ).all()
-    running = [row.id for row in rows if row.finished_at is None]
-    live = _live(connection, running)
+    if not ids:
+        return {}
     total = {id_: Progress() for id_ in ids}
-    for row in rows:
-        moved, joined, blobs_moved = live.get(row.id, (row.bytes_moved, 0, row.blobs_moved))
-        own = Progress(
-            bytes_total=row.bytes_total,
-            bytes_done=min(row.bytes_total, row.bytes_spared + joined + moved),
-            bytes_moved=moved,
-            bytes_spared=row.bytes_spared + joined,
-            blobs_total=row.blobs_total,
-            blobs_done=row.blobs_spared + blobs_moved,
+    for group in (jobs.c.id, jobs.c.parent):
+        for row in connection.execute(select(group, *_SUMS).where(group.in_(ids)).group_by(group)):
+            total[row[0]] += Progress(
+                bytes_total=row.bytes_total,
+                bytes_done=row.bytes_spared + row.bytes_moved,
+                bytes_moved=row.bytes_moved,
+                bytes_spared=row.bytes_spared,
+                blobs_total=row.blobs_total,
+                blobs_done=row.blobs_spared + row.blobs_moved,
+            )
+    running = connection.execute(
+        select(jobs.c.id, jobs.c.parent).where(
+            jobs.c.id.in_(ids) | jobs.c.parent.in_(ids), jobs.c.state == "running"
         )
-        for id_ in (row.id, row.parent):
-            if id_ in total:
-                total[id_] += own
-    return total
+    ).all()
+    live = _live(connection, [row.id for row in running])
+    for row in running:
+        moved, joined, blobs_moved = live.get(row.id, (0, 0, 0))
+        for id_ in {row.id, row.parent} & total.keys():
+            total[id_] += Progress(
+                bytes_done=moved + joined,
+                bytes_moved=moved,
+                bytes_spared=joined,
+                blobs_done=blobs_moved,
+            )
+    return {
+        id_: replace(p, bytes_done=min(p.bytes_done, p.bytes_total)) for id_, p in total.items()
+    }
 
 
 def settle(connection: Connection, ids: Collection[str]) -> None:

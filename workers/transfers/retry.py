@@ -104,7 +104,8 @@ def _again(
     if asked is not None:
         seconds = min(asked, LONGEST_RETRY_AFTER_SECONDS)
     else:
-        ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0**attempt.counted)
+        doublings = min(attempt.counted, 16)  # far past the ceiling, and far from an overflow
+        ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0**doublings)
         seconds = ceiling * jitter()
     park = isinstance(error, TooManyRequestsError)
     if park and asked is None:
