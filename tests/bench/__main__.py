@@ -215,7 +215,7 @@ def _row(label: str, pairs: list[tuple[Sample, Sample]]) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def _label(image: Image) -> str:
@@ -227,7 +227,7 @@ def _about(rounds: int) -> str:
     return (
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
         f"{version.stdout.strip()}; {rounds} pairs, A B A B, each cold; "
-        "median (least–most), ratio = median of the pairs' ratios.\n"
+        "median (least-most), ratio = median of the pairs' ratios.\n"
     )
 
 

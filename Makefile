@@ -1,0 +1,38 @@
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+T ?= tests
+W ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix bench up
+
+help: ## Show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+setup: ## Make .venv, and get redis-server, docker-registry and skopeo where that is allowed
+	@.ci/setup
+
+demo: setup ## Mirror real images between two registries, twice, and verify every digest
+	@$(PYTHON) -m tests.demo
+
+test: setup ## Run the tests; T=tests/unit/store for some, W=1 for one at a time
+	@$(PYTHON) -m pytest -n $(W) --dist loadfile $(T)
+
+check: setup ## Everything but tests: format, lint, types, contracts, spelling, lock
+	$(PYTHON) -m ruff format --check --quiet .
+	$(PYTHON) -m ruff check --quiet .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	.venv/bin/codespell
+	$(PYTHON) -m pip check --disable-pip-version-check
+	@! grep -nE 'https?://|--(extra-)?index-url' requirements.lock
+
+fix: setup ## Format, and mend what can be mended
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+bench: setup ## Copy and pull beside skopeo; about five minutes
+	@$(PYTHON) -m tests.bench
+
+up: setup ## Run a server here, with Flower
+	@.venv/bin/transship up --flower
