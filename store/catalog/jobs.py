@@ -253,10 +253,14 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
 def save(connection: Connection, lease: JobLease, **values: Any) -> None:
     """Write columns of a job that is held; with none, only make sure that it is.
 
+    A stage that is recorded is progress: deaths before it count no more.
+
     Raises:
         LeaseLostError: it is held no more; nothing was written.
     """
     values.setdefault("owner", lease.owner)
+    if "plan" in values:
+        values["deaths"] = 0
     written = connection.execute(update(jobs).where(_held(lease)).values(**values))
     if written.rowcount != 1:
         raise LeaseLostError("the job is held by another worker now", subject=lease.id)
@@ -292,6 +296,7 @@ def release(
         owner=None,
         due=or_(jobs.c.due, and_(~waiting, ~parent_waits)),
         not_before=0,
+        deaths=0,
     )
 
 

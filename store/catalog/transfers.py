@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import admission, blobs, events
+from store.catalog import jobs as job_rows
 from store.catalog.due import NOW, due
 from store.catalog.jobs import JobLease
 from store.catalog.schema import (
@@ -176,7 +177,11 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
     earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
     arrived, in the store or at the destination, since the job looked is not moved again: the job
     looks again instead.
+
+    Raises:
+        LeaseLostError: the job is held no more; it waits for nothing new.
     """
+    job_rows.save(connection, lease)
     everything = list(wanted)
     downloads = [one.digest for one in everything if one.direction == "download"]
     arrived = blobs.held(connection, downloads, now)
