@@ -103,7 +103,8 @@ class ContentStore(Protocol):
         """Begin, or go on with, bringing a blob in, as the holder of *fence*.
 
         The longest partial of a lower fence is copied, and hashed while it is; the file that an
-        earlier holder may still write to is not used any more.
+        earlier holder may still write to is not used any more. What the same fence left behind
+        is dropped.
         """
 
     def remove(self, digest: Digest) -> bool:

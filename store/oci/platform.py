@@ -72,8 +72,10 @@ class Platform:
         """
         if not isinstance(value, dict):
             raise InvalidManifestError("a platform is not an object")
-        fields = [value.get(key) or "" for key in ("os", "architecture", "variant", "os.version")]
-        features = value.get("os.features") or []
+        fields = [value.get(key) for key in ("os", "architecture", "variant", "os.version")]
+        fields = ["" if one is None else one for one in fields]
+        features = value.get("os.features")
+        features = [] if features is None else features
         if not all(isinstance(one, str) for one in fields) or not (
             isinstance(features, list) and all(isinstance(one, str) for one in features)
         ):

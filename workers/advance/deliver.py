@@ -8,7 +8,7 @@ from typing import Any
 from store.catalog import blobs, jobs, transfers
 from store.catalog.jobs import JobLease
 from store.catalog.transfers import WaitState, Wanted
-from store.errors import Side
+from store.errors import ConflictError, Side
 from store.oci.descriptor import Descriptor
 from workers.advance import plan
 from workers.advance.closure import Closure
@@ -102,8 +102,18 @@ def put_manifests(
     """Put the manifests, children before parents and the tag last, as the only writer of it.
 
     A newer job that wrote the tag first is left alone: its image stands.
+
+    Raises:
+        ConflictError: the destination names another digest than the image has.
     """
     name = str(target.reference)
+    if target.reference.digest not in (None, closure.root.digest):
+        raise ConflictError(
+            f"what would be written is {closure.root.digest}, not what the destination names",
+            subject=name,
+            hint="give the destination a tag",
+            side=Side.DESTINATION,
+        )
     with world.catalog.write() as connection:
         newer = jobs.hold_target(connection, name, lease)
     if newer == "":

@@ -53,8 +53,12 @@ def _select(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> list
     if spec.named_tags:
         return list(spec.named_tags)
     source = Remote.of(spec.origin, Side.SOURCE, lease, world, held)
+    tags: set[str] = set()
     with at(Side.SOURCE):
-        return sorted(set(source.repository.list_tags()))
+        for tag in source.repository.list_tags():
+            held.check()
+            tags.add(tag)
+    return sorted(tags)
 
 
 def _make_children(

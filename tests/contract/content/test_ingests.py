@@ -316,6 +316,16 @@ def test_a_partial_of_a_higher_fence_is_left_alone(content: ContentStore) -> Non
     assert held(content) == {8: 10, 9: HALF}
 
 
+def test_the_same_fence_begins_anew(content: ContentStore) -> None:
+    with pytest.raises(LeaseLostError), content.ingest(DIGEST, fence=1) as ingest:
+        ingest.write(RAW)
+        ingest.commit(size=len(RAW), guard=refuse)
+    with content.ingest(DIGEST, fence=1) as ingest:
+        assert ingest.offset == 0
+        finish(ingest)
+    assert content.read(DIGEST, max_bytes=len(RAW)) == RAW
+
+
 def test_fences_are_compared_as_numbers(content: ContentStore) -> None:
     leave_behind(content, RAW[:HALF], fence=9)
     with content.ingest(DIGEST, fence=10) as ingest:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -224,6 +226,49 @@ def test_a_partial_is_copied_and_its_file_is_not_used_on(store: LocalStore, root
             later.write(RAW[100:])
             later.commit(size=len(RAW), guard=allow)
     assert blob_of(root).stat().st_ino != held
+
+
+def test_what_a_disk_can_clone_is_hashed_and_not_written(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clones(target: int, _: int, source: int) -> None:
+        os.pwrite(target, os.pread(source, len(RAW), 0), 0)
+
+    with store.ingest(DIGEST, fence=1) as ingest:
+        ingest.write(RAW[:100])
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "ioctl", clones)
+        patched.setattr(os, "write", full)
+        resumed = store.ingest(DIGEST, fence=2)
+    with resumed:
+        assert resumed.resumed == 100
+        resumed.write(RAW[100:])
+        resumed.commit(size=len(RAW), guard=allow)
+    assert store.read(DIGEST, max_bytes=len(RAW)) == RAW
+
+
+def test_a_file_that_the_same_fence_left_is_not_written_to(store: LocalStore, root: Path) -> None:
+    with store.ingest(DIGEST, fence=1) as ingest:
+        ingest.write(RAW[:100])
+    left = root / "ingests" / f"sha256-{DIGEST.hex}.1"
+    with left.open("rb") as held:
+        with store.ingest(DIGEST, fence=1) as ingest:
+            ingest.write(b"other")
+        assert held.read() == RAW[:100]
+
+
+@pytest.mark.parametrize("ending", ["commit", "discard", "leave"])
+def test_an_ingest_that_has_ended_writes_to_no_file(store: LocalStore, ending: str) -> None:
+    with store.ingest(DIGEST, fence=1) as ingest:
+        ingest.write(RAW)
+        if ending == "commit":
+            ingest.commit(size=len(RAW), guard=allow)
+        elif ending == "discard":
+            ingest.discard()
+    with tempfile.TemporaryFile() as reused:  # is given the lowest free number
+        with pytest.raises(StoreError):
+            ingest.write(b"late")
+        assert reused.seek(0, os.SEEK_END) == 0
 
 
 def test_the_bytes_are_synced_before_they_are_named(
