@@ -72,10 +72,9 @@ class Platform:
         """
         if not isinstance(value, dict):
             raise InvalidManifestError("a platform is not an object")
-        fields = [value.get(key) for key in ("os", "architecture", "variant", "os.version")]
-        fields = ["" if one is None else one for one in fields]
-        features = value.get("os.features")
-        features = [] if features is None else features
+        given = {key: item for key, item in value.items() if item is not None}
+        fields = [given.get(key, "") for key in ("os", "architecture", "variant", "os.version")]
+        features = given.get("os.features", [])
         if not all(isinstance(one, str) for one in fields) or not (
             isinstance(features, list) and all(isinstance(one, str) for one in features)
         ):

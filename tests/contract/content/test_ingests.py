@@ -317,9 +317,10 @@ def test_a_partial_of_a_higher_fence_is_left_alone(content: ContentStore) -> Non
 
 
 def test_the_same_fence_begins_anew(content: ContentStore) -> None:
-    with pytest.raises(LeaseLostError), content.ingest(DIGEST, fence=1) as ingest:
+    with content.ingest(DIGEST, fence=1) as ingest:
         ingest.write(RAW)
-        ingest.commit(size=len(RAW), guard=refuse)
+        with pytest.raises(LeaseLostError):
+            ingest.commit(size=len(RAW), guard=refuse)
     with content.ingest(DIGEST, fence=1) as ingest:
         assert ingest.offset == 0
         finish(ingest)

@@ -90,7 +90,16 @@ def test_json_survives_both_ways() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [[], "linux/amd64", {"os": 1}, {"os": "linux", "os.features": "x"}, {"os.features": [1]}],
+    [
+        [],
+        "linux/amd64",
+        {"os": 1},
+        {"os": 0},
+        {"variant": []},
+        {"os.features": ""},
+        {"os": "linux", "os.features": "x"},
+        {"os.features": [1]},
+    ],
 )
 def test_json_of_other_types_is_refused(value: object) -> None:
     with pytest.raises(InvalidManifestError):
