@@ -12,8 +12,8 @@ help: ## Show this
 setup: ## Make .venv, and get redis-server, docker-registry and skopeo where that is allowed
 	@.ci/setup
 
-demo: setup ## Mirror real images between two registries, twice, and verify every digest
-	@$(PYTHON) -m tests.demo
+demo: setup ## Mirror real images between two registries, twice, and verify every digest; KEEP=1 stays
+	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
 test: setup ## Run the tests; T=tests/unit/store for some, W=1 for one at a time
 	@$(PYTHON) -m pytest -n $(W) --dist loadfile $(T)
@@ -22,10 +22,10 @@ check: setup ## Everything but tests: format, lint, types, contracts, spelling, 
 	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m ruff check --quiet .
 	$(PYTHON) -m mypy
-	.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/codespell
 	$(PYTHON) -m pip check --disable-pip-version-check
-	@! grep -nE 'https?://|--(extra-)?index-url' requirements.lock
+	@! grep -nE '://|^ *-[if]|--(extra-index-url|index-url|find-links|trusted-host)' requirements.lock
 
 fix: setup ## Format, and mend what can be mended
 	$(PYTHON) -m ruff format .

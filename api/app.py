@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import problems
+from api import openapi, problems
+from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
 from api.news import News
 from api.routes import health, images, jobs, limits, streams
 from api.services import Services, Submitter
+from api.watch import Watch
 from store.oci.platform import Platform
 from workers.queue import JobQueue
 from workers.world import World
@@ -33,6 +35,7 @@ def create_app(world: World) -> FastAPI:
             jobs=jobs_queue,
             submitter=submitter,
             news=news,
+            watch=Watch(),
         )
         async with news.from_wire(world.wire):
             yield
@@ -47,7 +50,10 @@ def create_app(world: World) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.news = news  # whoever serves the application closes it when that ends
+    app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer={f"{PREFIX}/jobs": MAX_JOB_BYTES})
     problems.install(app)
+    openapi.install(app)
     app.include_router(health.router)
     for module in (jobs, streams, images, limits):
         app.include_router(module.router, prefix=PREFIX)

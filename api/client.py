@@ -16,6 +16,7 @@ from store.errors import ProtocolError, RecordedError, ServerUnreachableError, S
 
 _PREFIX = "/api/v1"
 _WAIT_SECONDS = 30
+_SILENCE_SECONDS = 60  # a stream says every 15 s that the server lives
 
 
 class RefusedError(RecordedError):
@@ -119,14 +120,15 @@ class Client:
                 "GET",
                 f"{_PREFIX}/jobs/{_quoted(id_)}/events",
                 headers=headers,
-                timeout=httpx.Timeout(None, connect=5),
+                timeout=httpx.Timeout(_SILENCE_SECONDS, connect=5),
             ) as response,
         ):
             if response.status_code != 200:
                 response.read()
                 raise _refusal(response, self._where)
             for line in response.iter_lines():
-                yield json.loads(line)
+                if line:  # an empty one only says that the server lives
+                    yield json.loads(line)
 
     def images(self, pattern: str | None) -> dict[str, Any]:
         """The references in the store."""
@@ -136,9 +138,11 @@ class Client:
         """What is held of an image."""
         return self._object("GET", f"/images/{_quoted(ref)}/inspect")
 
-    def remove(self, ref: str) -> list[dict[str, str]]:
-        """Take a name away."""
-        removed: list[dict[str, str]] = self._ask("DELETE", f"/images/{_quoted(ref)}")
+    def remove(self, ref: str, *, force: bool = False) -> list[dict[str, str]]:
+        """Take a name away; with *force*, all names of what a digest or an ID stands for."""
+        removed: list[dict[str, str]] = self._ask(
+            "DELETE", f"/images/{_quoted(ref)}", params={"force": force} if force else {}
+        )
         return removed
 
     def limits(self) -> dict[str, Any]:

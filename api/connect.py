@@ -15,7 +15,9 @@ from store.settings import Settings
 if TYPE_CHECKING:
     from api.engine import Engine
 
-_START_SECONDS = 10.0  # an engine that has the lock but no socket yet
+_START_SECONDS = 15.0  # an engine that has the lock but no socket yet, or a server that restarts
+
+_SETTLE_SECONDS = 0.5  # an engine that has the lock and has not told of itself yet
 
 
 class Connection:
@@ -45,9 +47,14 @@ class Connection:
         """The server has gone: find it again, or take its place, where it ran on this home.
 
         Raises:
-            ServerUnreachableError: it was named by its URL.
+            ServerUnreachableError: it was named by its URL, and does not come back.
         """
         if self._settings.url is not None:
+            deadline = time.monotonic() + _START_SECONDS
+            while time.monotonic() < deadline:
+                if self.client.alive():
+                    return
+                time.sleep(0.1)
             raise ServerUnreachableError(
                 "the server has gone; the job goes on when it is back",
                 subject=self._settings.url,
@@ -68,14 +75,19 @@ class Connection:
     ) -> None:
         self.client.close()
         self._leave()
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        try:
             self._engine.stop(wait_for_clients=True)
+        except KeyboardInterrupt:  # once more: the other commands must do without
+            self._engine.stop(wait_for_clients=False)
+            raise
 
     def _connect(self) -> Client:
         if self._settings.url is not None:
             return Client(self._settings.url)
         prepare_home(self._settings)
-        deadline = time.monotonic() + _START_SECONDS
+        began = time.monotonic()
         while True:
             self._presence = locks.client_presence(self._settings.run_dir)
             client = Client("http://transship", socket=self._settings.run_dir / "api.sock")
@@ -87,9 +99,16 @@ class Connection:
 
                 self._engine = Engine(self._settings, kind="embedded")
             except EngineRunningError:
-                # It starts, stops, or is a role by itself, which serves no socket.
                 client.close()
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                kind = locks.engine_facts(self._settings.run_dir).get("kind")
+                if kind in locks.ROLES and waited > _SETTLE_SECONDS:
+                    raise EngineRunningError(
+                        "an API or a worker runs on this home by itself",
+                        subject=str(self._settings.home),
+                        hint="set TRANSSHIP_URL to the address of the API",
+                    ) from None
+                if waited > _START_SECONDS:  # else it is starting, or stopping
                     raise
                 time.sleep(0.05)
                 continue

@@ -14,10 +14,12 @@ from typing import Any
 
 from store.errors import EngineRunningError
 
+ROLES = ("api", "worker")  # what runs beside others; each is a kind of its own
+
 
 @dataclass(slots=True)
 class HomeLock:
-    """A held lock; closing it lets it go. It also passes to children that inherit it."""
+    """A held lock; closing it lets it go. Children do not inherit it."""
 
     _fd: int
 
@@ -34,39 +36,20 @@ def engine_exclusive(run_dir: Path, **facts: Any) -> HomeLock:
     Raises:
         EngineRunningError: there is one, or a role runs by itself.
     """
-    path = run_dir / "engine.lock"
-    fd = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if fd is None:
-        holder = engine_facts(run_dir)
-        who = f"process {holder['pid']}" if "pid" in holder else "another process"
-        raise EngineRunningError(
-            f"{who} runs on this home already",
-            subject=str(run_dir.parent),
-            hint="use it, stop it, or set another TRANSSHIP_HOME",
-        )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps({"pid": os.getpid(), **facts}).encode(), 0)
-    return HomeLock(fd)
+    return _engine(run_dir, fcntl.LOCK_EX, "use it, stop it, or set another TRANSSHIP_HOME", facts)
 
 
-def engine_shared(run_dir: Path) -> HomeLock:
+def engine_shared(run_dir: Path, **facts: Any) -> HomeLock:
     """Run a single role beside others of its kind.
 
     Raises:
         EngineRunningError: an engine has the home for itself.
     """
-    fd = _lock(run_dir / "engine.lock", fcntl.LOCK_SH | fcntl.LOCK_NB)
-    if fd is None:
-        raise EngineRunningError(
-            f"process {engine_facts(run_dir).get('pid', '?')} runs on this home already",
-            subject=str(run_dir.parent),
-            hint="stop it, or set another TRANSSHIP_HOME",
-        )
-    return HomeLock(fd)
+    return _engine(run_dir, fcntl.LOCK_SH, "stop it, or set another TRANSSHIP_HOME", facts)
 
 
 def engine_facts(run_dir: Path) -> dict[str, Any]:
-    """What the last engine of the home told of itself; it need not live any more."""
+    """What the engine of the home told of itself, or the role that came last; it may be gone."""
     try:
         facts: dict[str, Any] = json.loads((run_dir / "engine.lock").read_bytes())
     except (OSError, ValueError):
@@ -85,6 +68,35 @@ def no_clients(run_dir: Path, *, wait: bool) -> HomeLock | None:
     """Hold off new commands once the last has left; None if not to wait and some are there."""
     fd = _lock(run_dir / "clients.lock", fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     return None if fd is None else HomeLock(fd)
+
+
+def _engine(run_dir: Path, operation: int, hint: str, facts: dict[str, Any]) -> HomeLock:
+    fd = _lock(run_dir / "engine.lock", operation | fcntl.LOCK_NB)
+    if fd is None:
+        raise EngineRunningError(
+            f"{_holder(run_dir)} runs on this home already", subject=str(run_dir.parent), hint=hint
+        )
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps({"pid": os.getpid(), **facts}).encode(), 0)
+    return HomeLock(fd)
+
+
+def _holder(run_dir: Path) -> str:
+    facts = engine_facts(run_dir)
+    # Of roles side by side the last one wrote, and may have left before the others.
+    if "pid" not in facts or (facts.get("kind") in ROLES and not _lives(facts["pid"])):
+        return "another process"
+    return f"process {facts['pid']} ({facts.get('kind')})"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _lock(path: Path, operation: int) -> int | None:

@@ -17,6 +17,7 @@ class News:
 
     def __init__(self) -> None:
         """Begin with nobody waiting."""
+        self.closing = False
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @asynccontextmanager
@@ -38,6 +39,8 @@ class News:
     async def of(self, jobs: Iterable[str]) -> AsyncIterator[asyncio.Event]:
         """An event that is set whenever there is news of one of *jobs*."""
         event = asyncio.Event()
+        if self.closing:
+            event.set()
         names = list(jobs)
         for job in names:
             self._waiting[job].add(event)
@@ -48,6 +51,13 @@ class News:
                 self._waiting[job].discard(event)
                 if not self._waiting[job]:
                     del self._waiting[job]
+
+    def close(self) -> None:
+        """The server stops: wake everybody, and let nobody wait any more."""
+        self.closing = True
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
     def _wake(self, job: str) -> None:
         for event in self._waiting.get(job, ()):

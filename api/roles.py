@@ -6,10 +6,8 @@ they share it.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterable
 
@@ -25,16 +23,16 @@ from workers.wire import Queue
 from workers.wiring import make_world, open_catalog, write_defaults
 
 CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
+TASK_EVENTS_VARIABLE = "TRANSSHIP_TASK_EVENTS"  # set by `up` where it runs Flower
 LISTENER_VARIABLE = "TRANSSHIP_LISTENER_FD"  # a bound socket that `up` hands over
-_PR_SET_PDEATHSIG = 1
 
 
 def run_api(settings: Settings) -> None:
     """Serve the API until a signal comes."""
     _log_to_stderr()
-    child = _die_with_parent()
+    child = CHILD_VARIABLE in os.environ
     prepare_home(settings)
-    lock = None if child else locks.engine_shared(settings.run_dir)
+    lock = None if child else locks.engine_shared(settings.run_dir, kind="api")
     if child:
         listener = socket.socket(fileno=int(os.environ[LISTENER_VARIABLE]))
     else:
@@ -61,12 +59,16 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> None:
     from workers.process import run  # noqa: PLC0415 -- Celery, which the API role needs not
 
     _log_to_stderr()
-    child = _die_with_parent()
+    child = CHILD_VARIABLE in os.environ
     prepare_home(settings)
-    lock = None if child else locks.engine_shared(settings.run_dir)
+    lock = None if child else locks.engine_shared(settings.run_dir, kind="worker")
     open_catalog(settings).close()  # a wrong schema is said here, in one sentence
     try:
-        run(queues, broker_url=_broker(settings))
+        run(
+            queues,
+            broker_url=_broker(settings),
+            task_events=bool(os.environ.get(TASK_EVENTS_VARIABLE)),
+        )
     finally:
         if lock is not None:
             lock.close()
@@ -80,18 +82,6 @@ def _broker(settings: Settings) -> str:
             hint="set it to redis://HOST:PORT/DB, or run `transship up`",
         )
     return settings.broker_url.get_secret_value()
-
-
-def _die_with_parent() -> bool:
-    """Whether this is a child of `up`; if so the kernel ends it when `up` ends."""
-    parent = os.environ.get(CHILD_VARIABLE)
-    if parent is None:
-        return False
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        raise SystemExit(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; `up` says when to stop
-    return True
 
 
 def _log_to_stderr() -> None:

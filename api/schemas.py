@@ -28,6 +28,14 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
+class ProblemDetails(Problem):
+    """An error as an answer carries it: RFC 9457, `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+
+
 class ProgressView(BaseModel):
     """Figures in bytes and blobs; *spared* did not have to move for this job."""
 
@@ -92,6 +100,13 @@ class TransferList(BaseModel):
     """The transfers of a job."""
 
     items: list[TransferView]
+    next: str | None = None
+
+
+class EventList(BaseModel):
+    """What happened to a job, oldest first; every event has `id`, `job`, `time` and `type`."""
+
+    items: list[dict[str, Any]]
     next: str | None = None
 
 

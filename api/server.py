@@ -17,8 +17,8 @@ _STOP_SECONDS = 5
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
 
 
-def bind_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket on *host* and *port*; port 0 takes a free one.
+def bind_tcp(host: str, port: int, *, option: str = "--listen") -> socket.socket:
+    """A listening socket on *host* and *port*; port 0 takes a free one. *option* is for errors.
 
     Raises:
         RequestError: the address is not loopback; tokens do not exist yet to protect it.
@@ -41,7 +41,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
             raise AddressInUseError(
                 "another program listens there",
                 subject=f"{host}:{port}",
-                hint="choose another with --listen HOST:PORT",
+                hint=f"choose another with {option} HOST:PORT",
             ) from None
         raise StoreError(
             f"cannot listen there: {error.strerror}", subject=f"{host}:{port}"
@@ -75,13 +75,20 @@ def bind_unix(path: Path) -> socket.socket:
     return listener
 
 
+class _Uvicorn(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Requests that wait for news would hold up the end, and be cut off in the middle.
+        self.config.app.state.news.close()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
+
 class Server:
     """uvicorn in a thread of this process, or in its main thread."""
 
     def __init__(self, app: FastAPI, listeners: list[socket.socket]) -> None:
         """Serve *app* on *listeners*; nothing is served before `start` or `run`."""
         self._listeners = listeners
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
                 log_level="warning",

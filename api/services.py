@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.news import News
+from api.watch import Watch
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import TransshipError
@@ -91,6 +92,7 @@ class Services:
     jobs: JobQueue
     submitter: Submitter
     news: News
+    watch: Watch
 
 
 def _services(request: Request) -> Services:

@@ -7,20 +7,19 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from api import locks
+from api.children import Child
 from api.engine import SOCKET, Engine
-from api.roles import CHILD_VARIABLE, LISTENER_VARIABLE
+from api.roles import CHILD_VARIABLE, LISTENER_VARIABLE, TASK_EVENTS_VARIABLE
 from api.server import bind_tcp
 from store.catalog import heartbeats
 from store.catalog.engine import Catalog
-from store.errors import MissingProgramError, StoreError
+from store.errors import MissingProgramError, RequestError, StoreError
 from store.home import prepare_home
 from store.settings import Settings
 from workers.wiring import open_catalog, sealer, write_defaults
@@ -33,40 +32,6 @@ _STOP_SECONDS = 10.0
 _RESTART_SECONDS = 1.0  # between two starts of the same child, lest it spin
 
 
-@dataclass(slots=True)
-class Child:
-    """A process that is started again when it ends."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    pass_fds: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    started: float = field(default=0.0)
-
-    def start(self) -> None:
-        """Start it."""
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603 -- our own commands
-            self.command, env={**os.environ, **self.environment}, pass_fds=self.pass_fds
-        )
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def reap(self, deadline: float) -> None:
-        """Wait for its end until *deadline*, then make it end."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 def run(settings: Settings, *, flower: str | None, workers: int) -> int:
     """Serve until a signal comes; returns the exit code.
 
@@ -75,6 +40,7 @@ def run(settings: Settings, *, flower: str | None, workers: int) -> int:
         AddressInUseError: the address is.
         MissingProgramError: Flower was asked for and there is no broker for it.
     """
+    stop = _stop_event()
     logging.basicConfig(
         level=os.environ.get("TRANSSHIP_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -83,11 +49,11 @@ def run(settings: Settings, *, flower: str | None, workers: int) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     redis = None if settings.broker_url else next(filter(None, map(shutil.which, _REDIS)), None)
     if settings.broker_url is None and redis is None:
-        return _run_in_one_process(settings, flower)
-    return _Supervisor(settings, redis=redis, flower=flower, workers=workers).run()
+        return _run_in_one_process(settings, flower, stop)
+    return _Supervisor(settings, redis=redis, flower=flower, workers=workers).run(stop)
 
 
-def _run_in_one_process(settings: Settings, flower: str | None) -> int:
+def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.Event) -> int:
     if flower is not None:
         raise MissingProgramError(
             "Flower shows Celery's tasks, and there is no Redis for Celery",
@@ -96,8 +62,8 @@ def _run_in_one_process(settings: Settings, flower: str | None) -> int:
         )
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
-    _say(f"API  {_url(listener)}  (no Redis found: everything runs in this process)")
-    _until_signal()
+    _say(f"API  http://{_address(listener)}  (no Redis found: everything runs in this process)")
+    stop.wait()
     engine.stop(wait_for_clients=False)
     return 0
 
@@ -111,7 +77,7 @@ class _Supervisor:
         prepare_home(settings)
         self._settings = settings
         self._redis = redis
-        self._flower = flower
+        self._flower = _free_address(flower) if flower is not None else None
         self._workers = workers
         self._broker = (
             settings.broker_url.get_secret_value()
@@ -119,8 +85,8 @@ class _Supervisor:
             else f"redis+socket://{settings.run_dir / 'redis.sock'}"
         )
 
-    def run(self) -> int:
-        """Start the children, keep them running, and end them all."""
+    def run(self, stop: threading.Event) -> int:
+        """Start the children, keep them running until *stop* is set, and end them all."""
         settings = self._settings
         lock = locks.engine_exclusive(settings.run_dir, kind="up")
         children: list[Child] = []
@@ -134,7 +100,7 @@ class _Supervisor:
             children = self._children(listener)
             self._start(children)
             self._announce(listener)
-            self._keep(children, catalog)
+            self._keep(children, catalog, stop)
             catalog.close()
             return 0
         finally:
@@ -151,6 +117,7 @@ class _Supervisor:
             "TRANSSHIP_BROKER_URL": self._broker,
             "TRANSSHIP_LISTEN": settings.listen,
             LISTENER_VARIABLE: str(listener.fileno()),
+            TASK_EVENTS_VARIABLE: "1" if self._flower is not None else "",
         }
         children = []
         if self._redis is not None:
@@ -183,12 +150,12 @@ class _Supervisor:
         return [program, *(part for key, value in options.items() for part in (f"--{key}", value))]
 
     def _flower_command(self, address: str) -> list[str]:
+        """Flower on the broker of its environment: command lines can be read by everyone."""
         host, _, port = address.rpartition(":")
         return [
-            sys.executable, "-P", "-m", "celery", "--app=workers.app:app",
-            f"--broker={self._broker}", "flower",
-            f"--address={host or '127.0.0.1'}", f"--port={port}",
-            "--read-only=True", "--purge_offline_workers=300", "--logging=warning",
+            sys.executable, "-P", "-m", "celery", "--quiet", "--app=workers.app:app", "flower",
+            f"--address={host.strip('[]')}", f"--port={port}",
+            "--read-only=True", "--purge_offline_workers=300", "--logging=error",
         ]  # fmt: skip
 
     def _start(self, children: list[Child]) -> None:
@@ -212,14 +179,13 @@ class _Supervisor:
 
     def _announce(self, listener: socket.socket) -> None:
         where = "a private Redis" if self._redis is not None else "TRANSSHIP_BROKER_URL"
-        _say(f"API     {_url(listener)}")
+        _say(f"API     http://{_address(listener)}")
         _say(f"workers {self._workers}, over {where}; home {self._settings.home}")
         if self._flower is not None:
             _say(f"Flower  http://{self._flower}")
 
-    def _keep(self, children: list[Child], catalog: Catalog) -> None:
-        """Start again what has ended, until a signal comes."""
-        stop = _stop_event()
+    def _keep(self, children: list[Child], catalog: Catalog, stop: threading.Event) -> None:
+        """Start again what has ended, until *stop* is set."""
         while not stop.wait(0.2):
             for child in children:
                 process = child.process
@@ -229,8 +195,11 @@ class _Supervisor:
                     continue
                 log.warning("%s ended with %s, starting it again", child.name, process.returncode)
                 # Its end is certain, so nobody need wait for its leases to expire.
-                with catalog.write() as connection:
-                    heartbeats.bury_process(connection, process.pid, time.time())
+                try:
+                    with catalog.write() as connection:
+                        heartbeats.bury_process(connection, process.pid, time.time())
+                except StoreError as error:
+                    log.warning("what it held is free only when its leases expire: %s", error)
                 child.start()
 
     def _end(self, children: list[Child]) -> None:
@@ -247,13 +216,20 @@ class _Supervisor:
 
 def _stop_event() -> threading.Event:
     stop = threading.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, lambda *_: stop.set())
     return stop
 
 
-def _until_signal() -> None:
-    _stop_event().wait()
+def _free_address(text: str) -> str:
+    """Flower's address, which is free and on loopback: it has no login either."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise RequestError("expected HOST:PORT", subject=f"--flower={text}")
+    probe = bind_tcp(host.strip("[]") or "127.0.0.1", int(port), option="--flower")
+    address = _address(probe)
+    probe.close()
+    return address
 
 
 def _accepts(path: Path) -> bool:
@@ -265,9 +241,9 @@ def _accepts(path: Path) -> bool:
     return True
 
 
-def _url(listener: socket.socket) -> str:
+def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _say(line: str) -> None:

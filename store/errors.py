@@ -5,26 +5,29 @@ help. The text is made from the facts, so that a job's record, an HTTP problem a
 terminal say the same thing.
 
     TransshipError
+    ├── InternalError           a fault of this program
     ├── RequestError            the user asked for something that cannot be
     │   ├── InvalidReferenceError, InvalidDigestError, InvalidPlatformError, InvalidSpecError
-    │   ├── NotFoundError, ConflictError
-    │   └── UnknownKeyError
+    │   ├── NotFoundError, TooLargeError, TokenError
+    │   └── ConflictError       SupersededError, CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
-    │   └── BusyError
+    │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
     │   └── UnsupportedMediaTypeError
     ├── RegistryError           a registry answered, and the answer is no
-    │   ├── UnauthorizedError, DeniedError, RegistryNotFoundError, ManifestNotFoundError
-    │   ├── PlatformNotFoundError, TooManyRequestsError, RegistryUnavailableError
-    │   ├── ProtocolError, UntrustedAddressError, RangeIgnoredError
-    │   └── TlsError
-    ├── UnreachableError        no answer at all
+    │   ├── UnauthorizedError, DeniedError, PlatformNotFoundError
+    │   ├── RegistryNotFoundError   ManifestNotFoundError
+    │   ├── TooManyRequestsError, RegistryUnavailableError, RangeIgnoredError
+    │   ├── ProtocolError, UntrustedAddressError, TlsError
+    │   └── UnreachableError    no answer at all: UnknownHostError
+    ├── DeadlineExceededError   the job took longer than it was given
+    ├── RepeatedDeathError      every owner died over it
     ├── RecordedError           a failure met again, as a transfer wrote it down
+    ├── PartialError            some children of a mirror failed
     └── Interruption            not a failure: why work stopped before its end
-        ├── CancelledError, LeaseLostError, HandedBackError
-        └── RepeatedDeathError (a failure, after all: every owner died)
+        └── CancelledError, LeaseLostError, HandedBackError
 """
 
 from __future__ import annotations
@@ -150,6 +153,19 @@ class ConflictError(RequestError):
 
     code = "conflict"
     status = 409
+
+
+class CredentialsNeededError(ConflictError):
+    """The first job came with credentials, which are gone; the new one must bring them again."""
+
+    code = "credentials-needed"
+
+
+class TooLargeError(RequestError):
+    """The request's body is longer than the server reads."""
+
+    code = "too-large"
+    status = 413
 
 
 class TokenError(RequestError):
@@ -383,6 +399,8 @@ class RangeIgnoredError(RegistryError):
 
 class Interruption(TransshipError):  # noqa: N818 -- its children end in Error; it is no failure
     """Work stopped before its end, for a reason that is no failure of it."""
+
+    code = "interrupted"
 
 
 class CancelledError(Interruption):

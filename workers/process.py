@@ -103,8 +103,17 @@ def _stop(**_: Any) -> None:
     close_worker()
 
 
-def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING") -> None:
-    """Run a Celery worker for *queues* in this process until it is told to stop."""
+def run(
+    queues: Iterable[Queue],
+    *,
+    broker_url: str,
+    log_level: str = "WARNING",
+    task_events: bool = False,
+) -> None:
+    """Run a Celery worker for *queues* in this process until it is told to stop.
+
+    With *task_events* it tells of its tasks from the first one on; else from when Flower asks.
+    """
     chosen = list(queues)
     threads = threads_for(set(chosen))
     os.environ[QUEUES_VARIABLE] = ",".join(queue.value for queue in chosen)
@@ -122,6 +131,7 @@ def run(queues: Iterable[Queue], *, broker_url: str, log_level: str = "WARNING")
             f"--loglevel={log_level}",
             "--without-gossip",
             "--without-mingle",
+            *(["--task-events"] if task_events else []),
         ]
     )
 

@@ -14,7 +14,7 @@ from store.catalog.credentials import SealedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import NewJob
 from store.catalog.schema import jobs as jobs_table
-from store.errors import ConflictError, NotFoundError, TransshipError
+from store.errors import ConflictError, CredentialsNeededError, NotFoundError, TransshipError
 from store.oci.platform import Platform
 from workers.identity import new_id
 from workers.registry.credentials import Credential
@@ -31,6 +31,8 @@ from workers.specs import (
 from workers.transfers.tick import stop_jobs
 from workers.wire import Wire
 from workers.world import ring
+
+_CREDENTIALS_FOR = "credentials_for"  # in the plan: registries for which a job brought credentials
 
 AnySpec = PullSpec | PushSpec | CopySpec | MirrorSpec
 
@@ -99,11 +101,14 @@ class JobQueue:
         Raises:
             NotFoundError: there is no such job.
             ConflictError: it has not ended, or there is nothing to do again.
+            CredentialsNeededError: the first one had credentials for a registry, and none are
+                given for it now.
         """
         with self._catalog.read() as connection:
             row = _existing(connection, id_)
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
+            _check_credentials(connection, row, given or {})
             spec = dict(row.spec)
             if row.kind == "mirror":
                 spec = self._failed_part(connection, row, spec)
@@ -147,6 +152,11 @@ class JobQueue:
                 hint="use a new key for a new request",
             )
         registry = spec.registries[0]
+        sealed = [
+            SealedCredential(host, self._sealer.seal(asdict(given)), given.fingerprint)
+            for host, given in wanted.credentials.items()
+            if host in spec.registries
+        ]
         jobs.create(
             connection,
             [
@@ -162,19 +172,12 @@ class JobQueue:
                     idempotency_key=wanted.idempotency_key,
                     deadline=now + spec.deadline if spec.deadline is not None else None,
                     retry_of=wanted.retry_of,
+                    plan={_CREDENTIALS_FOR: [one.registry for one in sealed]} if sealed else None,
                 )
             ],
             now,
         )
-        credentials.keep(
-            connection,
-            wanted.id,
-            [
-                SealedCredential(host, self._sealer.seal(asdict(given)), given.fingerprint)
-                for host, given in wanted.credentials.items()
-                if host in spec.registries
-            ],
-        )
+        credentials.keep(connection, wanted.id, sealed)
         return wanted.id
 
     def _known(self, connection: Connection, wanted: Submission) -> Any:
@@ -193,3 +196,17 @@ def _existing(connection: Connection, id_: str) -> Row[Any]:
     if row is None:
         raise NotFoundError("no such job", subject=id_, hint="see `transship jobs`")
     return row
+
+
+def _check_credentials(
+    connection: Connection, ended: Row[Any], given: Mapping[str, Credential]
+) -> None:
+    # A child used what had come with its root.
+    root = ended if ended.root == ended.id else jobs.get(connection, ended.root)
+    needed = ((root.plan if root is not None else None) or {}).get(_CREDENTIALS_FOR, ())
+    if missing := [host for host in needed if host not in given]:
+        raise CredentialsNeededError(
+            f"the first job brought credentials for {', '.join(missing)}, which are gone",
+            subject=ended.id,
+            hint="send them again",
+        )

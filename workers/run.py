@@ -113,7 +113,7 @@ def _fail_or_retry(
     match decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most):
         case Again(seconds=seconds, park=park):
             if park and isinstance(error, RegistryError):
-                admission.park(connection, error.registry, seconds, now)
+                transfers.park(connection, error.registry, seconds, now)
             jobs.save(connection, lease, attempts=lease.attempts + 1)
             jobs.release(connection, lease, now=now, again_in=seconds)
             events.record(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -37,11 +38,12 @@ def _tag(text: str) -> str:
     return text
 
 
-def _checked(parse: Any) -> Any:
+def _checked(parse: Any, field: str = "value") -> Any:
+    """Call *parse*. A check of the whole spec names the *field* as the type of its error."""
     try:
         return parse()
     except TransshipError as wrong:
-        raise PydanticCustomError("value", "{reason}", {"reason": str(wrong)}) from None
+        raise PydanticCustomError(field, "{reason}", {"reason": str(wrong)}) from None
 
 
 def _validated(function: Any) -> Any:
@@ -49,6 +51,8 @@ def _validated(function: Any) -> Any:
 
     return AfterValidator(function)
 
+
+_ID = re.compile(r"sha256:[0-9a-f]{4,64}")  # by the grammar, a repository `sha256` with a tag
 
 ReferenceText = Annotated[str, Field(min_length=1, max_length=1024), _validated(_reference)]
 RepositoryText = Annotated[str, Field(min_length=1, max_length=1024), _validated(_repository)]
@@ -66,7 +70,9 @@ class _Spec(BaseModel):
     )
     all_platforms: bool = False
     priority: int = Field(default=0, ge=-100, le=100)
-    deadline: float | None = Field(default=None, gt=0, description="seconds from now")
+    deadline: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="seconds from now"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_say_platforms(self) -> _Spec:
@@ -111,7 +117,9 @@ class PushSpec(_Spec):
     @model_validator(mode="after")
     def _destination_known(self) -> PushSpec:
         if self.destination is None:
-            _reference(self.reference)
+            if _ID.fullmatch(self.reference):
+                raise PydanticCustomError("reference", "an ID needs a destination to go to")
+            _checked(lambda: Reference.parse(self.reference), "reference")
         return self
 
     @property
@@ -122,9 +130,10 @@ class PushSpec(_Spec):
         target = Reference.parse(self.destination)
         if target.tag is None and target.digest is None:
             try:
-                target = target.with_tag(Reference.parse(self.reference).tag or "latest")
-            except TransshipError:  # the source is an ID
-                target = target.with_default_tag()
+                tag = None if _ID.fullmatch(self.reference) else Reference.parse(self.reference).tag
+            except TransshipError:  # an ID without its algorithm
+                tag = None
+            target = target.with_tag(tag) if tag else target.with_default_tag()
         return target
 
     @property
@@ -224,6 +233,7 @@ class MirrorSpec(_Spec):
 
 Spec = Annotated[PullSpec | PushSpec | CopySpec | MirrorSpec, Field(discriminator="kind")]
 KINDS = ("pull", "push", "copy", "mirror")
+_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags"}
 _adapter: TypeAdapter[PullSpec | PushSpec | CopySpec | MirrorSpec] = TypeAdapter(Spec)
 
 
@@ -237,7 +247,7 @@ def parse_spec(value: Mapping[str, Any]) -> PullSpec | PushSpec | CopySpec | Mir
         return _adapter.validate_python(dict(value))
     except ValidationError as invalid:
         errors = [
-            {"field": _field(e["loc"]), "message": str(e["msg"])}
+            {"field": _field(e["loc"], e["type"]), "message": str(e["msg"])}
             for e in invalid.errors(include_input=False, include_url=False, include_context=False)
         ]
         first = errors[0]
@@ -264,6 +274,7 @@ def fingerprint(spec: PullSpec | PushSpec | CopySpec | MirrorSpec) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def _field(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location if part not in KINDS]
-    return ".".join(parts) or "kind"
+def _field(location: tuple[int | str, ...], type_: str) -> str:
+    """Where it is wrong. Checks of a whole spec have no place; they name a field as their type."""
+    parts = location[1:] if location[:1] and location[0] in KINDS else location
+    return ".".join(map(str, parts)) or (type_ if type_ in _NAMED_BY_CHECKS else "kind")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run `transship`."""
-    from api.cli.root import cli  # noqa: PLC0415
+    try:
+        from api.cli.root import cli  # noqa: PLC0415
 
-    sys.exit(cli(standalone_mode=False) or 0)
+        code = cli(standalone_mode=False, prog_name="transship") or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has had enough; nobody wants to hear of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:  # before there was a command, or once more at its end
+        code = 130
+    sys.exit(code)

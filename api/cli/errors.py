@@ -28,8 +28,6 @@ def explain(error: Exception) -> str:
     """One clear sentence that names the side, and what can be done; never a traceback."""
     if isinstance(error, TransshipError):
         return describe(error.as_json())
-    if isinstance(error, BrokenPipeError):
-        return ""
     if os.environ.get("TRANSSHIP_TRACEBACK"):
         return "".join(traceback.format_exception(error))
     return (

@@ -62,6 +62,15 @@ def follow(connection: Connection, id_: str, display: Display) -> dict[str, Any]
                 connection.reconnect()
 
 
+def await_end(connection: Connection, id_: str) -> dict[str, Any]:
+    """Return the job when it has ended, and show nothing until then."""
+    while True:
+        try:
+            return connection.client.wait(id_)
+        except ServerUnreachableError:
+            connection.reconnect()
+
+
 def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     """Say how the job ended, and return the exit code."""
     if as_json:

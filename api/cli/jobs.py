@@ -46,7 +46,8 @@ def jobs(context: click.Context, /, as_json: bool, **filters: Any) -> int:
 
 @jobs.command()
 @click.argument("job")
-def show(job: str) -> int:
+@json_option
+def show(job: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
     """Show a job as JSON."""
     with _connect() as connection:
         print(json.dumps(connection.client.job(job), indent=2))
@@ -104,10 +105,10 @@ def log(job: str, as_json: bool) -> int:
 def wait(ids: tuple[str, ...], as_json: bool) -> int:
     """Wait until jobs have ended; end as the worst of them."""
     from api.cli.errors import job_exit_code, worst  # noqa: PLC0415
-    from api.cli.follow import report  # noqa: PLC0415
+    from api.cli.follow import await_end, report  # noqa: PLC0415
 
     with _connect() as connection:
-        ended = [connection.client.wait(one) for one in ids]
+        ended = [await_end(connection, one) for one in ids]
     if as_json:
         print(json.dumps(ended, indent=2))
         return worst([job_exit_code(one) for one in ended])

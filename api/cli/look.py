@@ -48,7 +48,8 @@ def images(pattern: str | None, digests: bool, as_json: bool) -> int:
 
 @click.command()
 @click.argument("reference")
-def inspect(reference: str) -> int:
+@json_option
+def inspect(reference: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
     """Show what is held of REFERENCE: manifests and configs, as JSON."""
     with _connect() as connection:
         print(json.dumps(connection.client.inspect(reference), indent=2))
@@ -57,16 +58,21 @@ def inspect(reference: str) -> int:
 
 @click.command()
 @click.argument("references", nargs=-1, required=True)
+@click.option("--force", "-f", is_flag=True, help="Given an ID, take all names of its image away.")
+@click.option("--no-prune", is_flag=True, help="Keep the content; it stays for a while anyway.")
 @json_option
-def rm(references: tuple[str, ...], as_json: bool) -> int:
+def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) -> int:  # noqa: ARG001
     """Take the names REFERENCES away; content goes when nothing needs it."""
+    removed: list[dict[str, str]] = []
     with _connect() as connection:
-        removed = [one for name in references for one in connection.client.remove(name)]
+        for name in references:
+            gone = connection.client.remove(name, force=force)
+            removed += gone
+            if not as_json:
+                for one in gone:
+                    print(f"untagged: {one['untagged']}")
     if as_json:
         print(json.dumps(removed, indent=2))
-    else:
-        for one in removed:
-            print(f"untagged: {one['untagged']}")
     return 0
 
 

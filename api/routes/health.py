@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from fastapi import APIRouter, Response
-from sqlalchemy import func, select
+from pydantic import BaseModel
 
 from api.services import Injected
-from store.catalog.schema import workers
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
+class Health(BaseModel):
+    """Whether it is ready, and the worker threads that serve each queue."""
+
+    status: str
+    threads: dict[str, int]
+
+
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "some queue has no worker, or the database is away"}
+}
+
+
+@router.get("/livez", operation_id="livez")
 def livez() -> dict[str, str]:
     """This process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
-def readyz(services: Injected, response: Response) -> dict[str, object]:
+@router.get("/readyz", operation_id="readyz", responses=_NOT_READY)
+def readyz(services: Injected, response: Response) -> Health:
     """The catalog answers, and there is a worker for each queue; else 503."""
     with services.catalog.read() as connection:
-        control, downloads, uploads = connection.execute(
-            select(
-                func.coalesce(func.sum(workers.c.control), 0),
-                func.coalesce(func.sum(workers.c.downloads), 0),
-                func.coalesce(func.sum(workers.c.uploads), 0),
-            )
-        ).one()
-    ready = bool(control and downloads and uploads)
-    if not ready:
+        threads = asdict(services.watch.threads(connection))
+    idle = [queue for queue, count in threads.items() if not count]
+    if idle:
         response.status_code = 503
-    return {
-        "status": "ok" if ready else "no worker for some queue",
-        "threads": {"control": control, "downloads": downloads, "uploads": uploads},
-    }
+    return Health(status=f"no worker for {', '.join(idle)}" if idle else "ok", threads=threads)

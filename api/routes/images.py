@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
+from api.openapi import problems
 from api.schemas import ImageList, held_image, image_view
 from api.services import Injected
 from store.catalog import references
@@ -21,7 +22,7 @@ from store.oci.strictjson import loads
 router = APIRouter(tags=["images"])
 
 
-@router.get("/images", operation_id="listImages")
+@router.get("/images", operation_id="listImages", responses=problems(422))
 def list_images(services: Injected, pattern: str | None = None) -> ImageList:
     """References in the store, those that match *pattern* (a glob on the name) where given."""
     with services.catalog.read() as connection:
@@ -41,7 +42,7 @@ def list_images(services: Injected, pattern: str | None = None) -> ImageList:
     return ImageList(items=views)
 
 
-@router.get("/images/{ref:path}/inspect", operation_id="inspectImage")
+@router.get("/images/{ref:path}/inspect", operation_id="inspectImage", responses=problems(404, 422))
 def inspect_image(ref: str, services: Injected) -> dict[str, Any]:
     """What is held of an image: its manifest, and manifest and config of each platform."""
     with services.catalog.read() as connection:
@@ -68,19 +69,29 @@ def inspect_image(ref: str, services: Injected) -> dict[str, Any]:
     }
 
 
-@router.delete("/images/{ref:path}", operation_id="deleteImage")
-def delete_image(ref: str, services: Injected) -> list[dict[str, str]]:
-    """Take a name away. By digest or ID only where the image has a single name."""
+@router.delete("/images/{ref:path}", operation_id="deleteImage", responses=problems(404, 409, 422))
+def delete_image(
+    ref: str,
+    services: Injected,
+    force: bool = False,
+    _: Annotated[bool, Query(alias="noprune", description="content stays anyway")] = False,
+) -> list[dict[str, str]]:
+    """Take a name away; with *force*, all names of what a digest or an ID stands for.
+
+    Without, an image that was not named itself must have a single name. Content stays until it is
+    collected.
+    """
     with services.catalog.write() as connection:
         root = resolve_root(connection, ref)
         names = names_of(connection, str(root.digest), matching=ref)
         if not names:
             raise NotFoundError("the image has no name", subject=ref, side=Side.STORE)
-        if len(names) > 1:
+        if len(names) > 1 and not force:
             raise ConflictError(
                 f"the image has {len(names)} names: {', '.join(names)}",
                 subject=ref,
-                hint="remove them one by one",
+                hint="remove them one by one, or all of them by force",
             )
-        references.remove(connection, names[0])
-    return [{"untagged": names[0]}]
+        for name in names:
+            references.remove(connection, name)
+    return [{"untagged": name} for name in names]

@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection, select
 
 from api.news import FALLBACK_SECONDS, wait
-from api.schemas import JobList, JobView, Problem, TransferList, TransferView, event_view, job_views
+from api.openapi import job_request_body, problems
+from api.schemas import (
+    EventList,
+    JobList,
+    JobView,
+    Problem,
+    TransferList,
+    TransferView,
+    event_view,
+    job_views,
+)
 from api.services import Injected, Services
 from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
@@ -22,7 +32,7 @@ from store.catalog.schema import waits as waits_table
 from store.errors import InvalidSpecError, NotFoundError, RequestError
 from workers.queue import Submission
 from workers.registry.credentials import Credential
-from workers.specs import KINDS, Spec, parse_spec
+from workers.specs import KINDS, parse_spec
 
 router = APIRouter(tags=["jobs"])
 
@@ -50,7 +60,6 @@ class RetryBody(BaseModel):
     credentials: dict[str, CredentialBody] = Field(default_factory=dict)
 
 
-_SPEC_SCHEMA = TypeAdapter(Spec).json_schema(ref_template="#/components/schemas/{model}")
 _credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, CredentialBody])
 
 
@@ -58,20 +67,8 @@ _credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, Cre
     "/jobs",
     status_code=202,
     operation_id="createJob",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "oneOf": list(_SPEC_SCHEMA["$defs"].values()),
-                        "description": "one of the kinds, and beside its fields `credentials`, "
-                        "by registry",
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra={"requestBody": job_request_body()},
+    responses=problems(400, 409, 413, 422),
 )
 async def create_job(
     services: Injected,
@@ -90,7 +87,7 @@ async def create_job(
     return await asyncio.to_thread(_view, services, id_)
 
 
-@router.get("/jobs", operation_id="listJobs")
+@router.get("/jobs", operation_id="listJobs", responses=problems(400, 422))
 def list_jobs(
     services: Injected,
     state: Annotated[list[str] | None, Query()] = None,
@@ -119,24 +116,27 @@ def list_jobs(
     return JobList(items=views, next=_encoded(rows[limit - 1].seq) if more else None)
 
 
-@router.get("/jobs/{job}", operation_id="getJob")
+@router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 422))
 async def get_job(
     services: Injected,
     job: str,
     wait_seconds: Annotated[float, Query(alias="wait", ge=0, le=LONGEST_WAIT_SECONDS)] = 0,
 ) -> JobView:
-    """A job; with `wait` not before it has ended, or so many seconds have passed."""
+    """A job; with `wait` not before it has ended, or so many seconds have passed.
+
+    A server that stops answers at once.
+    """
     until = time.monotonic() + wait_seconds
     async with services.news.of([job]) as news:
         while True:
             state = await asyncio.to_thread(_state, services, job)
             left = until - time.monotonic()
-            if state in jobs.ENDED or left <= 0:
+            if state in jobs.ENDED or left <= 0 or services.news.closing:
                 return await asyncio.to_thread(_view, services, job)
             await wait(news, min(left, FALLBACK_SECONDS))
 
 
-@router.get("/jobs/{job}/transfers", operation_id="listTransfers")
+@router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404))
 def list_transfers(services: Injected, job: str) -> TransferList:
     """Every blob that the job has waited for, in the order in which it asked."""
     with services.catalog.read() as connection:
@@ -144,30 +144,40 @@ def list_transfers(services: Injected, job: str) -> TransferList:
         return TransferList(items=transfer_views(connection, job))
 
 
-@router.get("/jobs/{job}/log", operation_id="getLog")
-def get_log(services: Injected, job: str) -> dict[str, Any]:
+@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404))
+def get_log(services: Injected, job: str) -> EventList:
     """What happened to the job, a line each."""
     with services.catalog.read() as connection:
         _existing(connection, job)
         found = events.of_job(connection, job)
-    return {"items": [event_view(event) for event in found], "next": None}
+    return EventList(items=[event_view(event) for event in found])
 
 
-@router.post("/jobs/{job}/cancel", status_code=202, operation_id="cancelJob")
+@router.post(
+    "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404)
+)
 def cancel_job(services: Injected, job: str) -> JobView:
     """Ask the job and its children to stop. One that has ended stays as it is."""
     services.jobs.cancel(job)
     return _view(services, job)
 
 
-@router.post("/jobs/{job}/retry", status_code=202, operation_id="retryJob")
+@router.post(
+    "/jobs/{job}/retry",
+    status_code=202,
+    operation_id="retryJob",
+    responses=problems(400, 404, 409, 413, 422),
+)
 def retry_job(
     services: Injected,
     response: Response,
     job: str,
     body: Annotated[RetryBody | None, Body()] = None,
 ) -> JobView:
-    """Make a new job like an ended one; of a mirror only for the children that failed."""
+    """Make a new job like an ended one; of a mirror only for the children that failed.
+
+    A job that came with credentials needs them again.
+    """
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(job, requested_by=REQUESTED_BY, given=_as_credentials(given))
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
@@ -193,7 +203,7 @@ def transfer_views(connection: Connection, job: str) -> list[TransferView]:
             media_type=row.media_type,
             registry=row.registry,
             repository=row.repository,
-            attempts=row.attempts,
+            attempts=row.tries,
             joined=row.joined,
             worker=row.served_by,
             error=Problem(**error) if (error := row.wait_error or row.error) else None,
@@ -252,6 +262,9 @@ def _encoded(seq: int) -> str:
 
 def _decoded(cursor: str) -> int:
     try:
-        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        seq = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
-        raise RequestError("not a cursor of this list", subject=cursor[:80]) from None
+        seq = -1
+    if not 0 <= seq < 2**63:
+        raise RequestError("not a cursor of this list", subject="cursor")
+    return seq

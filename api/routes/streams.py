@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection, select
 
 from api.news import wait
+from api.openapi import problems
 from api.routes.jobs import transfer_views
 from api.schemas import JobView, event_view, job_views
 from api.services import Injected, Services
@@ -23,25 +25,42 @@ from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
-from store.errors import NotFoundError
+from store.errors import NotFoundError, RequestError
 
 router = APIRouter(tags=["jobs"])
 
 PROGRESS_SECONDS = 0.5
+ALIVE_SECONDS = 15.0
+MOST_EVENTS = 1000  # read at a time
 MOST_TRANSFERS_SHOWN = 64
+LONGEST_EVENT_ID = 18  # digits; more would not fit the database's integers
 NDJSON = "application/x-ndjson"
 
 
-@router.get("/jobs/{job}/events", operation_id="followJob", response_class=StreamingResponse)
+_STREAM: dict[str, Any] = {
+    "description": "the events, as they happen",
+    "content": {
+        "text/event-stream": {"schema": {"type": "string"}},
+        NDJSON: {"schema": {"type": "string"}},
+    },
+}
+
+
+@router.get(
+    "/jobs/{job}/events",
+    operation_id="followJob",
+    response_class=StreamingResponse,
+    responses={200: _STREAM, **problems(400, 404)},
+)
 async def follow(
     services: Injected,
     job: str,
     accept: Annotated[str, Header()] = "text/event-stream",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    """The events of a job and its children, until it has ended."""
+    """The events of a job and its children, until it has ended or the server stops."""
+    after = _event_id(last_event_id) if last_event_id else 0
     await asyncio.to_thread(_existing, services, job)
-    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
     stream = _stream(services, job, after)
     lines = NDJSON in accept
     return StreamingResponse(
@@ -51,8 +70,10 @@ async def follow(
     )
 
 
-async def _stream(services: Services, job: str, after: int) -> AsyncIterator[dict[str, Any]]:
+async def _stream(services: Services, job: str, after: int) -> AsyncIterator[dict[str, Any] | None]:
+    """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
+    spoken = time.monotonic()
     async with services.news.of([job]) as news:
         while True:
             found, progress, ended = await asyncio.to_thread(_look, services, job, after)
@@ -61,10 +82,14 @@ async def _stream(services: Services, job: str, after: int) -> AsyncIterator[dic
                 yield event
             if progress != shown:
                 shown = progress
+                spoken = time.monotonic()
                 yield progress
-            if ended and not found:
+            elif time.monotonic() - spoken > ALIVE_SECONDS:
+                spoken = time.monotonic()
+                yield None
+            if (ended and not found) or services.news.closing:
                 return
-            if not ended:
+            if not ended and len(found) < MOST_EVENTS:
                 await wait(news, PROGRESS_SECONDS)
 
 
@@ -75,7 +100,9 @@ def _look(
         row = jobs.get(connection, job)
         found = [
             event_view(event)
-            for event in events.of_job(connection, job, children=True, after=after)
+            for event in events.of_job(
+                connection, job, children=True, after=after, limit=MOST_EVENTS
+            )
         ]
         (view,) = job_views(connection, [row] if row is not None else [])
         progress = {
@@ -116,12 +143,21 @@ def _existing(services: Services, job: str) -> None:
             raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
 
 
-async def _as_sse(stream: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+def _event_id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_EVENT_ID):
+        raise RequestError("not an id of an event", subject="Last-Event-ID")
+    return int(text)
+
+
+async def _as_sse(stream: AsyncIterator[dict[str, Any] | None]) -> AsyncIterator[str]:
     async for event in stream:
+        if event is None:
+            yield ": still here\n\n"
+            continue
         id_ = f"id: {event['id']}\n" if "id" in event else ""
         yield f"{id_}event: {event['type']}\ndata: {json.dumps(event)}\n\n"
 
 
-async def _as_lines(stream: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+async def _as_lines(stream: AsyncIterator[dict[str, Any] | None]) -> AsyncIterator[str]:
     async for event in stream:
-        yield json.dumps(event) + "\n"
+        yield "\n" if event is None else json.dumps(event) + "\n"

@@ -196,6 +196,7 @@ def _translated(path: Path) -> Iterator[None]:
             raise DiskFullError(f"the database cannot grow: {reason}", subject=str(path)) from error
         raise StoreError(f"the database failed: {reason}", subject=str(path)) from error
     except DBAPIError as error:
-        if error.connection_invalidated or "malformed" in str(error.orig):
-            raise StoreError(f"the database failed: {error.orig}", subject=str(path)) from error
+        reason = str(error.orig)
+        if error.connection_invalidated or "malformed" in reason or "not a database" in reason:
+            raise StoreError(f"the database failed: {reason}", subject=str(path)) from error
         raise

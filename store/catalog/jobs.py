@@ -99,6 +99,7 @@ class NewJob:
     child_key: str | None = None
     root: str | None = None  # None: it is its own root
     retry_of: str | None = None
+    plan: dict[str, Any] | None = None  # facts known from the beginning
 
 
 @dataclass(slots=True)
@@ -196,14 +197,15 @@ def take_due(connection: Connection, now: float) -> list[Any]:
             held[row.registry] += 1
             if held[row.registry] >= per_registry:
                 full.add(row.registry)
-        if len(candidates) < 4 * capacity or len(picked) == before:
+        if len(picked) == before:
             break
-    if picked:
-        connection.execute(
+        connection.execute(  # before looking again, lest they be found again
             update(jobs)
-            .where(jobs.c.id.in_([row.id for row in picked]))
+            .where(jobs.c.id.in_([row.id for row in picked[before:]]))
             .values(rung_until=now + RING_SECONDS)
         )
+        if len(candidates) < 4 * capacity:
+            break
     return picked
 
 

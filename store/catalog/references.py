@@ -101,10 +101,12 @@ def images_under(connection: Connection, root: str) -> Sequence[Row[Any]]:
 
 def images_by_id(connection: Connection, prefix: str, *, limit: int = 2) -> Sequence[Row[Any]]:
     """Held images whose id, or whose manifest digest, begins with *prefix* (with algorithm)."""
-    like = prefix.replace("%", "").replace("_", "") + "%"
     return connection.execute(
         select(images)
-        .where(images.c.image_id.like(like) | images.c.digest.like(like))
+        .where(
+            images.c.image_id.startswith(prefix, autoescape=True)
+            | images.c.digest.startswith(prefix, autoescape=True)
+        )
         .order_by(images.c.digest)
         .limit(limit)
     ).all()

@@ -32,6 +32,7 @@ from store.catalog.jobs import JobLease
 from store.catalog.schema import (
     JOB_ACTIVE,
     TRANSFER_ACTIVE,
+    TRANSFER_DELAYED,
     TRANSFER_PENDING,
     jobs,
     lanes,
@@ -192,6 +193,7 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
     if arrived:
         connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
     turns = admission.Turns(lease.root)
+    joined: list[Row[Any]] = []
     for direction, registry in {(one.direction, one.registry) for one in everything}:
         admission.open_lane(connection, direction, registry)
     for one in everything:
@@ -203,6 +205,7 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
         else:
             id_ = active.id
             _join(connection, lease, active, turns)
+            joined.append(active)
         row = {
             "job": lease.id,
             "transfer": id_,
@@ -216,6 +219,10 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
             "ended": False,
         }
         connection.execute(_WAIT, row)
+    for active in joined:
+        queued = active.direction == "download" and active.state in ("pending", "delayed")
+        if queued and admission.parked_seconds(connection, active.registry, now):
+            _pass_on(connection, active.id, active.registry, now)
 
 
 def of_job(connection: Connection, job: str) -> list[WaitState]:
@@ -336,11 +343,10 @@ def strike(
         claim_,
         state="pending",
         owner=None,
-        registry=remaining[0].registry,
-        repository=remaining[0].repository,
+        attempts=0,  # the next place has a budget of its own
+        **_queue_at(connection, claim_.id, claim_.registry, remaining[0]),
         **_figures(claim_),
     )
-    admission.open_lane(connection, claim_.direction, remaining[0].registry)
 
 
 def delay(
@@ -376,13 +382,29 @@ def delay(
         )
 
 
-def hand_back(connection: Connection, claim_: Claim, *, registry: str | None = None) -> None:
-    """Give the transfer to whoever comes next; this was no try."""
+def hand_back(connection: Connection, claim_: Claim, *, to: Place | None = None) -> None:
+    """Give the transfer to whoever comes next, in the lane of *to* if given; this was no try."""
     values: dict[str, Any] = {"tries": claim_.tries - 1}
-    if registry is not None:
-        values["registry"] = registry
-        admission.open_lane(connection, claim_.direction, registry)
+    if to is not None:
+        values |= _queue_at(connection, claim_.id, claim_.registry, to)
     _save(connection, claim_, state="pending", owner=None, **values, **_figures(claim_))
+
+
+def park(connection: Connection, registry: str, seconds: float, now: float) -> None:
+    """Leave a registry alone for *seconds*; what others can serve meanwhile goes to them.
+
+    Downloads that queue there move to the lane of a waiter who brought another source.
+    """
+    admission.park(connection, registry, seconds, now)
+    elsewhere = exists().where(
+        waits.c.transfer == transfers.c.id, text("NOT waits.ended"), waits.c.registry != registry
+    )
+    queued = select(transfers.c.id).where(
+        transfers.c.direction == "download", transfers.c.registry == registry, elsewhere
+    )
+    for state in (TRANSFER_PENDING, TRANSFER_DELAYED):  # one statement for each one's index
+        for id_ in connection.execute(queued.where(text(f"transfers.{state}"))).scalars().all():
+            _pass_on(connection, id_, registry, now)
 
 
 def stopped(connection: Connection, claim_: Claim, now: float) -> None:
@@ -511,6 +533,37 @@ def _places(connection: Connection, id_: int, now: float) -> list[Place]:
     """The places of those who wait, the best first: not parked, urgent, early."""
     rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
     return [Place(*row) for row in rows]
+
+
+def _pass_on(connection: Connection, id_: int, registry: str, now: float) -> None:
+    """Let a transfer that queues at a parked *registry* queue where a waiter can have it now."""
+    best = _places(connection, id_, now)[0]
+    if best.registry == registry or admission.parked_seconds(connection, best.registry, now):
+        return
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id == id_)
+        .values(state="pending", not_before=0, **_queue_at(connection, id_, registry, best))
+    )
+
+
+def _queue_at(connection: Connection, id_: int, registry: str, place: Place) -> dict[str, Any]:
+    """What changes when a transfer of the lane of *registry* is to be served from *place*.
+
+    In another lane it gets a turn there: the numbers of one say nothing in another.
+    """
+    values: dict[str, Any] = {"registry": place.registry, "repository": place.repository}
+    if place.registry != registry:
+        row = connection.execute(
+            select(transfers.c.direction, transfers.c.root, transfers.c.priority).where(
+                transfers.c.id == id_
+            )
+        ).one()
+        admission.open_lane(connection, row.direction, place.registry)
+        values["turn"] = admission.first_turn(
+            connection, row.root, row.direction, place.registry, row.priority
+        )
+    return values
 
 
 def _waiting_jobs(connection: Connection, id_: int) -> list[str]:

@@ -1,214 +1,229 @@
 """`make demo`: mirror real images between two registries, twice, and verify every digest.
 
 Everything is real and everything is private to this run: two registries, one behind a password, a
-Redis, an API, two workers and Flower, in a temporary directory and on free loopback ports.
+Redis, an API, two Celery workers and Flower, in a temporary directory and on free loopback ports.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from store.oci import mediatypes
+from api.cli.table import table
+from store.oci.digest import Digest
 from store.sizes import human_bytes
-from tests.demo.cargo import Shipment, load_cargo
-from tests.support.processes import ChildProcess, free_port
-from tests.support.redis import redis_program
+from tests.demo.cargo import Shipment, build_cargo, push_cargo
+from tests.demo.errors import DemoError
+from tests.demo.evidence import (
+    blobs_sent,
+    moved_nothing,
+    raw_manifest,
+    read_back,
+    requests_so_far,
+    skopeo_program,
+)
+from tests.demo.stage import Stage, Stopped, stage, stop_on_signals
 from tests.support.registries import PROGRAM as REGISTRY
-from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, environment
-
-USER, PASSWORD = "demo", "correct horse battery staple"
+from tests.support.server import TRANSSHIP
 
 
-class DemoError(Exception):
-    """Something that the demo promises does not hold."""
+@dataclass(frozen=True, slots=True)
+class Ride:
+    """A command that has ended: the job that it made, and how long it took as typed."""
 
-
-@dataclass(frozen=True)
-class Stage:
-    """Where the demo plays."""
-
-    source: RegistryProcess
-    target: RegistryProcess
-    environ: dict[str, str]
-    url: str
-    flower: str | None
+    shipment: Shipment
+    job: dict[str, Any]
+    seconds: float
 
 
 def main() -> int:
     """Run the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="let it all run until Ctrl-C")
+    arguments = parser.parse_args()
     if shutil.which(REGISTRY) is None:
-        print(f"{REGISTRY} is not installed, and the demo has nothing to mirror between.")
-        print("On Debian: apt-get install docker-registry redis-server skopeo")
+        print(
+            f"{REGISTRY} is not installed, and without it there is nothing to mirror between; "
+            "on Debian: apt-get install docker-registry redis-server skopeo",
+            file=sys.stderr,
+        )
         return 1
+    stop_on_signals()
     try:
-        with tempfile.TemporaryDirectory(prefix="transship-demo-") as name, _stage(Path(name)) as s:
-            shipments = load_cargo(s.source)
-            _first_pass(s, shipments)
-            _second_pass(s, shipments)
-            _farewell(s)
+        with tempfile.TemporaryDirectory(prefix="transship-demo-") as name:
+            _play(Path(name), keep=arguments.keep)
     except DemoError as failed:
         print(f"\nThe demo failed: {failed}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    except Stopped as stopped:
+        print("\nstopped; nothing was left running", file=sys.stderr)
+        return stopped.exit_code
     return 0
 
 
-@contextmanager
-def _stage(directory: Path) -> Iterator[Stage]:
-    """Two registries and a running Transship; all of it ends with the block."""
+def _play(directory: Path, *, keep: bool) -> None:
+    began = time.monotonic()
     _say("Setting the stage")
-    with (
-        RegistryProcess(directory / "source", host_name="localhost") as source,
-        RegistryProcess(
-            directory / "target", host_name="localhost", htpasswd=(USER, PASSWORD)
-        ) as target,
-    ):
-        print(f"  source registry       {source.host}")
-        print(f"  destination registry  {target.host}, behind a password")
-        config = directory / "docker" / "config.json"
-        config.parent.mkdir()
-        entry = {"username": USER, "password": PASSWORD}
-        config.write_text(json.dumps({"auths": {target.host: entry}}))
-        environ = environment(directory / "home", TRANSSHIP_LOG="WARNING")
-        port, flower = free_port(), f"127.0.0.1:{free_port()}" if redis_program() else None
-        command = [*TRANSSHIP, "up", "--listen", f"127.0.0.1:{port}", "--workers", "2"]
-        if flower is not None:
-            command.append(f"--flower={flower}")
-        url = f"http://127.0.0.1:{port}"
-        with ChildProcess(command, directory=directory, name="up", environ=environ) as up:
-            up.wait_ready(lambda: _ready(url), 60)
-            if flower is not None:
-                print(f"  transship up          {url}, two Celery workers, Flower at {flower}")
-            else:
-                print(f"  transship up          {url}, one process: no Redis is installed")
-            yield Stage(source, target, {**environ, "TRANSSHIP_URL": url}, url, flower)
+    with stage(directory) as where:
+        shipments = build_cargo()
+        push_cargo(shipments, where.source.url)
+        _describe(where, shipments)
+        _first_pass(where, shipments)
+        _second_pass(where, shipments)
+        _say(f"All of it held, in {time.monotonic() - began:.0f} s")
+        if keep:
+            _stay(where)
+        else:
+            _farewell(where)
 
 
-def _first_pass(stage: Stage, shipments: Sequence[Shipment]) -> None:
+def _describe(where: Stage, shipments: Sequence[Shipment]) -> None:
+    locked = "behind a password" if where.credentials else "no password: none can be hashed here"
+    print(f"  source       {where.source.host}: {', '.join(map(str, shipments))}")
+    print(f"  destination  {where.target.host}: empty, {locked}")
+    if where.flower:
+        print(f"  transship    {where.url}: API, two Celery workers, a private Redis")
+        print(f"  Flower       {where.flower}")
+    else:
+        print(f"  transship    {where.url}: one process, no Celery: no Redis is installed")
+
+
+def _first_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
     _say("First pass: nothing is there yet")
-    began = time.monotonic()
-    jobs = _run_all(stage, shipments)
-    _table(jobs, time.monotonic() - began)
-    _say(f"Verifying with {'skopeo' if shutil.which('skopeo') else 'plain HTTP (no skopeo here)'}")
-    count = 0
+    requests_so_far(where.source)
+    where.source.forget_requests()
+    rides = _ride(where, shipments)
+    _report(rides)
+    sent = blobs_sent(requests_so_far(where.source))
+    if again := [digest for digest, times in sent.items() if times > 1]:
+        raise DemoError(f"the source had to send {again[0]} {sent[again[0]]} times")
+    print(f"  The source sent {len(sent)} blobs, each once, by its own log.")
+    _verify(where, shipments)
+
+
+def _verify(where: Stage, shipments: Sequence[Shipment]) -> None:
+    skopeo = skopeo_program() is not None
+    _say("Verifying what arrived" + ("" if skopeo else "; skopeo is not installed: by plain HTTP"))
+    manifests, blobs, count = 0, 0, 0
     for shipment in shipments:
-        for identifier, expected in shipment.manifests():
-            found = _raw_manifest(stage.target, shipment.target, identifier)
-            if found != expected:
-                raise DemoError(f"{shipment.target} {identifier} is not what was sent")
-            count += 1
-    print(f"  {count} manifests and indexes are the same, byte for byte")
+        digests: set[Digest] = set()
+        for identifier, sent in shipment.manifests():
+            at_source = raw_manifest(where.source, shipment.source, identifier, None)
+            arrived = raw_manifest(where.target, shipment.target, identifier, where.credentials)
+            if not arrived == at_source == sent:
+                raise DemoError(f"{shipment.target} {identifier} is not what the source holds")
+            manifests += 1
+        for image in shipment.tags.values():
+            digests |= set(image.blobs)
+        count += read_back(where.target, shipment.target, digests, where.credentials)
+        blobs += len(digests)
+    print(f"  {manifests} manifests and indexes are the source's, byte for byte", end="")
+    print(", as skopeo reads them" if skopeo else "")
+    print(f"  {blobs} layers and configs, {human_bytes(count)}, hash to their digests")
 
 
-def _second_pass(stage: Stage, shipments: Sequence[Shipment]) -> None:
+def _second_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
     _say("Second pass: the same commands again")
-    stage.source.forget_requests()
-    stage.target.forget_requests()
-    began = time.monotonic()
-    jobs = _run_all(stage, shipments)
-    _table(jobs, time.monotonic() - began)
-    if any(job["progress"]["bytes_moved"] for job in jobs):
-        raise DemoError("something moved in the second pass")
-    for label, registry in (("source", stage.source), ("destination", stage.target)):
-        methods = [request.method for request in registry.requests()]
-        others = sorted(set(methods) - {"HEAD"})
-        print(f"  requests in the {label} registry's log: {methods.count('HEAD')} HEAD")
-        if others:
-            raise DemoError(f"the second pass sent {', '.join(others)} to the {label} registry")
-    print("  and nothing else")
+    registries = {"source": where.source, "destination": where.target}
+    for registry in registries.values():
+        requests_so_far(registry)
+        registry.forget_requests()
+    rides = _ride(where, shipments)
+    _report(rides)
+    if moved := sum(ride.job["progress"]["bytes_moved"] for ride in rides):
+        raise DemoError(f"{human_bytes(moved)} moved in the second pass")
+    for label, registry in registries.items():
+        print(f"  log of the {label}: {moved_nothing(label, requests_so_far(registry))}")
+    print("  and nothing else.")
 
 
-def _run_all(stage: Stage, shipments: Sequence[Shipment]) -> list[dict[str, Any]]:
+def _ride(where: Stage, shipments: Sequence[Shipment]) -> list[Ride]:
     """Type the commands one after the other, as a user would."""
-    jobs = []
+    rides = []
     for shipment in shipments:
-        command = shipment.command(stage.source.host, stage.target.host)
-        print(f"\n  $ transship {' '.join(command)}", flush=True)
-        done = subprocess.run(
-            [*TRANSSHIP, *command],
-            env=stage.environ,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise DemoError(f"the command ended with {done.returncode}")
-        print(f"  {done.stdout.strip()}")
-        listed = subprocess.run(
-            [*TRANSSHIP, "jobs", "--json", "--limit", "1"],
-            env=stage.environ,
-            capture_output=True,
-            check=True,
-        )
-        jobs.append(json.loads(listed.stdout)["items"][0])
-    return jobs
+        for command in shipment.commands(where.source.host, where.target.host):
+            print(f"\n  $ transship {' '.join(command)}", flush=True)
+            began = time.monotonic()
+            done = _transship(where, *command)
+            seconds = time.monotonic() - began
+            if done.returncode != 0:
+                raise DemoError(f"`transship {command[0]}` ended with {done.returncode}")
+            print(f"  {done.stdout.strip()}")
+            newest = _transship(where, "jobs", "--json", "--limit", "1")
+            if newest.returncode != 0:
+                raise DemoError(f"`transship jobs` ended with {newest.returncode}")
+            rides.append(Ride(shipment, json.loads(newest.stdout)["items"][0], seconds))
+    return rides
 
 
-def _table(jobs: Sequence[dict[str, Any]], seconds: float) -> None:
-    print(f"\n  {'job':<8}{'images':>7}{'layers and configs':>20}{'moved':>10}{'spared':>10}")
-    total = dict.fromkeys(("images", "blobs_done", "bytes_moved", "bytes_spared"), 0)
-    for job in jobs:
-        row = {**job["progress"], "images": sum(job["children"].values()) or 1}
-        for key in total:
-            total[key] += row[key]
-        print(_line(job["kind"], row))
-    print(_line("total", total) + f"   in {seconds:.1f} s")
+def _transship(where: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command; its progress goes where ours goes, so that a terminal sees bars."""
+    return subprocess.run(
+        [*TRANSSHIP, *arguments], env=where.environ, stdout=subprocess.PIPE, text=True, check=False
+    )
 
 
-def _line(name: str, row: dict[str, int]) -> str:
+def _report(rides: Sequence[Ride]) -> None:
+    columns = ("JOBS", "WHAT", "IMAGES", "BLOBS", "MOVED", "SPARED", "SECONDS")
+    rows, total = [], [0, 0, 0, 0, 0]
+    for ride in rides:
+        job, progress = ride.job, ride.job["progress"]
+        children = sum(job["children"].values())
+        counts = [
+            1 + children,
+            children or 1,
+            progress["blobs_total"],
+            progress["bytes_moved"],
+            progress["bytes_spared"],
+        ]
+        total = [sum(pair) for pair in zip(total, counts, strict=True)]
+        rows.append(_row(f"{job['kind']} {ride.shipment.source}", counts, ride.seconds))
+    rows.append(_row("in all", total, sum(ride.seconds for ride in rides)))
+    text = table(columns, rows)
+    print("\n" + "\n".join(f"  {line}" for line in text.splitlines()))
+    print("  Blobs are layers and configs; what a copy receives and sends on counts once.\n")
+
+
+def _row(what: str, counts: Sequence[int], seconds: float) -> tuple[str, ...]:
+    jobs, images, blobs, moved, spared = counts
     return (
-        f"  {name:<8}{row['images']:>7}{row['blobs_done']:>20}"
-        f"{human_bytes(row['bytes_moved']):>10}{human_bytes(row['bytes_spared']):>10}"
+        str(jobs),
+        what,
+        str(images),
+        str(blobs),
+        human_bytes(moved),
+        human_bytes(spared),
+        f"{seconds:.1f}",
     )
 
 
-def _raw_manifest(registry: RegistryProcess, repository: str, identifier: str) -> bytes:
-    """What the registry holds, read by an independent client."""
-    separator = "@" if ":" in identifier else ":"
-    skopeo = shutil.which("skopeo")
-    if skopeo is not None:
-        name = f"docker://{registry.host}/{repository}{separator}{identifier}"
-        options = ["--raw", "--tls-verify=false", f"--creds={USER}:{PASSWORD}"]
-        read = subprocess.run([skopeo, "inspect", *options, name], capture_output=True, check=False)
-        if read.returncode != 0:
-            raise DemoError(f"skopeo cannot read {name}: {read.stderr.decode().strip()}")
-        return read.stdout
-    answer = httpx.get(
-        f"{registry.url}/v2/{repository}/manifests/{identifier}",
-        headers={"Accept": ", ".join(mediatypes.ACCEPT)},
-        auth=(USER, PASSWORD),
-    )
-    return answer.content
+def _stay(where: Stage) -> None:
+    print("  Everything runs until Ctrl-C. In another terminal:")
+    print(f"    export TRANSSHIP_URL={where.url} DOCKER_CONFIG={where.environ['DOCKER_CONFIG']}")
+    print("    .venv/bin/transship jobs")
+    print(f"    .venv/bin/transship copy {where.source.host}/team/tools:stable", end=" ")
+    print(f"{where.target.host}/mine:1", flush=True)
+    while True:
+        signal.pause()
 
 
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def _farewell(stage: Stage) -> None:
-    _say("All of it held")
-    flower = f" Flower showed the tasks at http://{stage.flower}." if stage.flower else ""
-    print(f"  The API was at {stage.url}/api/v1.{flower}")
-    print("  To try it yourself:  make up   and in another terminal")
-    print("  .venv/bin/transship pull alpine      (or --help)")
+def _farewell(where: Stage) -> None:
+    flower = f", Flower at {where.flower}" if where.flower else ""
+    print(f"  The API was at {where.url}/api/v1{flower}; all is gone now.")
+    print("  Try it yourself:")
+    print("    make demo KEEP=1               the same, and it stays until Ctrl-C")
+    print("    make up                        a server of your own, with Flower")
+    print("    .venv/bin/transship --help     every command; none needs a server")
 
 
 def _say(heading: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.support.images import (
@@ -15,28 +15,35 @@ from tests.support.images import (
     push_index,
     push_to_registry,
 )
-from tests.support.registries import RegistryProcess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shipment:
-    """A repository at the source with its tags, and where they go."""
+    """A repository at the source with its tags, and where they go.
+
+    Attributes:
+        pulled: Whether they go into the store too.
+    """
 
     source: str
     target: str
     tags: Mapping[str, Image | ImageIndex]
+    pulled: bool = False
 
-    def command(self, source_host: str, target_host: str) -> list[str]:
-        """What a user types: a copy for one image, a mirror for several."""
+    def __str__(self) -> str:
+        return f"{self.source}:{{{','.join(self.tags)}}}" if len(self.tags) > 1 else self.source
+
+    def commands(self, source_host: str, target_host: str) -> Iterator[list[str]]:
+        """What a user types: a copy for one image, a mirror for several, and perhaps pulls."""
+        source, target = f"{source_host}/{self.source}", f"{target_host}/{self.target}"
         if len(self.tags) == 1:
-            (tag,) = self.tags
-            return [
-                "copy",
-                f"{source_host}/{self.source}:{tag}",
-                f"{target_host}/{self.target}:{tag}",
-            ]
-        named = [part for tag in self.tags for part in ("--tag", tag)]
-        return ["mirror", f"{source_host}/{self.source}", f"{target_host}/{self.target}", *named]
+            for tag in self.tags:
+                yield ["copy", f"{source}:{tag}", f"{target}:{tag}"]
+        else:
+            yield ["mirror", source, target, *(part for tag in self.tags for part in ("-t", tag))]
+        if self.pulled:
+            for tag in self.tags:
+                yield ["pull", f"{source}:{tag}", "--all-platforms"]
 
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         """Everything that must arrive: tag or digest, and the bytes."""
@@ -49,49 +56,42 @@ class Shipment:
                 yield str(child.digest), child.manifest.raw
 
 
-def load_cargo(registry: RegistryProcess) -> list[Shipment]:
-    """Build the images and push them to the source registry."""
-    base = build_image("base", layers=3, layer_bytes=6_000_000)
-    shipments = [
-        Shipment(
-            "team/app",
-            "mirror/team/app",
-            {
-                f"1.{n}": build_image(f"app 1.{n}", base=base, layers=1, layer_bytes=2_000_000)
-                for n in range(3)
-            },
-        ),
-        Shipment(
-            "team/tools",
-            "mirror/team/tools",
-            {
-                "stable": build_image(
-                    "tools",
-                    layers=4,
-                    layer_bytes=4_000_000,
-                    compression=["gzip", "zstd"],
-                    repeated_layer=True,
-                    empty_layer=True,
-                )
-            },
-        ),
-        Shipment(
-            "team/service",
-            "mirror/team/service",
-            {
-                "2024": build_index(
-                    [
-                        build_image("service", platform=platform, layer_bytes=3_000_000)
-                        for platform in (AMD64, ARM64)
-                    ]
-                )
-            },
-        ),
+def build_cargo() -> list[Shipment]:
+    """Build the images: three that share layers, one with odd layers, two of other kinds."""
+    base = build_image("base", layers=3, layer_bytes=12_000_000)
+    app = {
+        f"1.{n}": build_image(f"app 1.{n}", base=base, layers=2, layer_bytes=4_000_000)
+        for n in range(3)
+    }
+    tools = build_image(
+        "tools",
+        layers=4,
+        layer_bytes=8_000_000,
+        compression=["zstd", "gzip"],
+        repeated_layer=True,
+        empty_layer=True,
+    )
+    classic = build_image("classic", layers=3, layer_bytes=4_000_000, media="docker")
+    service = build_index(
+        [
+            build_image("service", platform=platform, layers=3, layer_bytes=4_000_000)
+            for platform in (AMD64, ARM64)
+        ],
+        attestations=True,
+    )
+    return [
+        Shipment("team/app", "mirror/app", app),
+        Shipment("team/tools", "mirror/tools", {"stable": tools}),
+        Shipment("team/classic", "mirror/classic", {"7": classic}),
+        Shipment("team/service", "mirror/service", {"2024": service}, pulled=True),
     ]
+
+
+def push_cargo(shipments: Sequence[Shipment], registry_url: str) -> None:
+    """Push the images to the source, by a client that shares no code with Transship."""
     for shipment in shipments:
         for tag, image in shipment.tags.items():
             if isinstance(image, ImageIndex):
-                push_index(registry.url, shipment.source, tag, image)
+                push_index(registry_url, shipment.source, tag, image)
             else:
-                push_to_registry(registry.url, shipment.source, tag, image)
-    return shipments
+                push_to_registry(registry_url, shipment.source, tag, image)

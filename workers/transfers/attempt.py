@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from store.catalog import admission, blobs, limits, transfers
+from store.catalog import blobs, limits, transfers
 from store.catalog.transfers import Claim, Place
 from store.errors import (
     BlobMissingError,
@@ -48,7 +48,7 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
     if place.registry != claim.registry and claim.direction == "download":
         # The lane was right when it was admitted; count it where it really goes.
         with world.change() as change:
-            transfers.hand_back(change.connection, claim, registry=place.registry)
+            transfers.hand_back(change.connection, claim, to=place)
         return
     move, side = _MOVES[claim.direction]
     with keeper.keep(claim) as held:
@@ -90,9 +90,9 @@ def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> 
             blobs.forget(connection, claim.digest)
         match decide(error, history, most=most):
             case Again(seconds=seconds, counts=counts, park=park):
-                if park:
-                    admission.park(connection, place.registry, seconds, now)
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
+                if park:
+                    transfers.park(connection, place.registry, seconds, now)
             case Strike():
                 transfers.strike(connection, claim, place, described, now)
             case _:

@@ -1,0 +1,73 @@
+"""The OpenAPI document: FastAPI's, with problem details for errors and the specs of all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from api.problems import MEDIA_TYPE
+from api.schemas import ProblemDetails
+from workers.specs import Spec
+
+_PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
+_FRAMEWORKS = {"$ref": "#/components/schemas/HTTPValidationError"}
+_MEANINGS = {
+    400: "the request cannot be read",
+    404: "there is no such thing here",
+    409: "the request contradicts what is there",
+    413: "the body is too long",
+    422: "a field is wrong; `errors` names each",
+    503: "the store or the database cannot be used now",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, for its `responses`. Every route may answer 503."""
+    return {
+        status: {"model": ProblemDetails, "description": _MEANINGS[status]}
+        for status in (*statuses, 503)
+    }
+
+
+def job_request_body() -> dict[str, Any]:
+    """The body that asks for a job: the spec of a kind, and credentials beside it."""
+    document = TypeAdapter(Spec).json_schema(ref_template="#/components/schemas/{model}")
+    kinds: list[dict[str, Any]] = list(document["$defs"].values())
+    for kind in kinds:
+        kind["required"] = ["kind", *(name for name in kind["required"] if name != "kind")]
+        kind["properties"]["credentials"] = {
+            "type": "object",
+            "description": "by registry; kept sealed, and only until the job has ended",
+            "additionalProperties": {"$ref": "#/components/schemas/CredentialBody"},
+        }
+    return {"required": True, "content": {"application/json": {"schema": {"oneOf": kinds}}}}
+
+
+def install(app: FastAPI) -> None:
+    """Let *app* describe its errors as what they are: JSON of another media type."""
+    generated = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        made = generated()
+        for operations in made["paths"].values():
+            for operation in operations.values():
+                _correct(operation["responses"])
+        for unused in ("HTTPValidationError", "ValidationError"):
+            made["components"]["schemas"].pop(unused, None)
+        return made
+
+    setattr(app, "openapi", document)  # noqa: B010 -- FastAPI's documented way
+
+
+def _correct(responses: dict[str, Any]) -> None:
+    for status, response in list(responses.items()):
+        content = response.get("content", {})
+        schema = content.get("application/json", {}).get("schema")
+        if schema == _PROBLEM:
+            content[MEDIA_TYPE] = content.pop("application/json")
+        elif schema == _FRAMEWORKS:  # added wherever there is a parameter; ours are declared
+            del responses[status]

@@ -1,0 +1,41 @@
+"""Which workers live, as the API has seen their rows beat."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection, select
+
+from store.catalog import limits
+from store.catalog.heartbeats import Key, Observer, Pulse, Threads
+from store.catalog.schema import workers
+
+
+class Watch:
+    """Counts the threads of workers that beat. Safe to use from many threads.
+
+    Workers bury each other; where all of them have died at once nobody is left to do it. So this
+    believes no row that has stood still for a lease, on this process's own clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing has been seen yet: every row is believed."""
+        self._clock = clock
+        self._observer = Observer(lease_seconds=0)
+        self._lock = threading.Lock()
+
+    def threads(self, connection: Connection) -> Threads:
+        """The threads that serve each queue now."""
+        rows = connection.execute(select(workers)).all()
+        with self._lock:
+            self._observer.lease_seconds = limits.lease_seconds(connection)
+            pulses: dict[Key, Pulse] = {("worker", row.id): (0, row.beat) for row in rows}
+            dead = {key for key, _ in self._observer.silent(pulses, self._clock())}
+        alive = [row for row in rows if ("worker", row.id) not in dead]
+        return Threads(
+            control=sum(row.control for row in alive),
+            downloads=sum(row.downloads for row in alive),
+            uploads=sum(row.uploads for row in alive),
+        )

@@ -1,0 +1,65 @@
+"""Habits that a reader may rely on in every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tests
+
+ROOT = Path(tests.__path__[0]).parent
+SHIPPED = ("api", "store", "workers")
+VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+
+
+def _modules(*packages: str) -> list[Path]:
+    """Every module below, by its path from the root."""
+    found = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+def _tree(module: Path) -> ast.Module:
+    return ast.parse((ROOT / module).read_text())
+
+
+def _imported(module: Path) -> Iterator[str]:
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", [*SHIPPED, "tests/support", "tests/contract"])
+def test_each_module_says_what_it_is_for(package: str) -> None:
+    assert [m for m in _modules(package) if not ast.get_docstring(_tree(m))] == []
+
+
+@pytest.mark.parametrize("package", [*SHIPPED, "tests"])
+def test_no_module_has_a_name_that_says_nothing(package: str) -> None:
+    assert [m for m in _modules(package) if {Path(p).stem for p in m.parts} & VAGUE] == []
+
+
+def test_no_test_patches_what_it_tests() -> None:
+    """A test that replaces inner parts holds them in place; ports are there for that."""
+    patching = {
+        str(module)
+        for module in _modules("tests")
+        for name in _imported(module)
+        if name.startswith("unittest")
+    }
+    assert patching == set()
+
+
+@pytest.mark.parametrize("package", SHIPPED)
+def test_what_is_shipped_does_not_know_its_tests(package: str) -> None:
+    knowing = {
+        str(module)
+        for module in _modules(package)
+        for name in _imported(module)
+        if name.partition(".")[0] in {"tests", "pytest"}
+    }
+    assert knowing == set()

@@ -1,0 +1,1 @@
+"""What every database of the catalog must do."""

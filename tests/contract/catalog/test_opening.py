@@ -1,0 +1,232 @@
+"""Opening a catalog: transactions, the schema and its migrations, credentials at rest."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from cryptography.fernet import Fernet
+from sqlalchemy import create_engine, select, text, update
+
+import store.catalog.migrations
+from store.catalog import credentials, jobs
+from store.catalog.credentials import SealedCredential, Sealer
+from store.catalog.engine import SCHEMA_VERSION, Catalog
+from store.catalog.schema import cluster, metadata
+from store.errors import HomeUnusableError, SchemaVersionError, StoreError
+from tests.contract.catalog.scene import HERE, Scene, new_job
+
+PASSWORD = "correct horse battery staple"
+
+
+# --- transactions --------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_there_for_others(catalog: Catalog, url: str) -> None:
+    with catalog.write() as connection:
+        jobs.create(connection, [new_job("one")], 0)
+    other = Catalog(url)
+    with other.read() as connection:
+        found = jobs.get(connection, "one")
+    other.close()
+    assert found is not None
+
+
+def test_an_exception_takes_back_what_was_written(catalog: Catalog) -> None:
+    with suppress(ZeroDivisionError), catalog.write() as connection:
+        jobs.create(connection, [new_job("one")], 0)
+        raise ZeroDivisionError
+    with catalog.read() as connection:
+        assert jobs.get(connection, "one") is None
+
+
+def test_a_reader_does_not_see_what_is_committed_after_it_began(catalog: Catalog) -> None:
+    with catalog.read() as reading:
+        assert jobs.get(reading, "one") is None
+        with catalog.write() as writing:
+            jobs.create(writing, [new_job("one")], 0)
+        assert jobs.get(reading, "one") is None
+
+
+def test_a_write_within_a_write_is_refused_and_not_waited_for(catalog: Catalog) -> None:
+    with catalog.write(), pytest.raises(RuntimeError), catalog.write():
+        pass
+
+
+def test_after_a_refused_write_the_next_one_works(catalog: Catalog) -> None:
+    with catalog.write(), pytest.raises(RuntimeError), catalog.write():
+        pass
+    with catalog.write() as connection:
+        assert jobs.create(connection, [new_job("one")], 0) == ["one"]
+
+
+def test_threads_that_write_take_turns(catalog: Catalog) -> None:
+    def add() -> None:
+        for _ in range(25):
+            with catalog.write() as connection:
+                value = connection.execute(select(cluster.c.lease_seconds)).scalar_one()
+                connection.execute(update(cluster).values(lease_seconds=value + 1))
+
+    with catalog.write() as connection:
+        connection.execute(update(cluster).values(lease_seconds=0))
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with catalog.read() as connection:
+        assert connection.execute(select(cluster.c.lease_seconds)).scalar_one() == 100
+
+
+def test_what_is_committed_is_on_the_disk(catalog: Catalog) -> None:
+    """In WAL mode only FULL (2) syncs at every commit."""
+    with catalog.write() as connection:
+        found = [
+            connection.execute(text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert found == ["wal", 2, 1]
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    catalog = Catalog(f"sqlite:///{tmp_path}/nowhere/catalog.sqlite3")
+    with pytest.raises(HomeUnusableError, match=r"nowhere/catalog\.sqlite3"):
+        catalog.prepare()
+    catalog.close()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    path.write_bytes(b"this is no database, " * 100)
+    catalog = Catalog(f"sqlite:///{path}")
+    with pytest.raises(StoreError, match=str(path)):
+        catalog.prepare()
+    catalog.close()
+
+
+def test_a_database_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(StoreError, match="mysql"):
+        Catalog("mysql://host/name")
+
+
+# --- the schema ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Iterator[Catalog]:
+    """A new database that came about by migrations."""
+    catalog = Catalog(f"sqlite:///{tmp_path}/migrated.sqlite3")
+    catalog.prepare()
+    yield catalog
+    catalog.close()
+
+
+def _definitions(path: Path) -> dict[str, str]:
+    """Each index as the database holds it, spaces aside."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall()
+    connection.close()
+    return {name: "".join(sql.split()) for name, sql in rows}
+
+
+def test_the_migrations_lead_to_the_tables_of_the_schema(migrated: Catalog) -> None:
+    with migrated.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences: list[Any] = compare_metadata(context, metadata)
+    assert [d for d in differences if d[0] not in {"add_index", "remove_index"}] == []
+
+
+def test_the_migrations_lead_to_the_indexes_of_the_schema(
+    migrated: Catalog, tmp_path: Path
+) -> None:
+    """Partial ones and descending ones too, which the comparison above cannot read."""
+    engine = create_engine(f"sqlite:///{tmp_path}/made.sqlite3")
+    metadata.create_all(engine)
+    engine.dispose()
+    assert _definitions(tmp_path / "migrated.sqlite3") == _definitions(tmp_path / "made.sqlite3")
+
+
+def test_the_version_that_is_checked_is_that_of_the_newest_migration() -> None:
+    scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+    assert scripts.get_current_head() == SCHEMA_VERSION
+
+
+def test_preparing_again_changes_nothing(scene: Scene) -> None:
+    scene.submit("one")
+    scene.catalog.prepare()
+    assert scene.job_row("one").id == "one"
+
+
+def test_migrating_again_changes_nothing(scene: Scene) -> None:
+    scene.submit("one")
+    scene.catalog.migrate()
+    assert scene.job_row("one").id == "one"
+
+
+def test_two_that_prepare_a_new_database_at_once_both_succeed(tmp_path: Path) -> None:
+    both = [Catalog(f"sqlite:///{tmp_path}/new.sqlite3") for _ in range(2)]
+    for catalog in both:
+        assert catalog._version() is None
+    for catalog in both:  # as if neither had seen the other
+        catalog.migrate()
+    with both[0].read() as connection:
+        assert connection.execute(select(cluster.c.id)).scalars().all() == [1]
+    for catalog in both:
+        catalog.close()
+
+
+def test_a_database_of_a_newer_program_is_refused(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaVersionError, match="9999"):
+        catalog.prepare()
+
+
+# --- credentials ---------------------------------------------------------------------------------
+
+
+def test_no_byte_of_a_secret_is_in_the_files_of_the_database(scene: Scene, tmp_path: Path) -> None:
+    sealer = Sealer(Fernet.generate_key().decode())
+    sealed = sealer.seal({"username": "ada", "password": PASSWORD})
+    with scene.catalog.write() as connection:
+        credentials.keep(connection, "one", [SealedCredential(HERE, sealed, "me")])
+    files = list(tmp_path.glob("catalog.sqlite3*"))
+    everything = b"".join(path.read_bytes() for path in files)
+    assert sealed.encode() in everything
+    assert PASSWORD.encode() not in everything
+
+
+def test_kept_credentials_are_found_by_registry_and_opened(scene: Scene) -> None:
+    sealer = Sealer(Fernet.generate_key().decode())
+    sealed = SealedCredential(HERE, sealer.seal({"password": PASSWORD}), "me")
+    with scene.catalog.write() as connection:
+        credentials.keep(connection, "one", [sealed])
+        found = credentials.of_root(connection, "one")
+    assert found == {HERE: sealed}
+    assert sealer.open(found[HERE].sealed) == {"password": PASSWORD}
+
+
+def test_credentials_given_again_replace_the_first(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        for number in ("1", "2"):
+            credentials.keep(
+                connection, "one", [SealedCredential(HERE, f"sealed {number}", number)]
+            )
+        found = credentials.of_root(connection, "one")
+    assert found == {HERE: SealedCredential(HERE, "sealed 2", "2")}
+
+
+def test_credentials_of_one_job_are_not_those_of_another(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        credentials.keep(connection, "one", [SealedCredential(HERE, "sealed", "me")])
+        assert credentials.of_root(connection, "two") == {}

@@ -1,0 +1,154 @@
+"""Figures of jobs: moved, spared, summed up, written down."""
+
+from __future__ import annotations
+
+from store.catalog import jobs
+from store.catalog.jobs import JobLease
+from store.catalog.progress import Progress
+from store.catalog.transfers import Claim
+from tests.contract.catalog.scene import Scene
+
+
+def _comprises(
+    scene: Scene, lease: JobLease, total: int, *, blobs: int, spared: int = 0, whole: int = 0
+) -> None:
+    """Write down what the job found: how much there is, and how much of it is in place."""
+    with scene.catalog.write() as connection:
+        jobs.save(
+            connection,
+            lease,
+            bytes_total=total,
+            blobs_total=blobs,
+            bytes_spared=spared,
+            blobs_spared=whole,
+        )
+
+
+def _moves(scene: Scene, claim: Claim, count: int) -> None:
+    claim.done += count
+    claim.moved += count
+    scene.beat(claim)
+
+
+def test_a_new_job_has_done_nothing(scene: Scene) -> None:
+    scene.submit("one")
+    assert scene.progress_of("one") == Progress()
+
+
+def test_what_was_in_place_is_spared_and_done(scene: Scene) -> None:
+    _comprises(scene, scene.job("one"), 500, blobs=5, spared=300, whole=3)
+    assert scene.progress_of("one") == Progress(
+        bytes_total=500, bytes_done=300, bytes_spared=300, blobs_total=5, blobs_done=3
+    )
+
+
+def test_a_running_transfer_is_counted_as_it_moves(scene: Scene) -> None:
+    lease = scene.job("one")
+    _comprises(scene, lease, 200, blobs=2, spared=100, whole=1)
+    scene.want(lease, "blob")
+    _moves(scene, scene.running("blob"), 40)
+    assert scene.progress_of("one") == Progress(
+        bytes_total=200,
+        bytes_done=140,
+        bytes_moved=40,
+        bytes_spared=100,
+        blobs_total=2,
+        blobs_done=1,
+    )
+
+
+def test_a_blob_is_done_when_its_transfer_is(scene: Scene) -> None:
+    lease = scene.job("one")
+    _comprises(scene, lease, 100, blobs=1)
+    scene.want(lease, "blob")
+    scene.complete(scene.running("blob"))
+    figures = scene.progress_of("one")
+    assert (figures.blobs_done, figures.bytes_done) == (1, 100)
+
+
+def test_what_came_with_another_jobs_transfer_is_spared(scene: Scene) -> None:
+    scene.want(scene.job("first"), "blob")
+    second = scene.job("second")
+    _comprises(scene, second, 100, blobs=1)
+    scene.want(second, "blob")
+    scene.complete(scene.running("blob"))
+    figures = scene.progress_of("second")
+    assert (figures.bytes_moved, figures.bytes_spared, figures.bytes_done) == (0, 100, 100)
+
+
+def test_what_an_earlier_life_left_on_the_disk_is_spared(scene: Scene) -> None:
+    lease = scene.job("one")
+    _comprises(scene, lease, 100, blobs=1)
+    scene.want(lease, "blob")
+    claim = scene.running("blob")
+    claim.done = 60  # of a partial blob that no transfer on record has moved
+    _moves(scene, claim, 40)
+    figures = scene.progress_of("one")
+    assert (figures.bytes_moved, figures.bytes_spared, figures.bytes_done) == (40, 60, 100)
+
+
+def test_no_more_is_done_than_there_is(scene: Scene) -> None:
+    lease = scene.job("one")
+    _comprises(scene, lease, 150, blobs=2, spared=100, whole=1)
+    scene.want(lease, "blob")
+    _moves(scene, scene.running("blob"), 100)
+    assert scene.progress_of("one").bytes_done == 150
+
+
+def test_a_download_on_the_way_to_an_upload_is_not_counted(scene: Scene) -> None:
+    lease = scene.job("copy")
+    _comprises(scene, lease, 100, blobs=1)
+    scene.want(lease, "blob", counted=False)
+    scene.complete(scene.running("blob"))
+    assert scene.progress_of("copy").bytes_done == 0
+
+
+def test_figures_stay_when_the_job_has_ended(scene: Scene) -> None:
+    scene.want(scene.job("other"), "joined")
+    lease = scene.job("one")
+    _comprises(scene, lease, 300, blobs=3, spared=100, whole=1)
+    scene.want(lease, "own", "joined")
+    for digest in ("own", "joined"):
+        scene.complete(scene.running(digest))
+    before = scene.progress_of("one")
+    scene.end(lease)
+    assert scene.progress_of("one") == before
+
+
+def test_figures_of_an_ended_job_do_not_grow_with_transfers_that_go_on(scene: Scene) -> None:
+    lease = scene.job("one")
+    _comprises(scene, lease, 100, blobs=1)
+    scene.want(lease, "blob")
+    scene.want(scene.job("two"), "blob")
+    claim = scene.running("blob")
+    _moves(scene, claim, 30)
+    scene.end(lease, "cancelled")
+    _moves(scene, claim, 30)
+    assert scene.progress_of("one").bytes_moved == 30
+
+
+def test_a_parent_shows_the_sums_of_its_children(scene: Scene) -> None:
+    scene.submit("parent")
+    ended = scene.job("ended", parent="parent", child_key="a", root="parent")
+    _comprises(scene, ended, 100, blobs=1)
+    scene.want(ended, "blob")
+    scene.complete(scene.running("blob"))
+    scene.end(ended)
+    running = scene.job("running", parent="parent", child_key="b", root="parent")
+    _comprises(scene, running, 300, blobs=2, spared=200, whole=1)
+    scene.want(running, "another")
+    _moves(scene, scene.running("another"), 50)
+    assert scene.progress_of("parent") == Progress(
+        bytes_total=400,
+        bytes_done=350,
+        bytes_moved=150,
+        bytes_spared=200,
+        blobs_total=3,
+        blobs_done=2,
+    )
+
+
+def test_each_job_asked_for_has_its_own_figures(scene: Scene) -> None:
+    for name, total in (("one", 10), ("two", 20)):
+        _comprises(scene, scene.job(name), total, blobs=1)
+    assert [scene.progress_of(name).bytes_total for name in ("one", "two")] == [10, 20]

@@ -1,0 +1,561 @@
+"""Transfers: wanted, joined, taken up once, ended; and what the jobs that wait learn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from store.catalog import blobs, heartbeats, transfers
+from store.catalog.blobs import Source
+from store.catalog.schema import TRANSFER_ACTIVE, waits
+from store.catalog.schema import transfers as rows
+from store.catalog.transfers import Claim, Place, WaitState
+from store.errors import LeaseLostError
+from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named
+
+
+def _waits(scene: Scene, job: str) -> list[WaitState]:
+    with scene.catalog.read() as connection:
+        return transfers.of_job(connection, job)
+
+
+def _active(scene: Scene) -> int:
+    with scene.catalog.read() as connection:
+        return len(connection.execute(select(rows.c.id).where(text(TRANSFER_ACTIVE))).all())
+
+
+# --- wanting and joining -------------------------------------------------------------------------
+
+
+def test_a_blob_wanted_by_two_jobs_is_one_transfer(scene: Scene) -> None:
+    for name in ("one", "two"):
+        scene.want(scene.job(name), "blob")
+    assert _active(scene) == 1
+
+
+def test_a_blob_wanted_from_two_registries_is_one_download(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("two"), "blob", registry=THERE)
+    assert _active(scene) == 1
+
+
+@pytest.mark.parametrize("elsewhere", [{"registry": THERE}, {"repository": "other"}])
+def test_a_blob_to_be_sent_to_two_places_is_two_uploads(
+    scene: Scene, elsewhere: dict[str, str]
+) -> None:
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.want(scene.job("two"), "blob", direction="upload", **elsewhere)
+    assert _active(scene) == 2
+
+
+def test_wanting_twice_is_wanting_once(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    before = scene.transfer("blob")
+    scene.want(lease, "blob")
+    assert scene.transfer("blob") == before
+    assert len(_waits(scene, "one")) == 1
+
+
+def test_an_ended_transfer_is_not_joined(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.fail(scene.running("blob"))
+    scene.want(scene.job("two"), "blob")
+    assert scene.transfers_of("blob") == 2
+
+
+def test_joining_raises_the_priority(scene: Scene) -> None:
+    scene.want(scene.job("low", priority=-10), "blob")
+    scene.want(scene.job("high", priority=7), "blob")
+    assert scene.transfer("blob").priority == 7
+
+
+def test_joining_does_not_lower_the_priority(scene: Scene) -> None:
+    scene.want(scene.job("high", priority=7), "blob")
+    scene.want(scene.job("low", priority=-10), "blob")
+    assert scene.transfer("blob").priority == 7
+
+
+def test_joining_gives_the_earlier_turn(scene: Scene) -> None:
+    scene.want(scene.job("mirror"), *named("mirror", 50))
+    assert scene.transfer("mirror/49").turn == 49
+    scene.want(scene.job("pull"), "mirror/49")
+    assert scene.transfer("mirror/49").turn == 0
+
+
+def test_joining_does_not_give_a_later_turn(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    late = scene.job("late")
+    scene.want(late, *named("late", 50))
+    scene.want(late, "blob")
+    assert scene.transfer("blob").turn == 0
+
+
+def test_joining_takes_back_a_request_to_stop(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    claim = scene.running("blob")
+    scene.end(lease, "cancelled")
+    assert scene.beat(claim) is True
+    scene.want(scene.job("two"), "blob")
+    assert scene.beat(claim) is False
+
+
+def test_a_job_that_is_held_by_another_cannot_want_anything(scene: Scene) -> None:
+    lease = scene.job("one")
+    _bury(scene, "job", "one", lease.fence)
+    with pytest.raises(LeaseLostError):
+        scene.want(lease, "blob")
+    assert _active(scene) == 0
+
+
+def test_a_download_that_arrived_meanwhile_is_not_wanted_again(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.complete(scene.running("blob"))
+    scene.want(scene.job("two"), "blob")
+    assert scene.transfers_of("blob") == 1
+
+
+def test_a_download_that_arrived_meanwhile_makes_the_job_due(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.complete(scene.running("blob"))
+    late = scene.job("two")
+    scene.want(late, "blob")
+    assert scene.is_due("two")
+
+
+def test_an_upload_that_was_done_since_the_job_looked_is_not_wanted_again(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.complete(scene.running("blob", direction="upload"))
+    late = scene.job("two")
+    scene.want(late, "blob", direction="upload", absent_at=scene.now - 1)
+    assert scene.transfers_of("blob") == 1
+    assert scene.is_due("two")
+
+
+def test_an_upload_that_was_done_before_the_job_looked_is_wanted(scene: Scene) -> None:
+    """The registry has lost it since."""
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.complete(scene.running("blob", direction="upload"))
+    scene.now += 10
+    scene.want(scene.job("two"), "blob", direction="upload", absent_at=scene.now)
+    assert scene.transfers_of("blob") == 2
+
+
+# --- taking up -----------------------------------------------------------------------------------
+
+
+def test_an_admitted_transfer_is_taken_up_once(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.admit()
+    claims = [scene.claim("blob", "a"), scene.claim("blob", "b")]
+    assert [claim is None for claim in claims] == [False, True]
+
+
+def test_a_transfer_that_was_not_admitted_is_not_taken_up(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    assert scene.claim("blob") is None
+
+
+def test_each_claim_raises_the_fence(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    first = scene.running("blob")
+    scene.hand_back(first)
+    assert scene.running("blob").fence == first.fence + 1
+
+
+def test_a_claim_brings_the_places_of_the_waiters_the_urgent_first(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("two", priority=3), "blob", registry=THERE, repository="other")
+    claim = scene.running("blob")
+    assert list(claim.places) == [
+        Place("two", "two", THERE, "other", ""),
+        Place("one", "one", HERE, "app", ""),
+    ]
+
+
+def test_a_claim_brings_the_places_of_parked_registries_last(scene: Scene) -> None:
+    scene.want(scene.job("one", priority=3), "blob")
+    scene.want(scene.job("two"), "blob", registry=THERE)
+    scene.admit()
+    scene.park(HERE, 60)
+    claim = scene.claim("blob")
+    assert claim is not None
+    assert [place.registry for place in claim.places] == [THERE, HERE]
+
+
+# --- the fence -----------------------------------------------------------------------------------
+
+
+def _bury(scene: Scene, what: str, id_: str | int, fence: int) -> None:
+    with scene.catalog.write() as connection:
+        heartbeats.bury(connection, [((what, id_), (fence, 0))], scene.now)
+
+
+def _check(scene: Scene, claim: Claim) -> None:
+    with scene.catalog.read() as connection:
+        transfers.check(connection, claim)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda scene, claim: scene.complete(claim),
+        lambda scene, claim: scene.fail(claim),
+        lambda scene, claim: scene.strike(claim),
+        lambda scene, claim: scene.delay(claim, 1),
+        lambda scene, claim: scene.hand_back(claim),
+        lambda scene, claim: scene.stopped(claim),
+        _check,
+    ],
+    ids=["complete", "fail", "strike", "delay", "hand_back", "stopped", "check"],
+)
+@pytest.mark.parametrize("taken", [False, True], ids=["pending", "taken up by another"])
+def test_a_stale_owner_writes_nothing(
+    scene: Scene, write: Callable[[Scene, Claim], None], taken: bool
+) -> None:
+    scene.want(scene.job("one"), "blob")
+    stale = scene.running("blob", "a")
+    _bury(scene, "transfer", stale.id, stale.fence)
+    if taken:
+        scene.running("blob", "b")
+    before = (scene.transfer("blob"), _waits(scene, "one"))
+    with pytest.raises(LeaseLostError):
+        write(scene, stale)
+    assert (scene.transfer("blob"), _waits(scene, "one")) == before
+
+
+def test_a_stale_owner_does_not_beat(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    stale = scene.running("blob", "a")
+    _bury(scene, "transfer", stale.id, stale.fence)
+    scene.running("blob", "b")
+    assert scene.beat(stale) is None
+
+
+def test_what_a_stale_owner_completed_is_not_in_the_store(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    stale = scene.running("blob", "a")
+    _bury(scene, "transfer", stale.id, stale.fence)
+    with pytest.raises(LeaseLostError):
+        scene.complete(stale)
+    with scene.catalog.write() as connection:
+        assert blobs.held(connection, ["blob"], scene.now) == set()
+
+
+# --- ends ----------------------------------------------------------------------------------------
+
+
+def test_a_completed_download_is_in_the_store(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.complete(scene.running("blob"))
+    with scene.catalog.write() as connection:
+        assert blobs.held(connection, ["blob"], scene.now) == {"blob"}
+
+
+def test_a_completed_upload_is_not_in_the_store_by_that(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.complete(scene.running("blob", direction="upload"))
+    with scene.catalog.write() as connection:
+        assert blobs.held(connection, ["blob"], scene.now) == set()
+
+
+@pytest.mark.parametrize("direction", ["download", "upload"])
+def test_the_place_that_served_is_known_to_hold_the_blob(scene: Scene, direction: str) -> None:
+    scene.want(scene.job("one"), "blob", direction=direction, fingerprint="me")
+    scene.complete(scene.running("blob", direction=direction))
+    with scene.catalog.read() as connection:
+        known = blobs.confirmed(connection, ["blob"], Source(HERE, "app", "me"))
+    assert known == {"blob"}
+
+
+def test_a_place_that_did_not_serve_is_not_known_to_hold_the_blob(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", fingerprint="me")
+    scene.want(scene.job("two"), "blob", fingerprint="you")
+    scene.complete(scene.running("blob"))
+    with scene.catalog.read() as connection:
+        known = blobs.confirmed(connection, ["blob"], Source(HERE, "app", "you"))
+    assert known == set()
+
+
+def test_completing_ends_all_waits_without_an_error(scene: Scene) -> None:
+    for name in ("one", "two"):
+        scene.want(scene.job(name), "blob")
+    scene.complete(scene.running("blob"))
+    done = [WaitState("download", "blob", ended=True, error=None)]
+    assert (_waits(scene, "one"), _waits(scene, "two")) == (done, done)
+
+
+def test_a_job_is_woken_with_the_last_of_its_waits(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "first", "second")
+    scene.release(lease)
+    scene.complete(scene.running("first"))
+    assert not scene.is_due("one")
+    scene.complete(scene.running("second"))
+    assert scene.is_due("one")
+
+
+def test_an_eager_wait_wakes_its_job_at_once(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "first", "second", eager=True)
+    scene.release(lease)
+    scene.complete(scene.running("first"))
+    assert scene.is_due("one")
+
+
+def test_an_eager_wait_does_not_wake_others(scene: Scene) -> None:
+    eager, patient = scene.job("eager"), scene.job("patient")
+    scene.want(eager, "blob", eager=True)
+    scene.want(patient, "blob", "another")
+    scene.release(patient)
+    scene.complete(scene.running("blob"))
+    assert not scene.is_due("patient")
+
+
+def test_a_failure_wakes_a_job_that_waits_for_more(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "first", "second")
+    scene.release(lease)
+    scene.fail(scene.running("first"))
+    assert scene.is_due("one")
+
+
+def test_a_failure_is_told_to_all_who_wait(scene: Scene) -> None:
+    for name in ("one", "two"):
+        scene.want(scene.job(name), "blob")
+    scene.fail(scene.running("blob"))
+    assert [_waits(scene, name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
+
+
+def test_an_end_while_the_job_is_held_is_not_missed(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    scene.complete(scene.running("blob"))
+    scene.release(lease)
+    assert scene.is_due("one")
+
+
+# --- strikes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_sources(scene: Scene) -> Scene:
+    """Two jobs want a blob from two registries; the one from here is first."""
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("two"), "blob", registry=THERE, repository="other")
+    return scene
+
+
+def test_a_struck_place_is_followed_by_the_next_waiters(two_sources: Scene) -> None:
+    two_sources.strike(two_sources.running("blob"))
+    row = two_sources.transfer("blob")
+    assert (row.state, row.registry, row.repository) == ("pending", THERE, "other")
+
+
+def test_a_struck_place_is_tried_no_more(two_sources: Scene) -> None:
+    two_sources.strike(two_sources.running("blob"))
+    places = two_sources.running("blob").places
+    assert [place.registry for place in places] == [THERE]
+
+
+def test_only_who_brought_the_struck_place_is_told(two_sources: Scene) -> None:
+    two_sources.strike(two_sources.running("blob"))
+    assert _waits(two_sources, "one")[0].error == FAILURE
+    assert not _waits(two_sources, "two")[0].ended
+
+
+def test_who_brought_the_struck_place_is_woken(two_sources: Scene) -> None:
+    two_sources.strike(two_sources.running("blob"))
+    assert two_sources.is_due("one")
+
+
+def test_the_same_repository_with_another_credential_is_another_place(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", fingerprint="me")
+    scene.want(scene.job("two"), "blob", fingerprint="you")
+    scene.strike(scene.running("blob"))
+    assert [place.fingerprint for place in scene.running("blob").places] == ["you"]
+
+
+def test_all_who_brought_the_same_place_are_told(scene: Scene) -> None:
+    for name in ("one", "two"):
+        scene.want(scene.job(name), "blob")
+    scene.strike(scene.running("blob"))
+    assert [_waits(scene, name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
+
+
+def test_with_its_last_place_struck_a_transfer_has_failed(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.strike(scene.running("blob"))
+    assert scene.transfer("blob").state == "failed"
+
+
+def test_the_next_place_has_a_budget_of_its_own(two_sources: Scene) -> None:
+    for _ in range(4):
+        two_sources.delay(two_sources.running("blob"), 1)
+        two_sources.now += 1
+        two_sources.promote()
+    two_sources.strike(two_sources.running("blob"))
+    assert two_sources.running("blob").attempts == 0
+
+
+def test_in_another_lane_it_queues_where_its_root_would(two_sources: Scene) -> None:
+    two_sources.want(two_sources.job("long queue"), *named("there", 30), registry=THERE)
+    two_sources.limit("max_concurrent_downloads", 1)
+    claim = two_sources.running("blob")
+    two_sources.strike(claim)
+    assert two_sources.transfer("blob").turn == two_sources.transfer("there/0").turn
+
+
+# --- parked --------------------------------------------------------------------------------------
+
+
+def test_a_parked_registry_passes_a_download_on_to_a_source_elsewhere(two_sources: Scene) -> None:
+    two_sources.park(HERE, 3600)
+    assert two_sources.admit() == ["blob"]
+    assert two_sources.transfer("blob").registry == THERE
+
+
+def test_a_parked_registry_passes_on_the_very_download_that_it_refused(two_sources: Scene) -> None:
+    two_sources.delay(two_sources.running("blob"), 3600)
+    two_sources.park(HERE, 3600)
+    assert two_sources.admit() == ["blob"]
+
+
+def test_a_download_that_waits_for_a_parked_registry_goes_with_a_joiner_from_elsewhere(
+    scene: Scene,
+) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.park(HERE, 3600)
+    scene.want(scene.job("two"), "blob", registry=THERE)
+    assert scene.admit() == ["blob"]
+
+
+def test_a_parked_registry_keeps_a_download_that_nobody_else_can_serve(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == HERE
+
+
+def test_a_download_is_not_passed_on_to_a_registry_that_is_parked_too(two_sources: Scene) -> None:
+    two_sources.park(THERE, 3600)
+    two_sources.park(HERE, 3600)
+    assert two_sources.transfer("blob").registry == HERE
+
+
+def test_an_upload_stays_with_its_destination(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.want(scene.job("two"), "blob", direction="upload", registry=THERE)
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == THERE
+    assert scene.admit("upload") == ["blob"]
+
+
+# --- let go --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("counts", "attempts"), [(True, 1), (False, 0)])
+def test_a_try_that_failed_counts_unless_it_got_far(
+    scene: Scene, counts: bool, attempts: int
+) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.delay(scene.running("blob"), 1, counts=counts)
+    row = scene.transfer("blob")
+    assert (row.attempts, row.tries) == (attempts, 1)
+
+
+def test_a_delay_is_told_to_those_who_wait(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.delay(scene.running("blob"), 7)
+    last = scene.events_of("one")[-1]
+    assert (last.type, last.data["seconds"], last.data["error"]) == ("retrying", 7, FAILURE)
+
+
+def test_handing_back_is_no_try(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.hand_back(scene.running("blob"))
+    row = scene.transfer("blob")
+    assert (row.state, row.owner, row.attempts, row.tries) == ("pending", None, 0, 0)
+
+
+def test_how_far_a_try_got_outlives_it(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    claim = scene.running("blob")
+    claim.done, claim.moved = 60, 60
+    scene.hand_back(claim)
+    again = scene.running("blob")
+    again.done, again.moved = 30, 10
+    scene.delay(again, 1)
+    row = scene.transfer("blob")
+    assert (row.furthest, row.bytes_done, row.bytes_moved) == (60, 30, 70)
+
+
+def test_what_an_ended_job_alone_waited_for_is_cancelled(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "pending")
+    scene.end(lease, "cancelled")
+    assert scene.transfer("pending").state == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["admitted", "delayed"])
+def test_what_nobody_runs_is_cancelled_at_once(scene: Scene, state: str) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    if state == "delayed":
+        scene.delay(scene.running("blob"), 60)
+    else:
+        scene.admit()
+    assert scene.transfer("blob").state == state
+    scene.end(lease, "cancelled")
+    assert scene.transfer("blob").state == "cancelled"
+
+
+def test_what_runs_is_asked_to_stop(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    claim = scene.running("blob")
+    scene.end(lease, "cancelled")
+    assert scene.transfer("blob").state == "running"
+    assert scene.beat(claim) is True
+
+
+def test_what_others_wait_for_goes_on(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    scene.want(scene.job("two"), "blob")
+    claim = scene.running("blob")
+    scene.end(lease, "cancelled")
+    assert scene.beat(claim) is False
+
+
+def test_a_stopped_transfer_is_cancelled(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    claim = scene.running("blob")
+    scene.end(lease, "cancelled")
+    scene.stopped(claim)
+    assert scene.transfer("blob").state == "cancelled"
+
+
+def test_a_stopped_transfer_that_was_joined_meanwhile_goes_on(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    claim = scene.running("blob")
+    scene.end(lease, "cancelled")
+    scene.want(scene.job("two"), "blob")
+    scene.stopped(claim)
+    assert scene.admit() == ["blob"]
+
+
+def test_an_ended_job_waits_for_nothing(scene: Scene) -> None:
+    lease = scene.job("one")
+    scene.want(lease, *named("blob", 3))
+    scene.end(lease, "cancelled")
+    with scene.catalog.read() as connection:
+        left: Any = connection.execute(
+            select(waits.c.transfer).where(waits.c.job == "one", text("NOT ended"))
+        ).all()
+    assert left == []

@@ -1,0 +1,393 @@
+"""The command line against a server: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.images import build_image, push_to_registry
+from tests.support.processes import ChildProcess, free_port, wait_until
+from tests.support.proxy import Action, SlowProxy
+from tests.support.server import TRANSSHIP, run
+from tests.support.up import Yard, yard
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with yard(tmp_path_factory.mktemp("yard")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def pulled(here: Yard) -> dict[str, Any]:
+    """A pull of `team/pulled:1` that has ended."""
+    here.put("pulled")
+    return here.up.client.wait(
+        here.submit(kind="pull", reference=f"{here.source.host}/team/pulled:1")
+    )
+
+
+@pytest.fixture
+def held(here: Yard) -> Iterator[tuple[SlowProxy, threading.Event]]:
+    """A way to the source that keeps blobs back until the event is set."""
+    opened = threading.Event()
+    with SlowProxy(here.source.host, host_name="localhost") as proxy:
+        proxy.on_request = lambda r: Action(hold_until=opened) if r.is_blob_get else None
+        yield proxy, opened
+        opened.set()
+
+
+def transship(here: Yard, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = run(*arguments, environ=here.environ)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def on_a_terminal(here: Yard, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal of its own; returns its exit code and what it showed."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*TRANSSHIP, *arguments],
+        env={**here.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    ) as process:
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the other side any more
+            while piece := os.read(leader, 65536):
+                shown += piece
+        os.close(leader)
+        return process.wait(30), shown.decode()
+
+
+# --- jobs that are made ------------------------------------------------------------------------
+
+
+def test_json_is_the_apis_own_object_and_nothing_else(here: Yard) -> None:
+    here.put("json")
+    done = transship(here, "pull", f"{here.source.host}/team/json:1", "--json")
+    job = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert job == here.up.client.job(job["id"])
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_plain_lines(here: Yard) -> None:
+    image = here.put("lines")
+    done = transship(here, "pull", f"{here.source.host}/team/lines:1")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"pull {here.source.host}/team/lines:1"
+    assert sum(line.startswith("↓ ") and line.endswith(": done") for line in lines) == 3
+    assert done.stdout.startswith(f"{here.source.host}/team/lines:1@{image.digest}: done; moved ")
+
+
+def test_on_a_terminal_progress_is_bars(
+    here: Yard, held: tuple[SlowProxy, threading.Event]
+) -> None:
+    proxy, opened = held
+    image = here.put("bars", layers=1)
+    opener = threading.Timer(1.5, opened.set)
+    opener.start()
+    code, shown = on_a_terminal(here, "pull", f"{proxy.host}/team/bars:1")
+    opener.join()
+    assert code == 0
+    assert "\x1b[" in shown
+    assert "━" in shown
+    assert f"↓ {str(image.manifest.layers[0].digest)[7:19]}" in shown
+    assert f"team/bars:1@{image.digest}" in shown.replace("\r\n", "")
+
+
+def test_quiet_shows_nothing_of_a_success(here: Yard, pulled: dict[str, Any]) -> None:
+    done = transship(here, "pull", pulled["result"]["reference"], "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_detach_prints_only_the_id(here: Yard, pulled: dict[str, Any]) -> None:
+    done = transship(here, "pull", pulled["result"]["reference"], "--detach")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert here.up.client.wait(done.stdout.rstrip("\n"))["state"] == "succeeded"
+
+
+def test_options_reach_the_job(here: Yard, pulled: dict[str, Any]) -> None:
+    done = transship(
+        here, "pull", pulled["result"]["reference"], "--detach", "--json",
+        "--priority", "-5", "--deadline", "60", "--platform", "linux/amd64",
+    )  # fmt: skip
+    job = json.loads(done.stdout)
+    assert job["priority"] == -5
+    assert job["deadline"] is not None
+    assert job["spec"]["platforms"] == ["linux/amd64"]
+
+
+def test_the_same_idempotency_key_gives_the_same_job(here: Yard, pulled: dict[str, Any]) -> None:
+    command = ("pull", pulled["result"]["reference"], "--detach", "--idempotency-key", "once")
+    first, second = transship(here, *command), transship(here, *command)
+    assert first.stdout == second.stdout
+    other = transship(here, *command, "--priority", "1")
+    assert other.returncode == 1
+    assert "belongs to another request" in other.stderr
+
+
+def test_copy_takes_all_platforms_and_says_so(here: Yard) -> None:
+    here.put("all")
+    source, target = f"{here.source.host}/team/all:1", f"{here.target.host}/all"
+    done = transship(here, "copy", source, target, "--all-platforms")
+    assert done.returncode == 0
+    assert "copy takes all platforms anyway" in done.stderr
+
+
+def test_a_failure_is_1_and_its_reason_one_sentence(here: Yard) -> None:
+    name = f"{here.source.host}/team/nowhere:1"
+    done = transship(here, "pull", name, "--quiet")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"transship: at the source: {name}: ")
+
+
+def test_a_mirror_of_which_some_failed_is_3(here: Yard) -> None:
+    here.put("some")
+    done = transship(
+        here, "mirror", f"{here.source.host}/team/some", f"{here.target.host}/some",
+        "-t", "1", "-t", "gone",
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "  gone: transship: at the source: " in done.stderr
+
+
+def test_a_server_that_does_not_answer_is_2(here: Yard) -> None:
+    environ = {**here.environ, "TRANSSHIP_URL": f"http://127.0.0.1:{free_port()}"}
+    done = run("pull", "localhost:1/a", environ=environ)
+    assert done.returncode == 2
+    assert environ["TRANSSHIP_URL"] in done.stderr
+
+
+def test_a_server_that_is_no_transship_is_named(here: Yard) -> None:
+    done = run("jobs", environ={**here.environ, "TRANSSHIP_URL": here.source.url})
+    assert done.returncode == 1
+    assert "not as a Transship server does" in done.stderr
+    assert "TRANSSHIP_URL" in done.stderr
+
+
+def test_ctrl_c_cancels_the_commands_own_job(
+    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path
+) -> None:
+    proxy, _ = held
+    here.put("interrupted")
+    command = (*TRANSSHIP, "pull", f"{proxy.host}/team/interrupted:1")
+    with ChildProcess(command, directory=tmp_path, name="pull", environ=here.environ) as pull:
+        wait_until(lambda: proxy.blob_bodies > 0, 20, "a body on its way")
+        pull.send(signal.SIGINT)
+        assert pull.wait(10) == 130
+        assert pull.log.endswith("interrupted\n")
+    (newest, *_) = here.up.client.jobs(limit=1)["items"]
+    assert here.up.client.wait(newest["id"])["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("command", ["follow", "wait"])
+def test_ctrl_c_leaves_a_job_alone_that_is_only_watched(
+    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path, command: str
+) -> None:
+    proxy, opened = held
+    here.put(f"watched-{command}")
+    job = here.submit(kind="pull", reference=f"{proxy.host}/team/watched-{command}:1")
+    with ChildProcess(
+        (*TRANSSHIP, "jobs", command, job), directory=tmp_path, name=command, environ=here.environ
+    ) as watching:
+        wait_until(lambda: connected(here, watching.pid), 20, "the command to wait")
+        watching.send(signal.SIGINT)
+        assert watching.wait(10) == 130
+        assert "Traceback" not in watching.log
+    assert here.up.client.job(job)["finished_at"] is None
+    opened.set()
+    assert here.up.client.wait(job)["state"] == "succeeded"
+
+
+def connected(here: Yard, pid: int) -> bool:
+    """Whether a process has an open socket."""
+    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    return any(str(path.readlink()).startswith("socket:") for path in descriptors)
+
+
+# --- jobs that are looked at -------------------------------------------------------------------
+
+
+def test_jobs_are_listed_in_columns(here: Yard, pulled: dict[str, Any]) -> None:
+    lines = transship(here, "jobs").stdout.splitlines()
+    assert lines[0].split() == ["JOB", "KIND", "STATE", "DONE", "WHAT"]
+    line = next(line for line in lines if line.startswith(pulled["id"]))
+    assert line.split() == [
+        pulled["id"], "pull", "succeeded", "100%", pulled["result"]["reference"],
+    ]  # fmt: skip
+
+
+def test_jobs_are_filtered_and_printed_as_the_api_has_them(
+    here: Yard, pulled: dict[str, Any]
+) -> None:
+    done = transship(
+        here, "jobs", "--state", "succeeded", "--state", "failed", "--kind", "pull",
+        "--limit", "1000", "--json",
+    )  # fmt: skip
+    page = json.loads(done.stdout)
+    assert {job["kind"] for job in page["items"]} == {"pull"}
+    assert {job["state"] for job in page["items"]} <= {"succeeded", "failed"}
+    assert pulled in page["items"]
+
+
+def test_a_filter_that_cannot_match_is_2(here: Yard) -> None:
+    done = transship(here, "jobs", "--state", "odd")
+    assert done.returncode == 2
+    assert "state" in done.stderr
+
+
+def test_children_are_listed_by_their_parent(here: Yard) -> None:
+    here.put("parent")
+    source, target = f"{here.source.host}/team/parent", f"{here.target.host}/parent"
+    parent = json.loads(transship(here, "mirror", source, target, "--json").stdout)["id"]
+    listed = json.loads(transship(here, "jobs", "--parent", parent, "--json").stdout)
+    assert [child["parent"] for child in listed["items"]] == [parent]
+
+
+def test_a_job_is_shown_as_json(here: Yard, pulled: dict[str, Any]) -> None:
+    assert json.loads(transship(here, "jobs", "show", pulled["id"]).stdout) == pulled
+    assert json.loads(transship(here, "jobs", "show", "--json", pulled["id"]).stdout) == pulled
+
+
+def test_an_unknown_job_is_1(here: Yard) -> None:
+    for command in ("show", "transfers", "log", "wait", "follow", "cancel", "retry"):
+        done = transship(here, "jobs", command, "none")
+        assert (done.returncode, done.stdout) == (1, ""), command
+        assert "none: no such job" in done.stderr, command
+
+
+def test_the_transfers_of_a_job_are_listed(here: Yard, pulled: dict[str, Any]) -> None:
+    lines = transship(here, "jobs", "transfers", pulled["id"]).stdout.splitlines()
+    assert len(lines) == 1 + 3
+    assert all(line.split()[2] == "done" for line in lines[1:])
+    page = json.loads(transship(here, "jobs", "transfers", "--json", pulled["id"]).stdout)
+    assert len(page["items"]) == 3
+
+
+def test_the_log_of_a_job_has_times(here: Yard, pulled: dict[str, Any]) -> None:
+    lines = transship(here, "jobs", "log", pulled["id"]).stdout.splitlines()
+    assert lines[0] == f"{pulled['created_at']}  pull {pulled['label']}"
+    assert lines[-1].endswith("  succeeded")
+
+
+def test_following_a_job_that_has_ended_tells_its_story(here: Yard, pulled: dict[str, Any]) -> None:
+    done = transship(here, "jobs", "follow", pulled["id"])
+    assert done.returncode == 0
+    assert f"pull {pulled['label']}" in done.stderr
+    assert pulled["result"]["digest"] in done.stdout
+
+
+def test_waiting_ends_as_the_worst(here: Yard, pulled: dict[str, Any]) -> None:
+    failed = here.submit(kind="pull", reference=f"{here.source.host}/team/none:1")
+    partial = here.submit(
+        kind="mirror",
+        source=f"{here.source.host}/team/pulled",
+        destination=f"{here.target.host}/worst",
+        tags=["1", "gone"],
+    )
+    done = transship(here, "jobs", "wait", pulled["id"], partial, failed, "--json")
+    assert done.returncode == 1
+    assert [job["id"] for job in json.loads(done.stdout)] == [pulled["id"], partial, failed]
+    assert transship(here, "jobs", "wait", pulled["id"], partial).returncode == 3
+    assert transship(here, "jobs", "wait", pulled["id"]).returncode == 0
+
+
+def test_jobs_are_cancelled_and_tried_again(
+    here: Yard, held: tuple[SlowProxy, threading.Event]
+) -> None:
+    proxy, opened = held
+    here.put("again")
+    job = here.submit(kind="pull", reference=f"{proxy.host}/team/again:1")
+    assert transship(here, "jobs", "cancel", job).returncode == 0
+    waited = transship(here, "jobs", "wait", job)
+    assert waited.returncode == 1
+    assert "the job was cancelled" in waited.stderr
+    opened.set()
+    again = transship(here, "jobs", "retry", job).stdout.strip()
+    assert here.up.client.wait(again)["retry_of"] == job
+
+
+def test_a_retry_takes_credentials_from_the_users_own_files(
+    here: Yard, pulled: dict[str, Any]
+) -> None:
+    credentials = {here.target.host: {"username": "ann", "password": "hunter2"}}
+    spec = {"kind": "push", "reference": pulled["result"]["reference"]}
+    job = here.submit(credentials, **spec, destination=f"{here.target.host}/mine:1")
+    here.up.client.wait(job)
+    refused = transship(here, "jobs", "retry", job)
+    assert refused.returncode == 1
+    assert f"credentials for {here.target.host}" in refused.stderr
+    config = Path(here.environ["DOCKER_CONFIG"]) / "config.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps({"auths": credentials}))
+    again = transship(here, "jobs", "retry", job)
+    config.unlink()
+    assert again.returncode == 0, again.stderr
+    assert here.up.client.wait(again.stdout.strip())["state"] == "succeeded"
+
+
+# --- what is there -----------------------------------------------------------------------------
+
+
+def test_images_are_listed_by_pattern(here: Yard, pulled: dict[str, Any]) -> None:
+    lines = transship(here, "images", "*/team/pulled:*", "--digests").stdout.splitlines()
+    assert lines[0].split() == ["REFERENCE", "IMAGE", "ID", "PLATFORM", "SIZE", "DIGEST"]
+    assert len(lines) == 2
+    assert lines[1].split()[0] == pulled["result"]["reference"]
+    assert lines[1].split()[-1] == pulled["result"]["digest"]
+
+
+def test_an_image_is_inspected_by_name_digest_and_id(here: Yard, pulled: dict[str, Any]) -> None:
+    result = pulled["result"]
+    for name in (result["reference"], result["digest"], result["image_id"][7:19]):
+        shown = json.loads(transship(here, "inspect", name).stdout)
+        assert shown["references"] == [result["reference"]]
+
+
+def test_names_are_removed_and_each_is_told(here: Yard) -> None:
+    names = []
+    for number in range(2):
+        push_to_registry(here.source.url, "team/removed", str(number), build_image(f"r{number}"))
+        names.append(f"{here.source.host}/team/removed:{number}")
+        here.up.client.wait(here.submit(kind="pull", reference=names[-1]))
+    done = transship(here, "rm", *names, "nowhere:1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [f"untagged: {name}" for name in names]
+    assert "no such image" in done.stderr
+
+
+def test_limits_are_shown_with_where_they_come_from(here: Yard) -> None:
+    lines = transship(here, "limits").stdout.splitlines()
+    assert lines[0].split() == ["LIMIT", "VALUE", "FROM"]
+    assert ["max_concurrent_downloads", "3", "default"] in [line.split() for line in lines]
+    assert json.loads(transship(here, "limits", "--json").stdout) == here.up.client.limits()
+
+
+def test_a_reader_that_has_had_enough_hears_nothing_of_it(
+    here: Yard, pulled: dict[str, Any]
+) -> None:
+    assert pulled["state"] == "succeeded"
+    for command in (["jobs"], ["jobs", "show", pulled["id"]], ["images"]):
+        with subprocess.Popen(
+            [*TRANSSHIP, *command], env=here.environ, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.stderr.read() == "", command

@@ -1,0 +1,16 @@
+"""One server a module: starting it takes longer than most tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.api.serving import Api
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A server without workers."""
+    with Api(tmp_path_factory.mktemp("api")) as served:
+        yield served

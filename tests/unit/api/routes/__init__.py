@@ -1,0 +1,1 @@
+"""HTTP, by a real client against a real server."""

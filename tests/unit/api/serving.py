@@ -1,0 +1,117 @@
+"""The HTTP application on a real port, over a real database; no worker takes up what it accepts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from sqlalchemy import Connection
+
+from api.app import create_app
+from api.news import News
+from api.server import Server, bind_tcp
+from api.services import Submitter
+from store.catalog.engine import Catalog
+from store.catalog.heartbeats import Threads
+from store.home import prepare_home
+from store.settings import Settings
+from workers.wire import LocalWire
+from workers.wiring import make_world, write_defaults
+
+PREFIX = "/api/v1"
+
+
+class CountingCatalog(Catalog):
+    """A catalog that counts its write transactions."""
+
+    writes = 0
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction, counted when it is committed."""
+        with super().write() as connection:
+            yield connection
+        self.writes += 1
+
+
+class Api:
+    """A served application, and a client for it.
+
+    Attributes:
+        http: Asks without the prefix of the API.
+        home, catalog, news: The application's own.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        settings = Settings(home=directory / "home")
+        prepare_home(settings)
+        self.catalog = CountingCatalog(settings.catalog_url)
+        self.catalog.prepare()
+        write_defaults(self.catalog, settings)
+        self.wire = LocalWire(Threads(control=1, downloads=1, uploads=1))
+        self.world = make_world(settings, self.catalog, self.wire)
+        listener = bind_tcp("127.0.0.1", 0)
+        self.address: tuple[str, int] = listener.getsockname()
+        self.home = settings.home
+        app = create_app(self.world)
+        self.news: News = app.state.news
+        self._state = app.state
+        self.server = Server(app, [listener])
+        self.server.start()
+        self.http = httpx.Client(
+            base_url="http://{}:{}".format(*self.address),
+            timeout=20,
+            limits=httpx.Limits(max_connections=200),
+            trust_env=False,
+        )
+
+    @property
+    def submitter(self) -> Submitter:
+        """What commits requests; there once the server has answered."""
+        submitter: Submitter = self._state.services.submitter
+        return submitter
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """GET under the prefix."""
+        return self.http.get(PREFIX + path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """POST under the prefix."""
+        return self.http.post(PREFIX + path, **options)
+
+    def submit(self, reference: str = "localhost:1/team/app:1", **more: Any) -> dict[str, Any]:
+        """Ask for a pull, which stays queued."""
+        answer = self.post("/jobs", json={"kind": "pull", "reference": reference, **more})
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def in_background(self, ask: Any) -> tuple[threading.Thread, list[Any]]:
+        """Call *ask* on a thread; its answer goes into the list."""
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(ask()))
+        thread.start()
+        return thread, answers
+
+    def stop(self) -> None:
+        """Stop serving, and close all."""
+        self.http.close()
+        self.server.stop()
+        self.wire.close()
+        self.world.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,97 @@
+"""Requests that come together are committed together, and answered only then."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import func, select
+
+from api.services import MOST_TOGETHER, Submitter
+from store.catalog.schema import jobs
+from store.errors import ConflictError
+from tests.support.processes import wait_until
+from tests.unit.api.serving import Api
+from workers.queue import JobQueue
+
+REQUESTS = 40
+
+
+def test_many_requests_share_transactions_and_are_answered_after_the_commit(
+    tmp_path: Path,
+) -> None:
+    with Api(tmp_path) as api:
+        api.get("/limits")
+        with api.catalog.write():  # nobody else can write meanwhile
+            before = api.catalog.writes
+            sent = [
+                api.in_background(lambda n=n: api.submit(f"localhost:1/app:{n}"))
+                for n in range(REQUESTS)
+            ]
+            waiting = api.submitter._waiting
+            wait_until(lambda: waiting.qsize() == REQUESTS - 1, 20, "the requests to queue up")
+            assert not any(answers for _, answers in sent)
+        for thread, _ in sent:
+            thread.join()
+        assert api.catalog.writes - before - 1 <= 2
+        answered = {answers[0]["id"] for _, answers in sent}
+        with api.catalog.read() as connection:
+            assert connection.execute(select(func.count()).select_from(jobs)).scalar() == REQUESTS
+        assert len(answered) == REQUESTS
+
+
+def test_a_failing_database_is_told_to_everybody_who_waits(tmp_path: Path) -> None:
+    with Api(tmp_path) as api:
+        with api.catalog.write() as connection:
+            connection.exec_driver_sql("DROP TABLE events")
+        answers = [api.post("/jobs", json={"kind": "pull", "reference": "a"}) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert api.get("/jobs").json()["items"] == []
+
+
+class Slow:
+    """Stands for the queue of jobs; commits when the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.batches: list[int] = []
+
+    def submit(self, wanted: list[Any], committed: Any) -> None:
+        self.gate.wait(10)
+        self.batches.append(len(wanted))
+        committed([ConflictError("known") if one == "bad" else one for one in wanted])
+
+
+def test_what_waits_is_answered_before_the_end() -> None:
+    slow = Slow()
+    submitter = Submitter(cast("JobQueue", slow))
+
+    async def story() -> list[str]:
+        asked = [asyncio.ensure_future(submitter.submit(cast("Any", str(n)))) for n in range(100)]
+        await asyncio.sleep(0)  # all of them have been put into the queue
+        slow.gate.set()
+        await asyncio.to_thread(submitter.close)
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(story()) == [str(n) for n in range(100)]
+    assert sum(slow.batches) == 100
+    assert max(slow.batches) <= MOST_TOGETHER
+
+
+def test_a_conflict_in_a_batch_spoils_no_other_request() -> None:
+    slow = Slow()
+    submitter = Submitter(cast("JobQueue", slow))
+
+    async def story() -> list[str | BaseException]:
+        names = ("first", "good", "bad", "better")
+        asked = [asyncio.ensure_future(submitter.submit(cast("Any", name))) for name in names]
+        await asyncio.sleep(0)
+        slow.gate.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(story())
+    submitter.close()
+    assert isinstance(answers.pop(2), ConflictError)
+    assert answers == ["first", "good", "better"]

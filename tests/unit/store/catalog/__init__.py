@@ -1,0 +1,1 @@
+"""Unit tests of `store.catalog`: what needs no second engine."""

@@ -1,0 +1,38 @@
+"""Every class of the error tree, and an example of each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from store import errors
+from store.errors import RegistryUnavailableError, SizeMismatchError, TransshipError
+
+
+def _tree(root: type[TransshipError]) -> Iterator[type[TransshipError]]:
+    if root.__module__ == errors.__name__:
+        yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+EVERY_ERROR = tuple(_tree(TransshipError))
+
+
+def example(kind: type[TransshipError]) -> TransshipError:
+    """An error of *kind*, with something for each argument that it insists on."""
+    given: dict[str, object] = {
+        "detail": "went wrong",
+        "subject": "it",
+        "errors": [{"field": "it", "message": "is wrong"}],
+        "expected": 10 if kind is SizeMismatchError else "sha256:aa",
+        "actual": 5 if kind is SizeMismatchError else "sha256:bb",
+        "report": {},
+        "recorded": RegistryUnavailableError("is down", registry="r.test").as_json(),
+    }
+    needed = [
+        name
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.default is parameter.empty
+    ]
+    return kind(**{name: given[name] for name in needed})  # type: ignore[arg-type]

@@ -1,0 +1,269 @@
+"""Leases as their owner sees them, and the thread that beats for all of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from store.catalog.engine import Catalog
+from store.catalog.jobs import JobLease
+from store.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    HandedBackError,
+    LeaseLostError,
+    RepeatedDeathError,
+    StoreError,
+    TransshipError,
+)
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import Scene
+from tests.support.processes import wait_until
+from workers.leases import CONTROL_BOUND_SECONDS, Held, Keeper, stop_exception
+
+LEASE_SECONDS = 0.4
+PATIENCE_SECONDS = 10
+
+
+class Breakable(Catalog):
+    """A catalog whose disk fails when it is told to."""
+
+    broken = False
+    fail_once = False
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction, or the error of a disk."""
+        if self.broken or self.fail_once:
+            self.fail_once = False
+            raise StoreError("the database failed: disk I/O error")
+        with super().write() as connection:
+            yield connection
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Breakable]:
+    made = Breakable(prepared_sqlite(tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(catalog: Breakable) -> Scene:
+    scene = Scene(catalog)
+    scene.worker("a worker", control=8, downloads=8, uploads=8)
+    return scene
+
+
+@pytest.fixture
+def stopping() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def keeper(catalog: Breakable, scene: Scene, stopping: threading.Event) -> Iterator[Keeper]:
+    made = Keeper(catalog, worker="a worker", lease_seconds=LEASE_SECONDS, stopping=stopping)
+    made.start()
+    yield made
+    made.stop()
+
+
+def _stopped(held: Held) -> bool:
+    try:
+        held.check()
+    except TransshipError:
+        return True
+    return False
+
+
+# --- one lease -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(scene: Scene, stopping: threading.Event) -> Held:
+    return Held(scene.job("one"), stopping)
+
+
+def test_work_goes_on_while_nothing_is_against_it(held: Held) -> None:
+    assert not _stopped(held)
+
+
+def test_a_lost_lease_ends_the_work(held: Held) -> None:
+    held.lose()
+    with pytest.raises(LeaseLostError):
+        held.check()
+
+
+def test_a_stopping_worker_hands_back(held: Held, stopping: threading.Event) -> None:
+    stopping.set()
+    with pytest.raises(HandedBackError):
+        held.check()
+
+
+def test_a_requested_stop_ends_the_work(held: Held) -> None:
+    held.request_stop("cancelled")
+    with pytest.raises(CancelledError):
+        held.check()
+
+
+def test_a_stop_can_be_taken_back(held: Held) -> None:
+    held.request_stop("cancelled")
+    held.request_stop(None)
+    assert not _stopped(held)
+
+
+def test_a_lost_lease_counts_more_than_a_stop(held: Held, stopping: threading.Event) -> None:
+    """Who has lost the lease must write nothing, not even that it has stopped."""
+    stopping.set()
+    held.request_stop("cancelled")
+    held.lose()
+    with pytest.raises(LeaseLostError):
+        held.check()
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("cancelled", CancelledError),
+        ("deadline-exceeded", DeadlineExceededError),
+        ("repeated-death", RepeatedDeathError),
+    ],
+)
+def test_each_reason_to_stop_has_its_error(reason: str, kind: type[TransshipError]) -> None:
+    assert type(stop_exception(reason)) is kind
+
+
+def test_an_owner_within_its_bound_is_not_stuck(held: Held) -> None:
+    held.check()
+    assert not held.stuck(time.monotonic() + CONTROL_BOUND_SECONDS - 1)
+
+
+def test_an_owner_past_its_bound_is_stuck(held: Held) -> None:
+    held.check()
+    assert held.stuck(time.monotonic() + CONTROL_BOUND_SECONDS + 1)
+
+
+def test_a_phase_has_a_bound_of_its_own(held: Held) -> None:
+    held.bound(5)
+    now = time.monotonic()
+    assert (held.stuck(now + 4), held.stuck(now + 6)) == (False, True)
+
+
+def test_hashing_and_syncing_take_as_long_as_they_take(held: Held) -> None:
+    held.unbounded()
+    assert not held.stuck(time.monotonic() + 1e6)
+
+
+# --- the beating thread --------------------------------------------------------------------------
+
+
+def _beats(scene: Scene) -> int:
+    return int(scene.job_row("one").beat)
+
+
+def test_what_is_kept_is_beaten_for(scene: Scene, keeper: Keeper) -> None:
+    with keeper.keep(scene.job("one")):
+        wait_until(lambda: _beats(scene) >= 2, PATIENCE_SECONDS, "two beats")
+
+
+def test_what_is_kept_no_more_is_not_beaten_for(scene: Scene, keeper: Keeper) -> None:
+    with keeper.keep(scene.job("one")):
+        wait_until(lambda: _beats(scene) >= 1, PATIENCE_SECONDS, "a beat")
+    with keeper.keep(scene.job("other")):
+        before = int(scene.job_row("other").beat)
+        ended = _beats(scene)  # a beat that was under way may still have counted
+        wait_until(
+            lambda: scene.job_row("other").beat >= before + 3, PATIENCE_SECONDS, "later beats"
+        )
+    assert _beats(scene) <= ended + 1
+
+
+def test_a_transfer_is_beaten_for_with_its_figures(scene: Scene, keeper: Keeper) -> None:
+    scene.want(scene.job("one"), "blob")
+    claim = scene.running("blob")
+    with keeper.keep(claim):
+        claim.done = 42
+        wait_until(lambda: scene.transfer("blob").bytes_done == 42, PATIENCE_SECONDS, "the figures")
+
+
+def test_a_stop_of_a_job_reaches_its_owner(scene: Scene, keeper: Keeper) -> None:
+    with keeper.keep(scene.job("one")) as held:
+        scene.stop("one")
+        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
+        with pytest.raises(CancelledError):
+            held.check()
+
+
+def test_a_stop_of_a_transfer_reaches_its_owner_and_can_be_taken_back(
+    scene: Scene, keeper: Keeper
+) -> None:
+    lease = scene.job("one")
+    scene.want(lease, "blob")
+    with keeper.keep(scene.running("blob")) as held:
+        scene.end(lease, "cancelled")
+        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
+        scene.want(scene.job("two"), "blob")
+        wait_until(lambda: not _stopped(held), PATIENCE_SECONDS, "the stop to be taken back")
+
+
+def test_who_lost_the_work_to_another_is_told(scene: Scene, keeper: Keeper) -> None:
+    lease = scene.job("one")
+    with keeper.keep(lease) as held:
+        scene.no_workers()
+        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the loss")
+        with pytest.raises(LeaseLostError):
+            held.check()
+
+
+def test_one_lost_lease_does_not_end_the_others(scene: Scene, keeper: Keeper) -> None:
+    lost, kept = scene.job("lost", owner="another"), scene.job("kept")
+    stale = JobLease(**{**{f: getattr(lost, f) for f in JobLease.__slots__}, "owner": "me"})
+    with keeper.keep(stale) as first, keeper.keep(kept) as second:
+        wait_until(lambda: _stopped(first), PATIENCE_SECONDS, "the loss")
+        assert not _stopped(second)
+
+
+def test_who_cannot_renew_loses_after_three_quarters_of_the_lease(
+    scene: Scene, catalog: Breakable, keeper: Keeper
+) -> None:
+    with keeper.keep(scene.job("one")) as held:
+        wait_until(lambda: _beats(scene) >= 1, PATIENCE_SECONDS, "a beat")
+        catalog.broken = True
+        began = time.monotonic()
+        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the loss")
+        took = time.monotonic() - began
+        catalog.broken = False
+    assert took > LEASE_SECONDS / 4  # not at the first failure
+    with pytest.raises(LeaseLostError):
+        held.check()
+
+
+def test_one_failure_to_renew_is_survived(scene: Scene, catalog: Breakable, keeper: Keeper) -> None:
+    with keeper.keep(scene.job("one")) as held:
+        catalog.fail_once = True
+        wait_until(lambda: not catalog.fail_once, PATIENCE_SECONDS, "the failure")
+        before = _beats(scene)
+        wait_until(lambda: _beats(scene) > before, PATIENCE_SECONDS, "the next beat")
+        assert not _stopped(held)
+
+
+def test_a_stuck_owner_is_not_beaten_for(scene: Scene, keeper: Keeper) -> None:
+    stuck, lively = scene.job("stuck"), scene.job("one")
+    with keeper.keep(stuck) as held, keeper.keep(lively):
+        held.bound(-1)
+        before = int(scene.job_row("stuck").beat)
+        wait_until(lambda: _beats(scene) >= 3, PATIENCE_SECONDS, "beats for another")
+        assert scene.job_row("stuck").beat <= before + 1
+
+
+def test_a_worker_that_was_forgotten_is_told(scene: Scene, keeper: Keeper) -> None:
+    told = threading.Event()
+    keeper.on_forgotten = told.set
+    scene.no_workers()
+    assert told.wait(PATIENCE_SECONDS)

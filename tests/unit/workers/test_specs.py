@@ -1,0 +1,247 @@
+"""What can be asked for, and what is said of the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from store.errors import InvalidSpecError
+from store.oci.platform import Platform
+from workers.specs import (
+    KINDS,
+    CopySpec,
+    MirrorSpec,
+    PullSpec,
+    PushSpec,
+    as_json,
+    fingerprint,
+    fix_platforms,
+    parse_spec,
+)
+
+DIGEST = "sha256:" + "ab" * 32
+LEAST: dict[str, dict[str, Any]] = {
+    "pull": {"kind": "pull", "reference": "alpine"},
+    "push": {"kind": "push", "reference": "here.test/app:1"},
+    "copy": {"kind": "copy", "source": "alpine:3", "destination": "there.test/alpine"},
+    "mirror": {"kind": "mirror", "source": "alpine", "destination": "there.test/alpine"},
+}
+ARM = Platform("linux", "arm64")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_needs_no_more_than_names(kind: str) -> None:
+    assert parse_spec(LEAST[kind]).kind == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_survives_being_stored(kind: str) -> None:
+    spec = parse_spec({**LEAST[kind], "platforms": ["linux/arm64"], "deadline": 60, "priority": 3})
+    assert parse_spec(json.loads(json.dumps(as_json(spec)))) == spec
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_has_a_deadline_or_platforms_unless_given(kind: str) -> None:
+    spec = parse_spec(LEAST[kind])
+    assert (spec.deadline, spec.platforms, spec.all_platforms) == (None, (), False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "priority"), [("pull", 0), ("push", 0), ("copy", 0), ("mirror", -10)]
+)
+def test_a_mirror_gives_way_to_everything_else(kind: str, priority: int) -> None:
+    assert parse_spec(LEAST[kind]).priority == priority
+
+
+def test_a_spec_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        parse_spec(LEAST["pull"]).priority = 5
+
+
+# --- what they mean ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [
+        (LEAST["pull"], "docker.io/library/alpine:latest"),
+        (LEAST["push"], "here.test/app:1"),
+        (
+            {**LEAST["push"], "destination": "there.test/app:2"},
+            "here.test/app:1 -> there.test/app:2",
+        ),
+        (LEAST["copy"], "docker.io/library/alpine:3 -> there.test/alpine:3"),
+        (LEAST["mirror"], "docker.io/library/alpine -> there.test/alpine"),
+    ],
+)
+def test_a_label_says_in_full_what_goes_where(given: dict[str, Any], label: str) -> None:
+    assert parse_spec(given).label == label
+
+
+@pytest.mark.parametrize(
+    ("given", "registries"),
+    [
+        (LEAST["pull"], ("docker.io",)),
+        (LEAST["push"], ("here.test",)),
+        ({**LEAST["push"], "destination": "there.test/app:2"}, ("there.test",)),
+        (LEAST["copy"], ("docker.io", "there.test")),
+        ({**LEAST["copy"], "destination": "docker.io/me/alpine"}, ("docker.io",)),
+        (LEAST["mirror"], ("docker.io", "there.test")),
+    ],
+)
+def test_the_registries_that_a_job_talks_to_are_known(
+    given: dict[str, Any], registries: tuple[str, ...]
+) -> None:
+    assert parse_spec(given).registries == registries
+
+
+@pytest.mark.parametrize(
+    ("reference", "destination", "target"),
+    [
+        ("here.test/app:1", None, "here.test/app:1"),
+        ("here.test/app", None, "here.test/app:latest"),
+        ("here.test/app:1", "there.test/app:2", "there.test/app:2"),
+        ("here.test/app:1", "there.test/app", "there.test/app:1"),
+        ("here.test/app", "there.test/app", "there.test/app:latest"),
+        ("ab" * 32, "there.test/app", "there.test/app:latest"),
+        (DIGEST, "there.test/app", "there.test/app:latest"),
+    ],
+)
+def test_a_push_goes_where_it_is_told_or_under_its_own_name(
+    reference: str, destination: str | None, target: str
+) -> None:
+    assert str(PushSpec(reference=reference, destination=destination).target) == target
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "target"),
+    [
+        ("here.test/app:1", "there.test/app", "there.test/app:1"),
+        ("here.test/app", "there.test/app", "there.test/app:latest"),
+        ("here.test/app:1", "there.test/app:2", "there.test/app:2"),
+        (f"here.test/app@{DIGEST}", "there.test/app", f"there.test/app@{DIGEST}"),
+        (f"here.test/app:1@{DIGEST}", "there.test/app", "there.test/app:1"),
+    ],
+)
+def test_a_copy_keeps_its_tag_or_digest_unless_told(
+    source: str, destination: str, target: str
+) -> None:
+    assert str(CopySpec(source=source, destination=destination).target) == target
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "named"),
+    [
+        ("here.test/app", (), ()),
+        ("here.test/app", ("1", "2", "1"), ("1", "2")),
+        ("here.test/app:1", (), ("1",)),
+    ],
+)
+def test_a_mirror_takes_the_tags_that_are_named_or_all(
+    source: str, tags: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    spec = MirrorSpec(source=source, destination="there.test/app", tags=tags)
+    assert spec.named_tags == named
+
+
+def test_platforms_are_kept_by_the_names_that_manifests_use() -> None:
+    assert PullSpec(reference="a", platforms=("linux/x86_64", "linux/aarch64/v8")).platforms == (
+        "linux/amd64",
+        "linux/arm64",
+    )
+
+
+def test_platforms_become_values() -> None:
+    assert PullSpec(reference="a", platforms=("linux/arm64",)).wanted_platforms() == (ARM,)
+
+
+# --- platforms that were not given ---------------------------------------------------------------
+
+
+def test_a_pull_takes_the_platform_of_the_host() -> None:
+    fixed = fix_platforms(parse_spec(LEAST["pull"]), ARM)
+    assert fixed.platforms == ("linux/arm64",)
+
+
+@pytest.mark.parametrize("given", [{"platforms": ["linux/amd64"]}, {"all_platforms": True}])
+def test_a_pull_that_says_platforms_stays_as_it_is(given: dict[str, Any]) -> None:
+    spec = parse_spec({**LEAST["pull"], **given})
+    assert fix_platforms(spec, ARM) == spec
+
+
+@pytest.mark.parametrize("kind", ["push", "copy", "mirror"])
+def test_all_other_kinds_take_all_platforms(kind: str) -> None:
+    assert fix_platforms(parse_spec(LEAST[kind]), ARM).platforms == ()
+
+
+# --- one request or two --------------------------------------------------------------------------
+
+
+def test_the_same_request_has_the_same_fingerprint_in_any_order() -> None:
+    given = LEAST["copy"]
+    turned = dict(reversed(given.items()))
+    assert fingerprint(parse_spec(given)) == fingerprint(parse_spec(turned))
+
+
+@pytest.mark.parametrize(
+    "change", [{"priority": 1}, {"deadline": 5}, {"all_platforms": True}, {"source": "alpine:4"}]
+)
+def test_another_request_has_another_fingerprint(change: dict[str, Any]) -> None:
+    one, other = parse_spec(LEAST["copy"]), parse_spec({**LEAST["copy"], **change})
+    assert fingerprint(one) != fingerprint(other)
+
+
+# --- what cannot be asked for --------------------------------------------------------------------
+
+
+def _wrong(given: dict[str, Any]) -> list[str]:
+    with pytest.raises(InvalidSpecError) as caught:
+        parse_spec(given)
+    assert all(error["message"] for error in caught.value.errors)
+    return [error["field"] for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({}, ["kind"]),
+        ({"kind": "steal"}, ["kind"]),
+        ({"kind": "pull"}, ["reference"]),
+        ({"kind": "copy"}, ["source", "destination"]),
+        ({**LEAST["pull"], "reference": ""}, ["reference"]),
+        ({**LEAST["pull"], "reference": "Upper//case"}, ["reference"]),
+        ({**LEAST["pull"], "reference": 5}, ["reference"]),
+        ({**LEAST["pull"], "reference": "a" * 2000}, ["reference"]),
+        ({**LEAST["pull"], "reference": "a", "colour": "red"}, ["colour"]),
+        ({**LEAST["pull"], "reference": "a", "copy": True}, ["copy"]),
+        ({**LEAST["pull"], "platforms": ["linux/arm64", "not a platform"]}, ["platforms.1"]),
+        ({**LEAST["pull"], "platforms": ["linux/arm64"] * 101}, ["platforms"]),
+        (
+            {**LEAST["pull"], "platforms": ["linux/arm64"], "all_platforms": True},
+            ["platforms"],
+        ),
+        ({**LEAST["pull"], "priority": 101}, ["priority"]),
+        ({**LEAST["pull"], "priority": -101}, ["priority"]),
+        ({**LEAST["pull"], "priority": "high"}, ["priority"]),
+        ({**LEAST["pull"], "deadline": 0}, ["deadline"]),
+        ({**LEAST["pull"], "deadline": float("inf")}, ["deadline"]),
+        ({**LEAST["pull"], "deadline": float("nan")}, ["deadline"]),
+        ({**LEAST["push"], "reference": "a//b"}, ["reference"]),
+        ({**LEAST["push"], "destination": "a//b"}, ["destination"]),
+        ({**LEAST["mirror"], "source": f"alpine@{DIGEST}"}, ["source"]),
+        ({**LEAST["mirror"], "source": "alpine:3", "tags": ["4"]}, ["tags"]),
+        ({**LEAST["mirror"], "tags": ["fine", "not fine"]}, ["tags.1"]),
+        ({**LEAST["mirror"], "destination": "there.test/alpine:3"}, ["destination"]),
+        ({**LEAST["copy"], "source": "a//b", "priority": 1000}, ["priority", "source"]),
+    ],
+)
+def test_each_wrong_field_is_named(given: dict[str, Any], fields: list[str]) -> None:
+    assert sorted(_wrong(given)) == sorted(fields)
+
+
+@pytest.mark.parametrize("image_id", ["ab" * 32, DIGEST, "sha256:abab"])
+def test_an_id_can_be_pushed_only_under_a_name(image_id: str) -> None:
+    assert _wrong({"kind": "push", "reference": image_id}) == ["reference"]
