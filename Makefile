@@ -12,7 +12,7 @@ help: ## Show this
 setup: ## Make .venv, and get redis-server, docker-registry and skopeo where that is allowed
 	@.ci/setup
 
-demo: setup ## Mirror real images between two registries, twice, and verify every digest; KEEP=1 stays
+demo: setup ## Mirror real images between two registries, twice, and verify them; KEEP=1 leaves all running
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
 test: setup ## Run the tests; T=tests/unit/store for some, W=1 for one at a time

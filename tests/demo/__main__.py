@@ -213,8 +213,11 @@ def _stay(where: Stage) -> None:
     print("    .venv/bin/transship jobs")
     print(f"    .venv/bin/transship copy {where.source.host}/team/tools:stable", end=" ")
     print(f"{where.target.host}/mine:1", flush=True)
-    while True:
-        signal.pause()
+    try:
+        while True:
+            signal.pause()
+    except Stopped:
+        print("\n  stopped; all is gone now")
 
 
 def _farewell(where: Stage) -> None:
