@@ -57,11 +57,14 @@ class Lines(_Closing):
     def __init__(self) -> None:
         """Nothing has been shown yet."""
         self._ended: set[tuple[str, str]] = set()
+        self._followed: str | None = None  # the job whose events come first
 
     def show(self, event: dict[str, Any]) -> None:
-        """Print it."""
+        """Print it, but for how the job itself ends: the command says that."""
         if event["type"] != "progress":
-            if line := describe_event(event):
+            self._followed = self._followed or event["job"]
+            own_end = event["type"] in ("failed", "cancelled") and event["job"] == self._followed
+            if not own_end and (line := describe_event(event)):
                 print(line, file=sys.stderr, flush=True)
             return
         for transfer in event["transfers"]:

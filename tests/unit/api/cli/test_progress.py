@@ -56,8 +56,19 @@ def test_lines_tell_of_a_blob_once_when_it_is_done(capsys: pytest.CaptureFixture
 
 def test_lines_go_to_standard_error_only(capsys: pytest.CaptureFixture[str]) -> None:
     with Lines() as display:
-        display.show({"type": "queued", "kind": "pull", "label": "a:1"})
+        display.show({"type": "queued", "job": "j", "kind": "pull", "label": "a:1"})
     assert capsys.readouterr() == ("", "pull a:1\n")
+
+
+def test_lines_tell_of_a_child_that_failed_and_leave_the_jobs_own_end_to_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = {"subject": "a:1", "detail": "gone"}
+    with Lines() as display:
+        display.show({"type": "queued", "job": "parent", "kind": "mirror", "label": "a"})
+        display.show({"type": "failed", "job": "child", "error": error})
+        display.show({"type": "failed", "job": "parent", "error": error})
+    assert capsys.readouterr().err == "mirror a\nfailed: a:1: gone\n"
 
 
 def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
