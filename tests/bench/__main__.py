@@ -56,7 +56,7 @@ def main() -> int:
     """Run the benchmark and print its table."""
     arguments = argparse.ArgumentParser(prog="python -m tests.bench")
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--megabytes", type=int, default=300)
+    arguments.add_argument("--megabytes", type=int, default=370)
     options = arguments.parse_args()
     if shutil.which("skopeo") is None:
         print("skopeo is not installed: nothing to compare with", file=sys.stderr)
