@@ -19,7 +19,7 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, SlowProxy
 from tests.support.server import TRANSSHIP, run
-from tests.support.up import Yard, yard
+from tests.support.up import Yard, bare_environment, yard
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +212,36 @@ def test_ctrl_c_leaves_a_job_alone_that_is_only_watched(
     assert here.up.client.job(job)["finished_at"] is None
     opened.set()
     assert here.up.client.wait(job)["state"] == "succeeded"
+
+
+def test_ctrl_c_twice_leaves_although_others_use_this_engine_and_these_go_on(
+    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path
+) -> None:
+    proxy, opened = held
+    here.put("twice")
+    environ = bare_environment(tmp_path)  # no server: the first command brings an engine
+
+    def pull(name: str) -> ChildProcess:
+        command = (*TRANSSHIP, "pull", f"{proxy.host}/team/twice:1")
+        return ChildProcess(command, directory=tmp_path, name=name, environ=environ)
+
+    with pull("first") as first:
+        wait_until(lambda: proxy.blob_bodies > 0, 20, "a body on its way")
+        with pull("second") as second:
+            wait_until(lambda: "pull" in second.log, 20, "the second job")
+            first.send(signal.SIGINT)
+            cancelled = ("jobs", "--state", "cancelled", "--json")
+            wait_until(
+                lambda: json.loads(run(*cancelled, environ=environ).stdout)["items"],
+                20,
+                "the first job to be cancelled",
+            )
+            assert first.exit_status is None
+            first.send(signal.SIGINT)
+            assert first.wait(15) == 130
+            assert "Traceback" not in first.log
+            opened.set()
+            assert second.wait(40) == 0, second.log
 
 
 def connected(here: Yard, pid: int) -> bool:

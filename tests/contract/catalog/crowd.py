@@ -1,10 +1,10 @@
 """One process of a crowd that admits, takes up and completes until nothing is left.
 
-    python -m tests.contract.catalog.crowd URL NAME locked|unlocked
+    python -m tests.contract.catalog.crowd URL NAME
 
 It waits for a line on standard input, and prints as JSON how many transfers it saw busy at most,
-inside the transactions that admit, and which ones it completed. Between looking and writing it
-stays a moment, so that admitters who do not take turns are sure to get in each other's way.
+inside the transactions that admit, and which ones it completed. Between counting what is busy and
+reading the queue it stays a moment: that is when admitters who do not take turns pass a limit.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, func, select, text
+from sqlalchemy import Connection, event, func, select, text
 
 from store.catalog import admission, transfers
 from store.catalog.engine import Catalog
@@ -32,14 +30,13 @@ _BUSY = select(func.count()).select_from(rows).where(text(TRANSFER_BUSY))
 _ACTIVE = select(rows.c.id).where(text(TRANSFER_ACTIVE)).limit(1)
 
 
-def work(url: str, name: str, manner: str) -> dict[str, Any]:
+def work(url: str, name: str) -> dict[str, Any]:
     """Take part until no transfer is active; returns what was seen and done."""
     catalog = Catalog(url)
-    begin = catalog.write if manner == "locked" else _without_turns(url)
     most_busy = 0
     completed: list[str] = []
     while True:
-        with begin() as connection:
+        with catalog.write() as connection:
             event.listen(connection, "before_cursor_execute", _linger)
             admitted = admission.admit(connection, DIRECTION, NOW)
             most_busy = max(most_busy, connection.execute(_BUSY).scalar_one())
@@ -58,25 +55,20 @@ def work(url: str, name: str, manner: str) -> dict[str, Any]:
     return {"most_busy": most_busy, "completed": completed}
 
 
-def _without_turns(url: str) -> Callable[[], AbstractContextManager[Connection]]:
-    """Transactions as the driver makes them when nobody says otherwise: it begins at a write."""
-    return create_engine(url, connect_args={"timeout": 30}).begin
-
-
 def _linger(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> None:
-    if statement.startswith("UPDATE transfers"):
+    if "FROM lanes" in statement:  # between the count and the queue
         time.sleep(random.uniform(0, LINGER_SECONDS))
 
 
 def main() -> None:
     """Wait for the sign, work, and report."""
-    url, name, manner = sys.argv[1:]
+    url, name = sys.argv[1:]
     Catalog(url).close()  # everything is imported by now
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(work(url, name, manner)), flush=True)
+    print(json.dumps(work(url, name)), flush=True)
 
 
 if __name__ == "__main__":

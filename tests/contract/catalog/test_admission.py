@@ -181,6 +181,18 @@ def test_a_promoted_transfer_goes_behind_nobody_who_came_after_it(scene: Scene) 
     assert scene.admit() == ["mine/0"]
 
 
+def test_a_promoted_transfer_does_not_go_before_the_lanes_head(scene: Scene) -> None:
+    """Many that were delayed together would otherwise hold up all who came meanwhile."""
+    scene.limit("max_concurrent_downloads", 1)
+    scene.want(scene.job("one"), "late")
+    scene.want(scene.job("other"), *named("other", 20))
+    scene.delay(scene.running("late"), 1)
+    scene.served(10)
+    scene.now += 1
+    scene.promote()
+    assert scene.transfer("late").turn == scene.transfer("other/10").turn == 10
+
+
 # --- parked --------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,14 @@ def test_two_mirrors_alternate_although_one_came_later(scene: Scene) -> None:
     assert len(those_of("second", order)) == pytest.approx(50, abs=3)
 
 
+def test_the_children_of_a_mirror_have_one_turn_together(scene: Scene) -> None:
+    scene.want(scene.job("pull"), *named("pull", 20))
+    for number in range(10):
+        child = scene.job(f"child {number}", root="mirror")
+        scene.want(child, *named(f"mirror/{number}", 5))
+    assert len(those_of("pull", scene.served(20)[:20])) == pytest.approx(10, abs=2)
+
+
 def test_a_root_that_was_away_does_not_make_up_for_it(scene: Scene) -> None:
     scene.want(scene.job("steady"), *named("steady", 200))
     scene.want(scene.job("guest"), "guest/early")
@@ -41,6 +49,13 @@ def test_urgent_ones_are_the_next(scene: Scene) -> None:
     scene.want(scene.job("mirror"), *named("mirror", 50))
     scene.served(10)
     scene.want(scene.job("urgent", priority=50), *named("urgent", 6))
+    assert scene.served(6)[:6] == named("urgent", 6)
+
+
+def test_urgent_ones_are_the_next_whichever_registry_was_served_last(scene: Scene) -> None:
+    scene.limit("max_concurrent_downloads", 4)
+    scene.want(scene.job("mirror"), *named("mirror", 20))
+    scene.want(scene.job("urgent", priority=50), *named("urgent", 6), registry=THERE)
     assert scene.served(6)[:6] == named("urgent", 6)
 
 

@@ -16,11 +16,11 @@ from store.errors import InternalError, LeaseLostError
 from tests.contract.catalog.scene import HERE, THERE, Scene, named, new_job
 
 
-def _lost(scene: Scene, name: str = "one") -> JobLease:
-    """A lease on a job that another worker holds by now."""
-    stale = scene.job(name, owner="a")
+def _lost(scene: Scene, taker: str) -> JobLease:
+    """A lease of "a" on a job that *taker* has taken up since."""
+    stale = scene.job("one", owner="a")
     scene.release(stale, again_in=0)
-    assert scene.take(name, "b") is not None
+    assert scene.take("one", taker) is not None
     return stale
 
 
@@ -156,10 +156,11 @@ def _save(scene: Scene, lease: JobLease) -> None:
     ],
     ids=["save", "release", "release for a time", "finish"],
 )
+@pytest.mark.parametrize("taker", ["b", "a"], ids=["another", "the same anew"])
 def test_a_stale_owner_of_a_job_writes_nothing(
-    scene: Scene, write: Callable[[Scene, JobLease], None]
+    scene: Scene, write: Callable[[Scene, JobLease], None], taker: str
 ) -> None:
-    stale = _lost(scene)
+    stale = _lost(scene, taker)
     before = scene.job_row("one")
     with pytest.raises(LeaseLostError):
         write(scene, stale)

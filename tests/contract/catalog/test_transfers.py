@@ -213,15 +213,15 @@ def _check(scene: Scene, claim: Claim) -> None:
     ],
     ids=["complete", "fail", "strike", "delay", "hand_back", "stopped", "check"],
 )
-@pytest.mark.parametrize("taken", [False, True], ids=["pending", "taken up by another"])
+@pytest.mark.parametrize("taker", [None, "b", "a"], ids=["nobody", "another", "the same anew"])
 def test_a_stale_owner_writes_nothing(
-    scene: Scene, write: Callable[[Scene, Claim], None], taken: bool
+    scene: Scene, write: Callable[[Scene, Claim], None], taker: str | None
 ) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
     _bury(scene, "transfer", stale.id, stale.fence)
-    if taken:
-        scene.running("blob", "b")
+    if taker is not None:
+        scene.running("blob", taker)
     before = (scene.transfer("blob"), _waits(scene, "one"))
     with pytest.raises(LeaseLostError):
         write(scene, stale)
@@ -440,10 +440,12 @@ def test_a_parked_registry_keeps_a_download_that_nobody_else_can_serve(scene: Sc
     assert scene.transfer("blob").registry == HERE
 
 
-def test_a_download_is_not_passed_on_to_a_registry_that_is_parked_too(two_sources: Scene) -> None:
-    two_sources.park(THERE, 3600)
-    two_sources.park(HERE, 3600)
-    assert two_sources.transfer("blob").registry == HERE
+def test_a_download_is_not_passed_on_to_a_registry_that_is_parked_too(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("urgent", priority=9), "blob", registry=THERE)
+    scene.park(THERE, 3600)
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == HERE
 
 
 def test_an_upload_stays_with_its_destination(scene: Scene) -> None:
@@ -479,6 +481,17 @@ def test_handing_back_is_no_try(scene: Scene) -> None:
     scene.hand_back(scene.running("blob"))
     row = scene.transfer("blob")
     assert (row.state, row.owner, row.attempts, row.tries) == ("pending", None, 0, 0)
+
+
+def test_a_transfer_handed_to_another_place_queues_in_its_lane(two_sources: Scene) -> None:
+    two_sources.limit("max_concurrent_downloads", 1)
+    claim = two_sources.running("blob")
+    there = two_sources.job("long queue", root="one")
+    two_sources.want(there, *named("there", 5), registry=THERE)
+    with two_sources.catalog.write() as connection:
+        transfers.hand_back(connection, claim, to=claim.places[1])
+    row = two_sources.transfer("blob")
+    assert (row.state, row.registry, row.repository, row.turn) == ("pending", THERE, "other", 5)
 
 
 def test_how_far_a_try_got_outlives_it(scene: Scene) -> None:
