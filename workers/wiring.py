@@ -6,7 +6,7 @@ import logging
 import os
 import time
 
-from store.catalog import admission, limits
+from store.catalog import limits, transfers
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
@@ -70,7 +70,7 @@ def registry_client(settings: Settings, catalog: Catalog) -> RegistryClient:
         seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
         try:
             with catalog.write() as connection:
-                admission.park(connection, limit.registry, seconds, time.time())
+                transfers.park(connection, limit.registry, seconds, time.time())
         except StoreError as error:  # a courtesy: the answer it came with is still good
             log.warning("%s could not be parked: %s", limit.registry, error)
 

@@ -122,13 +122,23 @@ class Catalog:
         """
         with self._turn:
             if self._turn_file is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                self._turn_file = os.open(f"{self._path}-turn", flags, 0o600)
+                self._turn_file = self._open_turn_file()
             fcntl.flock(self._turn_file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 fcntl.flock(self._turn_file, fcntl.LOCK_UN)
+
+    def _open_turn_file(self) -> int:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            return os.open(f"{self._path}-turn", flags, 0o600)
+        except OSError as error:
+            raise HomeUnusableError(
+                f"the database cannot be opened: {error.strerror}",
+                subject=str(self._path),
+                hint="check that TRANSSHIP_HOME exists and is writable",
+            ) from error
 
     def _version(self) -> str | None:
         with self.read() as connection:
@@ -178,12 +188,6 @@ def _translated(path: Path) -> Iterator[None]:
     """Say in our terms what the database says in its own."""
     try:
         yield
-    except OSError as error:
-        raise HomeUnusableError(
-            f"the database cannot be opened: {error.strerror}",
-            subject=str(path),
-            hint="check that TRANSSHIP_HOME exists and is writable",
-        ) from error
     except OperationalError as error:
         reason = str(error.orig)
         if "unable to open" in reason or "readonly" in reason:
