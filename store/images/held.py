@@ -6,7 +6,18 @@ from store.catalog.references import HeldImage
 from store.content.ports import ContentStore
 from store.oci import mediatypes
 from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
-from store.oci.manifest import Manifest
+from store.oci.descriptor import Descriptor
+from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+
+
+def read_manifest(descriptor: Descriptor, content: ContentStore) -> Manifest | Index:
+    """A manifest or index that the store holds, hashed again.
+
+    Raises:
+        BlobMissingError: the store does not hold it.
+    """
+    raw = content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
+    return parse_manifest(raw, descriptor.media_type)
 
 
 def describe(manifest: Manifest, content: ContentStore) -> HeldImage:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from store.catalog import jobs
 from store.catalog.jobs import JobLease
 from store.errors import BlobMissingError, Side
+from store.images.held import read_manifest
 from store.oci.descriptor import Descriptor
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
 from workers.advance import deliver, plan
 from workers.advance.closure import narrowed, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
@@ -74,13 +75,10 @@ def _up_to_date(
 
 def _known_blobs(root: Descriptor, world: World) -> list[Descriptor]:
     """The blobs of an image whose manifests the store still holds; else none. For the figures."""
-
-    def fetch(descriptor: Descriptor) -> Manifest | Index:
-        raw = world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
-        return parse_manifest(raw, descriptor.media_type)
-
     try:
-        return resolve(root, (), fetch).distributable_blobs()
+        return resolve(
+            root, (), partial(read_manifest, content=world.content)
+        ).distributable_blobs()
     except BlobMissingError:
         return []
 

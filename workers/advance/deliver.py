@@ -77,7 +77,7 @@ def want_uploads(
     _want(
         lease,
         world,
-        [_wanted("upload", blob, target, absent_at=lease.plan["absent_at"]) for blob in ready],
+        [target.wanted("upload", blob, absent_at=lease.plan["absent_at"]) for blob in ready],
     )
 
 
@@ -88,7 +88,7 @@ def want_downloads(
     _want(
         lease,
         world,
-        [_wanted("download", blob, source, counted=False, eager=True) for blob in missing],
+        [source.wanted("download", blob, counted=False, eager=True) for blob in missing],
     )
 
 
@@ -132,19 +132,6 @@ def put_manifests(
     with world.catalog.write() as connection:
         jobs.written(connection, name, lease)
     return Done(result)
-
-
-def _wanted(direction: str, blob: Descriptor, place: Remote, **more: Any) -> Wanted:
-    return Wanted(
-        direction=direction,
-        digest=str(blob.digest),
-        size=blob.size,
-        media_type=blob.media_type,
-        registry=place.source.registry,
-        repository=place.source.repository,
-        fingerprint=place.source.fingerprint,
-        **more,
-    )
 
 
 def _want(lease: JobLease, world: World, wanted: list[Wanted]) -> None:

@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 from store.catalog import blobs, events, references, transfers
 from store.catalog.jobs import JobLease
 from store.catalog.references import HeldImage
-from store.catalog.transfers import Wanted
 from store.errors import Side
 from store.images.held import describe
 from store.oci.digest import Digest
@@ -43,18 +42,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             transfers.want(
                 change.connection,
                 lease,
-                (
-                    Wanted(
-                        direction="download",
-                        digest=str(blob.digest),
-                        size=blob.size,
-                        media_type=blob.media_type,
-                        registry=source.source.registry,
-                        repository=source.source.repository,
-                        fingerprint=source.source.fingerprint,
-                    )
-                    for blob in missing
-                ),
+                (source.wanted("download", blob) for blob in missing),
                 change.now,
             )
         return Waiting()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from store.catalog import blobs, references
 from store.catalog.jobs import JobLease
 from store.errors import BlobMissingError, PlatformNotFoundError, Side
+from store.images.held import read_manifest
 from store.images.resolve import resolve_root
 from store.oci.descriptor import Descriptor
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from store.oci.manifest import Index
 from workers.advance import deliver, plan
 from workers.advance.closure import Closure, narrowed, resolve
 from workers.advance.outcome import Outcome, Waiting
@@ -56,10 +59,7 @@ def _held_closure(root: Descriptor, spec: PushSpec, lease: JobLease, world: Worl
     with world.catalog.read() as connection:
         held_images = {row.digest for row in references.images_under(connection, str(root.digest))}
         edges = blobs.children(connection, str(root.digest))
-
-    def fetch(descriptor: Descriptor) -> Manifest | Index:
-        raw = world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
-        return parse_manifest(raw, descriptor.media_type)
+    fetch = partial(read_manifest, content=world.content)
 
     platforms = spec.wanted_platforms()
     top = fetch(root)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from store.catalog import blobs
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
+from store.catalog.transfers import Wanted
 from store.errors import ManifestNotFoundError, RegistryNotFoundError, Side
+from store.images.held import read_manifest
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from store.oci.manifest import Index, Manifest
 from store.oci.reference import Reference
 from workers.leases import Held
 from workers.registry.client import Repository
@@ -76,8 +79,7 @@ class Remote:
         """
         digest = str(descriptor.digest)
         if digest in self.lease.plan.get("manifests", ()):
-            raw = self.world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
-            return parse_manifest(raw, descriptor.media_type)
+            return read_manifest(descriptor, self.world.content)
         catalog, now = self.world.catalog, self.world.now()
         with catalog.write() as connection:
             blobs.lease(connection, self.lease.id, [digest])
@@ -92,8 +94,7 @@ class Remote:
             with at(self.side):
                 known = self.repository.head_manifest(digest) is not None
         if known:
-            raw = self.world.content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
-            manifest = parse_manifest(raw, descriptor.media_type)
+            manifest = read_manifest(descriptor, self.world.content)
         else:
             with at(self.side):
                 manifest = self.repository.get_manifest(digest, expected=descriptor)
@@ -155,6 +156,19 @@ class Remote:
         with self.world.catalog.write() as connection:
             blobs.confirm(connection, map(str, there), self.source, self.world.now())
         return there
+
+    def wanted(self, direction: str, blob: Descriptor, **more: Any) -> Wanted:
+        """The wish to have *blob* moved from or to this repository; *more* as `Wanted` has it."""
+        return Wanted(
+            direction=direction,
+            digest=str(blob.digest),
+            size=blob.size,
+            media_type=blob.media_type,
+            registry=self.source.registry,
+            repository=self.source.repository,
+            fingerprint=self.source.fingerprint,
+            **more,
+        )
 
     def _elsewhere(self, digest: Digest, mount_from: str | None) -> list[str]:
         if mount_from is not None:
