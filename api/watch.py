@@ -38,4 +38,5 @@ class Watch:
             control=sum(row.control for row in alive),
             downloads=sum(row.downloads for row in alive),
             uploads=sum(row.uploads for row in alive),
+            local=sum(row.local for row in alive),
         )

@@ -15,7 +15,8 @@ terminal say the same thing.
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
-    │   └── UnsupportedMediaTypeError
+    │   ├── UnsupportedMediaTypeError, UnsupportedCompressionError
+    │   └── DecompressionError, ExpansionError, InvalidLayerError
     ├── RegistryError           a registry answered, and the answer is no
     │   ├── UnauthorizedError, DeniedError, PlatformNotFoundError
     │   ├── RegistryNotFoundError   ManifestNotFoundError
@@ -277,6 +278,30 @@ class UnsupportedMediaTypeError(ContentError):
     """A media type that this operation cannot work with, such as schema 1."""
 
     code = "unsupported-media-type"
+
+
+class UnsupportedCompressionError(ContentError):
+    """A compression that is read, but never written."""
+
+    code = "unsupported-compression"
+
+
+class DecompressionError(ContentError):
+    """Compressed bytes that are damaged, end too early, or go on with something else."""
+
+    code = "decompression-failed"
+
+
+class ExpansionError(ContentError):
+    """A stream grows beyond what it may, or beyond what its compressed size makes likely."""
+
+    code = "expands-too-far"
+
+
+class InvalidLayerError(ContentError):
+    """Not a tar that can be understood safely; the subject is the entry's name."""
+
+    code = "invalid-layer"
 
 
 # --- registries --------------------------------------------------------------------------------

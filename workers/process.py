@@ -141,7 +141,7 @@ def _total(threads: Threads) -> int:
 
     None can keep the others waiting: admission never lets a queue hold more than its threads.
     """
-    return threads.control + threads.downloads + threads.uploads
+    return threads.control + threads.downloads + threads.uploads + threads.local
 
 
 def _broker(settings: Settings) -> str:

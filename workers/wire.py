@@ -27,6 +27,7 @@ class Queue(StrEnum):
     CONTROL = "transship.control"
     DOWNLOADS = "transship.downloads"
     UPLOADS = "transship.uploads"
+    LOCAL = "transship.local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class LocalWire:
             Queue.CONTROL: ThreadPoolExecutor(threads.control, "control"),
             Queue.DOWNLOADS: ThreadPoolExecutor(threads.downloads, "downloads"),
             Queue.UPLOADS: ThreadPoolExecutor(threads.uploads, "uploads"),
+            Queue.LOCAL: ThreadPoolExecutor(threads.local, "local"),
         }
         self._run: Callable[[Message], None] | None = None
         self._listeners: list[Callable[[str], None]] = []

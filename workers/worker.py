@@ -24,7 +24,13 @@ log = logging.getLogger(__name__)
 
 # Threads are cheap until they work; limits decide how many do. 16 is the most concurrent blob
 # bodies that one process can carry, whatever the limit says.
-THREADS = {Queue.CONTROL: 8, Queue.DOWNLOADS: 16, Queue.UPLOADS: 16}
+# Local work, hashing and compressing, gets as many as there are processors to do it.
+THREADS = {
+    Queue.CONTROL: 8,
+    Queue.DOWNLOADS: 16,
+    Queue.UPLOADS: 16,
+    Queue.LOCAL: max(2, os.cpu_count() or 1),
+}
 
 
 def threads_for(queues: set[Queue]) -> Threads:
@@ -33,6 +39,7 @@ def threads_for(queues: set[Queue]) -> Threads:
         control=THREADS[Queue.CONTROL] * (Queue.CONTROL in queues),
         downloads=THREADS[Queue.DOWNLOADS] * (Queue.DOWNLOADS in queues),
         uploads=THREADS[Queue.UPLOADS] * (Queue.UPLOADS in queues),
+        local=THREADS[Queue.LOCAL] * (Queue.LOCAL in queues),
     )
 
 
@@ -67,7 +74,7 @@ class Worker:
         """The body of every task: take up what the message rings for, if it is there to take."""
         if self._stopping.is_set():
             return
-        if message.queue is Queue.CONTROL:
+        if message.queue in (Queue.CONTROL, Queue.LOCAL):
             run_job(message.id, self.id, self._world, self._keeper)
         else:
             attempt(int(message.id), self.id, self._world, self._keeper)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, credentials, jobs
+from store.catalog import admission, credentials, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
@@ -27,7 +27,12 @@ _R = TypeVar("_R")
 
 MOST_OPENED = 256  # credentials kept in memory
 PROBE_THREADS = 16  # a HEAD a blob, for images of many layers
-_QUEUES = {"download": Queue.DOWNLOADS, "upload": Queue.UPLOADS}
+QUEUES = {
+    "download": Queue.DOWNLOADS,
+    "upload": Queue.UPLOADS,
+    "control": Queue.CONTROL,
+    "local": Queue.LOCAL,
+}
 
 
 @dataclass(slots=True)
@@ -111,8 +116,8 @@ def ring(connection: Connection, now: float) -> list[Message]:
         for admitted in admission.admit(connection, direction, now)
     ]
     messages += [
-        Message(Queue.CONTROL, f"transship.{row.kind}", row.id, row.label)
-        for row in jobs.take_due(connection, now)
+        Message(QUEUES[row.queue], f"transship.{row.kind}", row.id, row.label)
+        for row in rationing.take_due(connection, now)
     ]
     return messages
 
@@ -120,7 +125,7 @@ def ring(connection: Connection, now: float) -> list[Message]:
 def transfer_message(admitted: admission.Admitted) -> Message:
     """The bell for an admitted transfer."""
     return Message(
-        _QUEUES[admitted.direction],
+        QUEUES[admitted.direction],
         f"transship.{admitted.direction}",
         str(admitted.id),
         f"{admitted.digest[:19]}… {human_bytes(admitted.size)}",

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import limits
 from store.catalog.due import NOW, due
@@ -26,6 +25,7 @@ from store.catalog.schema import (
     transfers,
     workers,
 )
+from store.catalog.sql import upsert
 
 DIRECTIONS = ("download", "upload")
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog.schema import blob_sources, blobs, edges, leases
+from store.catalog.sql import upsert
 
 
 @dataclass(frozen=True, slots=True)

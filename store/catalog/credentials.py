@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog.schema import credentials
+from store.catalog.sql import upsert
 from store.errors import HomeUnusableError, StoreError
 
 

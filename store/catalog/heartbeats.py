@@ -42,6 +42,7 @@ class Threads:
     control: int = 0
     downloads: int = 0
     uploads: int = 0
+    local: int = 0
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ def register(
             control=threads.control,
             downloads=threads.downloads,
             uploads=threads.uploads,
+            local=threads.local,
             beat=0,
             started_at=now,
         )

@@ -7,8 +7,7 @@ happens meanwhile sets it again and is not missed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,55 +18,32 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import events
-from store.catalog.due import NOW, due
+from store.catalog.due import due
 from store.catalog.schema import (
     JOB_ACTIVE,
     JOB_DUE,
     credentials,
-    derivations,
     jobs,
     leases,
     targets,
     waits,
-    workers,
 )
+from store.catalog.sql import upsert
 from store.errors import LeaseLostError, TransshipError
 
-RING_SECONDS = 5.0
+CONTROL, LOCAL = "control", "local"  # whose threads advance a job
 ACTIVE = ("queued", "running")
 ENDED = ("succeeded", "failed", "cancelled")
 
 
 # Built once: to build a statement takes longer than to run it.
-_ANY_DUE = select(jobs.c.id).where(text(JOB_DUE)).limit(1)
-_CONTROL_THREADS = select(func.coalesce(func.sum(workers.c.control), 0))
-_OUT = select(jobs.c.registry, jobs.c.priority).where(
-    text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
-    or_(
-        jobs.c.owner.is_not(None),
-        ~due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
-    ),
-)
-_DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.label, jobs.c.registry, jobs.c.priority)
-    .where(
-        text(JOB_DUE),
-        due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
-        due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
-    )
-    .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
-)
-
-
 _INSERT = (
     upsert(jobs).on_conflict_do_nothing(index_elements=["parent", "child_key"]).returning(jobs.c.id)
 )
@@ -92,6 +68,7 @@ class NewJob:
     registry: str
     priority: int
     requested_by: str
+    queue: str = CONTROL
     fingerprint: str = ""
     idempotency_key: str | None = None
     deadline: float | None = None
@@ -160,53 +137,6 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
 def get(connection: Connection, id_: str) -> Row[Any] | None:
     """The job's row."""
     return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
-
-
-def take_due(connection: Connection, now: float) -> list[Any]:
-    """Pick the jobs to ring now, mark them as rung, and return id, kind and label of each.
-
-    No more are out than there are control threads; a quarter of these, at least one, takes only
-    jobs of priority 0 or above; no registry holds more than half of them, so that a slow one
-    leaves room for the others.
-    """
-    if connection.execute(_ANY_DUE).first() is None:
-        return []
-    capacity = int(connection.execute(_CONTROL_THREADS).scalar_one())
-    if capacity == 0:
-        return []
-    out = connection.execute(_OUT, {"now": now}).all()
-    free = capacity - len(out)
-    low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in out)
-    if capacity == 1:
-        low_room = free
-    per_registry = max(1, capacity // 2)
-    held = Counter(row.registry for row in out)
-    picked: list[Any] = []
-    full: set[str] = {registry for registry, count in held.items() if count >= per_registry}
-    while free > 0:
-        candidates = _due_rows(connection, now, full, low=low_room > 0, limit=4 * capacity)
-        before = len(picked)
-        for row in candidates:
-            if free == 0:
-                break
-            if row.registry in full or (row.priority < 0 and low_room <= 0):
-                continue
-            picked.append(row)
-            free -= 1
-            low_room -= row.priority < 0
-            held[row.registry] += 1
-            if held[row.registry] >= per_registry:
-                full.add(row.registry)
-        if len(picked) == before:
-            break
-        connection.execute(  # before looking again, lest they be found again
-            update(jobs)
-            .where(jobs.c.id.in_([row.id for row in picked[before:]]))
-            .values(rung_until=now + RING_SECONDS)
-        )
-        if len(candidates) < 4 * capacity:
-            break
-    return picked
 
 
 def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
@@ -396,57 +326,6 @@ def children_by_state(connection: Connection, id_: str) -> dict[str, int]:
     return {row.state: row[1] for row in rows}
 
 
-# --- targets: who may write a name ---------------------------------------------------------------
-
-
-def hold_target(connection: Connection, name: str, lease: JobLease) -> str | None:
-    """Become the one who may write *name*.
-
-    Returns None when it is ours, the id of a newer job that has written it already, or ''
-    when another active job holds it.
-    """
-    connection.execute(upsert(targets).values(name=name, written_seq=0).on_conflict_do_nothing())
-    row = connection.execute(select(targets).where(targets.c.name == name).with_for_update()).one()
-    if row.written_seq > lease.seq:
-        return str(row.written_by)
-    if row.holder is not None and row.holder != lease.id:
-        holder = get(connection, row.holder)
-        if holder is not None and holder.state in ACTIVE:
-            return ""
-    connection.execute(update(targets).where(targets.c.name == name).values(holder=lease.id))
-    return None
-
-
-def written(connection: Connection, name: str, lease: JobLease) -> None:
-    """Record that the job has written *name*, and let the next one have it."""
-    connection.execute(
-        update(targets)
-        .where(targets.c.name == name, targets.c.holder == lease.id)
-        .values(holder=None, written_seq=lease.seq, written_by=lease.id)
-    )
-
-
-def record_derivation(connection: Connection, source: str, transform: str, target: str) -> None:
-    """Remember what *source* became under *transform*."""
-    connection.execute(
-        upsert(derivations)
-        .values(source_digest=source, transform=transform, target_digest=target)
-        .on_conflict_do_update(
-            index_elements=["source_digest", "transform"],
-            set_={"target_digest": target},
-        )
-    )
-
-
-def derived(connection: Connection, source: str, transform: str) -> str | None:
-    """What *source* became under *transform*, if that was ever done."""
-    return connection.execute(
-        select(derivations.c.target_digest).where(
-            derivations.c.source_digest == source, derivations.c.transform == transform
-        )
-    ).scalar()
-
-
 # --- inside --------------------------------------------------------------------------------------
 
 
@@ -482,14 +361,3 @@ def _first_turn(connection: Connection, root: str, registry: str, priority: int)
         waiting.where(jobs.c.root == root).order_by(jobs.c.turn.desc()).limit(1)
     ).scalar()
     return max(head or 0, (last + 1) if last is not None else 0)
-
-
-def _due_rows(
-    connection: Connection, now: float, full: set[str], *, low: bool, limit: int
-) -> Sequence[Any]:
-    query = _DUE.limit(limit)
-    if full:
-        query = query.where(jobs.c.registry.not_in(full))
-    if not low:
-        query = query.where(jobs.c.priority >= 0)
-    return connection.execute(query, {"now": now}).all()

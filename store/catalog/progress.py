@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, case, func, select, text, update
 
 from store.catalog.schema import jobs, transfers, waits
+from store.catalog.sql import least
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _live(connection: Connection, ids: Collection[str]) -> dict[str, tuple[int, 
     """For each job: bytes moved for it, bytes of transfers it joined or resumed, blobs done."""
     if not ids:
         return {}
-    moved = func.min(transfers.c.bytes_moved, transfers.c.bytes_done)
+    moved = least(transfers.c.bytes_moved, transfers.c.bytes_done)
     rows = connection.execute(
         select(
             waits.c.job,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog.schema import edges, images, jobs, references
+from store.catalog.sql import upsert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class HeldImage:
     created: str
     size: int
     layers: int
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def add_image(connection: Connection, image: HeldImage) -> None:

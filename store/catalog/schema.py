@@ -52,12 +52,13 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Inde
     )
 
 
-# What other processes must agree on, one row: the lease in force.
+# What other processes must agree on, one row.
 cluster = Table(
     "cluster",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("lease_seconds", Float, nullable=False),
+    Column("collection", _Id, nullable=False),  # the number of the newest collection
 )
 
 # --- what is held ------------------------------------------------------------------------------
@@ -69,6 +70,21 @@ blobs = Table(
     Column("size", _Bytes, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("used_at", Float, nullable=False),
+    Column("collection", _Id, nullable=False),  # the one under way when it was last leased
+    Index("blobs_used", "used_at"),
+)
+
+# A layer's blob and the stream that it holds, compressed or not: Docker's metadata of a
+# distribution. A config only claims its diffIDs; *verified* ones were computed from the bytes.
+layers = Table(
+    "layers",
+    metadata,
+    Column("digest", String, nullable=False),  # of the blob
+    Column("diff_id", String, nullable=False),
+    Column("diff_size", _Bytes),  # of the uncompressed stream, where that has been read
+    Column("verified", Boolean, nullable=False),
+    PrimaryKeyConstraint("digest", "diff_id"),
+    Index("layers_diff_id", "diff_id"),
 )
 
 # Where a digest has been seen with which credential: who may use what is held, and from where a
@@ -107,7 +123,18 @@ images = Table(
     Column("created", String, nullable=False),  # as the config has it
     Column("size", _Bytes, nullable=False),  # config and layers as held
     Column("layers", Integer, nullable=False),
+    Column("labels", _Json, nullable=False),  # of the config
     Index("images_image_id", "image_id"),
+)
+
+# What is known of an image by its ID, apart from its bytes.
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("image_id", String, primary_key=True),
+    Column("parent", String),  # the image it was made from here; pulled ones have none
+    Column("tagged_at", Float),
+    Index("lineage_parent", "parent"),
 )
 
 references = Table(
@@ -130,6 +157,27 @@ leases = Table(
     Index("leases_digest", "digest"),
 )
 
+# A named writable layer over an image: what was put into it, each as a layer of its own, in order.
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("base", String),  # digest of the image's manifest; none: it began empty
+    Column("reference", String),  # as it was asked for
+    Column("busy", Boolean, nullable=False),  # Docker's running container
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("workspaces_base", "base"),
+)
+workspace_layers = Table(
+    "workspace_layers",
+    metadata,
+    Column("workspace", String, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("digest", String, nullable=False),
+    PrimaryKeyConstraint("workspace", "position"),
+)
+
 # What became of a source when it was changed on the way: a subset of an index, say.
 derivations = Table(
     "derivations",
@@ -149,6 +197,7 @@ jobs = Table(
     Column("id", String, nullable=False, unique=True),
     Column("kind", String, nullable=False),
     Column("state", String, nullable=False),
+    Column("queue", String, nullable=False),  # 'control' or 'local': whose threads advance it
     Column("priority", Integer, nullable=False),
     Column("parent", String),
     Column("child_key", String),  # unique within the parent
@@ -193,11 +242,12 @@ jobs = Table(
     Index("jobs_state", "state", "seq"),
     Index("jobs_parent", "parent", "state"),
     Index("jobs_root", "root", "state"),
-    _partial("jobs_due", "priority DESC", "turn", "seq", where=JOB_DUE),
+    Index("jobs_finished", "finished_at"),
+    _partial("jobs_due", "queue", "priority DESC", "turn", "seq", where=JOB_DUE),
     _partial("jobs_lane", "registry", "priority", "turn", where=JOB_ACTIVE),
     _partial(
         "jobs_out",
-        "registry",
+        "queue",
         where=f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)",
     ),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
@@ -250,6 +300,10 @@ transfers = Table(
     Column("furthest", _Bytes, nullable=False),  # the highest offset any try reached
     Column("owner", String),
     Column("served_by", String),  # the last owner
+    # Where an upload goes on: its session's address, sealed, for that may be a key to it; and how
+    # much the registry has acknowledged.
+    Column("upload_session", String),
+    Column("upload_offset", _Bytes, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
     Column("deaths", Integer, nullable=False),
@@ -313,6 +367,17 @@ lanes = Table(
     PrimaryKeyConstraint("direction", "registry"),
 )
 
+# What is set for single registries, in both directions together; null leaves it open.
+registries = Table(
+    "registries",
+    metadata,
+    Column("registry", String, primary_key=True),
+    Column("concurrency", Integer),
+    Column("requests_per_second", Float),
+    Column("bytes_per_second", _Bytes),
+    Column("paused", Boolean, nullable=False),
+)
+
 limits = Table(
     "limits",
     metadata,
@@ -331,6 +396,7 @@ workers = Table(
     Column("control", Integer, nullable=False),  # threads for each queue it serves
     Column("downloads", Integer, nullable=False),
     Column("uploads", Integer, nullable=False),
+    Column("local", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
 )
@@ -345,4 +411,43 @@ events = Table(
     Column("data", _Json, nullable=False),
     Index("events_job", "job", "id"),
     sqlite_autoincrement=True,  # an id that a client has seen is never given again
+)
+
+# What happened to images, with Docker's names and attributes.
+image_events = Table(
+    "image_events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("action", String, nullable=False),
+    Column("actor", String, nullable=False),  # an image ID, a reference, or empty
+    Column("attributes", _Json, nullable=False),
+    Index("image_events_time", "time"),
+    sqlite_autoincrement=True,
+)
+
+# --- who may do what -----------------------------------------------------------------------------
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("hashed", String, nullable=False, unique=True),  # SHA-256 of the token
+    Column("scopes", _Json, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("used_at", Float),
+)
+
+# Credentials that the server keeps for registries; a token uses those that its scopes name.
+named_credentials = Table(
+    "named_credentials",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("registry", String, nullable=False),
+    Column("sealed", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("named_credentials_registry", "registry"),
 )

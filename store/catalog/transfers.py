@@ -23,7 +23,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.catalog import admission, blobs, events
 from store.catalog import jobs as job_rows
@@ -39,6 +38,7 @@ from store.catalog.schema import (
     transfers,
     waits,
 )
+from store.catalog.sql import upsert
 from store.errors import LeaseLostError
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------

@@ -30,11 +30,13 @@ def describe(manifest: Manifest, content: ContentStore) -> HeldImage:
     """
     platform = ("", "", "")
     created = ""
+    labels: dict[str, str] = {}
     if mediatypes.is_config(manifest.config.media_type):
         raw = content.read(manifest.config.digest, max_bytes=MAX_CONFIG_BYTES)
         config = ImageConfig.parse(raw)
         platform = (config.platform.os, config.platform.architecture, config.platform.variant)
         created = config.created or ""
+        labels = dict(config.labels)
     os, architecture, variant = platform
     return HeldImage(
         digest=str(manifest.digest),
@@ -46,4 +48,5 @@ def describe(manifest: Manifest, content: ContentStore) -> HeldImage:
         created=created,
         size=sum(blob.size for blob in manifest.blobs),
         layers=len(manifest.layers),
+        labels=labels,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from store.catalog import jobs
+from store.catalog import targets
 from store.catalog.jobs import JobLease
 from store.errors import BlobMissingError, Side
 from store.images.held import read_manifest
@@ -51,7 +51,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     outcome = deliver.put_manifests(closure, target, lease, world, result)
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
         with world.catalog.write() as connection:
-            jobs.record_derivation(
+            targets.record_derivation(
                 connection, str(root.digest), _transform(spec), str(closure.root.digest)
             )
     return outcome
@@ -64,7 +64,7 @@ def _up_to_date(
     expected = str(root.digest)
     if spec.platforms:
         with world.catalog.read() as connection:
-            expected = jobs.derived(connection, expected, _transform(spec)) or expected
+            expected = targets.derived(connection, expected, _transform(spec)) or expected
     there = target.head()
     if there is None or str(there.digest) != expected:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from store.catalog import blobs, jobs, transfers
+from store.catalog import blobs, jobs, targets, transfers
 from store.catalog.jobs import JobLease
 from store.catalog.transfers import WaitState, Wanted
 from store.errors import ConflictError, Side
@@ -115,7 +115,7 @@ def put_manifests(
             side=Side.DESTINATION,
         )
     with world.catalog.write() as connection:
-        newer = jobs.hold_target(connection, name, lease)
+        newer = targets.hold(connection, name, lease)
     if newer == "":
         return Later(TARGET_BUSY_SECONDS)
     if newer is not None:
@@ -130,7 +130,7 @@ def put_manifests(
         target.held.check()
         target.repository.put_manifest(target.reference.identifier, closure.root)
     with world.catalog.write() as connection:
-        jobs.written(connection, name, lease)
+        targets.written(connection, name, lease)
     return Done(result)
 
 

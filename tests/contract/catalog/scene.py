@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from store.catalog import admission, events, heartbeats, jobs, limits, progress, transfers
+from store.catalog import (
+    admission,
+    events,
+    heartbeats,
+    jobs,
+    limits,
+    progress,
+    rationing,
+    transfers,
+)
 from store.catalog.engine import Catalog
 from store.catalog.events import Event
 from store.catalog.heartbeats import Threads
@@ -92,7 +101,7 @@ class Scene:
     def rung(self) -> list[str]:
         """The jobs that a tick would ring now; they count as rung."""
         with self.catalog.write() as connection:
-            return [row.id for row in jobs.take_due(connection, self.now)]
+            return [row.id for row in rationing.take_due(connection, self.now)]
 
     def job_row(self, id_: str) -> Row[Any]:
         with self.catalog.read() as connection:

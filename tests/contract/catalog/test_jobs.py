@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import blobs, credentials, jobs
+from store.catalog import blobs, credentials, jobs, targets
 from store.catalog.credentials import SealedCredential
-from store.catalog.jobs import RING_SECONDS, JobLease
-from store.catalog.schema import leases, targets
+from store.catalog.jobs import JobLease
+from store.catalog.rationing import RING_SECONDS
+from store.catalog.schema import leases
+from store.catalog.schema import targets as target_rows
 from store.errors import InternalError, LeaseLostError
 from tests.contract.catalog.scene import HERE, THERE, Scene, named, new_job
 
@@ -471,12 +473,12 @@ def test_a_stopped_job_frees_what_it_held(scene: Scene) -> None:
     _keep(scene, "one")
     scene.want(lease, "blob")
     with scene.catalog.write() as connection:
-        jobs.hold_target(connection, "a tag", lease)
+        targets.hold(connection, "a tag", lease)
         blobs.lease(connection, "one", ["blob"])
     scene.release(lease)
     scene.stop("one")
     with scene.catalog.read() as connection:
-        holder = connection.execute(select(targets.c.holder)).scalar_one()
+        holder = connection.execute(select(target_rows.c.holder)).scalar_one()
         leased = connection.execute(select(leases)).all()
     assert (holder, leased, _kept(scene, "one")) == (None, [], False)
 
@@ -519,12 +521,12 @@ def test_a_cancelled_job_has_no_error(scene: Scene) -> None:
 
 def _hold(scene: Scene, lease: JobLease) -> str | None:
     with scene.catalog.write() as connection:
-        return jobs.hold_target(connection, "there.test/app:1", lease)
+        return targets.hold(connection, "there.test/app:1", lease)
 
 
 def _write(scene: Scene, lease: JobLease) -> None:
     with scene.catalog.write() as connection:
-        jobs.written(connection, "there.test/app:1", lease)
+        targets.written(connection, "there.test/app:1", lease)
 
 
 def test_a_free_target_is_held(scene: Scene) -> None:
@@ -545,7 +547,7 @@ def test_another_target_is_another_matter(scene: Scene) -> None:
     one, two = scene.job("one"), scene.job("two")
     _hold(scene, one)
     with scene.catalog.write() as connection:
-        assert jobs.hold_target(connection, "there.test/app:2", two) is None
+        assert targets.hold(connection, "there.test/app:2", two) is None
 
 
 def test_a_written_target_is_free_for_a_newer_job(scene: Scene) -> None:
@@ -581,7 +583,7 @@ def test_who_does_not_hold_a_target_has_not_written_it(scene: Scene) -> None:
     _hold(scene, one)
     _write(scene, two)
     with scene.catalog.read() as connection:
-        assert connection.execute(select(targets.c.written_seq)).scalar_one() == 0
+        assert connection.execute(select(target_rows.c.written_seq)).scalar_one() == 0
 
 
 # --- what became of a source ---------------------------------------------------------------------
@@ -589,10 +591,10 @@ def test_who_does_not_hold_a_target_has_not_written_it(scene: Scene) -> None:
 
 def test_what_a_source_became_is_remembered_for_each_transform(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        jobs.record_derivation(connection, "source", "platforms=a", "first")
-        jobs.record_derivation(connection, "source", "platforms=a", "second")
+        targets.record_derivation(connection, "source", "platforms=a", "first")
+        targets.record_derivation(connection, "source", "platforms=a", "second")
         found = [
-            jobs.derived(connection, "source", transform)
+            targets.derived(connection, "source", transform)
             for transform in ("platforms=a", "platforms=b")
         ]
     assert found == ["second", None]

@@ -53,7 +53,7 @@ class Api:
         self.catalog = CountingCatalog(settings.catalog_url)
         self.catalog.prepare()
         write_defaults(self.catalog, settings)
-        self.wire = LocalWire(Threads(control=1, downloads=1, uploads=1))
+        self.wire = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))
         self.world = make_world(settings, self.catalog, self.wire)
         listener = bind_tcp("127.0.0.1", 0)
         self.address: tuple[str, int] = listener.getsockname()

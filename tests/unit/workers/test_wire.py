@@ -21,7 +21,7 @@ def _message(id_: str, queue: Queue = Queue.CONTROL) -> Message:
 
 @pytest.fixture
 def wire() -> Iterator[LocalWire]:
-    made = LocalWire(Threads(control=1, downloads=1, uploads=1))
+    made = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))
     yield made
     made.close()
 
@@ -35,7 +35,7 @@ def test_each_message_is_run(wire: LocalWire) -> None:
 
 
 def test_queues_do_not_wait_for_each_other(wire: LocalWire) -> None:
-    all_at_once = threading.Barrier(3)
+    all_at_once = threading.Barrier(4)
 
     def run(_: Message) -> None:
         all_at_once.wait(PATIENCE_SECONDS)

@@ -9,7 +9,7 @@ from store.catalog import heartbeats
 from store.catalog.heartbeats import Threads
 from tests.unit.api.serving import Api
 
-ALL = Threads(control=1, downloads=2, uploads=3)
+ALL = Threads(control=1, downloads=2, uploads=3, local=4)
 
 
 @contextmanager
@@ -29,17 +29,17 @@ def test_the_process_answers(api: Api) -> None:
 def test_without_workers_it_is_not_ready(api: Api) -> None:
     answer = api.http.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["status"] == "no worker for control, downloads, uploads"
+    assert answer.json()["status"] == "no worker for control, downloads, uploads, local"
 
 
 def test_with_a_worker_for_each_queue_it_is_ready(api: Api) -> None:
     with worker(api, ALL):
         answer = api.http.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json()["threads"] == {"control": 1, "downloads": 2, "uploads": 3}
+    assert answer.json()["threads"] == {"control": 1, "downloads": 2, "uploads": 3, "local": 4}
 
 
 def test_the_queue_that_nobody_serves_is_named(api: Api) -> None:
-    with worker(api, Threads(control=1, downloads=1)):
+    with worker(api, Threads(control=1, downloads=1, local=1)):
         answer = api.http.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "no worker for uploads")

@@ -66,6 +66,10 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "DigestMismatchError": Again,
     "InvalidManifestError": Strike,
     "UnsupportedMediaTypeError": Strike,
+    "UnsupportedCompressionError": Strike,
+    "DecompressionError": Strike,
+    "ExpansionError": Strike,
+    "InvalidLayerError": Strike,
     # registries: another source may have what this one refuses
     "RegistryError": Strike,
     "UnauthorizedError": Strike,

@@ -1,0 +1,136 @@
+"""Manifests made here: for images that come without one, and OCI's in place of Docker's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from store.layers.codecs import Compression
+from store.oci import mediatypes
+from store.oci.descriptor import Descriptor
+from store.oci.digest import Digest
+from store.oci.manifest import Index, Manifest, parse_manifest
+
+_DOCKER_LAYER_ZSTD = f"{mediatypes.DOCKER_LAYER}.zstd"  # of no specification, and in use
+_OCI_LAYERS = {
+    Compression.NONE: mediatypes.OCI_LAYER,
+    Compression.GZIP: mediatypes.OCI_LAYER_GZIP,
+    Compression.ZSTD: mediatypes.OCI_LAYER_ZSTD,
+}
+_DOCKER_LAYERS = {
+    Compression.NONE: mediatypes.DOCKER_LAYER,
+    Compression.GZIP: mediatypes.DOCKER_LAYER_GZIP,
+}
+_TO_OCI = {
+    mediatypes.DOCKER_LIST: mediatypes.OCI_INDEX,
+    mediatypes.DOCKER_MANIFEST: mediatypes.OCI_MANIFEST,
+    mediatypes.DOCKER_CONFIG: mediatypes.OCI_CONFIG,
+    mediatypes.DOCKER_LAYER: mediatypes.OCI_LAYER,
+    mediatypes.DOCKER_LAYER_GZIP: mediatypes.OCI_LAYER_GZIP,
+    _DOCKER_LAYER_ZSTD: mediatypes.OCI_LAYER_ZSTD,
+    mediatypes.DOCKER_FOREIGN: mediatypes.OCI_NONDISTRIBUTABLE,
+    f"{mediatypes.DOCKER_FOREIGN}.gzip": f"{mediatypes.OCI_NONDISTRIBUTABLE}+gzip",
+    f"{mediatypes.DOCKER_FOREIGN}.zstd": f"{mediatypes.OCI_NONDISTRIBUTABLE}+zstd",
+}
+
+
+def made(config: bytes, layers: Sequence[tuple[Digest, int, Compression]]) -> Manifest:
+    """The manifest of an image that has none: its config as it is, its layers as they are stored.
+
+    The same arguments always give the same bytes. The media types are Docker's; zstd, for which
+    Docker has none, makes them all OCI's.
+
+    Raises:
+        KeyError: no media type says that a layer is compressed so.
+    """
+    oci = any(compression is Compression.ZSTD for _, _, compression in layers)
+    types = _OCI_LAYERS if oci else _DOCKER_LAYERS
+    described = [
+        Descriptor(media_type=types[compression], digest=digest, size=size)
+        for digest, size, compression in layers
+    ]
+    head = Descriptor(
+        media_type=mediatypes.OCI_CONFIG if oci else mediatypes.DOCKER_CONFIG,
+        digest=Digest.of(config),
+        size=len(config),
+    )
+    document = {
+        "schemaVersion": 2,
+        "mediaType": mediatypes.OCI_MANIFEST if oci else mediatypes.DOCKER_MANIFEST,
+        "config": head.to_json(),
+        "layers": [layer.to_json() for layer in described],
+    }
+    return _image(document)
+
+
+def as_oci(
+    manifest: Manifest, compression_of: Callable[[Digest], Compression | None]
+) -> Manifest:
+    """*manifest* under OCI's media types, every other field as it was; itself if it has them.
+
+    Config and layers keep their bytes. Docker's type of a plain layer may hide compressed bytes,
+    which readers of OCI's type would not expect: *compression_of* says what the bytes are, or
+    None where it cannot.
+    """
+    if manifest.media_type == mediatypes.OCI_MANIFEST:
+        return manifest
+    document = json.loads(manifest.raw)
+    document["mediaType"] = mediatypes.OCI_MANIFEST
+    document["config"]["mediaType"] = _oci_type(manifest.config.media_type)
+    for layer, described in zip(manifest.layers, document.get("layers") or (), strict=True):
+        described["mediaType"] = _oci_type(layer.media_type)
+        found = compression_of(layer.digest)
+        if layer.media_type == mediatypes.DOCKER_LAYER and found in _OCI_LAYERS:
+            described["mediaType"] = _OCI_LAYERS[found]
+    return _image(document)
+
+
+def with_plain_layers(
+    manifest: Manifest, plain: Mapping[Digest, tuple[Digest, int]]
+) -> Manifest:
+    """An OCI manifest with other layers in place of those in *plain*: their digest and size."""
+    document = json.loads(manifest.raw)
+    for layer, described in zip(manifest.layers, document["layers"], strict=True):
+        if layer.digest in plain:
+            digest, size = plain[layer.digest]
+            described |= {
+                "mediaType": mediatypes.OCI_LAYER, "digest": str(digest), "size": size
+            }  # fmt: skip
+            described.pop("data", None)
+    return _image(document)
+
+
+def index_of_others(index: Index, others: Mapping[Digest, Manifest | Index]) -> Index:
+    """*index* with other children: those that changed as given, those not in *others* left out.
+
+    Each keeps what the index says of it; the media types are OCI's.
+    """
+    document = json.loads(index.raw)
+    document["mediaType"] = mediatypes.OCI_INDEX
+    kept = []
+    for child, described in zip(index.manifests, document["manifests"], strict=True):
+        if (other := others.get(child.digest)) is not None:
+            now = replace(other.descriptor, platform=None).to_json()
+            if other.digest != child.digest:
+                described.pop("data", None)
+            kept.append({**described, **now})
+    document["manifests"] = kept
+    changed = parse_manifest(_encoded(document))
+    assert isinstance(changed, Index)
+    return changed
+
+
+def _oci_type(media_type: str) -> str:
+    return _TO_OCI.get(media_type, media_type)
+
+
+def _image(document: Mapping[str, Any]) -> Manifest:
+    manifest = parse_manifest(_encoded(document))
+    assert isinstance(manifest, Manifest)
+    return manifest
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False).encode()
