@@ -29,6 +29,7 @@ def create_app(world: World) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         submitter = Submitter(jobs_queue)
         app.state.services = Services(
+            world=world,
             catalog=world.catalog,
             content=world.content,
             wire=world.wire,

@@ -149,6 +149,15 @@ class Client:
         """The limits in force."""
         return self._object("GET", "/limits")
 
+    def change_limits(self, change: dict[str, Any]) -> dict[str, Any]:
+        """Put other values in force; what is absent stays."""
+        return self._object("PATCH", "/limits", json=change)
+
+    def reset_limits(self, registries: list[str]) -> dict[str, Any]:
+        """Take overrides back: all of them, or those of some registries."""
+        params = {"registry": registries} if registries else {}
+        return self._object("DELETE", "/limits", params=params)
+
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._ask(method, path, **options)
         return answer

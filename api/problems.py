@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from store.errors import (
     InternalError,
@@ -68,13 +69,26 @@ def install(app: FastAPI) -> None:
         if error.status_code == 404:
             return problem(NotFoundError("there is nothing under this path", subject=subject))
         told = RequestError(str(error.detail), subject=subject)
-        return problem(told, error.status_code, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the router names the methods of one route only
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return problem(told, error.status_code, headers)
 
     @app.exception_handler(Exception)
     def _fault(request: Request, error: Exception) -> Response:
         # The server logs the traceback of what passes here.
         log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
         return problem(InternalError("a fault of this server; its log says more"))
+
+
+def _methods(request: Request) -> set[str]:
+    """What may be done with the path of a request, by any route."""
+    return {
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
 
 
 def _field(location: tuple[int | str, ...]) -> str:

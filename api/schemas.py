@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from store.catalog import progress
 from store.catalog.events import Event
+from store.catalog.limits import RegistryLimits
 from store.catalog.schema import jobs as jobs_table
 from store.oci.reference import Reference
 
@@ -133,6 +135,33 @@ class LimitView(BaseModel):
 
     value: int
     source: str
+
+
+class RegistryLimitsView(BaseModel):
+    """What is set for one registry, and whether it is left alone at present."""
+
+    concurrency: int | None = Field(description="blob bodies at a time, both directions together")
+    requests_per_second: float | None
+    bytes_per_second: int | None
+    paused: bool
+    parked_seconds: float = Field(
+        description="for so long nothing is asked of it, since it said so or does not answer"
+    )
+
+    @classmethod
+    def of(cls, limits: RegistryLimits, parked_seconds: float) -> RegistryLimitsView:
+        """Show *limits*."""
+        return cls(**asdict(limits), parked_seconds=round(parked_seconds, 1))
+
+
+class LimitsView(BaseModel):
+    """Every limit in force. *registries* has those that are limited, or parked now."""
+
+    max_concurrent_downloads: LimitView
+    max_concurrent_uploads: LimitView
+    max_download_attempts: LimitView
+    max_upload_attempts: LimitView
+    registries: dict[str, RegistryLimitsView]
 
 
 def rfc3339(seconds: float | None) -> str | None:

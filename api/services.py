@@ -18,6 +18,7 @@ from store.content.ports import ContentStore
 from store.errors import TransshipError
 from workers.queue import JobQueue, Submission
 from workers.wire import Wire
+from workers.world import World
 
 MOST_TOGETHER = 64
 
@@ -86,6 +87,7 @@ class Submitter:
 class Services:
     """The parts behind the API."""
 
+    world: World
     catalog: Catalog
     content: ContentStore
     wire: Wire

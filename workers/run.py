@@ -28,6 +28,8 @@ from workers.world import World
 
 log = logging.getLogger(__name__)
 
+PAUSED_SECONDS = 2.0  # how soon a job notices that its registry is paused no more
+
 ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
     "pull": pull.advance,
     "push": push.advance,
@@ -56,9 +58,9 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
     try:
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
-        parked = _parked_seconds(lease, world)
-        if parked:
-            return Later(parked)
+        left_alone = _left_alone_seconds(lease, world)
+        if left_alone:
+            return Later(left_alone)
         return ADVANCES[lease.kind](lease, world, held)
     except LeaseLostError:
         raise
@@ -124,9 +126,13 @@ def _fail_or_retry(
             stop_jobs(connection, lease.id, "cancelled", now)
 
 
-def _parked_seconds(lease: JobLease, world: World) -> float:
+def _left_alone_seconds(lease: JobLease, world: World) -> float:
+    """For how long one of the job's registries is not to be asked anything."""
+    registries = parse_spec(lease.spec).registries
     with world.catalog.read() as connection:
+        if any(limits.paused(connection, registry) for registry in registries):
+            return PAUSED_SECONDS
         return max(
-            admission.parked_seconds(connection, registry, world.now())
-            for registry in parse_spec(lease.spec).registries
+            (admission.parked_seconds(connection, one, world.now()) for one in registries),
+            default=0.0,
         )

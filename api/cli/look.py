@@ -1,4 +1,4 @@
-"""images, inspect, rm, limits: look at what is there."""
+"""images, inspect, rm: look at what is there."""
 
 from __future__ import annotations
 
@@ -73,20 +73,4 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
                     print(f"untagged: {one['untagged']}")
     if as_json:
         print(json.dumps(removed, indent=2))
-    return 0
-
-
-@click.command()
-@json_option
-def limits(as_json: bool) -> int:
-    """Show the limits in force, and where each comes from."""
-    from api.cli.table import table  # noqa: PLC0415
-
-    with _connect() as connection:
-        found = connection.client.limits()
-    if as_json:
-        print(json.dumps(found, indent=2))
-    else:
-        rows = [(name, str(one["value"]), one["source"]) for name, one in found.items()]
-        print(table(("LIMIT", "VALUE", "FROM"), rows))
     return 0

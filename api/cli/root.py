@@ -22,7 +22,7 @@ COMMANDS = {
     "inspect": ("api.cli.look", "inspect", "Show what is held of an image"),
     "rm": ("api.cli.look", "rm", "Take names of images away"),
     "jobs": ("api.cli.jobs", "jobs", "List, show, wait for, cancel and retry jobs"),
-    "limits": ("api.cli.look", "limits", "Show the limits in force"),
+    "limits": ("api.cli.limits", "limits", "Show or change the limits, while everything runs"),
 }
 
 

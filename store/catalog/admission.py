@@ -10,6 +10,7 @@ The queues never hold more than the limit: what is admitted here is what is publ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,6 +169,16 @@ def parked_seconds(connection: Connection, registry: str, now: float) -> float:
     return max(0.0, (until or 0.0) - now)
 
 
+def parked(connection: Connection, now: float) -> dict[str, float]:
+    """The registries that are left alone, and for how many seconds more."""
+    rows = connection.execute(
+        select(lanes.c.registry, func.max(lanes.c.parked_until))
+        .where(~due(lanes.c.parked_until, lanes.c.parked_delay, now))
+        .group_by(lanes.c.registry)
+    )
+    return {registry: until - now for registry, until in rows}
+
+
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """Admit what the limit leaves room for, in fair order, and return it for publishing.
 
@@ -176,12 +187,13 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """
     if connection.execute(_ANY_PENDING, {"direction": direction}).first() is None:
         return []
-    limit = limits.locked(connection, limits.CONCURRENCY[direction])
+    limit = limits.lock_concurrency(connection)[direction]
     busy = connection.execute(_BUSY, {"direction": direction}).scalar_one()
     free = min(limit, connection.execute(_THREADS[direction]).scalar_one()) - busy
     if free <= 0:
         return []
-    open_lanes = _lanes_with_work(connection, direction, now, free)
+    room = limits.room(connection)
+    open_lanes = _lanes_with_work(connection, direction, now, free, room)
     picked: list[Any] = []
     # Counted over every lane, idle and parked ones too: one that was away is served next, once,
     # and not until it has caught up.
@@ -248,15 +260,21 @@ class _Lane:
     touched: bool = False
 
 
-def _lanes_with_work(connection: Connection, direction: str, now: float, most: int) -> list[_Lane]:
+def _lanes_with_work(
+    connection: Connection, direction: str, now: float, most: int, room: Mapping[str, int]
+) -> list[_Lane]:
     rows = connection.execute(_LANES, {"direction": direction, "now": now}).all()
     ranked = sorted(
-        (row for row in rows if row.head is not None),
+        (row for row in rows if row.head is not None and room.get(row.registry, most) > 0),
         key=lambda row: (-row.head, row.served),
     )
     # With *most* slots to give, no lane beyond the first *most* can get one.
     return [
-        _Lane(row.registry, row.served, _queue(connection, direction, row.registry, most))
+        _Lane(
+            row.registry,
+            row.served,
+            _queue(connection, direction, row.registry, min(most, room.get(row.registry, most))),
+        )
         for row in ranked[:most]
     ]
 

@@ -1,17 +1,19 @@
-"""The limits: a default that start-up writes, and an override beside it.
+"""The limits: a default that start-up writes, an override beside it, and those of registries.
 
-Admission reads only these rows and locks the one of its direction first, so that admitters
+Admission reads only these rows, and locks both limits of concurrency first, so that admitters
 take turns. Migrations make the rows; nothing deletes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, case, delete, func, select, text, update
 
-from store.catalog.schema import cluster, limits
+from store.catalog.schema import TRANSFER_BUSY, cluster, limits, registries, transfers
+from store.catalog.sql import upsert
 
 CONCURRENCY = {
     "download": "max_concurrent_downloads",
@@ -28,6 +30,16 @@ class Limit:
     name: str
     value: int
     source: str  # 'default', 'environment' or 'override'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryLimits:
+    """What is set for one registry, uploads and downloads together; None leaves it open."""
+
+    concurrency: int | None = None
+    requests_per_second: float | None = None
+    bytes_per_second: int | None = None
+    paused: bool = False
 
 
 def write_defaults(connection: Connection, values: Mapping[str, tuple[int, str]]) -> None:
@@ -50,22 +62,87 @@ def effective(connection: Connection) -> dict[str, Limit]:
     }
 
 
+_IN_FORCE = case((limits.c.override.is_(None), limits.c.default_value), else_=limits.c.override)
 _LOCKED = (
-    select(limits.c.default_value, limits.c.override)
-    .where(limits.c.name == bindparam("name"))
+    select(limits.c.name, _IN_FORCE)
+    .where(limits.c.name.in_(CONCURRENCY.values()))
+    .order_by(limits.c.name)
     .with_for_update()
 )
 
 
-def locked(connection: Connection, name: str) -> int:
-    """The value in force of one limit, its row locked until the transaction ends."""
-    row = connection.execute(_LOCKED, {"name": name}).one()
-    return int(row.default_value if row.override is None else row.override)
+def lock_concurrency(connection: Connection) -> dict[str, int]:
+    """The concurrency in force of each direction; others wait here until the transaction ends."""
+    values = {name: int(value) for name, value in connection.execute(_LOCKED)}
+    return {direction: values[name] for direction, name in CONCURRENCY.items()}
 
 
 def override(connection: Connection, name: str, value: int | None) -> None:
     """Put *value* in force instead of the default, or with None the default again."""
     connection.execute(update(limits).where(limits.c.name == name).values(override=value))
+
+
+def override_registry(connection: Connection, registry: str, changes: Mapping[str, Any]) -> None:
+    """Change some of a registry's limits; a row in which all is open is no row."""
+    row = connection.execute(select(registries).where(registries.c.registry == registry)).first()
+    before = {} if row is None else {key: getattr(row, key) for key in _REGISTRY_FIELDS}
+    wanted = RegistryLimits(**{**before, **changes})
+    if wanted == RegistryLimits():
+        connection.execute(delete(registries).where(registries.c.registry == registry))
+        return
+    connection.execute(
+        upsert(registries)
+        .values(registry=registry, **asdict(wanted))
+        .on_conflict_do_update(index_elements=["registry"], set_=asdict(wanted))
+    )
+
+
+def reset(connection: Connection, *, registries_only: Collection[str] | None = None) -> None:
+    """Take back every override; with *registries_only* just what is set for these."""
+    if registries_only is not None:
+        connection.execute(delete(registries).where(registries.c.registry.in_(registries_only)))
+        return
+    connection.execute(update(limits).values(override=None))
+    connection.execute(delete(registries))
+
+
+_REGISTRY_FIELDS = tuple(RegistryLimits.__dataclass_fields__)
+_OF_REGISTRIES = select(registries).order_by(registries.c.registry)
+_BUSY = (
+    select(transfers.c.registry, func.count().label("busy"))
+    .where(text(TRANSFER_BUSY))
+    .group_by(transfers.c.registry)
+)
+
+
+def of_registries(connection: Connection) -> dict[str, RegistryLimits]:
+    """The limits of the registries that have some."""
+    return {
+        row.registry: RegistryLimits(**{key: getattr(row, key) for key in _REGISTRY_FIELDS})
+        for row in connection.execute(_OF_REGISTRIES)
+    }
+
+
+def room(connection: Connection) -> dict[str, int]:
+    """How many transfers more each registry takes, for those that are limited or paused."""
+    most = {
+        registry: 0 if one.paused else one.concurrency
+        for registry, one in of_registries(connection).items()
+        if one.paused or one.concurrency is not None
+    }
+    if not most:
+        return {}
+    busy = {row.registry: row.busy for row in connection.execute(_BUSY)}
+    return {registry: (limit or 0) - busy.get(registry, 0) for registry, limit in most.items()}
+
+
+def paused(connection: Connection, registry: str) -> bool:
+    """Whether nothing is to be asked of a registry at present."""
+    return bool(
+        connection.execute(
+            select(registries.c.paused).where(registries.c.registry == registry)
+        ).scalar()
+    )
 
 
 def set_lease_seconds(connection: Connection, seconds: float) -> None:

@@ -119,6 +119,21 @@ def parse_repository(text: str) -> Reference:
     return reference
 
 
+def parse_domain(text: str) -> str:
+    """Read a registry's host, with its port if it has one; Docker Hub's other names are its own.
+
+    Raises:
+        InvalidReferenceError: it is none.
+    """
+    if not _is_domain(text):
+        raise InvalidReferenceError(
+            "the registry's host is not well formed",
+            subject=text[:160].encode("unicode_escape").decode() or "''",
+            hint="HOST or HOST:PORT",
+        )
+    return HUB if text in _HUB_ALIASES else text
+
+
 def check_tag(text: str) -> str:
     """Return *text* if it is a tag.
 

@@ -52,6 +52,7 @@ def test_limits_come_with_their_source(here: Yard) -> None:
         "max_concurrent_uploads": {"value": 5, "source": "default"},
         "max_download_attempts": {"value": 5, "source": "default"},
         "max_upload_attempts": {"value": 5, "source": "default"},
+        "registries": {},
     }
 
 

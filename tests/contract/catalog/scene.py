@@ -5,11 +5,12 @@ Each call is one transaction, as it is for a worker.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, text
 
 from store.catalog import (
     admission,
@@ -26,7 +27,7 @@ from store.catalog.events import Event
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease, NewJob
 from store.catalog.progress import Progress
-from store.catalog.schema import lanes
+from store.catalog.schema import TRANSFER_BUSY, lanes
 from store.catalog.schema import transfers as transfer_rows
 from store.catalog.transfers import Claim, Place, Wanted
 from workers.transfers.tick import stop_jobs
@@ -195,6 +196,14 @@ class Scene:
                 .order_by(transfer_rows.c.id.desc())
                 .limit(1)
             ).one()
+
+    def busy(self) -> Counter[str]:
+        """How many transfers are admitted or run, by registry."""
+        with self.catalog.read() as connection:
+            rows = connection.execute(
+                select(transfer_rows.c.registry).where(text(TRANSFER_BUSY))
+            ).scalars()
+            return Counter(rows)
 
     def transfers_of(self, digest: str) -> int:
         """How many transfers of *digest* there have been."""

@@ -16,7 +16,7 @@ OPERATIONS = {
     ("get", "/api/v1/jobs/{job}/events"), ("post", "/api/v1/jobs/{job}/cancel"),
     ("post", "/api/v1/jobs/{job}/retry"), ("get", "/api/v1/images"),
     ("get", "/api/v1/images/{ref}/inspect"), ("delete", "/api/v1/images/{ref}"),
-    ("get", "/api/v1/limits"),
+    ("get", "/api/v1/limits"), ("patch", "/api/v1/limits"), ("delete", "/api/v1/limits"),
 }  # fmt: skip
 
 

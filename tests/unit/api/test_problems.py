@@ -50,7 +50,7 @@ def test_a_refusal_is_a_whole_problem(
 
 
 def test_a_refused_method_says_which_are_allowed(api: Api) -> None:
-    assert api.http.put("/api/v1/limits").headers["allow"] == "GET"
+    assert api.http.put("/api/v1/limits").headers["allow"] == "DELETE, GET, PATCH"
 
 
 def test_a_query_parameter_that_is_wrong_is_named(api: Api) -> None:
