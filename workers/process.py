@@ -20,6 +20,7 @@ from store.settings import Settings
 from workers.app import app
 from workers.celery_wire import CeleryWire
 from workers.queue import JobQueue
+from workers.redis_rates import RedisBuckets
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog
 from workers.worker import Worker, threads_for
@@ -50,7 +51,8 @@ def open_worker(settings: Settings) -> None:
     """Make the worker of this process."""
     global _current  # noqa: PLW0603 -- Celery calls tasks by name, with no place for a context
     wire = CeleryWire(_broker(settings))
-    world = make_world(settings, open_catalog(settings), wire)
+    buckets = RedisBuckets(_broker(settings))
+    world = make_world(settings, open_catalog(settings), wire, buckets)
     names = os.environ.get(QUEUES_VARIABLE, "")
     queues = {Queue(name) for name in names.split(",") if name} or set(Queue)
     _current = Process(

@@ -12,6 +12,7 @@ from store.catalog.engine import Catalog
 from store.content.local import LocalStore
 from store.errors import StoreError
 from store.settings import Settings
+from workers.rates import Buckets, LocalBuckets, Rates
 from workers.registry.client import RegistryClient
 from workers.registry.hosts import HostPolicy
 from workers.registry.ratelimits import RateLimit
@@ -61,7 +62,7 @@ def sealer(settings: Settings) -> Sealer:
     return Sealer(home_key(settings.home))
 
 
-def registry_client(settings: Settings, catalog: Catalog) -> RegistryClient:
+def registry_client(settings: Settings, catalog: Catalog, buckets: Buckets) -> RegistryClient:
     """The process's client for all registries; one that has nothing left to give is parked."""
 
     def park_exhausted(limit: RateLimit) -> None:
@@ -75,15 +76,20 @@ def registry_client(settings: Settings, catalog: Catalog) -> RegistryClient:
             log.warning("%s could not be parked: %s", limit.registry, error)
 
     policy = HostPolicy.from_settings(settings, os.environ)
-    return RegistryClient(policy, on_rate_limit=park_exhausted)
+    return RegistryClient(policy, on_rate_limit=park_exhausted, pacer=Rates(catalog, buckets))
 
 
-def make_world(settings: Settings, catalog: Catalog, wire: Wire) -> World:
-    """The parts that jobs and transfers work with. Closing it closes the catalog too."""
+def make_world(
+    settings: Settings, catalog: Catalog, wire: Wire, buckets: Buckets | None = None
+) -> World:
+    """The parts that jobs and transfers work with. Closing it closes the catalog too.
+
+    Rates of registries are kept in *buckets*, by default in this process's own.
+    """
     return World(
         catalog=catalog,
         content=LocalStore(settings.home),
-        registries=registry_client(settings, catalog),
+        registries=registry_client(settings, catalog, buckets or LocalBuckets()),
         sealer=sealer(settings),
         wire=wire,
         shared_trust=settings.trust == "shared",
