@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from store.errors import DigestMismatchError, DiskFullError, SizeMismatchError, StoreError
+from store.content.files import failure, sync_directory
+from store.errors import DigestMismatchError, SizeMismatchError
 from store.oci.digest import Digest
 
 _COPY_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ class LocalIngest:
             staged.unlink(missing_ok=True)
             self._fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _failure(digest, error) from error
+            raise failure("cannot be written", str(digest), error) from error
         self._open = True
 
     def take_over(self, earlier: Path) -> None:
@@ -72,7 +72,7 @@ class LocalIngest:
                 self.offset += written
                 view = view[written:]
         except OSError as error:
-            raise _failure(self.digest, error) from error
+            raise failure("cannot be written", str(self.digest), error) from error
 
     def rewind(self) -> None:
         """Drop what is held and begin at the start."""
@@ -95,18 +95,14 @@ class LocalIngest:
             os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
         except OSError as error:
-            raise _failure(self.digest, error) from error
+            raise failure("cannot be written", str(self.digest), error) from error
         guard()
         try:
             self._final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._name()
-            directory = os.open(self._final.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_directory(self._final.parent)
         except OSError as error:
-            raise _failure(self.digest, error) from error
+            raise failure("cannot be written", str(self.digest), error) from error
         self._close()
 
     def _name(self) -> None:
@@ -142,9 +138,3 @@ class LocalIngest:
             self._open = False
             os.close(self._fd)
             self._fd = -1  # the number may name another file by now
-
-
-def _failure(digest: Digest, error: OSError) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError("no space is left in the store", subject=str(digest))
-    return StoreError(f"cannot be written: {error.strerror}", subject=str(digest))

@@ -3,7 +3,9 @@
     oci-layout
     blobs/<algorithm>/<hex>              whole and checked; never written again
     ingests/<algorithm>-<hex>.<fence>    on their way in
+    ingests/.draft.<holder>.<random>     on their way in, their digest unknown
     trash/<algorithm>-<hex>              swept; gone after a while
+    quarantine/<algorithm>-<hex>         found to be something else than their digest says
 
 Paths are made from digests only, and files are opened without following links.
 """
@@ -17,25 +19,27 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from store.content.draft import LocalDraft
+from store.content.files import failure, sync_directory, translated
 from store.content.ingest import LocalIngest
-from store.content.ports import Partial
+from store.content.ports import Partial, Trashed
 from store.errors import (
     BlobMissingError,
     ContentError,
     DigestMismatchError,
-    DiskFullError,
     HomeUnusableError,
     InvalidDigestError,
     SizeMismatchError,
-    StoreError,
 )
 from store.oci.digest import Digest
 
 _INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)")
+_FLAT = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
+_HOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _READ_BYTES = 1024 * 1024
 # Without O_NONBLOCK, opening a pipe that someone put there would never return.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -105,7 +109,7 @@ class LocalStore:
             return digest
         # No fence is needed: whoever puts this content writes the same bytes.
         draft = self._ingests / f".put-{digest.hex}.{os.getpid()}.{os.urandom(4).hex()}"
-        with translated("cannot be written", digest):
+        with translated("cannot be written", str(digest)):
             try:
                 with draft.open("xb") as file:
                     file.write(raw)
@@ -119,6 +123,21 @@ class LocalStore:
             sync_directory(self._blob(digest).parent)
         return digest
 
+    def draft(self, holder: str) -> LocalDraft:
+        """Begin to bring in a blob whose digest will be known at its end."""
+        if _HOLDER.fullmatch(holder) is None:
+            raise ValueError(f"no holder of a draft: {holder!r}")
+        name = f".draft.{holder}.{os.urandom(8).hex()}"
+        return LocalDraft(self._ingests / name, self._root / "blobs" / "sha256")
+
+    def discard_drafts(self, holder: str) -> int:
+        """Drop the drafts that *holder* left behind."""
+        return self._discard_drafts(f".draft.{holder}.", before=None)
+
+    def discard_old_drafts(self, before: float) -> int:
+        """Drop the drafts that nobody has written to since *before*."""
+        return self._discard_drafts(".", before=before)
+
     def ingest(self, digest: Digest, *, fence: int) -> LocalIngest:
         """Begin, or go on with, bringing a blob in."""
         earlier = [partial for partial in self._partials_of(digest) if partial.fence < fence]
@@ -126,7 +145,7 @@ class LocalStore:
         ingest = LocalIngest(
             digest, self._ingests / _ingest_name(digest, fence), self._blob(digest)
         )
-        with translated("cannot be written", digest):
+        with translated("cannot be written", str(digest)):
             if longest is not None and longest.size > 0:
                 try:
                     ingest.take_over(self._ingests / _ingest_name(digest, longest.fence))
@@ -139,7 +158,7 @@ class LocalStore:
 
     def remove(self, digest: Digest) -> bool:
         """Move a blob to the trash."""
-        with translated("cannot be moved to the trash", digest):
+        with translated("cannot be moved to the trash", str(digest)):
             try:
                 self._blob(digest).replace(self._trash / _flat(digest))
             except FileNotFoundError:
@@ -150,7 +169,7 @@ class LocalStore:
         """Take a blob back from the trash, if its bytes are still right."""
         trashed = self._trash / _flat(digest)
         hasher = digest.hasher()
-        with translated("cannot be taken back from the trash", digest):
+        with translated("cannot be taken back from the trash", str(digest)):
             try:
                 with self._open(trashed, digest) as file:
                     while chunk := file.read(_READ_BYTES):
@@ -162,6 +181,33 @@ class LocalStore:
             except (BlobMissingError, FileNotFoundError):
                 return False
             sync_directory(self._blob(digest).parent)
+        return True
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Every blob in the trash."""
+        with os.scandir(self._trash) as entries:
+            for entry in entries:
+                if (match := _FLAT.fullmatch(entry.name)) is None:
+                    continue
+                with suppress(FileNotFoundError, InvalidDigestError):
+                    found = entry.stat(follow_symlinks=False)
+                    digest = Digest.parse(f"{match[1]}:{match[2]}")
+                    yield Trashed(digest, found.st_size, found.st_ctime)
+
+    def erase(self, digest: Digest) -> None:
+        """Drop a blob that is in the trash."""
+        with translated("cannot be erased", str(digest)):
+            (self._trash / _flat(digest)).unlink(missing_ok=True)
+
+    def quarantine(self, digest: Digest) -> bool:
+        """Put a blob aside whose bytes are not what its digest says."""
+        aside = self._root / "quarantine"
+        with translated("cannot be put aside", str(digest)):
+            aside.mkdir(mode=0o700, exist_ok=True)
+            try:
+                self._blob(digest).replace(aside / _flat(digest))
+            except FileNotFoundError:
+                return False
         return True
 
     def discard_partials(self, digest: Digest) -> None:
@@ -191,6 +237,13 @@ class LocalStore:
                 with suppress(InvalidDigestError):
                     yield Digest.parse(f"{directory.name}:{path.name}")
 
+    def modified_at(self, digest: Digest) -> float | None:
+        """When the blob's file was written, in seconds since the epoch; None where it is absent."""
+        try:
+            return os.lstat(self._blob(digest)).st_mtime
+        except FileNotFoundError:
+            return None
+
     def free_bytes(self) -> int:
         """How much more the disk would take."""
         return shutil.disk_usage(self._root).free
@@ -201,7 +254,7 @@ class LocalStore:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 raise BlobMissingError("the store does not hold it", subject=str(digest)) from None
-            raise _failure("cannot be read", digest, error) from error
+            raise failure("cannot be read", str(digest), error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise BlobMissingError("the store does not hold it", subject=str(digest))
@@ -217,6 +270,18 @@ class LocalStore:
     def _blob(self, digest: Digest) -> Path:
         return self._root / "blobs" / digest.algorithm / digest.hex
 
+    def _discard_drafts(self, prefix: str, *, before: float | None) -> int:
+        count = 0
+        with os.scandir(self._ingests) as entries:
+            for entry in entries:
+                if not entry.name.startswith(prefix):
+                    continue
+                with suppress(FileNotFoundError):
+                    if before is None or entry.stat(follow_symlinks=False).st_mtime < before:
+                        Path(entry.path).unlink()
+                        count += 1
+        return count
+
     def _partials_of(self, digest: Digest) -> list[Partial]:
         prefix = f"{_flat(digest)}."
         found = []
@@ -229,30 +294,6 @@ class LocalStore:
                     status = entry.stat(follow_symlinks=False)
                     found.append(Partial(digest, int(fence), status.st_size, status.st_mtime))
         return found
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in *directory* durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def translated(what: str, digest: Digest) -> Iterator[None]:
-    """Say in our terms what the file system says in its own."""
-    try:
-        yield
-    except OSError as error:
-        raise _failure(what, digest, error) from error
-
-
-def _failure(what: str, digest: Digest, error: OSError) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError("no space is left in the store", subject=str(digest))
-    return StoreError(f"{what}: {error.strerror}", subject=str(digest))
 
 
 def _flat(digest: Digest) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from store.content.ports import Partial
+from store.content.ports import Partial, Trashed
 from store.errors import BlobMissingError, DigestMismatchError, SizeMismatchError
 from store.oci.digest import Digest
 
@@ -23,6 +24,7 @@ class MemoryStore:
         self._blobs: dict[Digest, bytes] = {}
         self._trash: dict[Digest, bytes] = {}
         self._partials: dict[tuple[Digest, int], bytearray] = {}
+        self._drafts: dict[MemoryDraft, str] = {}
 
     def size(self, digest: Digest) -> int | None:
         """How long the blob is; None where it is absent."""
@@ -64,6 +66,26 @@ class MemoryStore:
             self._partials[digest, fence] = bytearray(taken)
         return MemoryIngest(self, digest, fence)
 
+    def draft(self, holder: str) -> MemoryDraft:
+        """Begin to bring in a blob whose digest will be known at its end."""
+        draft = MemoryDraft(self)
+        self._drafts[draft] = holder
+        return draft
+
+    def discard_drafts(self, holder: str) -> int:
+        """Drop the drafts that *holder* left behind."""
+        left = [draft for draft, whose in self._drafts.items() if whose == holder]
+        for draft in left:
+            del self._drafts[draft]
+        return len(left)
+
+    def discard_old_drafts(self, before: float) -> int:
+        """Drop the drafts that were not written to since *before*."""
+        left = [draft for draft in self._drafts if draft.written_at < before]
+        for draft in left:
+            del self._drafts[draft]
+        return len(left)
+
     def remove(self, digest: Digest) -> bool:
         """Move a blob to the trash."""
         with self._lock:
@@ -80,6 +102,19 @@ class MemoryStore:
                 return False
             self._blobs[digest] = self._trash.pop(digest)
         return True
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Every blob in the trash."""
+        for digest, blob in list(self._trash.items()):
+            yield Trashed(digest, len(blob), 0.0)
+
+    def erase(self, digest: Digest) -> None:
+        """Drop a blob that is in the trash."""
+        self._trash.pop(digest, None)
+
+    def quarantine(self, digest: Digest) -> bool:
+        """Put a blob aside whose bytes are not what its digest says."""
+        return self._blobs.pop(digest, None) is not None
 
     def discard_partials(self, digest: Digest) -> None:
         """Drop every partial of a blob."""
@@ -99,9 +134,45 @@ class MemoryStore:
         """Every blob there is."""
         yield from list(self._blobs)
 
+    def modified_at(self, digest: Digest) -> float | None:
+        """Memory knows no times: long ago."""
+        return 0.0 if digest in self._blobs else None
+
     def free_bytes(self) -> int:
         """Memory has no such bound."""
         return sys.maxsize
+
+
+class MemoryDraft:
+    """See `store.content.ports.Draft`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        """Write for *store*."""
+        self.size = 0
+        self.written_at = time.time()
+        self._store = store
+        self._held = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*."""
+        self._held += data
+        self.size = len(self._held)
+        self.written_at = time.time()
+
+    def commit(self) -> Digest:
+        """Make the blob visible under the digest of what was written."""
+        return self._store.put(bytes(self._held))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store._drafts.pop(self, None)  # noqa: SLF001 -- two halves of one thing
 
 
 class MemoryIngest:

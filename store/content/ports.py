@@ -29,6 +29,46 @@ class Partial:
     modified_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A blob in the trash; *since* is when it went there, in seconds since the epoch."""
+
+    digest: Digest
+    size: int
+    since: float
+
+
+class Draft(Protocol):
+    """One blob on its way in whose digest is not known yet; one thread uses it.
+
+    A context manager: leaving it without a commit drops what was written.
+    """
+
+    size: int  # bytes written so far
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*, hashing it on the way.
+
+        Raises:
+            DiskFullError: no space is left.
+        """
+
+    def commit(self) -> Digest:
+        """Make the blob visible under its sha256, durably, and return that.
+
+        Whoever commits makes sure first that nobody collects it: its row comes after.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
 class Ingest(Protocol):
     """One blob on its way in; a context manager that one thread uses.
 
@@ -107,11 +147,32 @@ class ContentStore(Protocol):
         is dropped.
         """
 
+    def draft(self, holder: str) -> Draft:
+        """Begin to bring in a blob whose digest will be known at its end.
+
+        *holder*, the id of a job, say, tells whose it was if it is left behind by a crash.
+        """
+
+    def discard_drafts(self, holder: str) -> int:
+        """Drop the drafts that *holder* left behind, and say how many."""
+
+    def discard_old_drafts(self, before: float) -> int:
+        """Drop the drafts, of anybody, that were not written to since *before*."""
+
     def remove(self, digest: Digest) -> bool:
         """Move a blob to the trash; False where it is absent."""
 
     def restore(self, digest: Digest) -> bool:
         """Take a blob back from the trash, if its bytes are still right."""
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Every blob in the trash."""
+
+    def erase(self, digest: Digest) -> None:
+        """Drop a blob that is in the trash."""
+
+    def quarantine(self, digest: Digest) -> bool:
+        """Put a blob aside whose bytes are not what its digest says; False where it is absent."""
 
     def discard_partials(self, digest: Digest) -> None:
         """Drop every partial of a blob."""
@@ -121,6 +182,9 @@ class ContentStore(Protocol):
 
     def digests(self) -> Iterator[Digest]:
         """Every blob there is."""
+
+    def modified_at(self, digest: Digest) -> float | None:
+        """When the blob was written, in seconds since the epoch; None where it is absent."""
 
     def free_bytes(self) -> int:
         """How much more the disk would take."""
