@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from store.layers.codecs import Compression
@@ -65,9 +64,7 @@ def made(config: bytes, layers: Sequence[tuple[Digest, int, Compression]]) -> Ma
     return _image(document)
 
 
-def as_oci(
-    manifest: Manifest, compression_of: Callable[[Digest], Compression | None]
-) -> Manifest:
+def as_oci(manifest: Manifest, compression_of: Callable[[Digest], Compression | None]) -> Manifest:
     """*manifest* under OCI's media types, every other field as it was; itself if it has them.
 
     Config and layers keep their bytes. Docker's type of a plain layer may hide compressed bytes,
@@ -87,36 +84,29 @@ def as_oci(
     return _image(document)
 
 
-def with_plain_layers(
-    manifest: Manifest, plain: Mapping[Digest, tuple[Digest, int]]
-) -> Manifest:
+def with_plain_layers(manifest: Manifest, plain: Mapping[Digest, tuple[Digest, int]]) -> Manifest:
     """An OCI manifest with other layers in place of those in *plain*: their digest and size."""
     document = json.loads(manifest.raw)
     for layer, described in zip(manifest.layers, document["layers"], strict=True):
         if layer.digest in plain:
             digest, size = plain[layer.digest]
-            described |= {
-                "mediaType": mediatypes.OCI_LAYER, "digest": str(digest), "size": size
-            }  # fmt: skip
+            described.update(mediaType=mediatypes.OCI_LAYER, digest=str(digest), size=size)
             described.pop("data", None)
     return _image(document)
 
 
 def index_of_others(index: Index, others: Mapping[Digest, Manifest | Index]) -> Index:
-    """*index* with other children: those that changed as given, those not in *others* left out.
+    """*index* as an OCI index of *others*, by the digests of the children that they stand for.
 
-    Each keeps what the index says of it; the media types are OCI's.
+    Children not among them, and what the index says of each, stay as they were.
     """
     document = json.loads(index.raw)
     document["mediaType"] = mediatypes.OCI_INDEX
-    kept = []
     for child, described in zip(index.manifests, document["manifests"], strict=True):
-        if (other := others.get(child.digest)) is not None:
-            now = replace(other.descriptor, platform=None).to_json()
-            if other.digest != child.digest:
-                described.pop("data", None)
-            kept.append({**described, **now})
-    document["manifests"] = kept
+        other = others.get(child.digest)
+        if other is not None and other.digest != child.digest:
+            described.pop("data", None)
+            described.update(other.descriptor.to_json())
     changed = parse_manifest(_encoded(document))
     assert isinstance(changed, Index)
     return changed

@@ -15,18 +15,18 @@ import gzip
 import io
 import lzma
 import os
-from collections import deque
-from collections.abc import Buffer, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, cast
 
 import zstandard
 from isal import igzip, isal_zlib
 
 from store.errors import DecompressionError, ExpansionError, UnsupportedCompressionError
+from store.layers.deflate import GzipCompressor
 from store.layers.frames import FrameChecker
+from store.layers.streams import StreamReader
 from store.sizes import human_bytes
 
 HEAD_BYTES: Final = 8  # what `detect` needs
@@ -38,14 +38,9 @@ RATIO_FREE_BYTES: Final = 1024**3
 
 _MAX_WINDOW_BYTES: Final = 128 * 1024**2  # of zstd and xz; what their command lines allow
 _READ_BYTES: Final = 128 * 1024
-_SMALL_READ_BYTES: Final = 16 * 1024  # what follows a stream is copied once a stream
 
 _GZIP_LEVEL: Final = 2  # isal's of 0 to 3: half again as fast as 3 for 2 % more bytes
 _ZSTD_LEVEL: Final = 3
-_GZIP_HEADER: Final = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))  # no name, no time, no system
-_GZIP_LAST_BLOCK: Final = b"\x03\x00"  # an empty block that says it is the last
-_BLOCK_BYTES: Final = 1024**2  # what one thread deflates at a time
-_DEFLATE_WINDOW_BYTES: Final = 32 * 1024
 _MOST_THREADS: Final = 4
 
 
@@ -79,6 +74,9 @@ def _never_written(compression: Compression) -> UnsupportedCompressionError:
     )
 
 
+Buffer = bytes | bytearray | memoryview
+
+
 class Source(Protocol):
     """Where bytes come from; an empty answer is the end, a short one is not."""
 
@@ -103,6 +101,16 @@ def detect(head: bytes) -> Compression:
     if head.startswith(b"\xfd7zXZ\x00"):
         return Compression.XZ
     return Compression.NONE
+
+
+_DAMAGE: Final[tuple[type[Exception], ...]] = (
+    cast("type[Exception]", isal_zlib.IsalError),  # declared as a value
+    gzip.BadGzipFile,
+    zstandard.ZstdError,
+    lzma.LZMAError,
+    EOFError,
+    OverflowError,  # isal: a header longer than its buffer
+)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -143,14 +151,7 @@ class Reader:
         """
         try:
             data = self._decoder.read(size)
-        except (
-            isal_zlib.IsalError,
-            zstandard.ZstdError,
-            lzma.LZMAError,
-            gzip.BadGzipFile,
-            EOFError,
-            OverflowError,  # a header longer than the buffer
-        ) as error:
+        except _DAMAGE as error:
             raise DecompressionError(
                 f"the {self.compression} stream is damaged or cut: {error}", subject=self._subject
             ) from error
@@ -230,7 +231,7 @@ class _Input(io.RawIOBase):
         self.consumed += len(data)
         return data
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer)
         data = self.read(len(view))
         view[: len(data)] = data
@@ -240,7 +241,7 @@ class _Input(io.RawIOBase):
 def _decoder(compression: Compression, source: _Input) -> Source:
     match compression:
         case Compression.GZIP:
-            return igzip.IGzipFile(fileobj=source, mode="rb")
+            return igzip.IGzipFile(fileobj=source, mode="rb")  # type: ignore[no-untyped-call]
         case Compression.ZSTD:
             return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(
                 FrameChecker(source),  # type: ignore[arg-type]  # it calls read and nothing else
@@ -248,59 +249,13 @@ def _decoder(compression: Compression, source: _Input) -> Source:
                 read_across_frames=True,
             )
         case Compression.BZIP2:
-            return _Streams(source, bz2.BZ2Decompressor)
+            return StreamReader(source, bz2.BZ2Decompressor)
         case Compression.XZ:
-            return _Streams(
+            return StreamReader(
                 source, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_WINDOW_BYTES)
             )
         case Compression.NONE:
             return source
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-class _Streams:
-    """bzip2 or xz, one stream after the other, with NULs between and after them."""
-
-    def __init__(self, source: _Input, begin: Callable[[], _Decompressor]) -> None:
-        self._source, self._begin = source, begin
-        self._decompressor = begin()
-
-    def read(self, size: int, /) -> bytes:
-        while True:
-            data = b""
-            if self._decompressor.eof:
-                data = self._next()
-                if not data:
-                    return b""
-                self._decompressor = self._begin()
-            elif self._decompressor.needs_input:
-                data = self._source.read(_SMALL_READ_BYTES)
-                if not data:
-                    raise EOFError("it ends before its last block")
-            try:
-                found = self._decompressor.decompress(data, size)
-            except OSError as error:  # bz2's word for damage; nothing is read from a file here
-                raise lzma.LZMAError(str(error)) from error
-            if found:
-                return found
-
-    def _next(self) -> bytes:
-        data = self._decompressor.unused_data
-        while True:
-            if begins := data.lstrip(b"\0"):
-                return begins
-            data = self._source.read(_SMALL_READ_BYTES)
-            if not data:
-                return b""
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -339,7 +294,7 @@ def open_writer(
         case Compression.NONE:
             return _Plain(sink)
         case Compression.GZIP:
-            return _Gzip(sink, _GZIP_LEVEL if level is None else level, workers)
+            return GzipCompressor(sink, _GZIP_LEVEL if level is None else level, workers)
         case Compression.ZSTD:
             return _Zstd(sink, _ZSTD_LEVEL if level is None else level, workers)
         case _:
@@ -369,51 +324,3 @@ class _Zstd:
 
     def finish(self) -> None:
         self._sink(self._frame.flush())
-
-
-class _Gzip:
-    """One gzip member, deflated in blocks that several threads take in turn.
-
-    Each block begins with the window that the block before it leaves, and ends on a byte, so that
-    they add up to one deflate stream. At most two blocks a thread are held.
-    """
-
-    def __init__(self, sink: Callable[[bytes], object], level: int, threads: int) -> None:
-        self._sink, self._level, self._threads = sink, level, threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deflate")
-        self._blocks: deque[Future[bytes]] = deque()
-        self._pending = bytearray()
-        self._window = b""
-        self._crc = self._size = 0
-        self._sink(_GZIP_HEADER)
-
-    def write(self, data: Buffer, /) -> None:
-        self._pending += memoryview(data)
-        while len(self._pending) >= _BLOCK_BYTES:
-            block = bytes(self._pending[:_BLOCK_BYTES])
-            del self._pending[:_BLOCK_BYTES]
-            self._submit(block)
-
-    def finish(self) -> None:
-        self._submit(bytes(self._pending))
-        self._pending.clear()
-        while self._blocks:
-            self._sink(self._blocks.popleft().result())
-        self._pool.shutdown()
-        trailer = self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
-        self._sink(_GZIP_LAST_BLOCK + trailer)
-
-    def _submit(self, block: bytes) -> None:
-        if len(self._blocks) >= 2 * self._threads:
-            self._sink(self._blocks.popleft().result())
-        self._crc = isal_zlib.crc32(block, self._crc)
-        self._size += len(block)
-        self._blocks.append(self._pool.submit(_deflate, block, self._window, self._level))
-        self._window = block[-_DEFLATE_WINDOW_BYTES:]
-
-
-def _deflate(block: bytes, window: bytes, level: int) -> bytes:
-    deflater = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15, zdict=window or None)
-    compressed: bytes = deflater.compress(block)
-    rest: bytes = deflater.flush(isal_zlib.Z_SYNC_FLUSH)
-    return compressed + rest

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from zstandard import ZstdError
 
+_READ_BYTES: Final = 64 * 1024
 _MAGIC: Final = 0xFD2FB528
 _SKIPPABLE_MAGIC: Final = 0x184D2A50  # and the fifteen after it
 _SIZE_FIELD_BYTES: Final = (0, 2, 4, 8)  # of the content size, by the two highest bits
@@ -34,28 +35,29 @@ class _Expect(Enum):
 
 
 class FrameChecker:
-    """Passes the bytes of *source* on, and raises `ZstdError` where they are no whole frames."""
+    """Passes the frames of *source* on, without skippable ones and padding.
+
+    What is not whole frames raises `ZstdError`.
+    """
 
     def __init__(self, source: _Source) -> None:
         self._source = source
         self._expect, self._need = _Expect.MAGIC, 4
         self._field = b""  # the part of the next field that is here
         self._skip = 0  # how many bytes lie before the next field
+        self._passing = False  # whether they belong to a frame with data
         self._checksum_bytes = 0
         self._ended = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes; none at the end, which is the end of a frame."""
-        if self._ended:
-            return b""
-        data = self._source.read(size)
-        if not data:
-            self._end()
-            return b""
-        frames = self._walk(data)
-        if self._ended:
-            self._check_padding(data[frames:])
-        return data[:frames]
+        """At most *size* bytes, or a magic number more; none at the end of the last frame."""
+        while not self._ended:
+            data = self._source.read(size)
+            if not data:
+                self._end()
+            elif frames := self._walk(data):
+                return bytes(frames)
+        return b""
 
     def _end(self) -> None:
         self._ended = True
@@ -63,42 +65,50 @@ class FrameChecker:
         if not whole:
             raise ZstdError("it ends in the middle of a frame")
 
-    def _check_padding(self, data: bytes) -> None:
-        while data:
-            if data.strip(b"\0"):
-                raise ZstdError("something else follows the last frame")
-            data = self._source.read(len(data))
-
-    def _walk(self, data: bytes) -> int:
-        """Follow the frames through *data*; return where they end in it."""
+    def _walk(self, data: bytes) -> bytearray:
+        frames = bytearray()
         position = 0
         while position < len(data):
             if self._skip:
-                passed = min(self._skip, len(data) - position)
-                self._skip -= passed
-                position += passed
-                continue
-            taken = data[position : position + self._need - len(self._field)]
-            self._field += taken
-            position += len(taken)
-            if len(self._field) == self._need:
-                field, self._field = self._field, b""
-                if self._expect is _Expect.MAGIC and not any(field):
-                    self._ended = True
-                    return max(0, position - len(field))
-                self._understand(field)
-        return position
+                passed = data[position : position + self._skip]
+                self._skip -= len(passed)
+                if self._passing:
+                    frames += passed
+            else:
+                passed = data[position : position + self._need - len(self._field)]
+                self._field += passed
+                if self._expect in (_Expect.DESCRIPTOR, _Expect.BLOCK):
+                    frames += passed
+                if len(self._field) == self._need:
+                    field, self._field = self._field, b""
+                    if self._expect is _Expect.MAGIC and not any(field):
+                        self._check_padding(data[position + len(passed) :])
+                        return frames
+                    frames += self._understand(field)
+            position += len(passed)
+        return frames
 
-    def _understand(self, field: bytes) -> None:
+    def _check_padding(self, data: bytes) -> None:
+        self._ended = True
+        while not data.strip(b"\0"):
+            data = self._source.read(_READ_BYTES)
+            if not data:
+                return
+        raise ZstdError("something else follows the last frame")
+
+    def _understand(self, field: bytes) -> bytes:
+        """Learn from *field* what comes next; return it if it begins a frame with data."""
         number = int.from_bytes(field, "little")
         match self._expect:
             case _Expect.MAGIC:
                 if number == _MAGIC:
+                    self._passing = True
                     self._expect, self._need = _Expect.DESCRIPTOR, 1
-                elif number & ~0xF == _SKIPPABLE_MAGIC:
-                    self._expect, self._need = _Expect.SKIPPABLE_SIZE, 4
-                else:
+                    return field
+                if number & ~0xF != _SKIPPABLE_MAGIC:
                     raise ZstdError("something else follows the last frame")
+                self._passing = False
+                self._expect, self._need = _Expect.SKIPPABLE_SIZE, 4
             case _Expect.SKIPPABLE_SIZE:
                 self._skip = number
                 self._expect, self._need = _Expect.MAGIC, 4
@@ -117,3 +127,4 @@ class FrameChecker:
                 if last:
                     self._skip += self._checksum_bytes
                     self._expect, self._need = _Expect.MAGIC, 4
+        return b""

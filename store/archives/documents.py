@@ -1,0 +1,42 @@
+"""The JSON files of an archive: few, small and strict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.archives.members import Content, Member, shown
+from store.errors import ContentError, InvalidArchiveError
+from store.oci.strictjson import loads
+
+
+class Documents:
+    """Reads an archive's JSON, and no more of it in all than *budget* bytes."""
+
+    def __init__(self, content: Content, *, budget: int) -> None:
+        self._content = content
+        self._left = budget
+
+    def raw(self, path: str, member: Member, *, max_bytes: int) -> bytes:
+        """The bytes of the file at *path*.
+
+        Raises:
+            InvalidArchiveError: it is longer than *max_bytes*, or all documents are too long.
+        """
+        if member.size > max_bytes:
+            raise InvalidArchiveError(f"longer than {max_bytes} bytes", subject=shown(path))
+        self._left -= member.size
+        if self._left < 0:
+            raise InvalidArchiveError("the archive has too much JSON", subject=shown(path))
+        return self._content.read(member.digest, max_bytes=max_bytes)
+
+    def json(self, path: str, member: Member, *, max_bytes: int) -> Any:
+        """The same, parsed.
+
+        Raises:
+            InvalidArchiveError: as for `raw`, or it is not JSON that all read alike.
+        """
+        raw = self.raw(path, member, max_bytes=max_bytes)
+        try:
+            return loads(raw, what=shown(path), max_bytes=max_bytes)
+        except ContentError as error:
+            raise InvalidArchiveError(error.detail, subject=shown(path)) from None

@@ -1,0 +1,144 @@
+"""Writes part of a tree as one tar, with the content taken from its layers.
+
+Layers are compressed streams, so content comes in the order in which it lies there, and each
+layer that has some is read once more. The tar holds first all that has no content (directories,
+links, devices, empty files, whiteouts), each directory before what is in it, then the files, by
+layer and by their place in it. So the same layers make the same tar, and only metadata is held in
+memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from store.errors import StoreError
+from store.layers.pax import NANOSECONDS
+from store.layers.sources import Check, LayerSource, open_layer
+from store.layers.tar import Entry, Kind, TarReader
+from store.layers.tarwriter import TarWriter
+from store.layers.tree import Inode
+from store.layers.whiteouts import whiteout_name
+from store.oci.digest import Digest
+
+_CHECK_EVERY: Final = 1024  # entries
+
+
+class Named(NamedTuple):
+    """An inode under one of its names; without an inode, a path to hide."""
+
+    path: str
+    inode: Inode | None
+
+
+class Assembled(NamedTuple):
+    """What was written: *diff_id* and *size* are those of the uncompressed tar."""
+
+    diff_id: Digest
+    size: int
+    entries: int
+    whiteouts: int
+
+
+def assemble(
+    names: Iterable[Named],
+    layers: Sequence[LayerSource],
+    write: Callable[[bytes], object],
+    *,
+    clamp: int | None,
+    check: Check,
+) -> Assembled:
+    """Write *names* as a tar.
+
+    An inode's first name carries it, and its other ones are hard links to that.
+
+    Args:
+        names: Directories before what is in them; every path once.
+        layers: Those of which the tree was made.
+        write: Called with each piece of the tar.
+        clamp: The latest time that an entry may have, in seconds since the epoch; whiteouts have
+            that time, or else 0.
+        check: Called often; what it raises is passed on.
+
+    Raises:
+        StoreError: a layer is not what it was when the tree was made.
+    """
+    out = _Assembly(write, clamp)
+    for number, named in enumerate(names):
+        if number % _CHECK_EVERY == 0:
+            check()
+        out.add(named)
+    for layer in sorted(out.contents):
+        with open_layer(layers, layer, check) as entries:
+            out.copy(entries, out.contents[layer])
+    return out.finish()
+
+
+class _Assembly:
+    def __init__(self, write: Callable[[bytes], object], clamp: int | None) -> None:
+        self._write = write
+        self._hash = hashlib.sha256()
+        self._tar = TarWriter(self._put)
+        self._clamp = clamp
+        self._entries = self._whiteouts = 0
+        self._first: dict[int, str] = {}  # the name that an inode was written under, by its id
+        # The names of inodes whose content is still to come, by layer and position.
+        self.contents: defaultdict[int, dict[int, tuple[Inode, list[str]]]] = defaultdict(dict)
+
+    def add(self, named: Named) -> None:
+        path, inode = named
+        if inode is None:
+            self._whiteouts += 1
+            time = (self._clamp or 0) * NANOSECONDS
+            self._emit(Entry(whiteout_name(path), mode=0, mtime=time))
+        elif inode.entry.kind is Kind.FILE and inode.entry.size:
+            waiting = self.contents[inode.layer].setdefault(inode.position, (inode, []))
+            waiting[1].append(path)
+        elif inode.entry.kind is Kind.DIRECTORY:
+            self._emit(inode.entry._replace(name=path))
+        elif (first := self._first.setdefault(id(inode), path)) != path:
+            self._emit(_link(inode.entry, path, first))
+        else:
+            self._emit(inode.entry._replace(name=path))
+
+    def copy(self, entries: TarReader, wanted: dict[int, tuple[Inode, list[str]]]) -> None:
+        """Write the *wanted* files of a layer, by their positions; stop after the last."""
+        left = len(wanted)
+        for position, entry in enumerate(entries):
+            if position not in wanted:
+                continue
+            inode, names = wanted[position]
+            if (entry.name, entry.size) != (inode.entry.name, inode.entry.size):
+                break
+            self._emit(entry._replace(name=names[0]))
+            while data := entries.read():
+                self._tar.content(data)
+            for name in names[1:]:
+                self._emit(_link(entry, name, names[0]))
+            left -= 1
+            if not left:
+                return
+        raise StoreError("a layer is not what it was a moment ago")
+
+    def finish(self) -> Assembled:
+        self._tar.finish()
+        return Assembled(
+            Digest.from_hash(self._hash), self._tar.size, self._entries, self._whiteouts
+        )
+
+    def _emit(self, entry: Entry) -> None:
+        if self._clamp is not None and entry.mtime > self._clamp * NANOSECONDS:
+            entry = entry._replace(mtime=self._clamp * NANOSECONDS)
+        self._tar.add(entry)
+        self._entries += 1
+
+    def _put(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._write(data)
+
+
+def _link(entry: Entry, name: str, first: str) -> Entry:
+    """Another *name* of what was written as *first*; it repeats the attributes, as tar does."""
+    return entry._replace(name=name, kind=Kind.HARDLINK, link=first, size=0, major=0, minor=0)

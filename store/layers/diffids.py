@@ -1,0 +1,34 @@
+"""DiffIDs: the digests of layers as they are uncompressed (image-spec, config.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+from store.layers.codecs import Source
+from store.layers.sources import Check, never
+from store.oci.digest import Digest
+
+_READ_BYTES: Final = 1024 * 1024
+
+
+class Measured(NamedTuple):
+    """A layer's diffID, and how many bytes it has uncompressed."""
+
+    diff_id: Digest
+    size: int
+
+
+def measure(source: Source, *, check: Check = never) -> Measured:
+    """Read *source*, which is uncompressed, to its end.
+
+    What a manifest or a config says of a layer is a claim; this is what holds. Nothing of the tar
+    is looked at: its padding and all that follows it counts.
+    """
+    hasher = hashlib.sha256()
+    size = 0
+    while data := source.read(_READ_BYTES):
+        check()
+        hasher.update(data)
+        size += len(data)
+    return Measured(Digest.from_hash(hasher), size)
