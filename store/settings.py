@@ -7,19 +7,49 @@ Sources, the first wins: `TRANSSHIP_*` in the environment, the TOML file named b
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from store.errors import InvalidSpecError, RequestError
+from store.sizes import parse_bytes
 
 
 def _default_home() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "transship"
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    """Seconds of '90', '1.5h' or '30d'."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * _SECONDS[match[2]] if match else value
+
+
+def _size(value: Any) -> Any:
+    """Bytes of '20G' or '64MiB'."""
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[PositiveFloat, BeforeValidator(_duration)]
+Size = Annotated[NonNegativeInt, BeforeValidator(_size)]
 
 
 class Settings(BaseSettings):
@@ -32,6 +62,8 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None  # None: a private Redis if there is one, else none at all
     listen: str = "127.0.0.1:5005"
     url: str | None = None  # a server to talk to, for clients
+    token: SecretStr | None = None  # who they are to it
+    token_over_http: bool = False  # may it go over plain HTTP, beyond this machine?
 
     max_concurrent_downloads: PositiveInt = 3
     max_concurrent_uploads: PositiveInt = 5
@@ -42,11 +74,19 @@ class Settings(BaseSettings):
     allow_private: Annotated[tuple[str, ...], NoDecode] = ()
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
+    broker_credentials: Annotated[tuple[str, ...], NoDecode] = ()  # named ones for its jobs
     trust: Literal["separate", "shared"] = "separate"
 
     lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
 
-    @field_validator("insecure_registries", "allow_private", mode="before")
+    # Durations are seconds, or a number with s, m, h or d; sizes are bytes, or as 20G or 64MiB.
+    keep_jobs: Duration = 30 * 86400.0  # ended ones, with their events
+    keep_partial: Duration = 7 * 86400.0  # half a blob, for the next who wants it
+    gc_interval: Duration = 3600.0  # between two automatic collections
+    store_max_bytes: Size | None = None  # above it unused blobs go
+    store_min_free_bytes: Size = 2**30  # below it they go, and nothing more is admitted
+
+    @field_validator("insecure_registries", "allow_private", "broker_credentials", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Lists are comma-separated in the environment, arrays in TOML."""

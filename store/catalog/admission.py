@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
 
-from store.catalog import limits
+from store.catalog import collection, limits
 from store.catalog.due import NOW, due
 from store.catalog.schema import (
     TRANSFER_BUSY,
@@ -182,10 +182,14 @@ def parked(connection: Connection, now: float) -> dict[str, float]:
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """Admit what the limit leaves room for, in fair order, and return it for publishing.
 
+    While the store is short of space nothing is admitted that would fill it.
+
     The caller publishes after its transaction has committed. What a crash keeps from being
     published is rung again by `unstarted`.
     """
     if connection.execute(_ANY_PENDING, {"direction": direction}).first() is None:
+        return []
+    if direction == "download" and collection.short_of_space(connection):
         return []
     limit = limits.lock_concurrency(connection)[direction]
     busy = connection.execute(_BUSY, {"direction": direction}).scalar_one()

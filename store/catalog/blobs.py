@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
-from store.catalog.schema import blob_sources, blobs, edges, leases
+from store.catalog.schema import blob_sources, blobs, cluster, edges, leases
 from store.catalog.sql import upsert
 
 
@@ -23,10 +24,24 @@ class Source:
     fingerprint: str
 
 
+_MOST_SEEN = 50  # of the places where a digest was seen, as many as Docker remembers
+
 # Built once: SQLAlchemy does not cache what it compiles for these.
 _LEASE = upsert(leases).on_conflict_do_nothing()
-_ADD = upsert(blobs).on_conflict_do_update(
-    index_elements=["digest"], set_={"used_at": bindparam("now")}
+_COLLECTION = select(cluster.c.collection).scalar_subquery()
+_ADD = (
+    upsert(blobs)
+    .values(
+        digest=bindparam("digest"),
+        size=bindparam("size"),
+        created_at=bindparam("created_at"),
+        used_at=bindparam("used_at"),
+        collection=_COLLECTION,
+    )
+    .on_conflict_do_update(
+        index_elements=["digest"],
+        set_={"used_at": bindparam("now"), "collection": _COLLECTION},
+    )
 )
 _CONFIRM = upsert(blob_sources).on_conflict_do_update(
     index_elements=["digest", "registry", "repository", "fingerprint"],
@@ -35,10 +50,24 @@ _CONFIRM = upsert(blob_sources).on_conflict_do_update(
 
 
 def lease(connection: Connection, holder: str, digests: Iterable[str]) -> None:
-    """Keep *digests*, held or yet to come, for *holder* (a job) until it ends."""
-    rows = [{"holder": holder, "digest": digest} for digest in digests]
-    if rows:
-        connection.execute(_LEASE, rows)
+    """Keep *digests*, held or yet to come, for *holder* (a job) until it ends.
+
+    A collection under way spares them, although it looked before they were leased.
+    """
+    ordered = sorted(set(digests))
+    if not ordered:
+        return
+    for some in _chunks(ordered):
+        _lock(connection, some)
+        connection.execute(
+            update(blobs).where(blobs.c.digest.in_(some)).values(collection=_COLLECTION)
+        )
+    connection.execute(_LEASE, [{"holder": holder, "digest": digest} for digest in ordered])
+
+
+def release(connection: Connection, holder: str) -> None:
+    """*holder* keeps nothing any more."""
+    connection.execute(delete(leases).where(leases.c.holder == holder))
 
 
 def add(connection: Connection, digest: str, size: int, now: float) -> None:
@@ -50,7 +79,8 @@ def add(connection: Connection, digest: str, size: int, now: float) -> None:
 def held(connection: Connection, digests: Collection[str], now: float) -> set[str]:
     """Those of *digests* that are in the store; they count as used now."""
     found: set[str] = set()
-    for some in _chunks(digests):
+    for some in _chunks(sorted(set(digests))):
+        _lock(connection, some)
         found.update(
             connection.execute(
                 update(blobs)
@@ -96,22 +126,48 @@ def confirmed(
 
 
 def repositories_with(
-    connection: Connection, digest: str, *, registry: str, fingerprint: str, but: str
+    connection: Connection, digest: str, *, registry: str, fingerprint: str, but: str, limit: int
 ) -> list[str]:
-    """Other repositories of a registry from which *digest* may be mounted, the latest first."""
-    return list(
-        connection.execute(
-            select(blob_sources.c.repository)
-            .where(
-                blob_sources.c.digest == digest,
-                blob_sources.c.registry == registry,
-                blob_sources.c.fingerprint == fingerprint,
-                blob_sources.c.repository != but,
-            )
-            .order_by(blob_sources.c.confirmed_at.desc())
-            .limit(4)
-        ).scalars()
+    """Other repositories of a registry from which *digest* may be mounted, at most *limit*.
+
+    In Docker's order: first where this very credential has seen it, then those whose path begins
+    most like the target's, then the latest. Whether it may be, the registry decides.
+    """
+    rows = connection.execute(
+        select(blob_sources.c.repository, blob_sources.c.fingerprint, blob_sources.c.confirmed_at)
+        .where(
+            blob_sources.c.digest == digest,
+            blob_sources.c.registry == registry,
+            blob_sources.c.repository != but,
+        )
+        .order_by(blob_sources.c.confirmed_at.desc())
+        .limit(_MOST_SEEN)
+    ).all()
+    best_first = sorted(
+        rows,
+        key=lambda row: (
+            row.fingerprint != fingerprint,
+            -_common_parts(row.repository, but),
+            -row.confirmed_at,
+        ),
     )
+    return list(dict.fromkeys(row.repository for row in best_first))[:limit]
+
+
+def _common_parts(one: str, other: str) -> int:
+    """How many leading parts of their paths two repositories have in common."""
+    pairs = zip(one.split("/"), other.split("/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def sources_of(connection: Connection, digest: str) -> list[Source]:
+    """Where a digest has been seen, the latest first."""
+    rows = connection.execute(
+        select(blob_sources.c.registry, blob_sources.c.repository, blob_sources.c.fingerprint)
+        .where(blob_sources.c.digest == digest)
+        .order_by(blob_sources.c.confirmed_at.desc())
+    )
+    return [Source(*row) for row in rows]
 
 
 def link(connection: Connection, parent: str, children: Iterable[str]) -> None:
@@ -122,9 +178,44 @@ def link(connection: Connection, parent: str, children: Iterable[str]) -> None:
         )
 
 
+def lock(connection: Connection, digests: Iterable[str]) -> None:
+    """Keep others from naming, or deleting, what is called *digests* until the transaction ends."""
+    _lock(connection, sorted(set(digests)))
+
+
+def unlink(connection: Connection, parent: str) -> None:
+    """*parent* is held no more, and holds on to nothing."""
+    connection.execute(edges.delete().where(edges.c.parent == parent))
+
+
 def children(connection: Connection, parent: str) -> set[str]:
     """What *parent* holds on to."""
     return set(connection.execute(select(edges.c.child).where(edges.c.parent == parent)).scalars())
+
+
+def links(
+    connection: Connection,
+    *,
+    parents: Collection[str] = (),
+    children: Collection[str] = (),
+) -> list[tuple[str, str]]:
+    """Every parent and child of which the one is among *parents*, or the other among *children*."""
+    found: set[tuple[str, str]] = set()
+    for column, digests in ((edges.c.parent, parents), (edges.c.child, children)):
+        for some in _chunks(digests):
+            query = select(edges.c.parent, edges.c.child).where(column.in_(some))
+            found.update((row.parent, row.child) for row in connection.execute(query))
+    return sorted(found)
+
+
+def _lock(connection: Connection, ordered: list[str]) -> None:
+    """Lock the rows of blobs, in their order, so that no two wait for each other."""
+    connection.execute(
+        select(blobs.c.digest)
+        .where(blobs.c.digest.in_(ordered))
+        .order_by(blobs.c.digest)
+        .with_for_update()
+    )
 
 
 def _chunks(digests: Collection[str], size: int = 500) -> Iterable[list[str]]:

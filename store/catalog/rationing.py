@@ -11,11 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, or_, select, text, update
 
+from store.catalog import collection
 from store.catalog.due import NOW, due
 from store.catalog.jobs import CONTROL, LOCAL
 from store.catalog.schema import JOB_ACTIVE, JOB_DUE, jobs, registries, workers
 
 RING_SECONDS = 5.0  # none is rung twice within
+FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
@@ -62,6 +64,7 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
     capacity = int(connection.execute(_THREADS[queue]).scalar_one())
     if capacity == 0:
         return []
+    frugal = queue == LOCAL and collection.short_of_space(connection)
     out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
     free = capacity - len(out)
     low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in out)
@@ -72,7 +75,9 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
     picked: list[Any] = []
     full: set[str] = {registry for registry, count in held.items() if count >= per_registry}
     while free > 0:
-        candidates = _due_rows(connection, queue, now, full, low=low_room > 0, limit=4 * capacity)
+        candidates = _due_rows(
+            connection, queue, now, full, low=low_room > 0, frugal=frugal, limit=4 * capacity
+        )
         before = len(picked)
         for row in candidates:
             if free == 0:
@@ -98,9 +103,18 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
 
 
 def _due_rows(
-    connection: Connection, queue: str, now: float, full: set[str], *, low: bool, limit: int
+    connection: Connection,
+    queue: str,
+    now: float,
+    full: set[str],
+    *,
+    low: bool,
+    frugal: bool,
+    limit: int,
 ) -> Sequence[Any]:
     query = _DUE.limit(limit)
+    if frugal:
+        query = query.where(jobs.c.kind.in_(FRUGAL) | jobs.c.stop_requested.is_not(None))
     if full:
         query = query.where(jobs.c.registry.not_in(full))
     if not low:

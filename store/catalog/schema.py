@@ -59,6 +59,7 @@ cluster = Table(
     Column("id", Integer, primary_key=True),
     Column("lease_seconds", Float, nullable=False),
     Column("collection", _Id, nullable=False),  # the number of the newest collection
+    Column("short_of_space", Boolean, nullable=False),  # the store is below its floor of free space
 )
 
 # --- what is held ------------------------------------------------------------------------------
@@ -432,7 +433,7 @@ tokens = Table(
     "tokens",
     metadata,
     Column("id", String, primary_key=True),
-    Column("name", String, nullable=False),
+    Column("name", String, nullable=False, unique=True),  # jobs are requested by it
     Column("hashed", String, nullable=False, unique=True),  # SHA-256 of the token
     Column("scopes", _Json, nullable=False),
     Column("created_at", Float, nullable=False),

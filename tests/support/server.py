@@ -84,6 +84,15 @@ class Server:
             [*TRANSSHIP, *arguments], directory=self.directory, name=name, environ=self.environ
         )
 
+    def restart_workers(self, **settings: str) -> None:
+        """End the workers, and start as many with other settings."""
+        count = len(self.workers)
+        for worker in self.workers:
+            worker.stop()
+        self.environ |= settings
+        self.workers = [self._start(f"worker{n}-again", "worker") for n in range(count)]
+        wait_until(lambda: len(self.live_workers()) == count, 30, "workers to register")
+
     def live_workers(self) -> dict[str, int]:
         """The registered workers and the process of each."""
         with self.catalog.read() as connection:

@@ -1,91 +1,25 @@
-"""What can be asked for: one frozen value a kind, checked at the edge, safe to store as JSON.
-
-A spec says what was asked, never a secret: credentials travel beside it.
-"""
+"""Jobs that move images between registries and the store."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from store.errors import InvalidSpecError, TransshipError
-from store.oci.platform import Platform
-from store.oci.reference import Reference, check_tag, parse_repository
+from store.errors import TransshipError
+from store.oci.reference import Reference, parse_repository
+from workers.specs.fields import (
+    ID,
+    AskedForPlatforms,
+    ReferenceText,
+    RepositoryText,
+    TagText,
+    checked,
+)
 
 
-def _reference(text: str) -> str:
-    _checked(lambda: Reference.parse(text))
-    return text
-
-
-def _repository(text: str) -> str:
-    _checked(lambda: parse_repository(text))
-    return text
-
-
-def _platform(text: str) -> str:
-    return str(_checked(lambda: Platform.parse(text)).normalized())
-
-
-def _tag(text: str) -> str:
-    _checked(lambda: check_tag(text))
-    return text
-
-
-def _checked(parse: Any, field: str = "value") -> Any:
-    """Call *parse*. A check of the whole spec names the *field* as the type of its error."""
-    try:
-        return parse()
-    except TransshipError as wrong:
-        raise PydanticCustomError(field, "{reason}", {"reason": str(wrong)}) from None
-
-
-def _validated(function: Any) -> Any:
-    from pydantic import AfterValidator  # noqa: PLC0415 -- keeps the aliases below readable
-
-    return AfterValidator(function)
-
-
-_ID = re.compile(r"sha256:[0-9a-f]{4,64}")  # by the grammar, a repository `sha256` with a tag
-
-ReferenceText = Annotated[str, Field(min_length=1, max_length=1024), _validated(_reference)]
-RepositoryText = Annotated[str, Field(min_length=1, max_length=1024), _validated(_repository)]
-PlatformText = Annotated[str, Field(min_length=1, max_length=256), _validated(_platform)]
-TagText = Annotated[str, _validated(_tag)]
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lowest_priority_default: ClassVar[int] = 0
-
-    platforms: tuple[PlatformText, ...] = Field(
-        default=(), description="os/arch[/variant]; empty: see the kind", max_length=100
-    )
-    all_platforms: bool = False
-    priority: int = Field(default=0, ge=-100, le=100)
-    deadline: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="seconds from now"
-    )
-
-    @model_validator(mode="after")
-    def _one_way_to_say_platforms(self) -> _Spec:
-        if self.platforms and self.all_platforms:
-            raise PydanticCustomError("platforms", "give platforms or all_platforms, not both")
-        return self
-
-    def wanted_platforms(self) -> tuple[Platform, ...]:
-        """The platforms to take; empty means all."""
-        return tuple(Platform.parse(text) for text in self.platforms)
-
-
-class PullSpec(_Spec):
+class PullSpec(AskedForPlatforms):
     """Bring an image from a registry into the store. Without platforms: that of the API's host."""
 
     kind: Literal["pull"] = "pull"
@@ -107,7 +41,7 @@ class PullSpec(_Spec):
         return str(self.source)
 
 
-class PushSpec(_Spec):
+class PushSpec(AskedForPlatforms):
     """Send an image from the store to a registry, by default under its own name."""
 
     kind: Literal["push"] = "push"
@@ -117,9 +51,9 @@ class PushSpec(_Spec):
     @model_validator(mode="after")
     def _destination_known(self) -> PushSpec:
         if self.destination is None:
-            if _ID.fullmatch(self.reference):
+            if ID.fullmatch(self.reference):
                 raise PydanticCustomError("reference", "an ID needs a destination to go to")
-            _checked(lambda: Reference.parse(self.reference), "reference")
+            checked(lambda: Reference.parse(self.reference), "reference")
         return self
 
     @property
@@ -130,7 +64,7 @@ class PushSpec(_Spec):
         target = Reference.parse(self.destination)
         if target.tag is None and target.digest is None:
             try:
-                tag = None if _ID.fullmatch(self.reference) else Reference.parse(self.reference).tag
+                tag = None if ID.fullmatch(self.reference) else Reference.parse(self.reference).tag
             except TransshipError:  # an ID without its algorithm
                 tag = None
             target = target.with_tag(tag) if tag else target.with_default_tag()
@@ -149,7 +83,7 @@ class PushSpec(_Spec):
         return f"{self.reference} -> {self.target}"
 
 
-class CopySpec(_Spec):
+class CopySpec(AskedForPlatforms):
     """Bring an image from one registry to another. Without platforms: all of them."""
 
     kind: Literal["copy"] = "copy"
@@ -184,10 +118,8 @@ class CopySpec(_Spec):
         return f"{self.origin} -> {self.target}"
 
 
-class MirrorSpec(_Spec):
+class MirrorSpec(AskedForPlatforms):
     """Copy a whole repository, or the tags that are named, to another repository."""
-
-    lowest_priority_default: ClassVar[int] = -10
 
     kind: Literal["mirror"] = "mirror"
     source: ReferenceText
@@ -229,52 +161,3 @@ class MirrorSpec(_Spec):
     def label(self) -> str:
         """How it reads in a list."""
         return f"{self.origin} -> {self.target}"
-
-
-Spec = Annotated[PullSpec | PushSpec | CopySpec | MirrorSpec, Field(discriminator="kind")]
-KINDS = ("pull", "push", "copy", "mirror")
-_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags"}
-_adapter: TypeAdapter[PullSpec | PushSpec | CopySpec | MirrorSpec] = TypeAdapter(Spec)
-
-
-def parse_spec(value: Mapping[str, Any]) -> PullSpec | PushSpec | CopySpec | MirrorSpec:
-    """Check what was asked for.
-
-    Raises:
-        InvalidSpecError: it cannot be; each wrong field is named.
-    """
-    try:
-        return _adapter.validate_python(dict(value))
-    except ValidationError as invalid:
-        errors = [
-            {"field": _field(e["loc"], e["type"]), "message": str(e["msg"])}
-            for e in invalid.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        first = errors[0]
-        raise InvalidSpecError(first["message"], errors=errors) from None
-
-
-def fix_platforms(
-    spec: PullSpec | PushSpec | CopySpec | MirrorSpec, host: Platform
-) -> PullSpec | PushSpec | CopySpec | MirrorSpec:
-    """Settle what "no platforms given" means: for a pull, that of *host*."""
-    if isinstance(spec, PullSpec) and not spec.platforms and not spec.all_platforms:
-        return spec.model_copy(update={"platforms": (str(host.normalized()),)})
-    return spec
-
-
-def as_json(spec: PullSpec | PushSpec | CopySpec | MirrorSpec) -> dict[str, Any]:
-    """The spec as stored and shown."""
-    return spec.model_dump(mode="json")
-
-
-def fingerprint(spec: PullSpec | PushSpec | CopySpec | MirrorSpec) -> str:
-    """What tells one request from another under the same idempotency key."""
-    canonical = json.dumps(as_json(spec), sort_keys=True).encode()
-    return hashlib.sha256(canonical).hexdigest()
-
-
-def _field(location: tuple[int | str, ...], type_: str) -> str:
-    """Where it is wrong. Checks of a whole spec have no place; they name a field as their type."""
-    parts = location[1:] if location[:1] and location[0] in KINDS else location
-    return ".".join(map(str, parts)) or (type_ if type_ in _NAMED_BY_CHECKS else "kind")

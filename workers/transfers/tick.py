@@ -11,15 +11,25 @@ import time
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, heartbeats, jobs, progress, transfers
+from store.catalog import (
+    admission,
+    collection,
+    heartbeats,
+    jobs,
+    progress,
+    retention,
+    transfers,
+)
 from store.catalog.heartbeats import Observer
 from store.errors import TransshipError
+from workers.upkeep import start_collection
 from workers.wire import Message
 from workers.world import World, ring, transfer_message
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
+UPKEEP_SECONDS = 15.0  # what is old enough to go can wait a little longer
 
 
 class Tick:
@@ -29,6 +39,7 @@ class Tick:
         """Watch over *world*; owners silent for *lease_seconds* are dead."""
         self._world = world
         self._observer = Observer(lease_seconds)
+        self._upkeep_due = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
 
@@ -47,6 +58,7 @@ class Tick:
         with world.catalog.read() as connection:
             pulses = heartbeats.pulses(connection)
         dead = self._observer.silent(pulses, time.monotonic())
+        short = world.content.free_bytes() < world.upkeep.min_free_bytes
         messages: list[Message] = []
         touched: set[str] = set()
         with world.catalog.write() as connection:
@@ -54,12 +66,26 @@ class Tick:
             if dead:
                 log.warning("silent for a whole lease: %s", [key for key, _ in dead])
                 heartbeats.bury(connection, dead, now)
+            if collection.note_space(connection, short=short) and short:
+                log.warning("the store is short of space: nothing more is admitted that fills it")
             touched.update(stop_late(connection, now))
+            self._look_after(connection, now, short=short)
             admission.promote(connection, now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)
         world.wire.publish(messages)
         world.wire.announce(touched)
+
+    def _look_after(self, connection: Connection, now: float, *, short: bool) -> None:
+        """Forget what is old and start a collection, now and then."""
+        if time.monotonic() < self._upkeep_due:
+            return
+        upkeep = self._world.upkeep
+        start_collection(connection, upkeep, now, urgent=short)
+        more = retention.forget(connection, now - upkeep.keep_jobs) == retention.MOST_AT_ONCE
+        retention.forget_records(connection, now - upkeep.keep_jobs)
+        pause = 0.0 if more else min(UPKEEP_SECONDS, upkeep.keep_jobs / 4)
+        self._upkeep_due = time.monotonic() + pause
 
     def _run(self) -> None:
         while not self._end.wait(SECONDS):

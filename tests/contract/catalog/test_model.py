@@ -1,0 +1,455 @@
+"""Random interleavings of everything that happens to jobs and transfers keep what is promised.
+
+Jobs ask for blobs, messages get lost or come twice, owners die and wake up again, tries fail,
+limits change, jobs are cancelled, names removed and blobs collected, in any order. After each step:
+
+- what is admitted is within the limit, and no blob is moved twice at a time;
+- a job that has not ended is due, held, or waits for a transfer that is under way;
+- what has ended stays as it ended, and no try goes beyond the budget;
+- behind a published name no blob is missing.
+
+And when all settles, every job has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, cast
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+)
+from sqlalchemy import select, text
+
+from store.catalog import blobs, heartbeats, jobs, limits, progress, references, transfers
+from store.catalog.engine import Catalog
+from store.catalog.heartbeats import Threads
+from store.catalog.jobs import JobLease
+from store.catalog.schema import TRANSFER_ACTIVE, TRANSFER_BUSY, edges, waits
+from store.catalog.schema import jobs as job_rows
+from store.catalog.schema import references as reference_rows
+from store.catalog.schema import transfers as transfer_rows
+from store.catalog.transfers import Claim, Wanted
+from store.content.memory import MemoryStore
+from store.errors import (
+    LeaseLostError,
+    RegistryNotFoundError,
+    TooManyRequestsError,
+    TransshipError,
+    UnreachableError,
+)
+from store.gc import sweep
+from store.oci.digest import Digest
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import HERE, THERE, new_job
+from workers.transfers import attempt
+from workers.transfers.tick import Tick, stop_jobs
+from workers.wire import Message
+from workers.world import World
+
+NAMES = [f"layer {n}" for n in range(6)]
+MOST_TRIES = 3
+LEASE_SECONDS = 20.0
+
+
+def digest_of(name: str) -> str:
+    return str(Digest.of(name.encode()))
+
+
+@dataclass
+class Bell:
+    """A wire that loses nothing by itself: the test says what becomes of a message."""
+
+    rung: list[Message] = field(default_factory=list)
+
+    def publish(self, messages: Any) -> None:
+        self.rung += messages
+
+    def announce(self, jobs: Any) -> None:
+        """Nobody listens."""
+
+    def listen(self, on_job: Any) -> Any:
+        raise NotImplementedError
+
+
+class ClockedWorld(World):
+    """A world whose clock the test moves."""
+
+    at: ClassVar[list[float]] = [1_000_000.0]
+
+    def now(self) -> float:
+        return self.at[0]
+
+
+class Machine(RuleBasedStateMachine):
+    """Each rule is one thing that can happen, in one transaction as it is in a worker."""
+
+    running = Bundle("running")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = TemporaryDirectory()
+        self.catalog = Catalog(prepared_sqlite(Path(self.directory.name)))
+        self.content = MemoryStore()
+        self.bell = Bell()
+        ClockedWorld.at = [1_000_000.0]
+        self.world = ClockedWorld(
+            catalog=self.catalog,
+            content=self.content,
+            registries=cast("Any", _Nothing()),
+            sealer=cast("Any", None),
+            wire=self.bell,
+        )
+        self.tick = Tick(self.world, LEASE_SECONDS)
+        self.count = 0
+        self.limit = 3
+        self.ended: dict[tuple[str, Any], str] = {}
+        with self.catalog.write() as connection:
+            heartbeats.register(
+                connection,
+                "w",
+                pid=1,
+                threads=Threads(control=8, downloads=8, uploads=8, local=2),
+                now=0,
+            )
+            limits.override(connection, "max_download_attempts", MOST_TRIES)
+
+    def teardown(self) -> None:
+        self._settle()
+        self.world.close()
+        self.directory.cleanup()
+
+    # --- what happens ---
+
+    @rule(
+        names=st.sets(st.sampled_from(NAMES), min_size=1, max_size=4),
+        registry=st.sampled_from([HERE, THERE]),
+        priority=st.sampled_from([-10, 0, 50]),
+    )
+    def submit(self, names: set[str], registry: str, priority: int) -> None:
+        self.count += 1
+        made = new_job(
+            f"job {self.count}",
+            spec={"names": sorted(names)},
+            registry=registry,
+            priority=priority,
+        )
+        with self.world.change() as change:
+            jobs.create(change.connection, [made], change.now)
+
+    @rule(data=st.data())
+    def deliver_a_job(self, data: st.DataObject) -> None:
+        """A bell for a job arrives; perhaps it was late, or comes again."""
+        due = [m for m in self.bell.rung if m.task == "transship.pull"]
+        if due:
+            message = data.draw(st.sampled_from(due))
+            if data.draw(st.booleans()):
+                self.bell.rung.remove(message)
+            self._advance(message.id)
+
+    @rule(target=running, data=st.data())
+    def deliver_a_transfer(self, data: st.DataObject) -> Any:
+        admitted = [m for m in self.bell.rung if m.task == "transship.download"]
+        if not admitted:
+            return multiple()
+        message = data.draw(st.sampled_from(admitted))
+        if data.draw(st.booleans()):
+            self.bell.rung.remove(message)
+        with self.catalog.write() as connection:
+            claim = transfers.claim(connection, int(message.id), "w", self.world.now())
+        return multiple() if claim is None else claim
+
+    @rule()
+    def lose_every_message(self) -> None:
+        self.bell.rung.clear()
+
+    @rule(claim=consumes(running))
+    def arrive(self, claim: Claim) -> None:
+        self._finish(claim, None)
+
+    @rule(
+        claim=consumes(running),
+        error=st.sampled_from(
+            [
+                UnreachableError("is down", registry=HERE),
+                TooManyRequestsError("too many", registry=HERE, http_status=429),
+                RegistryNotFoundError("not there", registry=HERE),
+            ]
+        ),
+        gained=st.sampled_from([0, 2 * 1024 * 1024]),
+    )
+    def break_off(self, claim: Claim, error: TransshipError, gained: int) -> None:
+        claim.done = claim.moved = gained
+        self._finish(claim, error)
+
+    @rule(claim=running)
+    def beat(self, claim: Claim) -> None:
+        with self.catalog.write() as connection:
+            heartbeats.beat_transfer(connection, claim)
+
+    @rule(claim=running)
+    def die(self, claim: Claim) -> None:
+        """The owner is taken for dead; it may be asleep, and come back later."""
+        key = ("transfer", claim.id)
+        with self.world.change() as change:
+            pulse = heartbeats.pulses(change.connection).get(key)
+            if pulse is not None:
+                heartbeats.bury(change.connection, [(key, pulse)], change.now)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        active = self._active_jobs()
+        if active:
+            with self.world.change() as change:
+                stop_jobs(
+                    change.connection, data.draw(st.sampled_from(active)), "cancelled", change.now
+                )
+
+    @rule(limit=st.integers(0, 4))
+    def change_the_limit(self, limit: int) -> None:
+        self.limit = limit
+        before = self._busy()
+        with self.world.change() as change:
+            limits.override(change.connection, "max_concurrent_downloads", limit)
+        assert self._busy() <= max(limit, before)
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 70.0, -3600.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        """Forward, or back by an hour as a clock does that is set right."""
+        ClockedWorld.at[0] += seconds
+        before = self._busy()
+        self.tick.once()
+        assert self._busy() <= max(self.limit, before)
+
+    @rule(data=st.data())
+    def remove_a_name(self, data: st.DataObject) -> None:
+        with self.catalog.write() as connection:
+            names = [row.name for row in references.listed(connection)]
+            if names:
+                references.remove(connection, data.draw(st.sampled_from(names)))
+
+    @rule()
+    def collect(self) -> None:
+        sweep(self.catalog, self.content, check=lambda: None)
+
+    # --- what must hold ---
+
+    @invariant()
+    def no_blob_moves_twice(self) -> None:
+        with self.catalog.read() as connection:
+            keys = list(
+                connection.execute(
+                    select(transfer_rows.c.key).where(text(TRANSFER_ACTIVE))
+                ).scalars()
+            )
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def nobody_waits_for_nothing(self) -> None:
+        with self.catalog.read() as connection:
+            open_waits = connection.execute(
+                select(waits.c.job, transfer_rows.c.state, job_rows.c.state.label("of_job"))
+                .join(transfer_rows, transfer_rows.c.id == waits.c.transfer)
+                .join(job_rows, job_rows.c.id == waits.c.job)
+                .where(~waits.c.ended)
+            ).all()
+            active = connection.execute(
+                select(job_rows).where(job_rows.c.state.in_(jobs.ACTIVE))
+            ).all()
+        assert all(w.state in ("pending", "delayed", "admitted", "running") for w in open_waits)
+        assert all(w.of_job in jobs.ACTIVE for w in open_waits)
+        waiting = {w.job for w in open_waits}
+        lost = [j.id for j in active if not j.due and j.owner is None and j.id not in waiting]
+        assert lost == []
+
+    @invariant()
+    def what_has_ended_stays_so(self) -> None:
+        with self.catalog.read() as connection:
+            states = {
+                (what, row.id): row.state
+                for what, table in (("job", job_rows), ("transfer", transfer_rows))
+                for row in connection.execute(select(table.c.id, table.c.state))
+            }
+        for key, state in self.ended.items():
+            assert states[key] == state
+        final = {*jobs.ENDED, "done"}
+        self.ended |= {key: state for key, state in states.items() if state in final}
+
+    @invariant()
+    def no_try_is_beyond_the_budget(self) -> None:
+        with self.catalog.read() as connection:
+            for row in connection.execute(select(transfer_rows)):
+                assert 0 <= row.attempts <= MOST_TRIES
+                assert row.tries >= 0
+
+    @invariant()
+    def nothing_is_missing_behind_a_name(self) -> None:
+        with self.catalog.read() as connection:
+            roots = set(connection.execute(select(reference_rows.c.digest)).scalars())
+            below = connection.execute(select(edges).where(edges.c.parent.in_(roots))).all()
+            needed = roots | {row.child for row in below}
+        for digest in needed:
+            assert self.content.size(Digest.parse(digest)) is not None, digest
+
+    # --- inside ---
+
+    def _advance(self, id_: str) -> None:
+        with self.catalog.write() as connection:
+            lease = jobs.claim(connection, id_, "w", self.world.now())
+        if lease is None:
+            return
+        names: list[str] = lease.spec["names"]
+        digests = {digest_of(name): name for name in names}
+        with self.catalog.write() as connection:
+            blobs.lease(connection, lease.id, digests)
+            held = blobs.held(connection, digests, self.world.now())
+            states = transfers.of_job(connection, lease.id)
+        if lease.stop_requested is not None or any(state.error for state in states):
+            self._end(lease, "cancelled" if lease.stop_requested else "failed")
+        elif missing := sorted(digests.keys() - held):
+            with self.world.change() as change:
+                transfers.want(
+                    change.connection,
+                    lease,
+                    [_wanted(digest, lease.registry) for digest in missing],
+                    change.now,
+                )
+                jobs.release(change.connection, lease, now=change.now)
+        else:
+            self._publish(lease, digests)
+
+    def _publish(self, lease: JobLease, digests: dict[str, str]) -> None:
+        manifest = ("manifest of " + ", ".join(sorted(digests))).encode()
+        with self.catalog.write() as connection:
+            blobs.lease(connection, lease.id, [str(Digest.of(manifest))])
+        root = str(self.content.put(manifest))
+        with self.world.change() as change:
+            connection = change.connection
+            blobs.add(connection, root, len(manifest), change.now)
+            blobs.link(connection, root, digests)
+            references.publish(
+                connection, f"{HERE}/app:{root[7:15]}", root, "t", seq=lease.seq, now=change.now
+            )
+            self._end_in(change, lease, "succeeded")
+
+    def _end(self, lease: JobLease, state: str) -> None:
+        with self.world.change() as change:
+            self._end_in(change, lease, state)
+
+    def _end_in(self, change: Any, lease: JobLease, state: str) -> None:
+        progress.settle(change.connection, [lease.id])
+        transfers.abandon(change.connection, [lease.id], change.now)
+        jobs.finish(change.connection, lease, state, change.now)
+
+    def _finish(self, claim: Claim, error: TransshipError | None) -> None:
+        """End a try as a worker does; one that was taken for dead must not change anything."""
+        stale = self._fence(claim) != claim.fence
+        try:
+            if not claim.places:
+                with self.world.change() as change:
+                    transfers.stopped(change.connection, claim, change.now)
+            elif error is None:
+                self._bring(claim)
+            else:
+                attempt._failed(claim, claim.places[0], error, self.world)
+        except LeaseLostError:
+            assert stale
+        else:
+            assert not stale
+
+    def _bring(self, claim: Claim) -> None:
+        name = next(name for name in NAMES if digest_of(name) == claim.digest)
+        with self.catalog.read() as connection:
+            transfers.check(connection, claim)
+        self.content.put(name.encode())
+        attempt._done(claim, claim.places[0], self.world)
+
+    def _fence(self, claim: Claim) -> int | None:
+        with self.catalog.read() as connection:
+            row = connection.execute(
+                select(transfer_rows).where(transfer_rows.c.id == claim.id)
+            ).one()
+        return int(row.fence) if row.state == "running" else None
+
+    def _busy(self) -> int:
+        with self.catalog.read() as connection:
+            return len(
+                connection.execute(select(transfer_rows.c.id).where(text(TRANSFER_BUSY))).all()
+            )
+
+    def _active_jobs(self) -> list[str]:
+        with self.catalog.read() as connection:
+            return list(
+                connection.execute(
+                    select(job_rows.c.id)
+                    .where(job_rows.c.state.in_(jobs.ACTIVE))
+                    .order_by(job_rows.c.seq)
+                ).scalars()
+            )
+
+    def _settle(self) -> None:
+        """Let everything go well from now on: every job ends."""
+        with self.world.change() as change:
+            limits.override(change.connection, "max_concurrent_downloads", 3)
+            heartbeats.bury_owner(change.connection, "w", change.now)
+            heartbeats.register(
+                change.connection,
+                "w",
+                pid=1,
+                threads=Threads(control=8, downloads=8, uploads=8, local=2),
+                now=0,
+            )
+        for _ in range(400):
+            if not self._active_jobs():
+                break
+            ClockedWorld.at[0] += 61.0
+            self.tick.once()
+            rung, self.bell.rung = self.bell.rung, []
+            for message in rung:
+                if message.task == "transship.pull":
+                    self._advance(message.id)
+                    continue
+                with self.catalog.write() as connection:
+                    claim = transfers.claim(connection, int(message.id), "w", self.world.now())
+                if claim is not None:
+                    self._finish(claim, None)
+        assert self._active_jobs() == []
+        self.what_has_ended_stays_so()
+        self.nothing_is_missing_behind_a_name()
+
+
+class _Nothing:
+    """Registries that nobody asks."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _wanted(digest: str, registry: str) -> Wanted:
+    return Wanted(
+        direction="download",
+        digest=digest,
+        size=len(NAMES[0]),
+        media_type="t",
+        registry=registry,
+        repository="app",
+        fingerprint="",
+    )
+
+
+TestModel = Machine.TestCase
+TestModel.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,67 @@
+"""Record what Docker answers, or compare Transship with what is recorded."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.oracle.compare import disagreements
+from tests.oracle.docker import DockerSubject
+from tests.oracle.records import path_of, record, recorded
+from tests.oracle.scenario import all_scenarios, play
+from tests.oracle.transship import TransshipSubject
+from tests.support.dockerd import Dockerd, available
+from tests.support.registries import RegistryProcess
+from tests.support.up import Up, bare_environment
+
+
+def main() -> int:
+    """Run the scenarios that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.oracle", description=__doc__)
+    parser.add_argument("command", choices=["record", "compare"])
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
+    arguments = parser.parse_args()
+    names = arguments.scenarios or sorted(all_scenarios())
+    unknown = set(names) - set(all_scenarios())
+    if unknown:
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as directory:
+        run = _record if arguments.command == "record" else _compare
+        return run(names, Path(directory))
+
+
+def _record(names: Iterable[str], directory: Path) -> int:
+    reason = available()
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        return 1
+    with RegistryProcess(directory) as registry:
+        for name in names:
+            with Dockerd() as daemon:
+                record(name, play(name, DockerSubject(daemon), registry))
+            print(path_of(name).name)
+    return 0
+
+
+def _compare(names: Iterable[str], directory: Path) -> int:
+    found = 0
+    with RegistryProcess(directory / "registry") as registry:
+        for name in names:
+            home = directory / name
+            home.mkdir()
+            with (
+                Up(home, environ=bare_environment(home)) as up,
+                TransshipSubject(up.url) as subject,
+            ):
+                seen = play(name, subject, registry)
+            differing = disagreements(name, recorded(name), seen)
+            found += len(differing)
+            print(f"{name}: {len(differing)} disagreements", *differing, sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

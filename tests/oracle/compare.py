@@ -1,0 +1,82 @@
+"""Compares what was seen of Transship with what is recorded of Docker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.oracle.differences import DIFFERENCES, Difference
+from tests.oracle.subject import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A step at which Transship does not do what it should.
+
+    Attributes:
+        case, do: Where.
+        docker: What Docker answered.
+        wanted: The same, after the differences on purpose.
+        seen: What Transship answered.
+    """
+
+    case: str
+    do: str
+    docker: Json
+    wanted: Json
+    seen: Json
+
+    def __str__(self) -> str:
+        return (
+            f"{self.case}: {self.do}\n"
+            f"  Docker:  {self.docker}\n"
+            f"  wanted:  {self.wanted}\n"
+            f"  seen:    {self.seen}"
+        )
+
+
+def disagreements(
+    scenario: str, recorded: Json, seen: Json, differences: Sequence[Difference] = DIFFERENCES
+) -> list[Disagreement]:
+    """Return the steps at which the two differ without a reason.
+
+    Raises:
+        ValueError: they are not the same steps.
+    """
+    found = []
+    for case, do, docker, transship in _pairs(recorded, seen):
+        wanted, ours = docker, transship
+        for difference in differences:
+            if difference.concerns(scenario, case, do):
+                wanted, ours = difference.change(wanted), difference.ours(ours)
+        if not _agree(wanted, ours):
+            found.append(Disagreement(case, do, docker, wanted, ours))
+    return found
+
+
+def _pairs(recorded: Json, seen: Json) -> Iterator[tuple[str, str, Json, Json]]:
+    for case, ours in zip(recorded["cases"], seen["cases"], strict=True):
+        if case["case"] != ours["case"]:
+            raise ValueError(f"recorded is {case['case']!r}, played was {ours['case']!r}")
+        for step, our in zip(case["steps"], ours["steps"], strict=True):
+            if step["do"] != our["do"]:
+                raise ValueError(
+                    f"{case['case']}: recorded is {step['do']!r}, done was {our['do']!r}"
+                )
+            yield case["case"], step["do"], step["saw"], our["saw"]
+
+
+def _agree(wanted: Any, seen: Any) -> bool:
+    """Say whether two answers are the same; of refusals, only the kind counts.
+
+    Docker tells nothing of the kind where it answers 500 or fails within a stream: there every
+    refusal agrees.
+    """
+    if _is_refusal(wanted) and _is_refusal(seen):
+        return wanted["refused"] in {"failed", seen["refused"]}
+    return bool(wanted == seen)
+
+
+def _is_refusal(answer: Any) -> bool:
+    return isinstance(answer, dict) and "refused" in answer

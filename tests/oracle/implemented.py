@@ -1,0 +1,7 @@
+"""The scenarios that Transship is held to: a name goes in when all its operations are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+IMPLEMENTED: Sequence[str] = ("remote_inspect", "remote_search")

@@ -1,0 +1,160 @@
+"""Importing root file systems."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+
+import zstandard
+
+from tests.oracle.inputs import MTIME, Files, directory, entry, layer, tar
+from tests.oracle.stage import Stage
+
+_ROOT: Files = {"etc": directory(), "etc/a": b"a\n", "bin/b": b"bb\n"}
+
+
+def plain(stage: Stage) -> None:
+    """A name, a message, a platform, or none."""
+    root = layer(_ROOT)
+    with stage.case("no name"):
+        stage.import_("root", root)
+        stage.images()
+        stage.events()
+    with stage.case("a name"):
+        stage.import_("root", root, "app:1")
+        stage.inspect("app:1")
+        stage.history("app:1")
+        stage.layers("app:1")
+        stage.events()
+    for ref in ("app", "localhost:5000/team/app:1", "App", "app:-", f"app@sha256:{64 * '0'}"):
+        with stage.case(f"named {ref}"):
+            stage.import_("root", root, ref)
+            stage.names()
+    with stage.case("a name that another image has"):
+        stage.have_image("old", tags=["app:1"])
+        stage.import_("root", root, "app:1")
+        stage.names()
+    with stage.case("a message"):
+        stage.import_("root", root, "app:1", message="said so")
+        stage.inspect("app:1", "comment")
+        stage.history("app:1")
+    for platform in (
+        "linux",
+        "linux/arm64",
+        "linux/arm/v7",
+        "windows/amd64",
+        "a/b/c/d",
+        "nonsense",
+    ):
+        with stage.case(f"platform {platform}"):
+            stage.import_("root", root, "app:1", platform=platform)
+            stage.inspect("app:1", "os", "architecture", "variant")
+
+
+def change(stage: Stage) -> None:
+    """Instructions that change the config, and those that may not."""
+    root = layer(_ROOT)
+    for changes in (
+        ["CMD a b"],
+        ['CMD ["a", "b"]'],
+        ["ENTRYPOINT a b"],
+        ['ENTRYPOINT ["a", "b"]', "CMD c"],
+        ["ENV A=1"],
+        ["ENV A 1 2"],
+        ['ENV A="1 2" B=3'],
+        ["ENV A=1", "ENV A=2", "ENV B=$A"],
+        ["EXPOSE 80"],
+        ["EXPOSE 80/udp 90-92"],
+        ["EXPOSE nonsense"],
+        ["HEALTHCHECK NONE"],
+        ["HEALTHCHECK --interval=5s --retries=2 CMD a b"],
+        ["LABEL a=1 b='2 3'"],
+        ["LABEL a 1"],
+        ["LABEL a"],
+        ["ONBUILD RUN x"],
+        ["ONBUILD FROM x"],
+        ["USER 1000"],
+        ["VOLUME /a /b"],
+        ['VOLUME ["/a"]'],
+        ["WORKDIR /a"],
+        ["WORKDIR /a", "WORKDIR b"],
+        ["WORKDIR b"],
+        ["STOPSIGNAL SIGINT"],
+        ["RUN x"],
+        ["COPY a b"],
+        ["FROM x"],
+        ["MAINTAINER Ann"],
+        ['SHELL ["a"]'],
+        ["ARG a"],
+        ["nonsense"],
+        ["CMD"],
+        ["ENV"],
+        ["ENV A"],
+        ["# nothing", "CMD a"],
+        ["cmd a"],
+        ["CMD a\nENV B=1"],
+        [""],
+    ):
+        with stage.case(" then ".join(changes) or "nothing"):
+            stage.import_("root", root, "app:1", changes=changes)
+            stage.inspect("app:1", "config")
+
+
+def sources(stage: Stage) -> None:
+    """Compression, what follows the end, and what is no tar."""
+    root = layer(_ROOT)
+    for name, body in {
+        "gzip": gzip.compress(root),
+        "bzip2": bz2.compress(root),
+        "xz": lzma.compress(root),
+        "zstd": zstandard.compress(root),
+        "record padding": tar(_ROOT),
+        "a mebibyte of zeros after the end": root + bytes(1 << 20),
+        "no end": root[:-1024],
+        "an empty tar": tar({}),
+        "nothing": b"",
+        "no tar": b"no tar at all, but longer than a block" * 20,
+        "cut in a file": root[: 3 * 512 + 1],
+        "cut in a header": root[:700],
+        "a gzip cut short": gzip.compress(root)[:-20],
+    }.items():
+        with stage.case(name):
+            stage.import_(name, body, "app:1")
+            stage.layers("app:1")
+    links: Files = {
+        **_ROOT,
+        "etc/hard": entry(kind=tarfile.LNKTYPE, link="etc/a"),
+        "etc/soft": entry(kind=tarfile.SYMTYPE, link="../../../outside", mode=0o777),
+        "etc/fifo": entry(kind=tarfile.FIFOTYPE),
+        "etc/set": entry(mode=0o4755),
+        "etc/xattr": entry(xattrs={"user.a": "1"}),
+    }
+    with stage.case("links, a fifo, set-uid, an extended attribute"):
+        stage.import_("special", layer(links), "app:1")
+        stage.layers("app:1")
+    with stage.case("whiteouts"):
+        stage.import_("whiteouts", layer({**_ROOT, "etc/.wh.a": b""}), "app:1")
+        stage.inspect("app:1", "size")
+        stage.layers("app:1")
+    for path in ("../outside", "/etc/absolute", "./etc/dot", "etc/../../outside", "etc//double"):
+        with stage.case(f"a path {path}"):
+            stage.import_("path", layer({"etc": directory(), path: b"x"}), "app:1")
+            stage.layers("app:1")
+    for link in ("../../../etc/passwd", "/etc/passwd", "nothing"):
+        with stage.case(f"a hard link to {link}"):
+            linked = entry(kind=tarfile.LNKTYPE, link=link)
+            stage.import_("link", layer({"a": linked}), "app:1")
+            stage.layers("app:1")
+    with stage.case("through a symbolic link to the outside"):
+        through: Files = {"out": entry(kind=tarfile.SYMTYPE, link="/tmp"), "out/x": b"x"}
+        stage.import_("through", layer(through), "app:1")
+        stage.layers("app:1")
+    with stage.case("the same path twice"):
+        info = tarfile.TarInfo("etc/a")
+        info.size, info.mtime = 1, MTIME
+        twice = info.tobuf() + b"1".ljust(512, b"\0") + layer(_ROOT)
+        stage.import_("twice", twice, "app:1")
+        stage.inspect("app:1", "size")
+        stage.layers("app:1")

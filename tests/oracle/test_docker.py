@@ -1,0 +1,43 @@
+"""The recorded answers are Docker's: each scenario is played again on a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.oracle.docker import DockerSubject
+from tests.oracle.records import recorded
+from tests.oracle.scenario import all_scenarios, play
+from tests.support.dockerd import Dockerd, available
+from tests.support.registries import RegistryProcess
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    with RegistryProcess(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def docker() -> Iterator[DockerSubject]:
+    reason = available()
+    if reason is not None:
+        pytest.skip(reason)
+    try:
+        daemon = Dockerd()
+    except AssertionError as failed:
+        pytest.skip(f"dockerd does not start here: {failed}")
+    with daemon:
+        if daemon.driver != "overlay2":
+            pytest.skip("the answers are recorded over overlay2, which does not start here")
+        yield DockerSubject(daemon)
+
+
+@pytest.mark.parametrize("scenario", all_scenarios())
+def test_docker_answers_as_recorded(
+    scenario: str, docker: DockerSubject, registry: RegistryProcess
+) -> None:
+    assert play(scenario, docker, registry) == recorded(scenario)

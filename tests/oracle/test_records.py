@@ -1,0 +1,114 @@
+"""What is recorded and what is listed holds together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.oracle.compare import disagreements
+from tests.oracle.differences import DIFFERENCES, Difference, instead
+from tests.oracle.implemented import IMPLEMENTED
+from tests.oracle.labels import Labels
+from tests.oracle.records import DIRECTORY, recorded
+from tests.oracle.scenario import all_scenarios
+
+HEX = "0123456789abcdef" * 4
+
+
+def answers(*saw: Any) -> dict[str, Any]:
+    """A record of one case, the steps of which are numbered."""
+    steps = [{"do": f"step {number}", "saw": one} for number, one in enumerate(saw)]
+    return {"about": "", "cases": [{"case": "one", "steps": steps}]}
+
+
+def test_each_scenario_is_recorded_and_nothing_else() -> None:
+    assert {path.stem for path in DIRECTORY.iterdir()} == set(all_scenarios())
+
+
+@pytest.mark.parametrize("scenario", all_scenarios())
+def test_a_record_differs_from_run_to_run_in_nothing(scenario: str) -> None:
+    """No name of a temporary directory, no ID without a label, no time of the day."""
+    labels = Labels()
+    record = recorded(scenario)
+
+    assert labels.write(record) == record
+    assert "/tmp/" not in str(record)
+
+
+def test_only_scenarios_are_implemented() -> None:
+    assert set(IMPLEMENTED) <= set(all_scenarios())
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.reason)
+def test_each_difference_changes_an_answer(difference: Difference) -> None:
+    assert any(
+        difference.change(step["saw"]) != step["saw"]
+        for scenario in all_scenarios()
+        for case in recorded(scenario)["cases"]
+        for step in case["steps"]
+        if difference.concerns(scenario, case["case"], step["do"])
+    )
+
+
+def test_another_answer_is_a_disagreement() -> None:
+    (found,) = disagreements("s", answers(["a"], 1), answers(["b"], 1), ())
+
+    assert (found.do, found.wanted, found.seen) == ("step 0", ["a"], ["b"])
+
+
+def test_of_refusals_only_the_kind_counts() -> None:
+    docker = answers({"refused": "conflict", "says": "no"}, {"refused": "conflict", "says": "no"})
+    ours = answers({"refused": "conflict", "says": "never"}, {"refused": "invalid", "says": "no"})
+
+    (found,) = disagreements("s", docker, ours, ())
+
+    assert found.do == "step 1"
+
+
+def test_any_refusal_agrees_with_one_that_docker_gives_no_kind() -> None:
+    docker = answers({"refused": "failed", "says": "EOF"}, {"refused": "failed", "says": "EOF"})
+    ours = answers({"refused": "invalid", "says": "cut short"}, ["done"])
+
+    (found,) = disagreements("s", docker, ours, ())
+
+    assert found.do == "step 1"
+
+
+def test_a_difference_is_wanted_where_it_belongs_and_only_there() -> None:
+    on_purpose = Difference(reason="better", change=instead("ours"), scenario="s", do="step 0")
+
+    found = disagreements("s", answers("docker", "docker"), answers("ours", "ours"), [on_purpose])
+
+    assert [one.do for one in found] == ["step 1"]
+
+
+def test_other_steps_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        disagreements("s", answers(1, 2), answers(1), ())
+
+
+def test_labels_stand_for_digests_known_and_unknown() -> None:
+    labels = Labels()
+    labels.give(f"sha256:{HEX}", "image x")
+    labels.give("f" * 64, "image x")
+
+    assert labels.write([f"sha256:{HEX}", HEX[:12], "f" * 64, {"a" * 64: "b" * 64}]) == [
+        "<image x>",
+        "<short image x>",
+        "<image x no. 2>",
+        {"<digest 1>": "<digest 2>"},
+    ]
+
+
+def test_times_of_this_run_are_now_and_others_stay() -> None:
+    labels = Labels()
+
+    assert labels.write({"created": 1714564800, "at": "2024-05-01T12:00:00Z"}) == {
+        "created": 1714564800,
+        "at": "2024-05-01T12:00:00Z",
+    }
+    assert labels.write({"created": 4102444800, "at": "2100-01-01T00:00:00.5Z"}) == {
+        "created": "<now>",
+        "at": "<now>",
+    }

@@ -1,0 +1,208 @@
+"""fsck: hash what is held again, put aside what is wrong, and fetch it again from where it came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from store import gc
+from store.catalog import blobs, collection, transfers
+from store.catalog.blobs import Source
+from store.catalog.jobs import JobLease
+from store.catalog.transfers import Wanted
+from store.content.verify import intact
+from store.errors import DamagedStoreError, RegistryError, TransshipError
+from store.oci.digest import Digest
+from workers.advance import plan
+from workers.advance.gc import TURN_SECONDS, upkeep_turn
+from workers.advance.outcome import Done, Later, Outcome, Waiting
+from workers.leases import Held
+from workers.specs import FsckSpec
+from workers.world import World
+
+CHUNK = 100
+REMEMBER_SECONDS = 5.0  # how much of the checking a crash may cost
+MOST_SOURCES = 5  # registries to ask for a blob that is gone
+MOST_REPORTED = 1000
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Check every blob once; with *repair* bring in what is in use and wrong, and report.
+
+    Raises:
+        DamagedStoreError: what is in use is still wrong or missing.
+    """
+    spec = FsckSpec.model_validate(lease.spec)
+    if "damaged" not in lease.plan:
+        if not upkeep_turn(lease, world):
+            return Later(TURN_SECONDS)
+        _check_everything(lease, world, held)
+    damaged: list[dict[str, Any]] = lease.plan["damaged"]
+    if spec.repair and _repair(damaged, lease, world, held):
+        plan.remember(lease, world, damaged=damaged)
+        return Waiting()
+    report = _report(lease.plan)
+    left = [one["digest"] for one in damaged if not one.get("repaired")]
+    if left:
+        raise DamagedStoreError(
+            f"{len(left)} blobs that are in use are wrong or missing",
+            subject=left[0],
+            hint="" if spec.repair else "run `transship fsck --repair`, or pull the images again",
+            report=report,
+        )
+    return Done(report)
+
+
+def _check_everything(lease: JobLease, world: World, held: Held) -> None:
+    """Hash blob after blob in the order of their digests, and go on where an earlier try was."""
+    facts: dict[str, Any] = lease.plan.get("fsck") or {
+        "after": "",
+        "blobs": 0,
+        "bytes": 0,
+        "restored": [],
+        "wrong": [],
+        "missing": [],
+    }
+    held.unbounded()
+    remembered = time.monotonic()
+    while some := _next(world, facts["after"]):
+        for row in some:
+            held.check()
+            _check(row.digest, row.size, facts, world, held)
+            facts["after"] = row.digest
+            facts["blobs"] += 1
+            facts["bytes"] += row.size
+            if time.monotonic() - remembered > REMEMBER_SECONDS:
+                plan.remember(lease, world, fsck=facts)
+                remembered = time.monotonic()
+    plan.remember(lease, world, fsck=facts, damaged=_in_use(facts, world))
+
+
+def _next(world: World, after: str) -> Sequence[Any]:
+    with world.catalog.read() as connection:
+        return collection.held_after(connection, after, limit=CHUNK)
+
+
+def _check(digest: str, size: int, facts: dict[str, Any], world: World, held: Held) -> None:
+    parsed = Digest.parse(digest)
+    if world.content.size(parsed) is None and world.content.restore(parsed):
+        facts["restored"].append(digest)
+    found = world.content.size(parsed)
+    if found == size and intact(world.content, parsed, held.check):
+        return
+    kind = "missing" if found is None else "wrong"
+    if found is not None:
+        world.content.quarantine(parsed)
+    with world.catalog.write() as connection:
+        blobs.forget(connection, digest)
+    facts[kind].append({"digest": digest, "size": size})
+
+
+def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
+    """What is damaged and needed, with the places it may come from again.
+
+    Children that were missing before this check, in rows too, are found by their edges.
+    """
+    lost = {one["digest"]: one["size"] for one in (*facts["wrong"], *facts["missing"])}
+    with world.catalog.read() as connection:
+        snapshot = collection.snapshot(connection)
+        needed = sorted(gc.reachable(snapshot) - snapshot.held.keys())
+        leased_only = collection.only_leased(connection, needed)
+        return [
+            {
+                "digest": digest,
+                "size": lost.get(digest),
+                "manifest": digest in snapshot.edges,
+                "sources": [
+                    [source.registry, source.repository]
+                    for source in blobs.sources_of(connection, digest)[:MOST_SOURCES]
+                ],
+            }
+            for digest in needed
+            if digest in lost or digest not in leased_only
+        ]
+
+
+def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: Held) -> bool:
+    """Ask for what is damaged, one source after the other; whether there is something to wait for.
+
+    Manifests are fetched here; blobs are downloads like any other, and keep to the limits.
+    """
+    with world.catalog.write() as connection:
+        blobs.lease(connection, lease.id, [one["digest"] for one in damaged])
+    with world.catalog.read() as connection:
+        states = {state.digest: state for state in transfers.of_job(connection, lease.id)}
+    with world.catalog.write() as connection:
+        here = blobs.held(connection, [one["digest"] for one in damaged], world.now())
+    wanted: list[Wanted] = []
+    waiting = False
+    for one in damaged:
+        held.check()
+        if one["digest"] in here:
+            one["repaired"] = True
+            continue
+        state = states.get(one["digest"])
+        if state is not None and not state.ended:
+            waiting = True
+        elif one["manifest"]:
+            one["repaired"] = _fetch_manifest(one, lease, world)
+        elif one["size"] is not None and one["sources"]:
+            wanted.append(_wanted(one, one["sources"].pop(0), lease, world))
+    if wanted:
+        with world.change() as change:
+            transfers.want(change.connection, lease, wanted, change.now)
+    return waiting or bool(wanted)
+
+
+def _wanted(one: dict[str, Any], place: list[str], lease: JobLease, world: World) -> Wanted:
+    registry, repository = place
+    return Wanted(
+        direction="download",
+        digest=one["digest"],
+        size=one["size"],
+        media_type="application/octet-stream",
+        registry=registry,
+        repository=repository,
+        fingerprint=world.fingerprint(lease.root, registry, repository),
+    )
+
+
+def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
+    while one["sources"]:
+        registry, repository = one["sources"].pop(0)
+        try:
+            remote = world.repository(lease.root, registry, repository)
+            manifest = remote.get_manifest(one["digest"])
+        except RegistryError:
+            continue
+        except TransshipError as error:
+            if error.retryable:
+                continue
+            raise
+        world.content.put(manifest.raw)
+        with world.catalog.write() as connection:
+            now = world.now()
+            blobs.add(connection, one["digest"], len(manifest.raw), now)
+            fingerprint = world.fingerprint(lease.root, registry, repository)
+            source = Source(registry, repository, fingerprint)
+            blobs.confirm(connection, [one["digest"]], source, now)
+        return True
+    return False
+
+
+def _report(facts: dict[str, Any]) -> dict[str, Any]:
+    found, damaged = facts["fsck"], facts["damaged"]
+    repaired = [one["digest"] for one in damaged if one.get("repaired")]
+    left = [one["digest"] for one in damaged if not one.get("repaired")]
+    return {
+        "blobs": found["blobs"],
+        "bytes": found["bytes"],
+        **{
+            name: [one["digest"] for one in found[name]][:MOST_REPORTED]
+            for name in ("wrong", "missing")
+        },
+        "restored": found["restored"][:MOST_REPORTED],
+        "repaired": repaired[:MOST_REPORTED],
+        "damaged": left[:MOST_REPORTED],
+    }

@@ -1,0 +1,82 @@
+"""What can be asked for: one frozen value a kind, checked at the edge, safe to store as JSON.
+
+A spec says what was asked, never a secret: credentials travel beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from store.errors import InvalidSpecError
+from store.oci.platform import Platform
+from workers.specs.moves import CopySpec, MirrorSpec, PullSpec, PushSpec
+from workers.specs.upkeep import FsckSpec, GcSpec, PruneSpec
+
+__all__ = [
+    "KINDS",
+    "AnySpec",
+    "CopySpec",
+    "FsckSpec",
+    "GcSpec",
+    "MirrorSpec",
+    "PruneSpec",
+    "PullSpec",
+    "PushSpec",
+    "Spec",
+    "as_json",
+    "fingerprint",
+    "fix_platforms",
+    "parse_spec",
+]
+
+AnySpec = PullSpec | PushSpec | CopySpec | MirrorSpec | PruneSpec | GcSpec | FsckSpec
+Spec = Annotated[AnySpec, Field(discriminator="kind")]
+KINDS = ("pull", "push", "copy", "mirror", "prune", "gc", "fsck")
+_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags", "filters"}
+_adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
+
+
+def parse_spec(value: Mapping[str, Any]) -> AnySpec:
+    """Check what was asked for.
+
+    Raises:
+        InvalidSpecError: it cannot be; each wrong field is named.
+    """
+    try:
+        return _adapter.validate_python(dict(value))
+    except ValidationError as invalid:
+        errors = [
+            {"field": _field(e["loc"], e["type"]), "message": str(e["msg"])}
+            for e in invalid.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        first = errors[0]
+        raise InvalidSpecError(first["message"], errors=errors) from None
+
+
+def fix_platforms(spec: AnySpec, host: Platform) -> AnySpec:
+    """Settle what "no platforms given" means: for a pull, that of *host*."""
+    if isinstance(spec, PullSpec) and not spec.platforms and not spec.all_platforms:
+        return spec.model_copy(update={"platforms": (str(host.normalized()),)})
+    return spec
+
+
+def as_json(spec: AnySpec) -> dict[str, Any]:
+    """The spec as stored and shown."""
+    return spec.model_dump(mode="json")
+
+
+def fingerprint(spec: AnySpec) -> str:
+    """What tells one request from another under the same idempotency key."""
+    canonical = json.dumps(as_json(spec), sort_keys=True).encode()
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _field(location: tuple[int | str, ...], type_: str) -> str:
+    """Where it is wrong. Checks of a whole spec have no place; they name a field as their type."""
+    parts = location[1:] if location[:1] and location[0] in KINDS else location
+    return ".".join(map(str, parts)) or (type_ if type_ in _NAMED_BY_CHECKS else "kind")

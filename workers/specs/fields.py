@@ -1,0 +1,86 @@
+"""What specs are made of: checked texts, and what holds for every kind."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from store.errors import TransshipError
+from store.oci.platform import Platform
+from store.oci.reference import Reference, check_tag, parse_repository
+
+
+def _reference(text: str) -> str:
+    checked(lambda: Reference.parse(text))
+    return text
+
+
+def _repository(text: str) -> str:
+    checked(lambda: parse_repository(text))
+    return text
+
+
+def _platform(text: str) -> str:
+    return str(checked(lambda: Platform.parse(text)).normalized())
+
+
+def _tag(text: str) -> str:
+    checked(lambda: check_tag(text))
+    return text
+
+
+def checked(parse: Any, field: str = "value") -> Any:
+    """Call *parse*. A check of the whole spec names the *field* as the type of its error."""
+    try:
+        return parse()
+    except TransshipError as wrong:
+        raise PydanticCustomError(field, "{reason}", {"reason": str(wrong)}) from None
+
+
+ID = re.compile(r"sha256:[0-9a-f]{4,64}")  # by the grammar, a repository `sha256` with a tag
+
+ReferenceText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_reference)]
+RepositoryText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_repository)]
+PlatformText = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_platform)]
+TagText = Annotated[str, AfterValidator(_tag)]
+
+
+class Asked(BaseModel):
+    """What holds for every kind of job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue: ClassVar[str] = "control"  # whose threads advance it
+    alone: ClassVar[bool] = False  # whether there can be one active job of the kind
+
+    priority: int = Field(default=0, ge=-100, le=100)
+    deadline: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="seconds from now"
+    )
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The registries it talks to; the first is the one whose lane it queues in."""
+        return ()
+
+
+class AskedForPlatforms(Asked):
+    """What holds for kinds that take some platforms of an image."""
+
+    platforms: tuple[PlatformText, ...] = Field(
+        default=(), description="os/arch[/variant]; empty: see the kind", max_length=100
+    )
+    all_platforms: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_say_platforms(self) -> AskedForPlatforms:
+        if self.platforms and self.all_platforms:
+            raise PydanticCustomError("platforms", "give platforms or all_platforms, not both")
+        return self
+
+    def wanted_platforms(self) -> tuple[Platform, ...]:
+        """The platforms to take; empty means all."""
+        return tuple(Platform.parse(text) for text in self.platforms)
