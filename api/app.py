@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import openapi, problems
+from api.access import Access
+from api.auth import Guard, authorize
 from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
+from api.metrics import Metrics
 from api.news import News
-from api.routes import health, images, jobs, limits, streams
+from api.routes import (
+    credentials,
+    health,
+    image_events,
+    images,
+    jobs,
+    limits,
+    metrics,
+    remote,
+    streams,
+    tokens,
+    usage,
+)
 from api.services import Services, Submitter
 from api.watch import Watch
 from store.oci.platform import Platform
@@ -20,14 +35,18 @@ from workers.world import World
 PREFIX = "/api/v1"
 
 
-def create_app(world: World) -> FastAPI:
-    """The application over *world*, which stays open as long as it serves."""
+def create_app(world: World, *, public: bool = False) -> FastAPI:
+    """The application over *world*, which stays open as long as it serves.
+
+    *public*: it listens beyond loopback, and serves nobody without a token.
+    """
     jobs_queue = JobQueue(world.catalog, world.sealer, world.wire, Platform.host())
     news = News()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         submitter = Submitter(jobs_queue)
+        watch = Watch()
         app.state.services = Services(
             world=world,
             catalog=world.catalog,
@@ -36,7 +55,9 @@ def create_app(world: World) -> FastAPI:
             jobs=jobs_queue,
             submitter=submitter,
             news=news,
-            watch=Watch(),
+            watch=watch,
+            metrics=Metrics(world, watch),
+            access=Access(world.catalog, world.sealer),
         )
         async with news.from_wire(world.wire):
             yield
@@ -50,12 +71,15 @@ def create_app(world: World) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(authorize)],
     )
     app.state.news = news  # whoever serves the application closes it when that ends
     app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer={f"{PREFIX}/jobs": MAX_JOB_BYTES})
+    app.add_middleware(Guard, catalog=world.catalog, public=public)  # before all that came before
     problems.install(app)
     openapi.install(app)
     app.include_router(health.router)
-    for module in (jobs, streams, images, limits):
+    app.include_router(metrics.router)
+    for module in (jobs, streams, images, image_events, usage, remote, limits, tokens, credentials):
         app.include_router(module.router, prefix=PREFIX)
     return app

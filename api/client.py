@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +33,18 @@ class RefusedError(RecordedError):
 class Client:
     """A server, as its API describes itself. Whoever makes it closes it."""
 
-    def __init__(self, base_url: str, *, socket: Path | None = None) -> None:
-        """Talk to *base_url*, through the unix *socket* where one is given."""
+    def __init__(
+        self, base_url: str, *, socket: Path | None = None, token: str | None = None
+    ) -> None:
+        """Talk to *base_url*, through the unix *socket* where one is given, with *token*."""
         self._where = str(socket) if socket is not None else base_url
+        # The certificates of this machine, where an operator puts a CA of the house.
+        secure = base_url.startswith("https:")
         self._http = httpx.Client(
+            verify=ssl.create_default_context() if secure else True,
             base_url=base_url,
             transport=httpx.HTTPTransport(uds=str(socket)) if socket is not None else None,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(60, connect=5),
             trust_env=False,
         )
@@ -113,13 +121,20 @@ class Client:
 
     def events(self, id_: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
         """A job's events from *after* on, as they happen, until it has ended."""
-        headers = {"Accept": "application/x-ndjson", "Last-Event-ID": str(after)}
+        headers = {"Last-Event-ID": str(after)}
+        return self._lines(f"/jobs/{_quoted(id_)}/events", headers=headers)
+
+    def _lines(
+        self, path: str, *, headers: dict[str, str] | None = None, params: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of a stream, as they come."""
         with (
             self._unreachable(),
             self._http.stream(
                 "GET",
-                f"{_PREFIX}/jobs/{_quoted(id_)}/events",
-                headers=headers,
+                _PREFIX + path,
+                params=params,
+                headers={"Accept": "application/x-ndjson", **(headers or {})},
                 timeout=httpx.Timeout(_SILENCE_SECONDS, connect=5),
             ) as response,
         ):
@@ -130,20 +145,75 @@ class Client:
                 if line:  # an empty one only says that the server lives
                     yield json.loads(line)
 
-    def images(self, pattern: str | None) -> dict[str, Any]:
-        """The references in the store."""
-        return self._object("GET", "/images", params={"pattern": pattern} if pattern else {})
+    def images(
+        self, pattern: str | None, *, filters: Iterable[str] = (), all_: bool = False
+    ) -> dict[str, Any]:
+        """The images in the store."""
+        params = _given(pattern=pattern, filter=list(filters), all=all_)
+        return self._object("GET", "/images", params=params)
 
-    def inspect(self, ref: str) -> dict[str, Any]:
+    def inspect(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
         """What is held of an image."""
-        return self._object("GET", f"/images/{_quoted(ref)}/inspect")
+        path = f"/images/{_quoted(ref)}/inspect"
+        return self._object("GET", path, params=_given(platform=platform))
 
-    def remove(self, ref: str, *, force: bool = False) -> list[dict[str, str]]:
-        """Take a name away; with *force*, all names of what a digest or an ID stands for."""
+    def history(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
+        """How an image came about."""
+        path = f"/images/{_quoted(ref)}/history"
+        return self._object("GET", path, params=_given(platform=platform))
+
+    def children(self, ref: str) -> dict[str, Any]:
+        """The images that were made from another."""
+        return self._object("GET", f"/images/{_quoted(ref)}/children")
+
+    def tag(self, ref: str, new: str) -> dict[str, Any]:
+        """Give an image another name."""
+        return self._object("POST", f"/images/{_quoted(ref)}/tag", json={"reference": new})
+
+    def remove(
+        self, ref: str, *, force: bool = False, noprune: bool = False
+    ) -> list[dict[str, str]]:
+        """Take a name away, and with its last name the image; given an ID, all of them."""
         removed: list[dict[str, str]] = self._ask(
-            "DELETE", f"/images/{_quoted(ref)}", params={"force": force} if force else {}
+            "DELETE", f"/images/{_quoted(ref)}", params=_given(force=force, noprune=noprune)
         )
         return removed
+
+    def usage(self) -> dict[str, Any]:
+        """What images take up."""
+        return self._object("GET", "/usage")
+
+    def image_events(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        filters: Iterable[str] = (),
+        follow: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Events of images; with *follow* also those that happen from now on, until *until*."""
+        params = _given(since=since, until=until, filter=list(filters))
+        if follow:
+            yield from self._lines("/events", params=params)
+            return
+        while True:
+            page = self._object("GET", "/events", params=params)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+    def inspect_remote(
+        self, ref: str, *, credential: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What a registry has under a reference."""
+        headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
+        return self._object("GET", f"/remote/{_quoted(ref)}/inspect", headers=headers)
+
+    def search(self, term: str, *, filters: Iterable[str] = (), limit: int = 25) -> dict[str, Any]:
+        """Search an index of images."""
+        params = _given(term=term, filter=list(filters), limit=limit)
+        return self._object("GET", "/search", params=params)
 
     def limits(self) -> dict[str, Any]:
         """The limits in force."""
@@ -158,6 +228,33 @@ class Client:
         params = {"registry": registries} if registries else {}
         return self._object("DELETE", "/limits", params=params)
 
+    def create_token(
+        self, name: str | None, scopes: list[str], expires_in_seconds: int | None
+    ) -> dict[str, Any]:
+        """Make a token."""
+        wanted = {"name": name, "scopes": scopes, "expires_in_seconds": expires_in_seconds}
+        return self._object("POST", "/tokens", json=wanted)
+
+    def tokens(self) -> dict[str, Any]:
+        """The tokens, without the tokens themselves."""
+        return self._object("GET", "/tokens")
+
+    def remove_token(self, name: str) -> None:
+        """Refuse a token from now on."""
+        self._ask("DELETE", f"/tokens/{_quoted(name)}")
+
+    def add_credential(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Give the server a credential to keep."""
+        return self._object("POST", "/credentials", json=wanted)
+
+    def credentials(self) -> dict[str, Any]:
+        """The named credentials, without their secrets."""
+        return self._object("GET", "/credentials")
+
+    def remove_credential(self, name: str) -> None:
+        """Let the server forget a credential."""
+        self._ask("DELETE", f"/credentials/{_quoted(name)}")
+
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._ask(method, path, **options)
         return answer
@@ -166,7 +263,7 @@ class Client:
         with self._unreachable():
             response = self._http.request(method, _PREFIX + path, **options)
         if response.is_success:
-            return response.json()
+            return response.json() if response.content else None
         raise _refusal(response, self._where)
 
     @contextmanager
@@ -192,6 +289,17 @@ def _refusal(response: httpx.Response, where: str) -> Exception:
             hint="check TRANSSHIP_URL",
             side=Side.REQUEST,
         )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """The parameters that say something."""
+    return {name: value for name, value in values.items() if value}
+
+
+def _registry_auth(credential: dict[str, Any]) -> str:
+    """A credential as Docker's API takes it in a header."""
+    fields = {name.replace("_token", "token"): value for name, value in credential.items()}
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
 
 def _quoted(segment: str) -> str:

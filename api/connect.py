@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from api import locks
 from api.client import Client
-from store.errors import EngineRunningError, ServerUnreachableError
+from store.errors import EngineRunningError, RequestError, ServerUnreachableError
 from store.home import prepare_home
 from store.settings import Settings
+from workers.registry.addresses import is_loopback
 
 if TYPE_CHECKING:
     from api.engine import Engine
@@ -85,7 +87,7 @@ class Connection:
 
     def _connect(self) -> Client:
         if self._settings.url is not None:
-            return Client(self._settings.url)
+            return server_client(self._settings)
         prepare_home(self._settings)
         began = time.monotonic()
         while True:
@@ -118,3 +120,23 @@ class Connection:
         if self._presence is not None:
             self._presence.close()
             self._presence = None
+
+
+def server_client(settings: Settings) -> Client:
+    """A client of the server that TRANSSHIP_URL names, with the token that it is to be shown.
+
+    Raises:
+        RequestError: everybody on the way could read the token.
+    """
+    assert settings.url is not None
+    if settings.token is None:
+        return Client(settings.url)
+    url = urlsplit(settings.url)
+    in_the_open = url.scheme == "http" and not is_loopback(url.hostname or "")
+    if in_the_open and not settings.token_over_http:
+        raise RequestError(
+            "the token would go over plain HTTP, where others can read it",
+            subject=settings.url,
+            hint="use https, or set TRANSSHIP_TOKEN_OVER_HTTP=1 where the network is your own",
+        )
+    return Client(settings.url, token=settings.token.get_secret_value())

@@ -11,12 +11,12 @@ import socket
 from api import locks
 from api.app import create_app
 from api.server import Server, bind_unix
-from store.catalog import heartbeats
 from store.home import prepare_home
 from store.settings import Settings
+from workers.registry.addresses import is_loopback
 from workers.wire import LocalWire, Queue
-from workers.wiring import make_world, open_catalog, write_defaults
-from workers.worker import Worker, threads_for
+from workers.wiring import bury_predecessors, make_world, open_catalog, write_defaults
+from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
 
 SOCKET = "api.sock"
 
@@ -48,12 +48,12 @@ class Engine:
         threads = threads_for(set(Queue))
         self._wire = LocalWire(threads)
         self._world = make_world(settings, catalog, self._wire)
-        with catalog.write() as connection:  # the lock is ours: whoever had work is gone
-            heartbeats.bury_everyone(connection, self._world.now())
+        bury_predecessors(catalog)
         self._worker = Worker(self._world, threads)
         self._wire.attach(self._worker.run)
         self._server = Server(
-            create_app(self._world), [*listeners, bind_unix(settings.run_dir / SOCKET)]
+            create_app(self._world, public=not is_loopback(settings.listen_host)),
+            [*listeners, bind_unix(settings.run_dir / SOCKET)],
         )
         self._server.start()
         self._worker.start()
@@ -62,6 +62,7 @@ class Engine:
         """Hand back what runs, and leave the home; first let the last command leave, if asked."""
         gate = locks.no_clients(self._settings.run_dir, wait=wait_for_clients)
         self._worker.hand_back()
+        self._worker.leave(HAND_BACK_SECONDS)
         self._wire.close()
         self._worker.stop()
         self._server.stop()

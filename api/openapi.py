@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
+from api.auth import OPEN, needed
 from api.problems import MEDIA_TYPE
 from api.schemas import ProblemDetails
 from workers.specs import Spec
@@ -15,19 +16,22 @@ _PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 _FRAMEWORKS = {"$ref": "#/components/schemas/HTTPValidationError"}
 _MEANINGS = {
     400: "the request cannot be read",
+    401: "a token is wanted, or is not known here",
+    403: "the token lacks a scope; `subject` names it",
     404: "there is no such thing here",
     409: "the request contradicts what is there",
     413: "the body is too long",
     422: "a field is wrong; `errors` names each",
+    502: "a registry refuses, or does not answer as one",
     503: "the store or the database cannot be used now",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route, for its `responses`. Every route may answer 503."""
+    """The error responses of a route, for its `responses`. Every route may answer 401, 403, 503."""
     return {
         status: {"model": ProblemDetails, "description": _MEANINGS[status]}
-        for status in (*statuses, 503)
+        for status in sorted({*statuses, 401, 403, 503})
     }
 
 
@@ -36,7 +40,7 @@ def job_request_body() -> dict[str, Any]:
     document = TypeAdapter(Spec).json_schema(ref_template="#/components/schemas/{model}")
     kinds: list[dict[str, Any]] = list(document["$defs"].values())
     for kind in kinds:
-        kind["required"] = ["kind", *(name for name in kind["required"] if name != "kind")]
+        kind["required"] = ["kind", *(name for name in kind.get("required", ()) if name != "kind")]
         kind["properties"]["credentials"] = {
             "type": "object",
             "description": "by registry; kept sealed, and only until the job has ended",
@@ -53,9 +57,13 @@ def install(app: FastAPI) -> None:
         if app.openapi_schema is not None:
             return app.openapi_schema
         made = generated()
-        for operations in made["paths"].values():
-            for operation in operations.values():
+        for path, operations in made["paths"].items():
+            for method, operation in operations.items():
                 _correct(operation["responses"])
+                if path not in OPEN:
+                    scope = needed(operation["operationId"], method.upper())
+                    operation["security"] = [{"token": [scope]}]
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for unused in ("HTTPValidationError", "ValidationError"):
             made["components"]["schemas"].pop(unused, None)
         return made

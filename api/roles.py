@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from api import locks
 from api.app import create_app
 from api.engine import SOCKET
-from api.server import Server, bind_tcp, bind_unix
+from api.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix, check_guarded
 from store.errors import StoreError
 from store.home import prepare_home
 from store.settings import Settings
 from workers.celery_wire import CeleryWire
+from workers.registry.addresses import is_loopback
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog, write_defaults
 
@@ -33,12 +34,12 @@ def run_api(settings: Settings) -> None:
     child = CHILD_VARIABLE in os.environ
     prepare_home(settings)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="api")
+    catalog = open_catalog(settings)
     if child:
         listener = socket.socket(fileno=int(os.environ[LISTENER_VARIABLE]))
     else:
+        check_guarded(settings.listen_host, catalog)
         listener = bind_tcp(settings.listen_host, settings.listen_port)
-    catalog = open_catalog(settings)
-    if not child:
         write_defaults(catalog, settings)
     wire = CeleryWire(_broker(settings))
     world = make_world(settings, catalog, wire)
@@ -46,7 +47,9 @@ def run_api(settings: Settings) -> None:
     if child:  # only one can have the home's socket
         listeners.append(bind_unix(settings.run_dir / SOCKET))
     try:
-        Server(create_app(world), listeners).run()
+        server = Server(create_app(world, public=not is_loopback(settings.listen_host)), listeners)
+        # What `up` stops is all there is on this home: nobody could go elsewhere.
+        server.run(drain_seconds=0.0 if child else DRAIN_SECONDS)
     finally:
         wire.close()
         world.close()

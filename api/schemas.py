@@ -14,7 +14,6 @@ from store.catalog import progress
 from store.catalog.events import Event
 from store.catalog.limits import RegistryLimits
 from store.catalog.schema import jobs as jobs_table
-from store.oci.reference import Reference
 
 
 class Problem(BaseModel):
@@ -112,24 +111,6 @@ class EventList(BaseModel):
     next: str | None = None
 
 
-class ImageView(BaseModel):
-    """A reference in the store, and the images that are held under it."""
-
-    reference: str
-    familiar: str
-    digest: str
-    media_type: str
-    updated_at: str
-    images: list[dict[str, Any]]
-
-
-class ImageList(BaseModel):
-    """The references in the store."""
-
-    items: list[ImageView]
-    next: str | None = None
-
-
 class LimitView(BaseModel):
     """A limit in force and where it comes from: default, environment or override."""
 
@@ -218,34 +199,6 @@ def event_view(event: Event) -> dict[str, Any]:
         "time": rfc3339(event.time),
         "type": event.type,
         **{key: value for key, value in event.data.items() if value is not None},
-    }
-
-
-def image_view(reference: Row[Any], images: Iterable[Row[Any]]) -> ImageView:
-    """A reference as shown."""
-    return ImageView(
-        reference=reference.name,
-        familiar=Reference.parse(reference.name).familiar,
-        digest=reference.digest,
-        media_type=reference.media_type,
-        updated_at=rfc3339(reference.updated_at) or "",
-        images=[held_image(image) for image in images],
-    )
-
-
-def held_image(image: Row[Any]) -> dict[str, Any]:
-    """One platform's image as shown."""
-    fields = image._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
-    platform = "/".join(
-        part for part in (fields["os"], fields["architecture"], fields["variant"]) if part
-    )
-    return {
-        "digest": fields["digest"],
-        "image_id": fields["image_id"],
-        "platform": platform,
-        "created": fields["created"],
-        "size": fields["size"],
-        "layers": fields["layers"],
     }
 
 

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from store.catalog import tokens
+from store.catalog.engine import Catalog
 from store.errors import AddressInUseError, HomeUnusableError, RequestError, StoreError
+from workers.registry.addresses import is_loopback
 
+DRAIN_SECONDS = 2.0
 _STOP_SECONDS = 5
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
+
+
+def check_guarded(host: str, catalog: Catalog) -> None:
+    """See to it that beyond loopback nobody is served without a token.
+
+    Raises:
+        RequestError: *host* is beyond loopback, and there is no token that anybody could use.
+    """
+    if is_loopback(host):
+        return
+    with catalog.read() as connection:
+        if tokens.any_usable(connection, time.time()):
+            return
+    raise RequestError(
+        "without a token only loopback addresses are served",
+        subject=host,
+        hint="make one with `transship tokens create --scope admin`",
+    )
 
 
 def bind_tcp(host: str, port: int, *, option: str = "--listen") -> socket.socket:
     """A listening socket on *host* and *port*; port 0 takes a free one. *option* is for errors.
 
+    Beyond loopback the caller asks `check_guarded` first.
+
     Raises:
-        RequestError: the address is not loopback; tokens do not exist yet to protect it.
         AddressInUseError: somebody listens there.
+        StoreError: nobody can, there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if not _is_loopback(host):
-        raise RequestError(
-            "without tokens only loopback addresses are served",
-            subject=f"{host}:{port}",
-            hint="use 127.0.0.1, and a proxy with a login of its own in front",
-        )
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -76,10 +96,15 @@ def bind_unix(path: Path) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    drain_seconds = 0.0
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
         # Requests that wait for news would hold up the end, and be cut off in the middle.
         self.config.app.state.news.close()  # type: ignore[union-attr]
-        await super().shutdown(sockets)
+        until = time.monotonic() + self.drain_seconds
+        while time.monotonic() < until and not self.force_exit:
+            await asyncio.sleep(0.1)
 
 
 class Server:
@@ -107,8 +132,13 @@ class Server:
         )
         self._thread.start()
 
-    def run(self) -> None:
-        """Serve from this, the main thread, until a signal comes."""
+    def run(self, *, drain_seconds: float = 0.0) -> None:
+        """Serve from this, the main thread, until a signal comes, and *drain_seconds* longer.
+
+        In these it is not ready any more, so that whoever shares out requests goes elsewhere, and
+        it still serves those who have not noticed. Ctrl-C a second time cuts them short.
+        """
+        self._uvicorn.drain_seconds = drain_seconds
         self._uvicorn.run(self._listeners)
 
     def stop(self) -> None:
@@ -116,7 +146,3 @@ class Server:
         self._uvicorn.should_exit = True
         if self._thread is not None:
             self._thread.join()
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.access import Access
+from api.metrics import Metrics
 from api.news import News
 from api.watch import Watch
 from store.catalog.engine import Catalog
@@ -95,6 +97,8 @@ class Services:
     submitter: Submitter
     news: News
     watch: Watch
+    metrics: Metrics
+    access: Access
 
 
 def _services(request: Request) -> Services:

@@ -10,19 +10,21 @@ import socket
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from api import locks
 from api.children import Child
 from api.engine import SOCKET, Engine
 from api.roles import CHILD_VARIABLE, LISTENER_VARIABLE, TASK_EVENTS_VARIABLE
-from api.server import bind_tcp
+from api.server import bind_tcp, check_guarded
 from store.catalog import heartbeats
 from store.catalog.engine import Catalog
 from store.errors import MissingProgramError, RequestError, StoreError
 from store.home import prepare_home
 from store.settings import Settings
-from workers.wiring import open_catalog, sealer, write_defaults
+from workers.registry.addresses import is_loopback
+from workers.wiring import bury_predecessors, open_catalog, sealer, write_defaults
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,10 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
             subject="--flower",
             hint="install redis-server or valkey-server, or set TRANSSHIP_BROKER_URL",
         )
+    if not is_loopback(settings.listen_host):
+        prepare_home(settings)
+        with closing(open_catalog(settings)) as catalog:
+            check_guarded(settings.listen_host, catalog)
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
     _say(f"API  http://{_address(listener)}  (no Redis found: everything runs in this process)")
@@ -91,12 +97,12 @@ class _Supervisor:
         lock = locks.engine_exclusive(settings.run_dir, kind="up")
         children: list[Child] = []
         try:
-            listener = bind_tcp(settings.listen_host, settings.listen_port)
             catalog = open_catalog(settings)
+            check_guarded(settings.listen_host, catalog)
+            listener = bind_tcp(settings.listen_host, settings.listen_port)
             write_defaults(catalog, settings)
             sealer(settings)  # makes the key before two children would
-            with catalog.write() as connection:  # the lock is ours: whoever had work is gone
-                heartbeats.bury_everyone(connection, time.time())
+            bury_predecessors(catalog)
             children = self._children(listener)
             self._start(children)
             self._announce(listener)
@@ -222,11 +228,22 @@ def _stop_event() -> threading.Event:
 
 
 def _free_address(text: str) -> str:
-    """Flower's address, which is free and on loopback: it has no login either."""
+    """Flower's address, which is free and on loopback: it has no login.
+
+    Raises:
+        RequestError: it is not, or no address at all.
+    """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
         raise RequestError("expected HOST:PORT", subject=f"--flower={text}")
-    probe = bind_tcp(host.strip("[]") or "127.0.0.1", int(port), option="--flower")
+    name = host.strip("[]") or "127.0.0.1"
+    if not is_loopback(name):
+        raise RequestError(
+            "Flower is served on loopback only, for it has no login",
+            subject=f"--flower={text}",
+            hint="use 127.0.0.1, and a proxy with a login in front",
+        )
+    probe = bind_tcp(name, int(port), option="--flower")
     address = _address(probe)
     probe.close()
     return address

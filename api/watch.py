@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, select
 
@@ -26,17 +26,36 @@ class Watch:
         self._observer = Observer(lease_seconds=0)
         self._lock = threading.Lock()
 
-    def threads(self, connection: Connection) -> Threads:
-        """The threads that serve each queue now."""
+    def alive(self, connection: Connection) -> list[Threads]:
+        """The threads of each worker that takes up work; none of those that are leaving."""
         rows = connection.execute(select(workers)).all()
         with self._lock:
             self._observer.lease_seconds = limits.lease_seconds(connection)
             pulses: dict[Key, Pulse] = {("worker", row.id): (0, row.beat) for row in rows}
             dead = {key for key, _ in self._observer.silent(pulses, self._clock())}
-        alive = [row for row in rows if ("worker", row.id) not in dead]
-        return Threads(
-            control=sum(row.control for row in alive),
-            downloads=sum(row.downloads for row in alive),
-            uploads=sum(row.uploads for row in alive),
-            local=sum(row.local for row in alive),
-        )
+        threads = [
+            Threads(
+                control=row.control,
+                downloads=row.downloads,
+                uploads=row.uploads,
+                local=row.local,
+            )
+            for row in rows
+            if ("worker", row.id) not in dead
+        ]
+        return [one for one in threads if one != Threads()]
+
+    def threads(self, connection: Connection) -> Threads:
+        """The threads that serve each queue now."""
+        return in_all(self.alive(connection))
+
+
+def in_all(alive: Iterable[Threads]) -> Threads:
+    """The threads of several workers together."""
+    each = list(alive)
+    return Threads(
+        control=sum(one.control for one in each),
+        downloads=sum(one.downloads for one in each),
+        uploads=sum(one.uploads for one in each),
+        local=sum(one.local for one in each),
+    )

@@ -8,20 +8,23 @@ terminal say the same thing.
     ├── InternalError           a fault of this program
     ├── RequestError            the user asked for something that cannot be
     │   ├── InvalidReferenceError, InvalidDigestError, InvalidPlatformError, InvalidSpecError
-    │   ├── NotFoundError, TooLargeError, TokenError
+    │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
+    │   ├── TokenError, ScopeError
+    │   ├── OtherPlatformError      a NotFoundError that brings the image
     │   └── ConflictError       SupersededError, CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
+    │   ├── DatabaseUnavailableError
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
     │   ├── UnsupportedMediaTypeError, UnsupportedCompressionError
-    │   └── DecompressionError, ExpansionError, InvalidLayerError
+    │   └── DecompressionError, ExpansionError, InvalidLayerError, InvalidArchiveError
     ├── RegistryError           a registry answered, and the answer is no
     │   ├── UnauthorizedError, DeniedError, PlatformNotFoundError
     │   ├── RegistryNotFoundError   ManifestNotFoundError
     │   ├── TooManyRequestsError, RegistryUnavailableError, RangeIgnoredError
-    │   ├── ProtocolError, UntrustedAddressError, TlsError
+    │   ├── ProtocolError, UntrustedAddressError, TlsError, BlockedError
     │   └── UnreachableError    no answer at all: UnknownHostError
     ├── DeadlineExceededError   the job took longer than it was given
     ├── RepeatedDeathError      every owner died over it
@@ -127,6 +130,12 @@ class InvalidPlatformError(RequestError):
     code = "invalid-platform"
 
 
+class InvalidTimeError(RequestError):
+    """Not a point in time: RFC 3339, seconds since the epoch, or a duration before now."""
+
+    code = "invalid-time"
+
+
 class InvalidSpecError(RequestError):
     """A job that cannot be asked for; *errors* names each field that is wrong."""
 
@@ -149,6 +158,21 @@ class NotFoundError(RequestError):
     status = 404
 
 
+class OtherPlatformError(NotFoundError):
+    """The image is held, but not for the platform asked for; *image* says what it is for."""
+
+    code = "platform-not-held"
+    side = Side.STORE
+
+    def __init__(self, detail: str, *, subject: str, image: dict[str, Any]) -> None:
+        super().__init__(detail, subject=subject, hint="pull it with --platform first")
+        self.image = image
+
+    def as_json(self) -> dict[str, Any]:
+        """The error, with the image."""
+        return {**super().as_json(), "image": self.image}
+
+
 class ConflictError(RequestError):
     """The request contradicts what is there."""
 
@@ -169,11 +193,31 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class IncompleteBodyError(RequestError):
+    """The request's body ended before it was whole; nothing of it is used."""
+
+    code = "body-incomplete"
+
+
+class GoneError(RequestError):
+    """It was here, and is kept no longer."""
+
+    code = "gone"
+    status = 410
+
+
 class TokenError(RequestError):
-    """The request carries no token that allows it."""
+    """The request carries no token that is known here."""
 
     code = "unauthorized"
     status = 401
+
+
+class ScopeError(RequestError):
+    """The request's token is known, and does not allow this; the subject is the scope it lacks."""
+
+    code = "forbidden"
+    status = 403
 
 
 # --- this machine ------------------------------------------------------------------------------
@@ -199,10 +243,23 @@ class DiskFullError(StoreError):
     code = "disk-full"
 
 
+class DatabaseUnavailableError(StoreError):
+    """The database cannot be reached, or is too busy. Trying again may help."""
+
+    code = "database-unavailable"
+    retryable = True
+
+
 class BlobMissingError(StoreError):
     """The store does not hold a blob that it should."""
 
     code = "blob-missing"
+
+
+class CollectionStoppedError(StoreError):
+    """Something that is in use is missing, so that nothing is swept."""
+
+    code = "collection-stopped"
 
 
 class SchemaVersionError(StoreError):
@@ -304,6 +361,13 @@ class InvalidLayerError(ContentError):
     code = "invalid-layer"
 
 
+class InvalidArchiveError(ContentError):
+    """Not an archive of images that holds together; the subject is the file in it that is wrong."""
+
+    code = "invalid-archive"
+    status = 400
+
+
 # --- registries --------------------------------------------------------------------------------
 
 
@@ -399,6 +463,12 @@ class TlsError(RegistryError):
     code = "tls-error"
 
 
+class BlockedError(RegistryError):
+    """The files of this machine say that this registry is not to be used."""
+
+    code = "registry-blocked"
+
+
 class UnreachableError(RegistryError):
     """No answer: the name is unknown, the connection refused, cut, or silent for too long."""
 
@@ -480,17 +550,30 @@ class RecordedError(TransshipError):
         return dict(self.recorded)
 
 
-class PartialError(TransshipError):
-    """Some children of a mirror failed; *report* says which, and is the job's result."""
+class ReportedError(TransshipError):
+    """The job did what it could, and failed over the rest; *report* is its result."""
 
-    code = "partial"
-    side = Side.SOURCE
+    code = "reported"
 
     def __init__(
         self, detail: str, *, subject: str = "", hint: str = "", report: dict[str, Any]
     ) -> None:
         super().__init__(detail, subject=subject, hint=hint)
         self.report = report
+
+
+class PartialError(ReportedError):
+    """Some children of a mirror failed; the report says which."""
+
+    code = "partial"
+    side = Side.SOURCE
+
+
+class DamagedStoreError(ReportedError):
+    """Blobs that are in use are wrong or missing; the report says which."""
+
+    code = "store-damaged"
+    side = Side.STORE
 
 
 class SupersededError(ConflictError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from uuid import uuid4
 
 from store.errors import HomeUnusableError
 from store.settings import Settings
@@ -17,7 +17,7 @@ def prepare_home(settings: Settings) -> None:
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.run_dir.mkdir(mode=0o700, exist_ok=True)
-        probe = settings.run_dir / f".writable.{os.getpid()}"
+        probe = settings.run_dir / f".writable.{uuid4().hex}"  # other hosts have the same pids
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -15,10 +15,13 @@ from celery import Celery
 from kombu import Exchange
 from kombu import Queue as KombuQueue
 
+from workers import redis_transport
 from workers.wire import Queue
 
 KEY_PREFIX = "transship:"
 VISIBILITY_SECONDS = 300
+
+redis_transport.install()
 
 app = Celery(
     "transship",

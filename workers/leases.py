@@ -101,6 +101,7 @@ class Keeper:
         self._stopping = stopping
         self._held: set[Held] = set()
         self._lock = threading.Lock()
+        self._let_go = threading.Condition(self._lock)
         self._end = threading.Event()
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -128,6 +129,13 @@ class Keeper:
         finally:
             with self._lock:
                 self._held.discard(held)
+                self._let_go.notify_all()
+
+    def wait_idle(self, seconds: float) -> list[Held]:
+        """Wait until nothing is held, at most *seconds*; returns what still is."""
+        with self._lock:
+            self._let_go.wait_for(lambda: not self._held, seconds)
+            return list(self._held)
 
     def _run(self) -> None:
         interval = min(PROGRESS_SECONDS, self._lease_seconds / 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from workers.queue import JobQueue
 from workers.redis_rates import RedisBuckets
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog
-from workers.worker import Worker, threads_for
+from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
 from workers.world import World
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 # Threads that hash and copy give the interpreter up all the time; one that decides what comes next
 # must not wait 5 ms, Python's default, for each of them.
 SWITCH_SECONDS = 0.0005
+CLOSING_SECONDS = 2.0  # for the rest of an orderly end, when nothing is held any more
 QUEUES_VARIABLE = "TRANSSHIP_WORKER_QUEUES"  # how `run` tells the signal handlers
 
 
@@ -42,9 +44,11 @@ class Process:
     wire: CeleryWire
     worker: Worker
     queue: JobQueue
+    broker_may_use: frozenset[str]  # the server's credentials that jobs from the broker may have
 
 
 _current: Process | None = None
+_left = threading.Event()
 
 
 def open_worker(settings: Settings) -> None:
@@ -60,6 +64,7 @@ def open_worker(settings: Settings) -> None:
         wire=wire,
         worker=Worker(world, threads_for(queues)),
         queue=JobQueue(world.catalog, world.sealer, wire, Platform.host()),
+        broker_may_use=frozenset(settings.broker_credentials),
     )
 
 
@@ -82,6 +87,7 @@ def close_worker() -> None:
         process.worker.stop()
         process.wire.close()
         process.world.close()
+        _left.set()
 
 
 @worker_init.connect
@@ -97,7 +103,22 @@ def _start(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _hand_back(**_: Any) -> None:
-    current().worker.hand_back()
+    worker = current().worker
+    worker.hand_back()
+    # This is a signal's handler, in the middle of whatever the main thread does.
+    threading.Thread(target=_see_to_the_end, args=(worker,), name="leaving", daemon=True).start()
+
+
+def _see_to_the_end(worker: Worker) -> None:
+    """Leave in good time: Celery waits for its threads, and for Redis, however long it takes."""
+    if worker.leave(HAND_BACK_SECONDS) and _left.wait(CLOSING_SECONDS):
+        return
+    try:
+        worker.stop()
+    except StoreError as error:
+        log.warning("this worker is known until its lease expires: %s", error)
+    logging.shutdown()
+    os._exit(0)  # threads that are stuck would keep any other exit waiting
 
 
 @worker_shutdown.connect

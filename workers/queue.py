@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from store.catalog import credentials, jobs
-from store.catalog.credentials import SealedCredential, Sealer
+from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
-from store.catalog.jobs import NewJob
+from store.catalog.jobs import JobLease, NewJob
 from store.catalog.schema import jobs as jobs_table
-from store.errors import ConflictError, CredentialsNeededError, NotFoundError, TransshipError
+from store.errors import (
+    ConflictError,
+    CredentialsNeededError,
+    InvalidSpecError,
+    NotFoundError,
+    TransshipError,
+)
 from store.oci.platform import Platform
+from workers import entitlement
+from workers.entitlement import MayUse
 from workers.identity import new_id
 from workers.registry.credentials import Credential
 from workers.specs import (
-    CopySpec,
+    AnySpec,
     MirrorSpec,
-    PullSpec,
-    PushSpec,
     as_json,
     fingerprint,
     fix_platforms,
@@ -32,20 +38,23 @@ from workers.transfers.tick import stop_jobs
 from workers.wire import Wire
 from workers.world import ring
 
-_CREDENTIALS_FOR = "credentials_for"  # in the plan: registries for which a job brought credentials
-
-AnySpec = PullSpec | PushSpec | CopySpec | MirrorSpec
+RECEIVED = "received"  # in the plan: what came of a job's body, once it is there in whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A checked request for a job."""
+    """A checked request for a job.
+
+    *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
+    may have where none came, None all of them.
+    """
 
     spec: AnySpec
     requested_by: str
     id: str = field(default_factory=new_id)
     idempotency_key: str | None = None
     credentials: Mapping[str, Credential] = field(default_factory=dict)
+    may_use: MayUse = frozenset()
     retry_of: str | None = None
 
 
@@ -67,15 +76,39 @@ class JobQueue:
         """Make jobs, all in one transaction; call *committed* when it is on disk, then ring.
 
         Returns for each its job's id, or the error that kept it from being made: another body
-        under a known idempotency key. The same key and body give the same job again.
+        under a known idempotency key, or another active job of a kind that is alone. The same key
+        and body give the same job again.
         """
         with self._catalog.write() as connection:
             now = time.time()
-            answers = [self._make(connection, one, now) for one in wanted]
+            named = credentials.all_named(connection)
+            answers = [self._accept(connection, one, named, now) for one in wanted]
             messages = ring(connection, now)
         committed(answers)
         self._wire.publish(messages)
         return answers
+
+    def take(self, wanted: Submission, receiver: str) -> JobLease | str:
+        """Make a job whose body is to be received now, and take it up for *receiver*.
+
+        The same key and spec give the id of the same job, if its body has arrived: nothing is to
+        be received then.
+
+        Raises:
+            ConflictError: another request has this idempotency key, or the same one, whose body
+                is being received.
+        """
+        with self._catalog.write() as connection:
+            now = time.time()
+            answer = self._make(connection, wanted, credentials.all_named(connection), now)
+            if isinstance(answer, TransshipError):
+                raise answer
+            if answer != wanted.id:
+                _check_received(connection, answer)
+                return answer
+            lease = jobs.claim(connection, answer, receiver, now)
+        assert lease is not None
+        return lease
 
     def cancel(self, id_: str) -> None:
         """Ask a job and its children to stop. A job that has ended stays as it is.
@@ -92,23 +125,33 @@ class JobQueue:
         self._wire.announce({*ended, id_, *([row.parent] if row.parent else [])})
 
     def retry(
-        self, id_: str, *, requested_by: str, given: Mapping[str, Credential] | None = None
+        self,
+        id_: str,
+        *,
+        requested_by: str,
+        given: Mapping[str, Credential] | None = None,
+        may_use: MayUse = frozenset(),
     ) -> str:
         """Make a new job like an ended one; of a mirror, only for the children that failed.
 
-        The credentials of the first one are gone: *given* are used.
+        Credentials that came with the first one are gone: *given* are used, and the server's own
+        as for a new job.
 
         Raises:
             NotFoundError: there is no such job.
-            ConflictError: it has not ended, or there is nothing to do again.
-            CredentialsNeededError: the first one had credentials for a registry, and none are
-                given for it now.
+            ConflictError: it has not ended, its body is not kept, or there is nothing to do again.
+            CredentialsNeededError: the first one had credentials for a registry, and there are
+                none for it now.
         """
         with self._catalog.read() as connection:
             row = _existing(connection, id_)
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
-            _check_credentials(connection, row, given or {})
+            if where := parse_spec(row.spec).body:
+                raise ConflictError(
+                    "its body is not kept", subject=id_, hint=f"send it again by {where}"
+                )
+            _check_credentials(connection, row, given or {}, may_use)
             spec = dict(row.spec)
             if row.kind == "mirror":
                 spec = self._failed_part(connection, row, spec)
@@ -116,6 +159,7 @@ class JobQueue:
             spec=parse_spec(spec),
             requested_by=requested_by,
             credentials=given or {},
+            may_use=may_use,
             retry_of=id_,
         )
         (answer,) = self.submit([submission])
@@ -139,7 +183,26 @@ class JobQueue:
         mirror = MirrorSpec.model_validate(spec)
         return {**spec, "source": str(mirror.origin), "tags": failed}
 
-    def _make(self, connection: Connection, wanted: Submission, now: float) -> str | TransshipError:
+    def _accept(
+        self,
+        connection: Connection,
+        wanted: Submission,
+        named: Sequence[NamedCredential],
+        now: float,
+    ) -> str | TransshipError:
+        """Make a job of what is all there."""
+        if (where := wanted.spec.body) is not None:
+            message = f"it needs a body, which comes with {where}"
+            return InvalidSpecError(message, errors=[{"field": "kind", "message": message}])
+        return self._make(connection, wanted, named, now)
+
+    def _make(
+        self,
+        connection: Connection,
+        wanted: Submission,
+        named: Sequence[NamedCredential],
+        now: float,
+    ) -> str | TransshipError:
         spec = fix_platforms(wanted.spec, self._host)
         digest = fingerprint(spec)
         known = self._known(connection, wanted)
@@ -151,12 +214,14 @@ class JobQueue:
                 subject=wanted.idempotency_key or wanted.id,
                 hint="use a new key for a new request",
             )
-        registry = spec.registries[0]
-        sealed = [
-            SealedCredential(host, self._sealer.seal(asdict(given)), given.fingerprint)
-            for host, given in wanted.credentials.items()
-            if host in spec.registries
-        ]
+        if spec.alone and (other := jobs.active_of_kind(connection, spec.kind)) is not None:
+            return ConflictError(
+                f"another {spec.kind} is under way", subject=other, hint="wait until it has ended"
+            )
+        registry = spec.registries[0] if spec.registries else ""
+        entitled = entitlement.settle(
+            spec.registries, wanted.credentials, named, wanted.may_use, self._sealer
+        )
         jobs.create(
             connection,
             [
@@ -166,18 +231,19 @@ class JobQueue:
                     spec=as_json(spec),
                     label=spec.label,
                     registry=registry,
+                    queue=spec.queue,
                     priority=spec.priority,
                     requested_by=wanted.requested_by,
                     fingerprint=digest,
                     idempotency_key=wanted.idempotency_key,
                     deadline=now + spec.deadline if spec.deadline is not None else None,
                     retry_of=wanted.retry_of,
-                    plan={_CREDENTIALS_FOR: [one.registry for one in sealed]} if sealed else None,
+                    plan=entitled.plan,
                 )
             ],
             now,
         )
-        credentials.keep(connection, wanted.id, sealed)
+        credentials.keep(connection, wanted.id, entitled.sealed)
         return wanted.id
 
     def _known(self, connection: Connection, wanted: Submission) -> Any:
@@ -191,6 +257,16 @@ class JobQueue:
         ).first()
 
 
+def _check_received(connection: Connection, id_: str) -> None:
+    row = _existing(connection, id_)
+    if row.state in jobs.ACTIVE and RECEIVED not in (row.plan or {}):
+        raise ConflictError(
+            "the body of the same request is being received",
+            subject=id_,
+            hint="wait for the end of that job, or cancel it",
+        )
+
+
 def _existing(connection: Connection, id_: str) -> Row[Any]:
     row = jobs.get(connection, id_)
     if row is None:
@@ -199,14 +275,15 @@ def _existing(connection: Connection, id_: str) -> Row[Any]:
 
 
 def _check_credentials(
-    connection: Connection, ended: Row[Any], given: Mapping[str, Credential]
+    connection: Connection, ended: Row[Any], given: Mapping[str, Credential], may_use: MayUse
 ) -> None:
-    # A child used what had come with its root.
+    # A child used what its root had.
     root = ended if ended.root == ended.id else jobs.get(connection, ended.root)
-    needed = ((root.plan if root is not None else None) or {}).get(_CREDENTIALS_FOR, ())
-    if missing := [host for host in needed if host not in given]:
+    plan = (root.plan if root is not None else None) or {}
+    named = credentials.all_named(connection)
+    if missing := entitlement.lacking(plan, given, named, may_use):
         raise CredentialsNeededError(
-            f"the first job brought credentials for {', '.join(missing)}, which are gone",
+            f"the first job had credentials for {', '.join(missing)}, which are gone",
             subject=ended.id,
             hint="send them again",
         )

@@ -14,13 +14,14 @@ from store.errors import (
     HandedBackError,
     InternalError,
     LeaseLostError,
-    PartialError,
     RegistryError,
+    ReportedError,
     TransshipError,
 )
-from workers.advance import copy, mirror, pull, push
+from workers.advance import copy, fsck, gc, mirror, prune, pull, push
 from workers.advance.outcome import Done, Later, Outcome
 from workers.leases import Held, Keeper, stop_exception
+from workers.registry.transport import attentive
 from workers.specs import parse_spec
 from workers.transfers.retry import Again, Attempt, decide
 from workers.transfers.tick import stop_jobs
@@ -35,6 +36,9 @@ ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
     "push": push.advance,
     "copy": copy.advance,
     "mirror": mirror.advance,
+    "prune": prune.advance,
+    "gc": gc.advance,
+    "fsck": fsck.advance,
 }
 
 
@@ -61,7 +65,8 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
         left_alone = _left_alone_seconds(lease, world)
         if left_alone:
             return Later(left_alone)
-        return ADVANCES[lease.kind](lease, world, held)
+        with attentive(held.check):  # one who is to stop need not wait for an answer first
+            return ADVANCES[lease.kind](lease, world, held)
     except LeaseLostError:
         raise
     except TransshipError as error:
@@ -80,7 +85,7 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
             progress.settle(connection, [lease.id])
             transfers.abandon(connection, [lease.id], now)
             result = outcome.result if isinstance(outcome, Done) else None
-            if isinstance(outcome, PartialError):
+            if isinstance(outcome, ReportedError):
                 result = outcome.report
             newer = outcome.superseded_by if isinstance(outcome, Done) else None
             jobs.finish(

@@ -42,6 +42,24 @@ def mirror(id_: str) -> None:
     _run(Queue.CONTROL, "transship.mirror", id_)
 
 
+@task("transship.prune")
+def prune(id_: str) -> None:
+    """Advance a prune."""
+    _run(Queue.LOCAL, "transship.prune", id_)
+
+
+@task("transship.gc")
+def gc(id_: str) -> None:
+    """Collect."""
+    _run(Queue.LOCAL, "transship.gc", id_)
+
+
+@task("transship.fsck")
+def fsck(id_: str) -> None:
+    """Check the store."""
+    _run(Queue.LOCAL, "transship.fsck", id_)
+
+
 @task("transship.download")
 def download(id_: str) -> None:
     """Make an attempt at a download."""
@@ -56,6 +74,12 @@ def upload(id_: str) -> None:
 
 @task("transship.submit")
 def submit(id: str, spec: dict[str, Any]) -> None:  # noqa: A002 -- what other services send
-    """Accept a job from another service, whose caller made the id. Twice is once."""
-    wanted = Submission(id=id, spec=parse_spec(spec), requested_by="broker")
-    process.current().queue.submit([wanted])
+    """Accept a job from another service, whose caller made the id. Twice is once.
+
+    It has those of the server's credentials that TRANSSHIP_BROKER_CREDENTIALS names.
+    """
+    here = process.current()
+    wanted = Submission(
+        id=id, spec=parse_spec(spec), requested_by="broker", may_use=here.broker_may_use
+    )
+    here.queue.submit([wanted])

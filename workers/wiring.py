@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from store.catalog import limits, transfers
+from store.catalog import heartbeats, limits, parking, transfers
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
@@ -14,9 +16,11 @@ from store.errors import StoreError
 from store.settings import Settings
 from workers.rates import Buckets, LocalBuckets, Rates
 from workers.registry.client import RegistryClient
+from workers.registry.health import Health
 from workers.registry.hosts import HostPolicy
 from workers.registry.ratelimits import RateLimit
 from workers.transfers.retry import LONGEST_RETRY_AFTER_SECONDS
+from workers.upkeep import Upkeep
 from workers.wire import Wire
 from workers.world import World
 
@@ -55,6 +59,16 @@ def write_defaults(catalog: Catalog, settings: Settings) -> None:
             log.info("%s is now %d, was %d", name, after[name].value, before[name].value)
 
 
+def bury_predecessors(catalog: Catalog) -> None:
+    """The home's lock is ours: whoever had work here is gone, and its leases need not run out.
+
+    Where other hosts use the catalog too, only the workers of this one are gone.
+    """
+    bury = heartbeats.bury_host if catalog.shared else heartbeats.bury_everyone
+    with catalog.write() as connection:
+        bury(connection, time.time())
+
+
 def sealer(settings: Settings) -> Sealer:
     """What seals credentials: the key that is set, or the home's own."""
     if settings.secret_key is not None:
@@ -62,21 +76,46 @@ def sealer(settings: Settings) -> Sealer:
     return Sealer(home_key(settings.home))
 
 
-def registry_client(settings: Settings, catalog: Catalog, buckets: Buckets) -> RegistryClient:
+def registry_client(
+    settings: Settings,
+    catalog: Catalog,
+    buckets: Buckets,
+    clock: Callable[[], float] = time.time,
+) -> RegistryClient:
     """The process's client for all registries; one that has nothing left to give is parked."""
 
     def park_exhausted(limit: RateLimit) -> None:
         if limit.remaining > 0:
             return
         seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
-        try:
-            with catalog.write() as connection:
-                transfers.park(connection, limit.registry, seconds, time.time())
-        except StoreError as error:  # a courtesy: the answer it came with is still good
-            log.warning("%s could not be parked: %s", limit.registry, error)
+        with _courtesy(limit.registry), catalog.write() as connection:
+            transfers.park(connection, limit.registry, seconds, clock())
 
-    policy = HostPolicy.from_settings(settings, os.environ)
-    return RegistryClient(policy, on_rate_limit=park_exhausted, pacer=Rates(catalog, buckets))
+    def back_off(registry: str, probed: bool) -> None:
+        with _courtesy(registry), catalog.write() as connection:
+            seconds = parking.back_off(connection, registry, clock(), probed=probed)
+            if seconds:
+                log.warning("%s does not answer, it is left alone for %.0f s", registry, seconds)
+
+    def reopen(registry: str, token: float) -> None:
+        with _courtesy(registry), catalog.write() as connection:
+            parking.reopen(connection, registry, parking.Probe(token))
+
+    return RegistryClient(
+        HostPolicy.from_settings(settings, os.environ),
+        on_rate_limit=park_exhausted,
+        pacer=Rates(catalog, buckets),
+        health=Health(back_off, reopen),
+    )
+
+
+@contextmanager
+def _courtesy(registry: str) -> Iterator[None]:
+    """What is done for the registry's sake may fail: the work that led to it goes on."""
+    try:
+        yield
+    except StoreError as error:
+        log.warning("%s could not be parked, or taken up again: %s", registry, error)
 
 
 def make_world(
@@ -93,4 +132,5 @@ def make_world(
         sealer=sealer(settings),
         wire=wire,
         shared_trust=settings.trust == "shared",
+        upkeep=Upkeep.of(settings),
     )

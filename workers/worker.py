@@ -11,9 +11,11 @@ import os
 import threading
 from uuid import uuid4
 
-from store.catalog import heartbeats, limits
+from store.catalog import heartbeats, jobs, limits, transfers
 from store.catalog.heartbeats import Threads
-from workers.leases import Keeper
+from store.catalog.transfers import Claim
+from store.errors import LeaseLostError, StoreError
+from workers.leases import Held, Keeper
 from workers.run import run_job
 from workers.transfers.attempt import attempt
 from workers.transfers.tick import Tick
@@ -21,6 +23,8 @@ from workers.wire import Message, Queue
 from workers.world import World
 
 log = logging.getLogger(__name__)
+
+HAND_BACK_SECONDS = 7.0  # of the ten that stopping may take; most look up within one
 
 # Threads are cheap until they work; limits decide how many do. 16 is the most concurrent blob
 # bodies that one process can carry, whatever the limit says.
@@ -52,6 +56,7 @@ class Worker:
         self._world = world
         self._threads = threads
         self._stopping = threading.Event()
+        self._started = False
         with world.catalog.read() as connection:
             lease_seconds = limits.lease_seconds(connection)
         self._keeper = Keeper(
@@ -65,6 +70,7 @@ class Worker:
 
     def start(self) -> None:
         """Become visible to admission, beat and tick."""
+        self._started = True
         self._register()
         self._keeper.start()
         self._tick.start()
@@ -80,18 +86,56 @@ class Worker:
             attempt(int(message.id), self.id, self._world, self._keeper)
 
     def hand_back(self) -> None:
-        """Take nothing up any more, and let what runs be handed back at its next check."""
+        """Take nothing up any more, and let what runs be handed back at its next check.
+
+        Returns at once, and may be called from a signal's handler.
+        """
         self._stopping.set()
+
+    def leave(self, seconds: float) -> bool:
+        """After `hand_back`: count for nothing any more, and hold nothing in *seconds* at most.
+
+        What a thread does not hand back by then, for it is stuck, is taken from it: the row is
+        free, and whatever that thread still writes is refused. False: there are such threads, and
+        nobody should wait for them.
+        """
+        try:
+            with self._world.catalog.write() as connection:
+                heartbeats.retire(connection, self.id)
+        except StoreError as error:
+            log.warning("until its end this worker is counted as if it were there: %s", error)
+        stuck = self._keeper.wait_idle(seconds)
+        for held in stuck:
+            log.warning("%s does not stop, it is handed back without it", held.lease.id)
+            try:
+                self._take_from(held)
+            except LeaseLostError:
+                continue  # it has ended at the last moment
+            except StoreError as error:
+                log.warning("it is free only when its lease expires: %s", error)
+        return not stuck
+
+    def _take_from(self, held: Held) -> None:
+        lease = held.lease
+        with self._world.change() as change:
+            if isinstance(lease, Claim):
+                transfers.hand_back(change.connection, lease)
+            else:
+                jobs.release(change.connection, lease, now=change.now, again_in=0)
+        held.lose()
 
     def stop(self) -> None:
         """Leave, after `hand_back` and after the task bodies have ended."""
         self._stopping.set()
-        self._tick.stop()
-        self._keeper.stop()
+        if self._started:
+            self._tick.stop()
+            self._keeper.stop()
         with self._world.catalog.write() as connection:
             heartbeats.unregister(connection, self.id)
 
     def _register(self) -> None:
+        if self._stopping.is_set():  # and was declared dead: there is nothing left to be seen for
+            return
         with self._world.catalog.write() as connection:
             heartbeats.register(
                 connection,

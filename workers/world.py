@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,13 +20,14 @@ from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
 from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential, fingerprint
+from workers.registry.credentials import Credential, fingerprint, most_specific
+from workers.upkeep import Upkeep
 from workers.wire import Message, Queue, Wire
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-MOST_OPENED = 256  # credentials kept in memory
+MOST_OPENED = 256  # jobs whose credentials are kept in memory
 PROBE_THREADS = 16  # a HEAD a blob, for images of many layers
 QUEUES = {
     "download": Queue.DOWNLOADS,
@@ -46,7 +48,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The parts of a running process. *shared_trust*: what is held may serve any job."""
+    """The parts of a running process.
+
+    *shared_trust*: what is held may serve any job. *upkeep*: how the store is kept.
+    """
 
     catalog: Catalog
     content: ContentStore
@@ -54,10 +59,11 @@ class World:
     sealer: Sealer
     wire: Wire
     shared_trust: bool = False
+    upkeep: Upkeep = field(default_factory=Upkeep)
     _probes: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(PROBE_THREADS, "probes")
     )
-    _opened: dict[tuple[str, str], Credential | None] = field(default_factory=dict, repr=False)
+    _opened: dict[str, dict[str, Credential]] = field(default_factory=dict, repr=False)
     _opened_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -71,8 +77,12 @@ class World:
         self.wire.announce(change.jobs)
 
     def probe(self, ask: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-        """Ask something small of each item, several at a time, and return the answers in order."""
-        return list(self._probes.map(ask, items))
+        """Ask something small of each item, several at a time, and return the answers in order.
+
+        What this thread's waiting looks up for, that of the threads that ask does too.
+        """
+        here = copy_context()  # a copy for each: no two threads may be in the same one
+        return list(self._probes.map(lambda item: here.copy().run(ask, item), items))
 
     def close(self) -> None:
         """Let go of the connections to registries and of the catalog's."""
@@ -84,28 +94,34 @@ class World:
         """Seconds since the epoch, for records and delays; never for leases."""
         return time.time()
 
-    def repository(self, root: str, registry: str, repository: str) -> Repository:
-        """A repository as the job tree of *root* may see it, with the credential it brought."""
-        credential = self._credential(root, registry)
-        return self.registries.repository(f"{registry}/{repository}", credential=credential)
+    def repository(
+        self, root: str, registry: str, repository: str, *, mirrored: bool = False
+    ) -> Repository:
+        """A repository as the job tree of *root* may see it, with its credential for it.
 
-    def fingerprint(self, root: str, registry: str) -> str:
+        With *mirrored*, which is for sources, mirrors are read first where the server has some.
+        """
+        name = f"{registry}/{repository}"
+        credential = most_specific(self._credentials(root), name)
+        return self.registries.repository(name, credential=credential, mirrored=mirrored)
+
+    def fingerprint(self, root: str, registry: str, repository: str) -> str:
         """Which credential that is; '' for none."""
-        return fingerprint(self._credential(root, registry))
+        return fingerprint(most_specific(self._credentials(root), f"{registry}/{repository}"))
 
-    def _credential(self, root: str, registry: str) -> Credential | None:
-        """The credential that came with *root*; it never changes, so it is read once."""
+    def _credentials(self, root: str) -> dict[str, Credential]:
+        """The credentials of *root*, which never change and so are read once."""
         with self._opened_lock:
-            if (root, registry) in self._opened:
-                return self._opened[root, registry]
+            if root in self._opened:
+                return self._opened[root]
         with self.catalog.read() as connection:
-            sealed = credentials.of_root(connection, root).get(registry)
-        credential = Credential(**self.sealer.open(sealed.sealed)) if sealed else None
+            sealed = credentials.of_root(connection, root)
+        opened = {key: Credential(**self.sealer.open(one.sealed)) for key, one in sealed.items()}
         with self._opened_lock:
             while len(self._opened) >= MOST_OPENED:
                 del self._opened[next(iter(self._opened))]
-            self._opened[root, registry] = credential
-        return credential
+            self._opened[root] = opened
+        return opened
 
 
 def ring(connection: Connection, now: float) -> list[Message]:

@@ -98,8 +98,21 @@ def summary(job: dict[str, Any]) -> str:
         f"moved {human_bytes(progress['bytes_moved'])}, "
         f"spared {human_bytes(progress['bytes_spared'])}"
     )
-    if job["superseded_by"]:
-        return f"{what}: a newer job wrote it first ({job['superseded_by']})"
+    if job["superseded_by"] is not None:
+        by = f" ({job['superseded_by']})" if job["superseded_by"] else ""
+        return f"{what}: something newer wrote it first{by}"
+    if job["kind"] == "prune":
+        lines = [f"{did}: {it}" for one in result["deleted"] for did, it in one.items()]
+        reclaimed = human_bytes(result["space_reclaimed"])
+        return "\n".join((*lines, f"layers of {reclaimed} are not needed any more"))
+    if job["kind"] == "gc":
+        return (
+            f"removed {result['blobs']} blobs of {human_bytes(result['bytes'])}, "
+            f"kept {human_bytes(result['kept_bytes'])}"
+        )
+    if job["kind"] == "fsck":
+        repaired = f", repaired {len(result['repaired'])}" if result["repaired"] else ""
+        return f"checked {result['blobs']} blobs of {human_bytes(result['bytes'])}{repaired}"
     if job["kind"] == "mirror":
         return f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
     state = "up to date" if result.get("up_to_date") else "done"

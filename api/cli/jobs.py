@@ -161,11 +161,8 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
         made = []
         for one in ids:
             spec = parse_spec(connection.client.job(one)["spec"])
-            given = {
-                host: asdict(found)
-                for host in spec.registries
-                if (found := config.for_host(host)) is not None
-            }
+            own = config.for_registries(spec.registries)
+            given = {key: asdict(found) for key, found in own.items()}
             made.append(connection.client.retry(one, credentials=given))
     print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
     return 0

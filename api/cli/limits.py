@@ -61,7 +61,7 @@ def limits(
     from store.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in values.items() if value is not None}
-    of_registry = {
+    of_registry: dict[str, Any] = {
         name: given.pop(name)
         for name in ("concurrency", "requests_per_second", "bytes_per_second")
         if name in given

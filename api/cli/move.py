@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import click
 
+from api.cli.ask import ask
 from api.cli.options import job_options, platform_options
 
 
@@ -21,7 +20,7 @@ def pull(reference: str, **options: Any) -> int:
 
     Without --platform the one of the machine that runs the API is taken.
     """
-    return _run({"kind": "pull", "reference": reference}, options)
+    return ask({"kind": "pull", "reference": reference}, options)
 
 
 @click.command()
@@ -31,7 +30,7 @@ def pull(reference: str, **options: Any) -> int:
 @job_options
 def push(reference: str, destination: str | None, **options: Any) -> int:
     """Send REFERENCE from the store to a registry, as DESTINATION where one is given."""
-    return _run({"kind": "push", "reference": reference, "destination": destination}, options)
+    return ask({"kind": "push", "reference": reference, "destination": destination}, options)
 
 
 @click.command()
@@ -46,7 +45,7 @@ def copy(source: str, destination: str, **options: Any) -> int:
     """
     if options["all_platforms"] and not options["quiet"]:
         sys.stderr.write("copy takes all platforms anyway\n")
-    return _run({"kind": "copy", "source": source, "destination": destination}, options)
+    return ask({"kind": "copy", "source": source, "destination": destination}, options)
 
 
 @click.command()
@@ -57,28 +56,7 @@ def copy(source: str, destination: str, **options: Any) -> int:
 @job_options
 def mirror(source: str, destination: str, tags: tuple[str, ...], **options: Any) -> int:
     """Copy every tag of the repository SOURCE to the repository DESTINATION."""
-    return _run(
+    return ask(
         {"kind": "mirror", "source": source, "destination": destination, "tags": list(tags)},
         options,
     )
-
-
-def _run(spec: dict[str, Any], options: dict[str, Any]) -> int:
-    from api.cli.follow import run_job  # noqa: PLC0415 -- --help needs none of it
-    from workers.registry.credentials import load_docker_config  # noqa: PLC0415
-    from workers.specs import parse_spec  # noqa: PLC0415
-
-    spec["platforms"] = list(options.pop("platforms"))
-    spec["all_platforms"] = options.pop("all_platforms")
-    for name in ("priority", "deadline"):
-        value = options.pop(name)
-        if value is not None:
-            spec[name] = value
-    checked = parse_spec(spec)  # before any server is asked, or started
-    config = load_docker_config(os.environ)
-    credentials = {
-        host: asdict(found)
-        for host in checked.registries
-        if (found := config.for_host(host)) is not None
-    }
-    return run_job(spec, credentials=credentials, **options)

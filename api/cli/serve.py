@@ -41,7 +41,7 @@ def api(listen: str | None) -> int:
 @click.option(
     "-Q",
     "--queues",
-    default="control,downloads,uploads",
+    default="control,downloads,uploads,local",
     show_default=True,
     help="Which queues to serve, by comma.",
 )

@@ -21,7 +21,10 @@ class Health(BaseModel):
 
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"model": Health, "description": "some queue has no worker, or the database is away"}
+    503: {
+        "model": Health,
+        "description": "some queue has no worker, the database is away, or this process is stopping",
+    }
 }
 
 
@@ -33,10 +36,15 @@ def livez() -> dict[str, str]:
 
 @router.get("/readyz", operation_id="readyz", responses=_NOT_READY)
 def readyz(services: Injected, response: Response) -> Health:
-    """The catalog answers, and there is a worker for each queue; else 503."""
+    """The catalog answers, there is a worker for each queue, and this process stays; else 503."""
     with services.catalog.read() as connection:
         threads = asdict(services.watch.threads(connection))
     idle = [queue for queue, count in threads.items() if not count]
-    if idle:
+    status = "ok"
+    if services.news.closing:
+        status = "this process is stopping"
+    elif idle:
+        status = f"no worker for {', '.join(idle)}"
+    if status != "ok":
         response.status_code = 503
-    return Health(status=f"no worker for {', '.join(idle)}" if idle else "ok", threads=threads)
+    return Health(status=status, threads=threads)

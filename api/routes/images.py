@@ -1,97 +1,189 @@
-"""The images in the store."""
+"""The images in the store: list, look at, name, delete."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.image_schemas import (
+    ChildList,
+    HistoryList,
+    ImageDetails,
+    ImageList,
+    Tagged,
+    details_view,
+    platform_view,
+    step_view,
+    summary_view,
+)
 from api.openapi import problems
-from api.schemas import ImageList, held_image, image_view
-from api.services import Injected
-from store.catalog import references
-from store.errors import ConflictError, NotFoundError, Side
-from store.images.resolve import names_of, resolve_root
-from store.oci import mediatypes
-from store.oci.config import MAX_CONFIG_BYTES
-from store.oci.digest import Digest
+from api.services import Injected, Services
+from store.catalog import lineage
+from store.errors import NotFoundError, Side
+from store.images.delete import Deletion
+from store.images.details import details, history
+from store.images.filters import LIST_KEYS, Filters
+from store.images.held import open_image
+from store.images.listing import listed
+from store.images.resolve import find
+from store.images.shelf import is_digest_name
+from store.images.tag import tag
 from store.oci.manifest import MAX_MANIFEST_BYTES
+from store.oci.platform import Platform
+from store.oci.reference import Reference
 from store.oci.strictjson import loads
 
 router = APIRouter(tags=["images"])
 
+FilterQuery = Annotated[
+    list[str] | None, Query(alias="filter", description=f"KEY=VALUE; of {', '.join(LIST_KEYS)}")
+]
+PlatformQuery = Annotated[
+    str | None, Query(max_length=256, description="os/arch[/variant]; by default the host's")
+]
 
-@router.get("/images", operation_id="listImages", responses=problems(422))
-def list_images(services: Injected, pattern: str | None = None) -> ImageList:
-    """References in the store, those that match *pattern* (a glob on the name) where given."""
+
+class TagBody(BaseModel):
+    """The name that an image is to get."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: str = Field(min_length=1, max_length=1024)
+
+
+@router.get("/images", operation_id="listImages", responses=problems(400, 404, 422))
+def list_images(
+    services: Injected,
+    pattern: str | None = None,
+    filter_: FilterQuery = None,
+    all_: Annotated[bool, Query(alias="all", description="unnamed ones with children too")] = False,
+) -> ImageList:
+    """Images in the store, with the names that match *pattern* (a glob on them) where given.
+
+    Filters of one key narrow each other down, except `reference`, of which one has to match.
+    """
+    filters = Filters.parse(filter_ or (), LIST_KEYS)
+    named = None if pattern is None else _matching(pattern)
     with services.catalog.read() as connection:
-        views = [
-            image_view(row, references.images_under(connection, row.digest))
-            for row in references.listed(connection)
-        ]
-    if pattern is not None:
-        views = [
-            view
-            for view in views
-            if any(
-                fnmatchcase(name, pattern) or name.rpartition(":")[0] == pattern
-                for name in (view.reference, view.familiar)
-            )
-        ]
-    return ImageList(items=views)
+        found = listed(connection, filters, all_=all_, named=named, now=time.time())
+    return ImageList(items=[summary_view(summary) for summary in found])
 
 
-@router.get("/images/{ref:path}/inspect", operation_id="inspectImage", responses=problems(404, 422))
-def inspect_image(ref: str, services: Injected) -> dict[str, Any]:
-    """What is held of an image: its manifest, and manifest and config of each platform."""
+@router.get(
+    "/images/{ref:path}/inspect", operation_id="inspectImage", responses=problems(400, 404, 422)
+)
+def inspect_image(ref: str, services: Injected, platform: PlatformQuery = None) -> ImageDetails:
+    """What is held of an image. Held for another platform only, it is in the problem's `image`."""
+    wanted = Platform.parse(platform) if platform is not None else None
     with services.catalog.read() as connection:
-        root = resolve_root(connection, ref)
-        names = names_of(connection, str(root.digest))
-        images = [held_image(row) for row in references.images_under(connection, str(root.digest))]
-    raw = services.content.read(root.digest, max_bytes=MAX_MANIFEST_BYTES)
-    for image in images:
-        manifest = services.content.read(
-            Digest.parse(image["digest"]), max_bytes=MAX_MANIFEST_BYTES
-        )
-        image["manifest"] = loads(manifest, what="manifest", max_bytes=MAX_MANIFEST_BYTES)
-        if mediatypes.is_config(image["manifest"]["config"]["mediaType"]):
-            config = services.content.read(
-                Digest.parse(image["image_id"]), max_bytes=MAX_CONFIG_BYTES
-            )
-            image["config"] = loads(config, what="image config", max_bytes=MAX_CONFIG_BYTES)
-    return {
-        "digest": str(root.digest),
-        "media_type": root.media_type,
-        "references": names,
-        "manifest": loads(raw, what="manifest", max_bytes=MAX_MANIFEST_BYTES),
-        "images": images,
-    }
+        found = find(connection, ref, platform=wanted)
+        if found.image is None:
+            raise _nothing_held(ref)
+        looked_at = details(connection, found.image, services.content)
+    names = [row.name for row in found.local.names or found.local.part_of]
+    raw = services.content.read(found.root.digest, max_bytes=MAX_MANIFEST_BYTES)
+    return details_view(
+        looked_at,
+        tags=[name for name in names if not is_digest_name(name)],
+        digests=[name for name in names if is_digest_name(name)],
+        root={
+            "digest": str(found.root.digest),
+            "media_type": found.root.media_type,
+            "manifest": loads(raw, what="manifest", max_bytes=MAX_MANIFEST_BYTES),
+        },
+        images=[_with_documents(row, services) for row in found.members],
+    )
 
 
-@router.delete("/images/{ref:path}", operation_id="deleteImage", responses=problems(404, 409, 422))
+@router.get(
+    "/images/{ref:path}/history", operation_id="imageHistory", responses=problems(400, 404, 422)
+)
+def image_history(ref: str, services: Injected, platform: PlatformQuery = None) -> HistoryList:
+    """How the image came about, the newest step first."""
+    wanted = Platform.parse(platform) if platform is not None else None
+    with services.catalog.read() as connection:
+        found = find(connection, ref, platform=wanted)
+        if found.image is None:
+            raise _nothing_held(ref)
+        steps = history(connection, found.image, services.content)
+    return HistoryList(items=[step_view(step) for step in steps])
+
+
+@router.get(
+    "/images/{ref:path}/children", operation_id="imageChildren", responses=problems(400, 404)
+)
+def image_children(ref: str, services: Injected) -> ChildList:
+    """The images that were made from this one here."""
+    with services.catalog.read() as connection:
+        found = find(connection, ref)
+        return ChildList(items=list(lineage.children(connection, found.local.id)))
+
+
+@router.post(
+    "/images/{ref:path}/tag",
+    status_code=201,
+    operation_id="tagImage",
+    responses=problems(400, 404, 413, 422),
+)
+def tag_image(ref: str, body: TagBody, services: Injected) -> Tagged:
+    """Let a name stand for the image from now on, whatever it stood for before."""
+    with services.catalog.write() as connection:
+        named = tag(connection, ref, body.reference, now=time.time())
+    return Tagged(reference=named.familiar)
+
+
+@router.delete(
+    "/images/{ref:path}", operation_id="deleteImage", responses=problems(400, 404, 409, 422)
+)
 def delete_image(
     ref: str,
     services: Injected,
     force: bool = False,
-    _: Annotated[bool, Query(alias="noprune", description="content stays anyway")] = False,
+    noprune: Annotated[bool, Query(description="keep parents that nothing else needs")] = False,
 ) -> list[dict[str, str]]:
-    """Take a name away; with *force*, all names of what a digest or an ID stands for.
+    """Take a name away, and with its last name the image; given an ID, all names and the image.
 
-    Without, an image that was not named itself must have a single name. Content stays until it is
-    collected.
+    The answer has, in order, what was untagged and what was deleted: an image by its ID, then its
+    layers that no other image has, by their chain IDs. Their bytes go when they are collected.
     """
     with services.catalog.write() as connection:
-        root = resolve_root(connection, ref)
-        names = names_of(connection, str(root.digest), matching=ref)
-        if not names:
-            raise NotFoundError("the image has no name", subject=ref, side=Side.STORE)
-        if len(names) > 1 and not force:
-            raise ConflictError(
-                f"the image has {len(names)} names: {', '.join(names)}",
-                subject=ref,
-                hint="remove them one by one, or all of them by force",
+        deletion = Deletion(connection, services.content, now=time.time())
+        removed = deletion.delete(ref, force=force, prune=not noprune)
+    return [one.as_json() for one in removed]
+
+
+def _matching(pattern: str) -> Callable[[str], bool]:
+    def matches(name: str) -> bool:
+        reference = Reference.parse(name)
+        return any(
+            fnmatchcase(form, pattern) or fnmatchcase(repository, pattern)
+            for form, repository in (
+                (name, reference.repository),
+                (reference.familiar, reference.without_identifier().familiar),
             )
-        for name in names:
-            references.remove(connection, name)
-    return [{"untagged": name} for name in names]
+        )
+
+    return matches
+
+
+def _with_documents(row: Any, services: Services) -> dict[str, Any]:
+    opened = open_image(row, services.content)
+    raw = opened.manifest.raw
+    shown = {
+        **platform_view(row),
+        "manifest": loads(raw, what="manifest", max_bytes=MAX_MANIFEST_BYTES),
+    }
+    if opened.config is not None:
+        shown["config"] = opened.config.document
+    return shown
+
+
+def _nothing_held(ref: str) -> NotFoundError:
+    return NotFoundError(
+        "no image is held of this index", subject=ref, hint="pull it again", side=Side.STORE
+    )

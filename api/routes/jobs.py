@@ -12,6 +12,8 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection, select
 
+from api.access import CredentialBody
+from api.auth import ADMIN, ADMINS_KINDS, Asking
 from api.news import FALLBACK_SECONDS, wait
 from api.openapi import job_request_body, problems
 from api.schemas import (
@@ -38,18 +40,6 @@ router = APIRouter(tags=["jobs"])
 
 MOST_ON_A_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
-REQUESTED_BY = "local"  # without tokens only this machine can ask
-
-
-class CredentialBody(BaseModel):
-    """How to sign in at one registry. Kept sealed, and only until the job has ended."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    username: str = ""
-    password: str = Field(default="", repr=False)
-    identity_token: str = Field(default="", repr=False)
-    registry_token: str = Field(default="", repr=False)
 
 
 class RetryBody(BaseModel):
@@ -72,6 +62,7 @@ _credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, Cre
 )
 async def create_job(
     services: Injected,
+    asking: Asking,
     response: Response,
     body: Annotated[dict[str, Any], Body()],
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
@@ -79,9 +70,17 @@ async def create_job(
     """Accept a job: when this answers, it is on disk, and will end whatever dies."""
     given = _given_credentials(body.pop("credentials", {}))
     spec = parse_spec(body)
+    if spec.kind in ADMINS_KINDS:
+        asking.require(ADMIN)
     key = idempotency_key.strip('"') if idempotency_key else None
     id_ = await services.submitter.submit(
-        Submission(spec=spec, requested_by=REQUESTED_BY, idempotency_key=key, credentials=given)
+        Submission(
+            spec=spec,
+            requested_by=asking.name,
+            idempotency_key=key,
+            credentials=given,
+            may_use=asking.may_use,
+        )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
     return await asyncio.to_thread(_view, services, id_)
@@ -156,8 +155,14 @@ def get_log(services: Injected, job: str) -> EventList:
 @router.post(
     "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404)
 )
-def cancel_job(services: Injected, job: str) -> JobView:
-    """Ask the job and its children to stop. One that has ended stays as it is."""
+def cancel_job(services: Injected, asking: Asking, job: str) -> JobView:
+    """Ask the job and its children to stop. One that has ended stays as it is.
+
+    The scope `submit` allows it for jobs that the same token asked for, `admin` for all.
+    """
+    with services.catalog.read() as connection:
+        if _existing(connection, job).requested_by != asking.name:
+            asking.require(ADMIN)
     services.jobs.cancel(job)
     return _view(services, job)
 
@@ -170,16 +175,19 @@ def cancel_job(services: Injected, job: str) -> JobView:
 )
 def retry_job(
     services: Injected,
+    asking: Asking,
     response: Response,
     job: str,
     body: Annotated[RetryBody | None, Body()] = None,
 ) -> JobView:
     """Make a new job like an ended one; of a mirror only for the children that failed.
 
-    A job that came with credentials needs them again.
+    It is a job of whoever asks now. One that came with credentials needs them again.
     """
     given = body.credentials if body is not None else {}
-    id_ = services.jobs.retry(job, requested_by=REQUESTED_BY, given=_as_credentials(given))
+    id_ = services.jobs.retry(
+        job, requested_by=asking.name, given=_as_credentials(given), may_use=asking.may_use
+    )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
     return _view(services, id_)
 

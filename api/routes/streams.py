@@ -7,9 +7,7 @@ is, is not stored: events of the type `progress` come between, at most twice a s
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -21,11 +19,12 @@ from api.openapi import problems
 from api.routes.jobs import transfer_views
 from api.schemas import JobView, event_view, job_views
 from api.services import Injected, Services
+from api.streaming import SSE, STREAM, Events, event_id, streamed
 from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
-from store.errors import NotFoundError, RequestError
+from store.errors import NotFoundError
 
 router = APIRouter(tags=["jobs"])
 
@@ -33,44 +32,27 @@ PROGRESS_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
 MOST_EVENTS = 1000  # read at a time
 MOST_TRANSFERS_SHOWN = 64
-LONGEST_EVENT_ID = 18  # digits; more would not fit the database's integers
-NDJSON = "application/x-ndjson"
-
-
-_STREAM: dict[str, Any] = {
-    "description": "the events, as they happen",
-    "content": {
-        "text/event-stream": {"schema": {"type": "string"}},
-        NDJSON: {"schema": {"type": "string"}},
-    },
-}
 
 
 @router.get(
     "/jobs/{job}/events",
     operation_id="followJob",
     response_class=StreamingResponse,
-    responses={200: _STREAM, **problems(400, 404)},
+    responses={200: STREAM, **problems(400, 404)},
 )
 async def follow(
     services: Injected,
     job: str,
-    accept: Annotated[str, Header()] = "text/event-stream",
+    accept: Annotated[str, Header()] = SSE,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """The events of a job and its children, until it has ended or the server stops."""
-    after = _event_id(last_event_id) if last_event_id else 0
+    after = event_id(last_event_id) if last_event_id else 0
     await asyncio.to_thread(_existing, services, job)
-    stream = _stream(services, job, after)
-    lines = NDJSON in accept
-    return StreamingResponse(
-        _as_lines(stream) if lines else _as_sse(stream),
-        media_type=NDJSON if lines else "text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return streamed(_stream(services, job, after), accept)
 
 
-async def _stream(services: Services, job: str, after: int) -> AsyncIterator[dict[str, Any] | None]:
+async def _stream(services: Services, job: str, after: int) -> Events:
     """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
     spoken = time.monotonic()
@@ -141,23 +123,3 @@ def _existing(services: Services, job: str) -> None:
     with services.catalog.read() as connection:
         if jobs.get(connection, job) is None:
             raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
-
-
-def _event_id(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_EVENT_ID):
-        raise RequestError("not an id of an event", subject="Last-Event-ID")
-    return int(text)
-
-
-async def _as_sse(stream: AsyncIterator[dict[str, Any] | None]) -> AsyncIterator[str]:
-    async for event in stream:
-        if event is None:
-            yield ": still here\n\n"
-            continue
-        id_ = f"id: {event['id']}\n" if "id" in event else ""
-        yield f"{id_}event: {event['type']}\ndata: {json.dumps(event)}\n\n"
-
-
-async def _as_lines(stream: AsyncIterator[dict[str, Any] | None]) -> AsyncIterator[str]:
-    async for event in stream:
-        yield "\n" if event is None else json.dumps(event) + "\n"

@@ -1,22 +1,26 @@
-"""Credentials that came with a job: sealed at rest, gone when the job's tree has ended."""
+"""Credentials for registries, sealed at rest.
+
+Those of a job came with it or were copied when it was submitted, and go when its tree has ended.
+Named ones are the server's own, and stay.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
-from store.catalog.schema import credentials
+from store.catalog.schema import credentials, named_credentials
 from store.catalog.sql import upsert
-from store.errors import HomeUnusableError, StoreError
+from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 
 
 class Sealer:
@@ -79,15 +83,18 @@ def home_key(home: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SealedCredential:
-    """A credential for one registry; the fingerprint tells it from others without opening it."""
+    """A credential for a registry, or for a namespace in it; the longest that fits is used.
 
-    registry: str
-    sealed: str
+    The fingerprint tells it from others without opening it.
+    """
+
+    registry: str  # "quay.io", or "quay.io/team"
+    sealed: str = field(repr=False)
     fingerprint: str
 
 
-def keep(connection: Connection, root: str, given: list[SealedCredential]) -> None:
-    """Store the credentials that came with the job *root*."""
+def keep(connection: Connection, root: str, given: Iterable[SealedCredential]) -> None:
+    """Store the credentials of the job *root*."""
     for credential in given:
         values = {"sealed": credential.sealed, "fingerprint": credential.fingerprint}
         connection.execute(
@@ -105,3 +112,72 @@ def of_root(connection: Connection, root: str) -> dict[str, SealedCredential]:
         )
     )
     return {row.registry: SealedCredential(*row) for row in rows}
+
+
+# --- named ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCredential:
+    """A credential that the server keeps for the jobs of those who may use it."""
+
+    name: str
+    credential: SealedCredential
+    created_at: float
+
+
+def keep_named(connection: Connection, named: NamedCredential) -> None:
+    """Store a named credential, in place of one of that name for the same registry.
+
+    Jobs that were submitted before keep the one that they have.
+
+    Raises:
+        ConflictError: the name stands for another registry.
+    """
+    registry = named.credential.registry
+    found = connection.execute(
+        select(named_credentials.c.registry).where(named_credentials.c.name == named.name)
+    ).scalar()
+    if found is not None and found != registry:
+        raise ConflictError(
+            f"this name stands for a credential for {found}",
+            subject=named.name,
+            hint="choose another name, or remove that credential first",
+        )
+    values = {
+        "registry": registry,
+        "sealed": named.credential.sealed,
+        "fingerprint": named.credential.fingerprint,
+        "created_at": named.created_at,
+    }
+    connection.execute(
+        upsert(named_credentials)
+        .values(name=named.name, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )
+
+
+_NAMED = select(named_credentials).order_by(named_credentials.c.name)
+
+
+def all_named(connection: Connection) -> list[NamedCredential]:
+    """The named credentials, by name."""
+    return [
+        NamedCredential(
+            row.name, SealedCredential(row.registry, row.sealed, row.fingerprint), row.created_at
+        )
+        for row in connection.execute(_NAMED)
+    ]
+
+
+def forget_named(connection: Connection, name: str) -> None:
+    """Remove a named credential. Jobs that were submitted before keep theirs.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    gone = delete(named_credentials).where(named_credentials.c.name == name)
+    if connection.execute(gone).rowcount != 1:
+        raise NotFoundError(
+            "no such credential", subject=name, hint="see `transship credentials ls`"
+        )

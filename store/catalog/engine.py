@@ -1,59 +1,73 @@
 """Opens the database and hands out transactions.
 
-SQLite runs in WAL mode with `synchronous=FULL`: an accepted job survives a power cut. A write
-transaction begins with BEGIN IMMEDIATE, because one that reads first and writes later passes
-limits in silence. Each process has one connection for writing, so that its own threads queue in
-Python and not in SQLite's sleeping busy handler, and a few for reading.
+One writer at a time, in the whole cluster, on SQLite and on PostgreSQL alike. Nearly every write
+ends by admitting what it made possible, and would hold the limits to its commit anyway; so to take
+turns costs little. In return what a writer has read stays true until it commits, nobody deadlocks,
+and the ids of events and jobs grow in the order of their commits.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
-from store.errors import (
-    DiskFullError,
-    HomeUnusableError,
-    SchemaVersionError,
-    StoreError,
-)
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+from store.catalog.postgresql import PostgresqlDatabase
+from store.catalog.sqlite import SqliteDatabase
+from store.errors import SchemaVersionError, StoreError
 
 SCHEMA_VERSION = "0002"  # the newest revision in migrations/versions
-_BUSY_SECONDS = 10
+
+
+class Database(Protocol):
+    """What each kind of database does in its own way. Its errors are those of `store.errors`.
+
+    Attributes:
+        name: How messages call it; without a password.
+        shared: Whether several hosts may use it.
+    """
+
+    name: str
+    shared: bool
+
+    def check(self) -> None:
+        """Make sure, before anything else, that it can be used and that to use it is safe."""
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """Wait for the turn, and make a transaction that ends with it."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Make a transaction that sees one state of the database and changes nothing."""
+
+    def lift_time_limits(self, connection: Connection) -> None:
+        """Let the statements of this transaction take as long as they take."""
+
+    def close(self) -> None:
+        """Close every connection."""
 
 
 class Catalog:
     """The database of one process; safe to use from many threads. Whoever opens it closes it."""
 
     def __init__(self, url: str) -> None:
-        """Open the database at *url*; nothing is connected yet."""
-        self._url = url
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            raise StoreError(
-                f"databases of the kind {parsed.get_backend_name()!r} are not supported",
-                subject="TRANSSHIP_DATABASE_URL",
-                hint="use sqlite:///PATH, or leave it out",
-            )
-        self._path = Path(parsed.database or "")
-        self._writer = _sqlite(url, begin="BEGIN IMMEDIATE", connections=1)
-        self._reader = _sqlite(url, begin="BEGIN", connections=8)
-        self._turn = threading.Lock()
-        self._turn_file: int | None = None
+        """Open the database at *url*; nothing is connected yet.
+
+        Raises:
+            StoreError: the URL is none, or that of a database which is not supported.
+        """
+        self._database = _database(url)
         self._local = threading.local()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other hosts may use the same database."""
+        return self._database.shared
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -66,7 +80,7 @@ class Catalog:
             raise RuntimeError("a write transaction is open in this thread already")
         self._local.writing = True
         try:
-            with _translated(self._path), self._our_turn(), self._writer.begin() as connection:
+            with self._database.write() as connection:
                 yield connection
         finally:
             self._local.writing = False
@@ -74,7 +88,7 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read transaction: one consistent view, which sees no later commit."""
-        with _translated(self._path), self._reader.begin() as connection:
+        with self._database.read() as connection:
             yield connection
 
     def prepare(self) -> None:
@@ -82,125 +96,77 @@ class Catalog:
 
         Raises:
             SchemaVersionError: the database has another version.
-            HomeUnusableError: it cannot be opened.
+            HomeUnusableError: it cannot be opened, or must not be used where it lies.
+            DatabaseUnavailableError: it does not answer.
         """
+        self._database.check()
         found = self._version()
         if found is None:
             self.migrate()
         elif found != SCHEMA_VERSION:
             raise SchemaVersionError(
                 f"the database has schema {found}, this program needs {SCHEMA_VERSION}",
-                subject=str(self._path),
+                subject=self._database.name,
                 hint="stop every process on it and run `transship migrate`",
             )
 
     def migrate(self) -> None:
-        """Bring the schema to this program's version; does nothing when it is there."""
+        """Bring the schema to this program's version; does nothing when it is there.
+
+        Raises:
+            SchemaVersionError: a newer program has brought it further already.
+        """
         from alembic import command  # noqa: PLC0415 -- half a second, needed once in a life
         from alembic.config import Config  # noqa: PLC0415
+        from alembic.util.exc import CommandError  # noqa: PLC0415
 
+        self._database.check()
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
+            self._database.lift_time_limits(connection)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise SchemaVersionError(
+                    f"the database has a schema that this program does not know: {error}",
+                    subject=self._database.name,
+                    hint="use the version of Transship that made it, or a newer one",
+                ) from error
 
     def close(self) -> None:
         """Close every connection."""
-        self._writer.dispose()
-        self._reader.dispose()
-        with self._turn:
-            if self._turn_file is not None:
-                os.close(self._turn_file)
-                self._turn_file = None
-
-    @contextmanager
-    def _our_turn(self) -> Iterator[None]:
-        """Wait for the other writers, of this process and of others.
-
-        SQLite's own waiting sleeps for up to 100 ms at a time; the kernel wakes us at once.
-        """
-        with self._turn:
-            if self._turn_file is None:
-                self._turn_file = self._open_turn_file()
-            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
-
-    def _open_turn_file(self) -> int:
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            return os.open(f"{self._path}-turn", flags, 0o600)
-        except OSError as error:
-            raise HomeUnusableError(
-                f"the database cannot be opened: {error.strerror}",
-                subject=str(self._path),
-                hint="check that TRANSSHIP_HOME exists and is writable",
-            ) from error
+        self._database.close()
 
     def _version(self) -> str | None:
         with self.read() as connection:
-            table = text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")
-            if connection.execute(table).first() is None:
+            if not inspect(connection).has_table("alembic_version"):
                 return None
-            return connection.execute(select(text("version_num FROM alembic_version"))).scalar()
+            found: str | None = connection.execute(
+                text("SELECT version_num FROM alembic_version")
+            ).scalar()
+            return found
 
 
-def _sqlite(url: str, *, begin: str, connections: int) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=60,
-        connect_args={
-            "timeout": _BUSY_SECONDS,
-            "isolation_level": None,
-            "check_same_thread": False,
-        },
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: DBAPIConnection, _record: Any) -> None:
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={_BUSY_SECONDS * 1000}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "journal_size_limit=67108864",
-            "wal_autocheckpoint=4000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Say in our terms what the database says in its own."""
+def _database(url: str) -> Database:
     try:
-        yield
-    except OperationalError as error:
-        reason = str(error.orig)
-        if "unable to open" in reason or "readonly" in reason:
-            raise HomeUnusableError(
-                f"the database cannot be opened: {reason}",
-                subject=str(path),
-                hint="check that TRANSSHIP_HOME exists and is writable",
-            ) from error
-        if "full" in reason:
-            raise DiskFullError(f"the database cannot grow: {reason}", subject=str(path)) from error
-        raise StoreError(f"the database failed: {reason}", subject=str(path)) from error
-    except DBAPIError as error:
-        reason = str(error.orig)
-        if error.connection_invalidated or "malformed" in reason or "not a database" in reason:
-            raise StoreError(f"the database failed: {reason}", subject=str(path)) from error
-        raise
+        parsed: URL = make_url(url)
+    except ArgumentError as error:  # its text may hold the password
+        raise StoreError(
+            "this is no URL of a database", subject="TRANSSHIP_DATABASE_URL", hint=_HINT
+        ) from error
+    match parsed.drivername:
+        case "sqlite":
+            return SqliteDatabase(parsed)
+        case "postgresql" | "postgres" | "postgresql+psycopg":
+            return PostgresqlDatabase(parsed)
+        case other:
+            raise StoreError(
+                f"databases of the kind {other!r} are not supported",
+                subject="TRANSSHIP_DATABASE_URL",
+                hint=_HINT,
+            )
+
+
+_HINT = "use postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH, or leave it out"

@@ -107,6 +107,15 @@ def register(
     )
 
 
+def retire(connection: Connection, worker: str) -> None:
+    """A worker takes nothing up any more, and counts for nothing; what it holds is still its."""
+    connection.execute(
+        update(workers)
+        .where(workers.c.id == worker)
+        .values(control=0, downloads=0, uploads=0, local=0)
+    )
+
+
 def unregister(connection: Connection, worker: str) -> None:
     """A worker has left, and holds nothing."""
     connection.execute(delete(workers).where(workers.c.id == worker))
@@ -176,14 +185,17 @@ def bury(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) 
 def bury_process(connection: Connection, pid: int, now: float) -> int:
     """A worker process of this host is known to have ended: bury it and what it held at once."""
     here = select(workers.c.id).where(workers.c.pid == pid, workers.c.host == socket.gethostname())
-    count = 0
-    for worker in connection.execute(here).scalars().all():
-        count += bury_owner(connection, worker, now)
-    return count
+    return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
+
+
+def bury_host(connection: Connection, now: float) -> int:
+    """No worker of this host lives, as the caller knows: bury all that are known, at once."""
+    here = select(workers.c.id).where(workers.c.host == socket.gethostname())
+    return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
 
 
 def bury_everyone(connection: Connection, now: float) -> int:
-    """No worker lives, as the caller knows: bury all, at once."""
+    """No worker lives on any host, as the caller knows: bury all, at once."""
     owners = set(connection.execute(select(workers.c.id)).scalars())
     owners |= set(
         connection.execute(select(jobs.c.owner).where(text("owner IS NOT NULL"))).scalars()

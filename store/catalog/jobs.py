@@ -139,6 +139,14 @@ def get(connection: Connection, id_: str) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
 
 
+def active_of_kind(connection: Connection, kind: str, *, before: int | None = None) -> str | None:
+    """The oldest active job of a kind, of those made *before* a seq where one is given."""
+    query = select(jobs.c.id).where(text(JOB_ACTIVE), jobs.c.kind == kind)
+    if before is not None:
+        query = query.where(jobs.c.seq < before)
+    return connection.execute(query.order_by(jobs.c.seq).limit(1)).scalar()
+
+
 def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
     """Take the job up, or return None: it is not due, has ended, or someone has it."""
     row = connection.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, case, func, select, text, update
+from sqlalchemy import BigInteger, Connection, case, func, select, text, update
 
 from store.catalog.schema import jobs, transfers, waits
 from store.catalog.sql import least
@@ -39,7 +39,7 @@ class Progress:
 
 
 _SUMS = [
-    func.sum(column).label(column.name)
+    func.sum(column).cast(BigInteger).label(column.name)  # PostgreSQL's sum is a decimal
     for column in (
         jobs.c.bytes_total,
         jobs.c.bytes_spared,

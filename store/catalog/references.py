@@ -1,12 +1,15 @@
-"""The names of images in the store, and what is known of each image that is held."""
+"""The names of images in the store, and what is known of each image that is held.
+
+A name is the full one, with its tag or with its digest; never with both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Column, Connection, Row, Select, delete, func, select
 
 from store.catalog.schema import edges, images, jobs, references
 from store.catalog.sql import upsert
@@ -43,12 +46,38 @@ def publish(
     seq: int,
     now: float,
 ) -> str | None:
-    """Let *name* stand for *digest*, or return the id of the newer job that wrote it already."""
+    """Let *name* stand for *digest*, unless something newer has written it already.
+
+    Returns the id of the newer job then; '' where that is not on record any more, or was no job.
+    """
     before = connection.execute(
         select(references.c.written_seq).where(references.c.name == name).with_for_update()
     ).scalar()
     if before is not None and before > seq:
-        return str(connection.execute(select(jobs.c.id).where(jobs.c.seq == before)).scalar_one())
+        newer = connection.execute(select(jobs.c.id).where(jobs.c.seq == before)).scalar()
+        return "" if newer is None else str(newer)
+    _write(connection, name, digest, media_type, seq=seq, now=now)
+    return None
+
+
+def assign(connection: Connection, name: str, digest: str, media_type: str, *, now: float) -> None:
+    """Let *name* stand for *digest* at once, before every job that there is."""
+    newest = connection.execute(select(func.coalesce(func.max(jobs.c.seq), 0))).scalar_one()
+    _write(connection, name, digest, media_type, seq=newest + 1, now=now)
+
+
+def add_digest(connection: Connection, name: str, digest: str, media_type: str, now: float) -> None:
+    """Note that *digest* is also known by *name*, which ends in it."""
+    connection.execute(
+        upsert(references)
+        .values(name=name, digest=digest, media_type=media_type, updated_at=now, written_seq=0)
+        .on_conflict_do_nothing()
+    )
+
+
+def _write(
+    connection: Connection, name: str, digest: str, media_type: str, *, seq: int, now: float
+) -> None:
     values = {
         "digest": digest,
         "media_type": media_type,
@@ -60,7 +89,6 @@ def publish(
         .values(name=name, **values)
         .on_conflict_do_update(index_elements=["name"], set_=values)
     )
-    return None
 
 
 def get(connection: Connection, name: str) -> Row[Any] | None:
@@ -79,9 +107,14 @@ def remove(connection: Connection, name: str) -> bool:
 
 
 def of_digest(connection: Connection, digest: str) -> Sequence[Row[Any]]:
-    """The references that stand for *digest*."""
+    """The references that stand for *digest*, by name."""
+    return of_digests(connection, [digest])
+
+
+def of_digests(connection: Connection, digests: Collection[str]) -> Sequence[Row[Any]]:
+    """The references that stand for any of *digests*, by name."""
     return connection.execute(
-        select(references).where(references.c.digest == digest).order_by(references.c.name)
+        select(references).where(references.c.digest.in_(digests)).order_by(references.c.name)
     ).all()
 
 
@@ -90,24 +123,63 @@ def image(connection: Connection, digest: str) -> Row[Any] | None:
     return connection.execute(select(images).where(images.c.digest == digest)).one_or_none()
 
 
+def images_of(connection: Connection, digests: Collection[str]) -> Sequence[Row[Any]]:
+    """The held images with those manifests."""
+    return connection.execute(select(images).where(images.c.digest.in_(digests))).all()
+
+
+def images_with_id(connection: Connection, image_id: str) -> Sequence[Row[Any]]:
+    """The held images with that ID: one config may be in several manifests."""
+    return connection.execute(
+        select(images).where(images.c.image_id == image_id).order_by(images.c.digest)
+    ).all()
+
+
+def every_image(connection: Connection) -> Sequence[Row[Any]]:
+    """Every held image."""
+    return connection.execute(select(images).order_by(images.c.digest)).all()
+
+
+def remove_image(connection: Connection, digest: str) -> None:
+    """The image with that manifest is held no more; its content stays until it is collected."""
+    connection.execute(delete(images).where(images.c.digest == digest))
+
+
 def images_under(connection: Connection, root: str) -> Sequence[Row[Any]]:
-    """The held images that a root, a manifest or an index, leads to."""
-    below = select(edges.c.child).where(edges.c.parent == root)
+    """The held images that a root, a manifest or an index, leads to, at any depth."""
+    below = select(edges.c.child).where(edges.c.parent == root).cte("below", recursive=True)
+    below = below.union(select(edges.c.child).where(edges.c.parent == below.c.child))
     return connection.execute(
         select(images)
-        .where((images.c.digest == root) | images.c.digest.in_(below))
-        .order_by(images.c.os, images.c.architecture, images.c.variant)
+        .where((images.c.digest == root) | images.c.digest.in_(select(below.c.child)))
+        .order_by(images.c.os, images.c.architecture, images.c.variant, images.c.digest)
     ).all()
 
 
-def images_by_id(connection: Connection, prefix: str, *, limit: int = 2) -> Sequence[Row[Any]]:
-    """Held images whose id, or whose manifest digest, begins with *prefix* (with algorithm)."""
-    return connection.execute(
-        select(images)
-        .where(
-            images.c.image_id.startswith(prefix, autoescape=True)
-            | images.c.digest.startswith(prefix, autoescape=True)
+def ids_beginning(connection: Connection, prefix: str, *, limit: int = 2) -> Sequence[str]:
+    """IDs of held images that begin with *prefix*, which has the algorithm."""
+    return _beginning(connection, select(images.c.image_id), images.c.image_id, prefix, limit)
+
+
+def roots_beginning(connection: Connection, prefix: str, *, limit: int = 2) -> Sequence[str]:
+    """Digests of held images' manifests, and of what names stand for, that begin with *prefix*."""
+    found = {
+        *_beginning(connection, select(images.c.digest), images.c.digest, prefix, limit),
+        *_beginning(connection, select(references.c.digest), references.c.digest, prefix, limit),
+    }
+    return sorted(found)[:limit]
+
+
+def _beginning(
+    connection: Connection, query: Select[Any], column: Column[str], prefix: str, limit: int
+) -> Sequence[str]:
+    return (
+        connection.execute(
+            query.where(column.startswith(prefix, autoescape=True))
+            .distinct()
+            .order_by(column)
+            .limit(limit)
         )
-        .order_by(images.c.digest)
-        .limit(limit)
-    ).all()
+        .scalars()
+        .all()
+    )

@@ -241,6 +241,7 @@ jobs = Table(
     UniqueConstraint("requested_by", "idempotency_key"),
     UniqueConstraint("parent", "child_key"),
     Index("jobs_state", "state", "seq"),
+    Index("jobs_kind", "kind", "state"),  # counts are made from it alone
     Index("jobs_parent", "parent", "state"),
     Index("jobs_root", "root", "state"),
     Index("jobs_finished", "finished_at"),

@@ -7,7 +7,7 @@ the destination of an upload. Which transfers may start is decided in `admission
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -157,6 +157,7 @@ class Claim:
     fence: int
     owner: str
     places: Sequence[Place]
+    session: str | None = field(default=None, repr=False)  # of an upload, sealed
     moved: int = 0  # over the wire, by this try
     done: int = 0  # of the blob
 
@@ -256,7 +257,18 @@ def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | N
         fence=row.fence,
         owner=owner,
         places=_places(connection, row.id, now),
+        session=row.upload_session,
     )
+
+
+def keep_session(connection: Connection, claim_: Claim, sealed: str | None, offset: int) -> None:
+    """Where the upload may be taken up again, with *offset* bytes there; None: nowhere.
+
+    Raises:
+        LeaseLostError: it is somebody else's now.
+    """
+    _save(connection, claim_, upload_session=sealed, upload_offset=offset, **_figures(claim_))
+    claim_.session = sealed
 
 
 def check(connection: Connection, claim_: Claim) -> None:
@@ -276,6 +288,7 @@ def complete(connection: Connection, claim_: Claim, place: Place, now: float) ->
         claim_,
         state="done",
         owner=None,
+        upload_session=None,
         finished_at=now,
         error=None,
         bytes_done=claim_.size,
@@ -300,6 +313,7 @@ def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: floa
         claim_,
         state="failed",
         owner=None,
+        upload_session=None,
         finished_at=now,
         error=error,
         **_figures(claim_),
@@ -333,6 +347,7 @@ def strike(
             claim_,
             state="failed",
             owner=None,
+            upload_session=None,
             finished_at=now,
             error=error,
             **_figures(claim_),
@@ -420,6 +435,7 @@ def stopped(connection: Connection, claim_: Claim, now: float) -> None:
         claim_,
         state="cancelled",
         owner=None,
+        upload_session=None,
         finished_at=now,
         **_figures(claim_),
     )
@@ -445,7 +461,7 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> No
     connection.execute(
         update(transfers)
         .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
-        .values(state="cancelled", finished_at=now)
+        .values(state="cancelled", finished_at=now, upload_session=None)
     )
     connection.execute(
         update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
@@ -463,12 +479,13 @@ def end_dead(
 
     With *error* it has failed; where the condition *lonely* holds nobody waits for it.
     """
-    connection.execute(update(transfers).where(lonely).values(state="cancelled", finished_at=now))
+    cancelled = {"state": "cancelled", "finished_at": now, "upload_session": None}
+    connection.execute(update(transfers).where(lonely).values(**cancelled))
     if error is not None:
         connection.execute(
             update(transfers)
             .where(transfers.c.id == id_, text(TRANSFER_PENDING))
-            .values(state="failed", finished_at=now, error=error)
+            .values(state="failed", finished_at=now, error=error, upload_session=None)
         )
         _end_waits(connection, id_, error=error)
     for job in _waiting_jobs(connection, id_):

@@ -26,6 +26,11 @@ class LocalDraft:
             self._fd = os.open(staged, flags, 0o600)
         self._open = True
 
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of what was written so far."""
+        return Digest.from_hash(self._hasher)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append *data*, hashing it on the way."""
         self._hasher.update(data)
@@ -38,7 +43,7 @@ class LocalDraft:
 
     def commit(self) -> Digest:
         """Make the blob visible under the digest of what was written, durably."""
-        digest = Digest.from_hash(self._hasher)
+        digest = self.digest
         final = self._blobs / digest.hex
         with translated("cannot be written", str(digest)):
             os.fchmod(self._fd, 0o444)

@@ -153,6 +153,11 @@ class MemoryDraft:
         self._store = store
         self._held = bytearray()
 
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of what was written so far."""
+        return Digest.of(bytes(self._held))
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append *data*."""
         self._held += data

@@ -46,6 +46,10 @@ class Draft(Protocol):
 
     size: int  # bytes written so far
 
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of what was written so far."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append *data*, hashing it on the way.
 

@@ -1,76 +1,155 @@
-"""What a name, a digest or an ID stands for in the store."""
+"""What a name, a digest or an ID stands for in the store: Docker's GetImage."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from store.catalog import references
-from store.errors import InvalidReferenceError, NotFoundError, Side
+from store.errors import InvalidReferenceError, NotFoundError, OtherPlatformError, Side
+from store.images.shelf import LocalImage, Shelf, fitting, lead, platform_of
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
+from store.oci.platform import Platform
 from store.oci.reference import Reference
 
-_ID = re.compile(r"(sha256:)?[0-9a-f]{4,64}")
+_FULL_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a text stands for.
+
+    Attributes:
+        root: The manifest or index; its size is left at 0, unknown.
+        image: The image meant, of an index the one for the platform.
+        name: The full name, where it was found by one.
+        local: The image as Docker counts them, with its names.
+        members: Every image that is held under the root.
+    """
+
+    root: Descriptor
+    image: Row[Any] | None
+    name: str | None
+    local: LocalImage
+    members: tuple[Row[Any], ...] = ()
+
+
+def find(
+    connection: Connection,
+    text: str,
+    *,
+    platform: Platform | None = None,
+    host: Platform | None = None,
+) -> Found:
+    """Find what *text* stands for.
+
+    64 hex digits, or a whole digest, are an ID and nothing else. Else names win: a reference (with
+    the tag `latest` where it has none; with both, its digest alone counts), then the beginning of
+    an ID. Digests of manifests are known as well, after IDs.
+
+    Raises:
+        NotFoundError: nothing here is called so, or more than one ID begins so.
+        InvalidReferenceError: it can be neither a name nor an ID.
+        OtherPlatformError: it is held, but not for *platform*; the error brings what is.
+    """
+    row = None if _FULL_ID.fullmatch(text) else _by_name(connection, text)
+    if row is not None:
+        shelf = Shelf.around(connection, [row.digest], host)
+        found = Found(_descriptor(row), None, row.name, shelf.leader(row.digest))
+        members = shelf.members(row.digest)
+    else:
+        found, members = _by_id(connection, text, host)
+    return _for_platform(found, members, text, platform, host or Platform.host())
 
 
 def resolve_root(connection: Connection, text: str) -> Descriptor:
-    """The root manifest or index that *text* stands for; its size is left at 0, unknown.
+    """The root manifest or index that *text* stands for; see `find`."""
+    return find(connection, text).root
 
-    Names win over IDs, as with Docker: first a reference (with the tag `latest` where it has
-    none), then the digest of a manifest, then an image ID or a prefix of one.
 
-    Raises:
-        NotFoundError: nothing in the store has that name, or more than one image that prefix.
-    """
-    by_name = _by_name(connection, text)
-    if by_name is not None:
-        return by_name
-    if _ID.fullmatch(text):
-        prefix = text if text.startswith("sha256:") else f"sha256:{text}"
-        for row in references.of_digest(connection, prefix):
-            return _descriptor(row.digest, row.media_type)
-        found = references.images_by_id(connection, prefix)
-        if len(found) == 1:
-            return _descriptor(found[0].digest, found[0].media_type)
-        if found:
-            raise NotFoundError(
-                "more than one image has an ID that begins so", subject=text, side=Side.STORE
-            )
+def _by_name(connection: Connection, text: str) -> Row[Any] | None:
+    try:
+        reference = Reference.parse(text)
+    except InvalidReferenceError:
+        if _PREFIX.fullmatch(text):
+            return None
+        raise
+    return references.get(connection, stored_name(reference))
+
+
+def stored_name(reference: Reference) -> str:
+    """The name under which a reference is kept: with both tag and digest, the digest alone."""
+    if reference.digest is not None:
+        return str(reference.with_digest(reference.digest))
+    return str(reference.with_default_tag())
+
+
+def _by_id(
+    connection: Connection, text: str, host: Platform | None
+) -> tuple[Found, list[Row[Any]]]:
+    match = _PREFIX.fullmatch(text)
+    prefix = f"sha256:{match[1]}" if match is not None else None
+    ids = references.ids_beginning(connection, prefix) if prefix is not None else ()
+    if len(ids) == 1:
+        shelf = Shelf.of_id(connection, ids[0], host)
+        local = shelf.image(ids[0])
+        assert local is not None
+        assert local.manifest is not None
+        return Found(_descriptor(local.manifest), None, None, local), [local.manifest]
+    digests = references.roots_beginning(connection, prefix) if prefix and not ids else ()
+    if len(digests) == 1:
+        return _by_digest(connection, digests[0], host)
+    if ids or digests:
+        raise NotFoundError(
+            "more than one image has an ID that begins so", subject=text, side=Side.STORE
+        )
     raise NotFoundError(
         "no such image in the store", subject=text, hint="see `transship images`", side=Side.STORE
     )
 
 
-def _by_name(connection: Connection, text: str) -> Descriptor | None:
-    try:
-        reference = Reference.parse(text).with_default_tag()
-    except InvalidReferenceError:
-        return None
-    row = references.get(connection, str(reference))
-    if row is not None:
-        return _descriptor(row.digest, row.media_type)
-    if reference.digest is not None:
-        # Held under a tag of the same repository: the digest names it as well.
-        for tagged in references.of_digest(connection, str(reference.digest)):
-            if Reference.parse(tagged.name).repository == reference.repository:
-                return _descriptor(tagged.digest, tagged.media_type)
-    return None
+def _by_digest(
+    connection: Connection, digest: str, host: Platform | None
+) -> tuple[Found, list[Row[Any]]]:
+    shelf = Shelf.around(connection, [digest], host)
+    held = shelf.rows.get(digest)
+    if held is not None:
+        local = shelf.image(held.image_id)
+        assert local is not None
+        return Found(_descriptor(held), None, None, local), [held]
+    named = references.of_digest(connection, digest)[0]
+    return Found(_descriptor(named), None, None, shelf.leader(digest)), shelf.members(digest)
 
 
-def _descriptor(digest: str, media_type: str) -> Descriptor:
-    return Descriptor(media_type=media_type, digest=Digest.parse(digest), size=0)
+def _for_platform(
+    found: Found,
+    members: Sequence[Row[Any]],
+    text: str,
+    platform: Platform | None,
+    host: Platform,
+) -> Found:
+    image = lead(members, host)
+    if platform is not None and image is not None:
+        fits = fitting(members, platform.normalized())
+        if fits is None:
+            raise OtherPlatformError(
+                f"it is held for {platform_of(image)}, not for {platform}",
+                subject=text,
+                image={
+                    "id": image.image_id,
+                    "digest": image.digest,
+                    "platform": str(platform_of(image)),
+                },
+            )
+        image = fits
+    return Found(found.root, image, found.name, found.local, tuple(members))
 
 
-def names_of(connection: Connection, digest: str, *, matching: str | None = None) -> list[str]:
-    """The references that stand for *digest*; only the one that *matching* spells, if it does."""
-    names = [row.name for row in references.of_digest(connection, digest)]
-    if matching is not None:
-        try:
-            exact = str(Reference.parse(matching).with_default_tag())
-        except InvalidReferenceError:
-            return names
-        if exact in names:
-            return [exact]
-    return names
+def _descriptor(row: Row[Any]) -> Descriptor:
+    return Descriptor(media_type=row.media_type, digest=Digest.parse(row.digest), size=0)

@@ -152,6 +152,7 @@ class Reader:
         try:
             data = self._decoder.read(size)
         except _DAMAGE as error:
+            self.close()  # or the next read might pass for the end
             raise DecompressionError(
                 f"the {self.compression} stream is damaged or cut: {error}", subject=self._subject
             ) from error
@@ -175,8 +176,9 @@ class Reader:
             )
 
     def close(self) -> None:
-        """Let go of the decoder's memory."""
-        self._decoder = io.BytesIO()
+        """Let go of the decoder's memory; reading is an error from now on."""
+        self._decoder = closed = io.BytesIO()
+        closed.close()
 
     def __enter__(self) -> Self:
         return self

@@ -28,9 +28,10 @@ def parse_records(data: bytes) -> Records:
     position = 0
     while position < len(data):
         space = data.find(b" ", position, position + _LONGEST_LENGTH)
-        length = number(data[position:space]) if space > 0 else 0
-        end = position + length
-        if end > len(data) or end <= space + 1 or data[end - 1] != 0x0A:
+        if space < 0:
+            raise ValueError("an extended header record without a length")
+        end = position + number(data[position:space])
+        if not space + 1 < end <= len(data) or data[end - 1] != 0x0A:
             raise ValueError("an extended header record of the wrong length")
         keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not keyword or not equals or b"\0" in keyword:

@@ -31,9 +31,9 @@ HEADER: Final = struct.Struct(
 )
 CHECKSUM: Final = slice(148, 156)
 XATTR: Final = "SCHILY.xattr."
-MAX_NAME_BYTES: Final = 4096  # Linux's PATH_MAX; of link targets, too
+MAX_NAME_LENGTH: Final = 4096  # Linux's PATH_MAX; of link targets, too
 MAX_EXTENDED_BYTES: Final = 1024**2  # of the headers that go before an entry
-MAX_HOLE_BYTES: Final = 64 * 1024**3  # of zeros that an archive's sparse files may stand for
+MAX_HOLE_BYTES: Final = 8 * 1024**3  # of zeros that an archive's sparse files may stand for
 
 _READ_BYTES: Final = 256 * 1024
 _MAX_SIZE: Final = 2**63 - 1
@@ -297,17 +297,23 @@ class TarReader:
         records: pax.Records = []
         if extended is not None:
             records = self._records(extended)
-            entry = self._extend(entry, records, renamed=long_name is not None)
-        if len(entry.name) > MAX_NAME_BYTES or len(entry.link) > MAX_NAME_BYTES:
+            # GNU's long names count more (archive/tar, Reader.next).
+            known = {"path"} if long_name is not None else set()
+            known |= {"linkpath"} if long_link is not None else set()
+            entry = self._extend(entry, records, known)
+        if len(entry.name) > MAX_NAME_LENGTH or len(entry.link) > MAX_NAME_LENGTH:
             self._name = f"{entry.name[:64]}…"
-            raise self._wrong(f"a name of more than {MAX_NAME_BYTES} bytes")
+            raise self._wrong(f"a name of more than {MAX_NAME_LENGTH} characters")
         if kind is not Kind.FILE:
             return entry
         self._stored_left, self._padding = entry.size, -entry.size % BLOCK_BYTES
         return self._fill(entry, block if flag == b"S" else None, records)
 
-    def _extend(self, entry: Entry, records: pax.Records, *, renamed: bool) -> Entry:
-        """Let extended headers say what the plain one cannot; an empty value says nothing."""
+    def _extend(self, entry: Entry, records: pax.Records, known: set[str]) -> Entry:
+        """Let extended headers say what the plain one cannot; an empty value says nothing.
+
+        Keywords that are *known* already are passed over.
+        """
         changes: dict[str, object] = {}
         xattrs: dict[str, bytes] = {}
         extra: dict[str, bytes] = {}
@@ -317,10 +323,13 @@ class TarReader:
                     xattrs[keyword[len(XATTR) :]] = value
                 elif keyword.startswith(_KEPT):
                     extra[keyword] = value
-                elif not value:
+                elif not value or keyword in known:
                     continue
-                elif keyword == "GNU.sparse.name" or (keyword == "path" and not renamed):
-                    changes["name"] = self._name = _record_text(value)
+                elif keyword == "GNU.sparse.name":
+                    changes["name"] = _record_text(value)
+                    known.add("path")
+                elif keyword == "path":
+                    changes["name"] = _record_text(value)
                 elif keyword == "linkpath":
                     changes["link"] = _record_text(value)
                 elif keyword in ("uid", "gid") or (keyword == "size" and entry.kind is Kind.FILE):
@@ -334,6 +343,7 @@ class TarReader:
         if extra:
             changes["extra"] = extra
         entry = entry._replace(**changes)  # type: ignore[arg-type]
+        self._name = entry.name
         if max(entry.size, entry.uid, entry.gid) > _MAX_SIZE:
             raise self._wrong("a number beyond 63 bits")
         return entry

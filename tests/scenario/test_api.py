@@ -195,7 +195,7 @@ def test_an_index_held_in_part_is_inspected_as_held(here: Yard) -> None:
     here.up.client.wait(here.submit(kind="pull", reference=name, platforms=["linux/arm64"]))
     found = get(here, f"/images/{name}/inspect").json()
     assert found["digest"] == str(index.digest)
-    assert found["references"] == [name]
+    assert found["references"] == [name, f"{here.source.host}/team/index@{index.digest}"]
     assert len(found["manifest"]["manifests"]) == 2
     (image,) = found["images"]
     assert image["platform"] == "linux/arm64"
@@ -213,14 +213,19 @@ def test_an_image_with_two_names_needs_force_to_go_by_its_id(here: Yard) -> None
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     removed = here.up.http.delete(path, params={"force": True})
     assert removed.status_code == 200
-    assert len(removed.json()) == 2
+    assert [next(iter(one)) for one in removed.json()] == ["untagged"] * 4 + ["deleted"] * 3
     assert get(here, "/images", params={"pattern": "*/team/named:1"}).json()["items"] == []
 
 
 def test_a_name_is_removed_once(here: Yard) -> None:
-    name = pulled(here, "removed")["result"]["reference"]
+    result = pulled(here, "removed")["result"]
+    name = result["reference"]
     first, second = (here.up.http.delete(f"/api/v1/images/{name}") for _ in range(2))
-    assert first.json() == [{"untagged": name}]
+    assert first.json()[:3] == [
+        {"untagged": name},
+        {"untagged": f"{here.source.host}/team/removed@{result['digest']}"},
+        {"deleted": result["image_id"]},
+    ]
     assert second.status_code == 404
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,9 +24,8 @@ from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment
 from tests.support.up import Up
 
-USER, PASSWORD = "ann", "correct-horse-battery-staple"
-BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-SECRETS = (PASSWORD, BASIC)
+SENT = ("ann", "correct-horse-battery-staple")  # comes with the job
+KEPT = ("ben", "incorrect-zebra-capacitor-nail")  # the server's own
 TASKS = {"transship.copy", "transship.download", "transship.upload"}
 
 
@@ -37,6 +37,7 @@ class Story:
     target: str
     job: dict[str, Any]
     tasks: list[dict[str, Any]]
+    secrets: dict[str, str] = field(repr=False)
     texts: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +74,24 @@ def dump(client: Any) -> str:
     return "\n".join(f"{key!r}: {client.dump(key)!r}" for key in client.scan_iter())
 
 
+def basic(login: tuple[str, str]) -> str:
+    """A name and a password as a header carries them."""
+    return base64.b64encode(":".join(login).encode()).decode()
+
+
+def transship(*arguments: str, environ: dict[str, str], typed: str = "") -> str:
+    """Run a command that must succeed, and return what it printed."""
+    done = subprocess.run(
+        [*TRANSSHIP, *arguments],
+        env=environ,
+        input=typed,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     require_redis()
@@ -80,48 +99,91 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     docker = directory / "docker"
     docker.mkdir()
     image = build_image("secret", layers=2)
-    locked = RegistryProcess(directory / "locked", htpasswd=(USER, PASSWORD), host_name="localhost")
-    plain = RegistryProcess(directory / "plain", host_name="localhost")
+    with RegistryProcess(directory / "source", host_name="localhost") as source:
+        push_to_registry(source.url, "team/app", "1", image)
     environ = environment(directory / "home", FLOWER_UNAUTHENTICATED_API="true")
     with (
-        locked,
-        plain,
-        SlowProxy(plain.host, host_name="localhost") as source,
+        RegistryProcess(
+            directory / "source", htpasswd=SENT, port=source.port, host_name="localhost"
+        ),
+        RegistryProcess(directory / "target", htpasswd=KEPT, host_name="localhost") as locked,
         SlowProxy(locked.host, hold_upload_seconds=0.5, host_name="localhost") as target,
-        Up(directory, "--flower=127.0.0.1:0", environ=environ) as up,
-        httpx.Client(base_url=up.flower_url, timeout=30, trust_env=False) as flower,
     ):
-        push_to_registry(plain.url, "team/app", "1", image)
-        entry = {"username": USER, "password": PASSWORD}
-        (docker / "config.json").write_text(json.dumps({"auths": {target.host: entry}}))
-        redis: Any = Redis(unix_socket_path=str(up.home / "run" / "redis.sock"))
-        wait_until(lambda: shown(flower) is not None, 30, "Flower to answer")
-        wait_until(lambda: sees_workers(flower), 30, "Flower to hear the workers")
+        (docker / "config.json").write_text(
+            json.dumps({"auths": {source.host: {"auth": basic(SENT)}}})
+        )
+        login = ("credentials", "add", target.host, "--name=kept", "--username", KEPT[0])
+        transship(*login, "--password-stdin", environ=environ, typed=KEPT[1])
+        scopes = ("--scope=submit", "--scope=use:kept")
+        token = transship("tokens", "create", *scopes, environ=environ)
+        admin = transship("tokens", "create", "--scope=admin", environ=environ)
+        with (
+            Up(directory, "--flower=127.0.0.1:0", environ=environ) as up,
+            httpx.Client(base_url=up.flower_url, timeout=30, trust_env=False) as flower,
+        ):
+            up.http.headers["Authorization"] = f"Bearer {admin}"
+            redis: Any = Redis(unix_socket_path=str(up.home / "run" / "redis.sock"))
+            wait_until(lambda: shown(flower) is not None, 30, "Flower to answer")
+            wait_until(lambda: sees_workers(flower), 30, "Flower to hear the workers")
 
-        command = ("copy", f"{source.host}/team/app:1", f"{target.host}/team/app:2", "--json")
-        with Monitor(redis) as monitor, ChildProcess(
-            [*TRANSSHIP, *command], directory=directory, name="copy", environ=up.environ,
-            separate_output=True,
-        ) as copy:  # fmt: skip
-            wait_until(lambda: target.upload_bodies > 0, 30, "a body to be sent")
-            texts = {f"{name}, meanwhile": text for name, text in held(up, redis).items()}
-            assert copy.wait(60) == 0, copy.log
-        job = json.loads(copy.output_path.read_text())
-        tasks = wait_until(lambda: all_tasks(flower), 20, "Flower to know every task")
+            names = f"{source.host}/team/app:1", f"{target.host}/team/app:2"
+            client = {**environ, "TRANSSHIP_URL": up.url, "TRANSSHIP_TOKEN": token}
+            with Monitor(redis) as monitor, ChildProcess(
+                [*TRANSSHIP, "copy", *names, "--json"], directory=directory, name="copy",
+                environ=client, separate_output=True,
+            ) as copy:  # fmt: skip
+                wait_until(lambda: target.upload_bodies > 0, 30, "a body to be sent")
+                texts = {f"{name}, meanwhile": text for name, text in held(up, redis).items()}
+                assert copy.wait(60) == 0, copy.log
+            job = json.loads(copy.output_path.read_text())
+            tasks = wait_until(lambda: all_tasks(flower), 20, "Flower to know every task")
 
-        texts |= held(up, redis)
-        redis.close()
-        texts["Redis' commands"] = "\n".join(monitor.lines)
-        texts["the command's output"] = copy.output_path.read_text() + copy.log
-        texts["the output of `up`"] = up.process.log
-        pages = ["/", "/tasks", "/workers", "/broker", "/api/workers?refresh=1", "/api/tasks"]
-        pages += [f"/task/{task['uuid']}" for task in tasks]
-        pages += [f"/worker/{name}" for name in flower.get("/api/workers").json()]
-        texts |= {f"Flower's {page}": flower.get(page).text for page in pages}
-        api = f"/api/v1/jobs/{job['id']}"
-        for path in (api, f"{api}/log", f"{api}/transfers", f"{api}/events", "/api/v1/jobs"):
-            texts[f"the API's {path}"] = up.http.get(path).text
-        yield Story(f"{source.host}/team/app:1", f"{target.host}/team/app:2", job, tasks, texts)
+            texts |= held(up, redis)
+            redis.close()
+            texts["Redis' commands"] = "\n".join(monitor.lines)
+            texts["the command's output"] = copy.output_path.read_text() + copy.log
+            texts["the output of `up`"] = up.process.log
+            pages = ["/", "/tasks", "/workers", "/broker", "/api/workers?refresh=1", "/api/tasks"]
+            pages += [f"/task/{task['uuid']}" for task in tasks]
+            pages += [f"/worker/{name}" for name in flower.get("/api/workers").json()]
+            texts |= {f"Flower's {page}": flower.get(page).text for page in pages}
+            texts |= answers(up, job["id"], token)
+            secrets = {
+                "what was sent": SENT[1],
+                "what was sent, as a header": basic(SENT),
+                "what is kept": KEPT[1],
+                "what is kept, as a header": basic(KEPT),
+                "the token": token,
+                "the admin's token": admin,
+            }
+            yield Story(*names, job, tasks, secrets, texts)
+
+
+def answers(up: Up, job: str, token: str) -> dict[str, str]:
+    """What the API says of a job and of who may what, refusals with secrets in them too."""
+    api = f"/api/v1/jobs/{job}"
+    paths = [api, f"{api}/log", f"{api}/transfers", f"{api}/events", "/api/v1/jobs"]
+    paths += ["/api/v1/tokens", "/api/v1/credentials", "/api/v1/openapi.json"]
+    texts = {f"the API's {path}": up.http.get(path).text for path in paths}
+    entry = {"username": 1, "password": SENT[1]}
+    for name, body in {
+        "a wrong login": {"kind": "pull", "reference": "x", "credentials": {"x": entry}},
+        "a wrong spec": {"kind": "pull", "reference": 1, "credentials": {}},
+        "a field too many": {"kind": "pull", "reference": "x", "password": SENT[1]},
+    }.items():
+        refused = up.http.post("/api/v1/jobs", json=body)
+        assert refused.status_code == 422
+        texts[f"the answer to {name}"] = refused.text
+    kept = {"registry": "localhost:1", "name": "a b", "username": "ben", "password": KEPT[1]}
+    for path, wrong in {"credentials": kept, "tokens": {"scopes": [token]}}.items():
+        refused = up.http.post(f"/api/v1/{path}", json=wrong)
+        assert refused.status_code == 422
+        texts[f"the answer to wrong {path}"] = refused.text
+    for authorization in (f"Bearer {token[:-1]}0", f"Bearer {token}"):
+        refused = up.http.get("/api/v1/tokens", headers={"Authorization": authorization})
+        assert refused.status_code in (401, 403)
+        texts[f"the answer {refused.status_code}"] = refused.text
+    return texts
 
 
 def held(up: Up, redis: Any) -> dict[str, str]:
@@ -189,11 +251,16 @@ def test_everything_that_could_show_a_secret_was_looked_at(story: Story) -> None
     assert "transship" in story.texts["Flower's /api/workers?refresh=1"]
 
 
-@pytest.mark.parametrize("secret", SECRETS, ids=["password", "basic"])
-def test_no_secret_is_to_be_seen_anywhere(story: Story, secret: str) -> None:
-    assert [where for where, text in story.texts.items() if secret in text] == []
+def test_no_secret_is_to_be_seen_anywhere(story: Story) -> None:
+    found = {
+        (name, where)
+        for name, secret in story.secrets.items()
+        for where, text in story.texts.items()
+        if secret in text
+    }
+    assert found == set()
 
 
 def test_no_authorization_is_to_be_seen_anywhere(story: Story) -> None:
-    pattern = re.compile(r"\b(?:Basic|Bearer) [A-Za-z0-9+/_=.-]{8,}")
+    pattern = re.compile(r"\b(?:Basic|Bearer) (?!ts_…)[A-Za-z0-9+/_=.-]{8,}")
     assert [where for where, text in story.texts.items() if pattern.search(text)] == []

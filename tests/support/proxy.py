@@ -12,6 +12,7 @@ import http.client
 import re
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -79,11 +80,15 @@ class Action:
         without: Names of the registry's headers to leave out.
         drop: Close the connection without an answer.
         cut_after: Close the connection after so many bytes of the answer's body.
+        cut_request_after: Close both connections after so many bytes of the request's body.
+        reset: Where a connection is closed, reset it instead.
         change: Rewrites each piece of the answer's body; must keep its length.
+        change_request: Rewrites each piece of the request's body; must keep its length.
         forget_range: Pass the request on without its Range.
+        delay_seconds: Wait before the request is passed on.
         hold_seconds: Wait before the answer's body.
         hold_until: Wait before the answer's body until this is set.
-        bytes_per_second: The speed of the answer's body.
+        bytes_per_second: The speed of the bodies of request and answer.
     """
 
     status: int | None = None
@@ -92,11 +97,19 @@ class Action:
     without: tuple[str, ...] = ()
     drop: bool = False
     cut_after: int | None = None
+    cut_request_after: int | None = None
+    reset: bool = False
     change: Callable[[bytes], bytes] | None = None
+    change_request: Callable[[bytes], bytes] | None = None
     forget_range: bool = False
+    delay_seconds: float = 0.0
     hold_seconds: float | None = None
     hold_until: threading.Event | None = None
     bytes_per_second: float | None = None
+
+
+class _CutError(Exception):
+    """The script wants the connections closed."""
 
 
 Script = Callable[[ProxiedRequest], Action | None]
@@ -113,6 +126,7 @@ class SlowProxy:
         bytes_per_second: The speed of each blob's body.
         on_request: Says what to do with a request; may be replaced at any time.
         host_name: How it is called in `host`.
+        port: Where to listen; by default on a free one.
     """
 
     def __init__(
@@ -124,6 +138,7 @@ class SlowProxy:
         bytes_per_second: float | None = None,
         on_request: Script | None = None,
         host_name: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.target_host = target_host
         self.hold_blob_seconds = hold_blob_seconds
@@ -135,11 +150,11 @@ class SlowProxy:
         self._requests: list[ProxiedRequest] = []
         self._counts = {"blob": 0, "upload": 0}
         self._peaks = {"blob": 0, "upload": 0}
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self.port: int = self._server.server_address[1]
         self.host = f"{host_name}:{self.port}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
         self._thread.start()
 
@@ -237,12 +252,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, proxy: SlowProxy) -> None:
+    def __init__(self, proxy: SlowProxy, port: int) -> None:
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
         self.connections = 0
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def opened(self, connection: socket.socket) -> None:
         with self._open_lock:
@@ -300,6 +315,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = proxy.note(self.command, self.path, headers)
         try:
             self._answer(request, proxy.script_for(request))
+        except _CutError:
+            self.close_connection = True
         except (ConnectionError, TimeoutError):
             request.cut_by_client = True
             self.close_connection = True
@@ -310,6 +327,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _answer(self, request: ProxiedRequest, action: Action) -> None:
+        if action.reset:
+            # Nothing lingers: what is closed is reset.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._hold(action.delay_seconds, None)
         if action.drop:
             self.close_connection = True
             return
@@ -361,11 +383,22 @@ class _Handler(BaseHTTPRequestHandler):
                 if request.is_upload and leave is None:
                     leave = self.server.proxy.enter("upload")
                     self._hold(self.server.proxy.hold_upload_seconds, None)
+                left = len(piece)
+                if action.cut_request_after is not None:
+                    left = min(left, action.cut_request_after - request.bytes_received)
+                is_last = left < len(piece)
+                piece = piece[:left]  # noqa: PLW2901
                 request.bytes_received += len(piece)
+                if action.change_request is not None:
+                    piece = action.change_request(piece)  # noqa: PLW2901
+                if action.bytes_per_second is not None:
+                    self._hold(len(piece) / action.bytes_per_second, None)
                 if not refused:
                     refused = self._refuses(
                         upstream, b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
                     )
+                if is_last:
+                    raise _CutError
             if chunked and not refused:
                 self._refuses(upstream, b"0\r\n\r\n")
         except BaseException:

@@ -29,14 +29,18 @@ def require_redis() -> str:
 
 
 class RedisProcess:
-    """A private server on a free loopback port and a unix socket; nothing is kept on disk.
+    """A private server on a free loopback port and a unix socket.
+
+    Nothing is kept on disk unless it is *persistent*.
 
     Attributes:
         url: For TCP.
         socket_path, socket_url: For the unix socket.
     """
 
-    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, port: int | None = None, persistent: bool = False
+    ) -> None:
         program = require_redis()
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
@@ -46,7 +50,8 @@ class RedisProcess:
             program,
             *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
-            *("--dir", str(directory), "--save", "", "--appendonly", "no"),
+            *("--dir", str(directory), "--save", ""),
+            *("--appendonly", "yes" if persistent else "no"),
         ]
         self._process = self._start()
 
@@ -66,7 +71,7 @@ class RedisProcess:
         return self._process
 
     def restart(self) -> None:
-        """Kill the server, with all it holds, and start an empty one at the same place."""
+        """Kill the server and start another at the same place, empty unless it is persistent."""
         self._process.kill()
         self._process = self._start()
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from api.client import Client
+from store.catalog import jobs
 from store.catalog.engine import Catalog
 from store.catalog.schema import transfers, workers
 from tests.support.processes import ChildProcess, free_port, wait_until
@@ -102,6 +103,11 @@ class Server:
         """Ask for a job, and return its id."""
         job: str = self.client.submit(spec, credentials={})["id"]
         return job
+
+    def job_row(self, id_: str) -> Any:
+        """A job's row."""
+        with self.catalog.read() as connection:
+            return jobs.get(connection, id_)
 
     def transfer_rows(self) -> list[Any]:
         """Every transfer there is."""

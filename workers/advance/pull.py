@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from sqlalchemy import Connection
 
-from store.catalog import blobs, events, references, transfers
+from store.catalog import blobs, events, jobs, layers, references, transfers
 from store.catalog.jobs import JobLease
 from store.catalog.references import HeldImage
 from store.errors import Side
-from store.images.held import describe
+from store.images.held import describe, opened
+from store.images.records import happened
+from store.images.resolve import stored_name
+from store.images.shelf import lead
 from store.oci.digest import Digest
 from store.oci.manifest import Index
+from store.oci.platform import Platform
 from workers.advance import plan
 from workers.advance.closure import Closure, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
@@ -22,6 +29,9 @@ from workers.world import World
 
 def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     """Resolve once, ask for the blobs that are missing, and publish the reference last."""
+    published = lease.plan.get("published")
+    if published is not None:
+        return Done(**published)
     spec = PullSpec.model_validate(lease.spec)
     source = Remote.of(spec.source, Side.SOURCE, lease, world, held)
     root = plan.fixed_root(lease, source)
@@ -51,11 +61,17 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
 
 
 def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) -> Done:
-    """Let the reference stand for what has arrived, in one transaction."""
+    """Let the reference stand for what has arrived, in one transaction, and once.
+
+    The repository with the root's digest becomes a name as well.
+    """
     images = [describe(manifest, world.content) for manifest in closure.images]
-    name = str(spec.source)
-    with world.change() as change:
-        connection = change.connection
+    pairs = [pair for m in closure.images for pair in opened(m, world.content).pairs]
+    root, now = closure.root, world.now()
+    name = stored_name(spec.source)
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        blobs.lock(connection, [str(manifest.digest) for manifest in closure.manifests])
         before = references.get(connection, name)
         for manifest in closure.manifests:
             below = (
@@ -66,32 +82,45 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
             blobs.link(connection, str(manifest.digest), map(str, below))
         for image in images:
             references.add_image(connection, image)
+        layers.record(connection, pairs, verified=False)
+        by_digest = str(spec.source.with_digest(root.digest))
+        references.add_digest(connection, by_digest, str(root.digest), root.media_type, now)
         newer = references.publish(
-            connection,
-            name,
-            str(closure.root.digest),
-            closure.root.media_type,
-            seq=lease.seq,
-            now=change.now,
+            connection, name, str(root.digest), root.media_type, seq=lease.seq, now=now
         )
-        _warn_of_platform(connection, spec, images, lease, change.now)
-    current = before is not None and before.digest == str(closure.root.digest)
-    return Done(
-        {
-            "reference": name,
-            "digest": str(closure.root.digest),
-            "image_id": images[0].image_id if len(images) == 1 else None,
-            "images": [
-                {
-                    "digest": image.digest,
-                    "image_id": image.image_id,
-                    "platform": _platform(image),
-                }
-                for image in images
-            ],
-            "up_to_date": current,
-        },
-        superseded_by=newer,
+        up_to_date = before is not None and before.digest == str(root.digest)
+        done = Done(_result(closure, spec, images, up_to_date=up_to_date), superseded_by=newer)
+        _record(connection, spec, closure, now)
+        _warn_of_platform(connection, spec, images, lease, now)
+        lease.plan["published"] = asdict(done)
+        jobs.save(connection, lease, plan=lease.plan)
+    return done
+
+
+def _result(
+    closure: Closure, spec: PullSpec, images: list[HeldImage], *, up_to_date: bool
+) -> dict[str, Any]:
+    return {
+        "reference": str(spec.source),
+        "digest": str(closure.root.digest),
+        "image_id": images[0].image_id if len(images) == 1 else None,
+        "images": [
+            {"digest": image.digest, "image_id": image.image_id, "platform": _platform(image)}
+            for image in images
+        ],
+        "up_to_date": up_to_date,
+    }
+
+
+def _record(connection: Connection, spec: PullSpec, closure: Closure, now: float) -> None:
+    held = references.images_under(connection, str(closure.root.digest))
+    happened(
+        connection,
+        "pull",
+        spec.source.familiar,
+        name=spec.source.without_identifier().familiar,
+        now=now,
+        image=lead(held, Platform.host()),
     )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from store.catalog import blobs, references
+from store.catalog import blobs, jobs, references
 from store.catalog.jobs import JobLease
 from store.errors import BlobMissingError, PlatformNotFoundError, Side
 from store.images.held import read_manifest
+from store.images.records import happened
 from store.images.resolve import resolve_root
+from store.images.shelf import lead
 from store.oci.descriptor import Descriptor
 from store.oci.manifest import Index
+from store.oci.platform import Platform
+from store.oci.reference import Reference
 from workers.advance import deliver, plan
 from workers.advance.closure import Closure, narrowed, resolve
-from workers.advance.outcome import Outcome, Waiting
+from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
 from workers.leases import Held
 from workers.specs import PushSpec
@@ -33,7 +37,36 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         deliver.want_uploads(target, idle, lease, world)
         return Waiting()
     result = {"reference": str(spec.target), "digest": str(closure.root.digest)}
-    return deliver.put_manifests(closure, target, lease, world, result)
+    outcome = deliver.put_manifests(closure, target, lease, world, result)
+    if isinstance(outcome, Done) and outcome.superseded_by is None:
+        _record(closure, spec, lease, world)
+    return outcome
+
+
+def _record(closure: Closure, spec: PushSpec, lease: JobLease, world: World) -> None:
+    """Write down, once, that the image was pushed.
+
+    A repository that names the image here names it by what it is there called from now on, too.
+    """
+    if "recorded" in lease.plan:
+        return
+    root, target, now = closure.root, spec.target, world.now()
+    lease.plan["recorded"] = True
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease, plan=lease.plan)
+        blobs.lock(connection, [str(root.digest)])
+        names = references.of_digest(connection, str(root.digest))
+        if any(Reference.parse(row.name).repository == target.repository for row in names):
+            by_digest = str(target.with_digest(root.digest))
+            references.add_digest(connection, by_digest, str(root.digest), root.media_type, now)
+        happened(
+            connection,
+            "push",
+            target.familiar,
+            name=target.without_identifier().familiar,
+            now=now,
+            image=lead(references.images_under(connection, str(root.digest)), Platform.host()),
+        )
 
 
 def _fixed_root(spec: PushSpec, lease: JobLease, world: World) -> Descriptor:

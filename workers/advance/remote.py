@@ -20,6 +20,9 @@ from workers.leases import Held
 from workers.registry.client import Repository
 from workers.world import World, at
 
+# Above so many bytes so many tries, as Docker has it.
+MOUNT_TRIES = ((10 * 1024 * 1024, 4), (100 * 1024, 3), (-1, 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
@@ -42,8 +45,8 @@ class Remote:
         return cls(
             reference=reference,
             side=side,
-            repository=world.repository(lease.root, registry, path),
-            source=Source(registry, path, world.fingerprint(lease.root, registry)),
+            repository=world.repository(lease.root, registry, path, mirrored=side is Side.SOURCE),
+            source=Source(registry, path, world.fingerprint(lease.root, registry, path)),
             lease=lease,
             world=world,
             held=held,
@@ -137,22 +140,17 @@ class Remote:
         credential.
         """
         there = self._ask(d.digest for d in wanted)
-        absent = [d.digest for d in wanted if d.digest not in there]
+        absent = [d for d in wanted if d.digest not in there]
 
-        def mounted(digest: Digest) -> bool:
-            self.held.check()
-            for repository in self._elsewhere(digest, mount_from):
-                session = self.repository.mount(
-                    digest, from_repository=f"{self.source.registry}/{repository}"
-                )
-                if session is None:
-                    return True
-                self.repository.cancel_upload(session)
-            return False
+        def mounted(blob: Descriptor) -> bool:
+            return any(
+                self._mount(blob.digest, repository)
+                for repository in self._elsewhere(blob, mount_from)
+            )
 
         with at(self.side):
             answers = self.world.probe(mounted, absent)
-        there |= {digest for digest, yes in zip(absent, answers, strict=True) if yes}
+        there |= {blob.digest for blob, yes in zip(absent, answers, strict=True) if yes}
         with self.world.catalog.write() as connection:
             blobs.confirm(connection, map(str, there), self.source, self.world.now())
         return there
@@ -170,17 +168,30 @@ class Remote:
             **more,
         )
 
-    def _elsewhere(self, digest: Digest, mount_from: str | None) -> list[str]:
+    def _mount(self, digest: Digest, repository: str) -> bool:
+        """Take a blob over from another repository, if the registry lets us."""
+        self.held.check()
+        session = self.repository.mount(
+            digest, from_repository=f"{self.source.registry}/{repository}"
+        )
+        if session is not None:
+            self.repository.cancel_upload(session)
+        return session is None
+
+    def _elsewhere(self, blob: Descriptor, mount_from: str | None) -> list[str]:
+        """From where a mount is tried: as often as uploading the blob would be worth it."""
         if mount_from is not None:
             return [mount_from]
+        limit = next(tries for size, tries in MOUNT_TRIES if blob.size > size)
         with self.world.catalog.read() as connection:
             return blobs.repositories_with(
                 connection,
-                str(digest),
+                str(blob.digest),
                 registry=self.source.registry,
                 fingerprint=self.source.fingerprint,
                 but=self.source.repository,
-            )[:1]
+                limit=limit,
+            )
 
     def _ask(self, digests: Iterable[Digest]) -> set[Digest]:
         ordered = list(digests)

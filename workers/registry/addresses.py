@@ -45,6 +45,12 @@ def unwrapped(address: Address) -> Address:
     return address
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether *host*, `localhost` or an address, is this machine for itself; no name is."""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
 def is_forbidden(address: Address) -> bool:
     """Say whether nobody may send us to *address*."""
     return (
@@ -183,6 +189,36 @@ class GivenByServer:
 
     def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
         """Nothing is learned from where servers send us."""
+
+
+class NamedInRequest:
+    """The rule for URLs of imports and webhooks: public addresses, and those that are allowed.
+
+    A request may come from somebody who cannot reach this network himself.
+    """
+
+    def __init__(self, allowed: HostList) -> None:
+        self._allowed = allowed
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Raise UntrustedAddressError unless a request may send us to *address*."""
+        if is_forbidden(address):
+            raise UntrustedAddressError(
+                f"{host} resolves to {address}, to which nobody may send us", registry=host
+            )
+        if (
+            is_private(address)
+            and not self._allowed.names_host(host, port)
+            and not self._allowed.holds(address)
+        ):
+            raise UntrustedAddressError(
+                f"{host} is at {address}, a private address",
+                registry=host,
+                hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
+            )
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """Nothing is learned from where a request sends us."""
 
 
 class ProxyItself:

@@ -13,19 +13,27 @@ from store.errors import (
     RangeIgnoredError,
     RegistryError,
     RegistryNotFoundError,
+    RegistryUnavailableError,
     SizeMismatchError,
 )
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from workers.registry.answers import discard
 from workers.registry.body import BlobBody
-from workers.registry.errors import Asked, answer_error, html_error, media_type_of
+from workers.registry.errors import (
+    Asked,
+    answer_error,
+    html_error,
+    media_type_of,
+    refuse_html,
+)
 from workers.registry.manifests import length_told
 from workers.registry.network import Answer
 from workers.registry.scopes import repository_scope
 from workers.registry.session import Ask, Session
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_EXPIRED = frozenset({400, 401, 403, 410})  # what stores say of a signature that is too old
 MAX_FOREIGN_URLS = 5
 
 
@@ -37,6 +45,7 @@ def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
         if answer.status == httpx.codes.NOT_FOUND:
             return None
         if answer.status == httpx.codes.OK:
+            refuse_html(answer.response, asked)
             size = length_told(answer.headers)
             if size is not None:
                 return size
@@ -102,7 +111,13 @@ def open_blob(
         return
     answer, begin = _open(session, descriptor, asked, offset, check)
     try:
-        yield BlobBody(answer.response, asked, offset=begin, size=descriptor.size)
+        yield BlobBody(
+            answer.response,
+            asked,
+            offset=begin,
+            size=descriptor.size,
+            pacer=session.network.pacer,
+        )
     finally:
         answer.response.close()
 
@@ -123,8 +138,15 @@ def _open(
         # Some servers refuse what others ignore. Not to be read: 2.8 announces a false length.
         answer.response.close()
         return _open(session, descriptor, asked, 0, check)
+    if answer.status in _EXPIRED and not session.is_own(answer):
+        raise _expired(answer, asked)
     try:
         return answer, _begin_of(answer, descriptor, asked, offset)
+    except RangeIgnoredError:
+        answer.response.close()
+        if not offset:
+            raise
+        return _open(session, descriptor, asked, 0, check)  # a server that miscounts, all of it
     except BaseException:
         answer.response.close()
         raise
@@ -151,11 +173,23 @@ def _begin_of(answer: Answer, descriptor: Descriptor, asked: Asked, offset: int)
     else:
         raise answer_error(answer.response, asked)
     expected = descriptor.size - begin
+    if length != expected and media_type_of(answer.headers) == "text/html":
+        raise html_error(asked, answer.status)
     if length is not None and length != expected:
-        if media_type_of(answer.headers) == "text/html":
-            raise html_error(asked, answer.status)
         raise SizeMismatchError(subject=str(descriptor.digest), expected=expected, actual=length)
     return begin
+
+
+def _expired(answer: Answer, asked: Asked) -> RegistryUnavailableError:
+    """The registry sent us on, and there we are refused: the next attempt asks it again."""
+    refusal = answer_error(answer.response, asked)
+    return RegistryUnavailableError(
+        f"where the registry sent us, {refusal.detail}",
+        registry=asked.registry,
+        subject=asked.subject,
+        http_status=refusal.http_status,
+        hint="the address that it gives may have expired, or its clock be wrong",
+    )
 
 
 def _open_foreign(

@@ -14,9 +14,16 @@ import httpcore
 import httpx
 
 from store.errors import RegistryError, SizeMismatchError, UnreachableError
-from workers.registry.bounds import CHUNK_BYTES, FAST_BYTES, SILENCE_SECONDS
+from workers.registry.bounds import (
+    CHUNK_BYTES,
+    DRIP_BYTES,
+    DRIP_SECONDS,
+    FAST_BYTES,
+    SILENCE_SECONDS,
+)
 from workers.registry.errors import Asked, connection_error
 from workers.registry.manifests import length_told
+from workers.registry.pacing import Pacer, Unpaced, pause
 from workers.registry.transport import NETWORK_ERRORS, WatchedStream, attentive
 
 Sink = Callable[[memoryview], None]
@@ -33,13 +40,22 @@ class BlobBody:
     """
 
     def __init__(
-        self, response: httpx.Response | None, asked: Asked, *, offset: int, size: int
+        self,
+        response: httpx.Response | None,
+        asked: Asked,
+        *,
+        offset: int,
+        size: int,
+        pacer: Pacer | None = None,
     ) -> None:
         self.offset = offset
         self.size = size
         self._response = response
         self._asked = asked
         self._received = 0
+        self._pacer = pacer or Unpaced()
+        self._waited = 0.0  # for the peer, since it last got on
+        self._got_on_at = 0
 
     def read_into(self, sink: Sink, *, check: Callable[[], None]) -> int:
         """Give all bytes to *sink*, in pieces of at most 1 MiB, and return their number.
@@ -50,7 +66,7 @@ class BlobBody:
         digest is not checked here.
 
         Raises:
-            UnreachableError: cut short, or silent for 15 s.
+            UnreachableError: cut short, silent for 15 s, or less than 16 KiB in a minute.
             SizeMismatchError: more bytes than announced; the surplus is not given to *sink*.
         """
         response = self._response
@@ -79,12 +95,14 @@ class BlobBody:
     def _take(self, pieces: Iterator[bytes], sink: Sink, check: Callable[[], None]) -> bool:
         """Give the next piece from httpx to *sink*; False at the end."""
         check()
+        begun = time.monotonic()
         # Only the network is inside: an error of the sink stays what it is.
         with attentive(check, silence_seconds=SILENCE_SECONDS):
             try:
                 piece = next(pieces, None)
             except NETWORK_ERRORS as broken:
                 raise self._broken(broken) from broken
+        self._waited += time.monotonic() - begun
         if piece is None:
             return False
         if self._received + len(piece) > self._announced:
@@ -96,7 +114,7 @@ class BlobBody:
         view = memoryview(piece)
         for begin in range(0, len(view), CHUNK_BYTES):
             sink(view[begin : begin + CHUNK_BYTES])
-        self._received += len(piece)
+        self._got(len(piece), check)
         return True
 
     def _fast_stream(self, response: httpx.Response) -> WatchedStream | None:
@@ -127,7 +145,7 @@ class BlobBody:
             filled, failed = self._fill(stream, buffer[:room], check)
             if filled:  # what came before a break is worth keeping
                 sink(buffer[:filled])
-                self._received += filled
+                self._got(filled, check)
             if failed is not None:
                 raise self._broken(failed) from failed
             if filled == 0:
@@ -148,7 +166,17 @@ class BlobBody:
                 filled += count
                 if count == 0 or time.monotonic() - begun > _MOMENT_SECONDS:
                     break
+        self._waited += time.monotonic() - begun
         return filled, None
+
+    def _got(self, count: int, check: Callable[[], None]) -> None:
+        """Count what came, and see that it comes neither too fast nor hardly at all."""
+        self._received += count
+        if self._received - self._got_on_at >= DRIP_BYTES:
+            self._waited, self._got_on_at = 0.0, self._received
+        elif self._waited > DRIP_SECONDS and self._received < self._announced:
+            raise self._error(f"hardly a byte for {self._waited:.0f} s {self._progress()}")
+        pause(self._pacer.bytes(self._asked.registry, count), check)
 
     def _progress(self) -> str:
         return f"after {self.offset + self._received} of {self.size} bytes"

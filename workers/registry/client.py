@@ -8,14 +8,15 @@ on (`error.at(Side.…)`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 import httpx
 
-from store.errors import InvalidReferenceError
+from store.errors import BlockedError, ContentError, InvalidReferenceError, RegistryError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest
@@ -24,11 +25,19 @@ from workers.registry import blobs, manifests, tags
 from workers.registry.body import BlobBody
 from workers.registry.connections import Connections
 from workers.registry.credentials import Credential
+from workers.registry.health import Health
 from workers.registry.hosts import HostPolicy, RegistryHost
 from workers.registry.network import Network
-from workers.registry.ratelimits import RateLimit, read_rate_limit
+from workers.registry.pacing import Pacer
+from workers.registry.ratelimits import RateLimit
+from workers.registry.routes import Stop
+from workers.registry.search import Result, search
 from workers.registry.session import Session
-from workers.registry.uploads import Upload, Uploader
+from workers.registry.upload_sessions import Upload, UploadSessions
+from workers.registry.uploads import Uploader
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 USER_AGENT = "transship/0.1"
 
@@ -41,6 +50,8 @@ class RegistryClient:
         user_agent: Sent with every request.
         on_rate_limit: Told whenever a registry says how much of its limit is left; called in the
             thread of the request, so it must be quick, and must not raise.
+        pacer: Says how long requests and bytes have to wait.
+        health: Is told which registries answer, and which do not.
         transport: Takes the place of the network in tests.
     """
 
@@ -50,29 +61,66 @@ class RegistryClient:
         *,
         user_agent: str = USER_AGENT,
         on_rate_limit: Callable[[RateLimit], None] | None = None,
+        pacer: Pacer | None = None,
+        health: Health | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        def note(registry: RegistryHost, headers: httpx.Headers) -> None:
-            limit = read_rate_limit(registry.name, headers)
-            if limit is not None and on_rate_limit is not None:
-                on_rate_limit(limit)
-
         self._connections = Connections(policy, user_agent=user_agent, transport=transport)
         self._network = Network(
-            self._connections, on_rate_limit=None if on_rate_limit is None else note
+            self._connections,
+            on_rate_limit=on_rate_limit,
+            pacer=pacer,
+            health=health,
         )
 
-    def repository(self, name: str, *, credential: Credential | None = None) -> Repository:
+    def repository(
+        self, name: str, *, credential: Credential | None = None, mirrored: bool = False
+    ) -> Repository:
         """Return a handle on *name*, normalised as `Reference.repository`. Sends nothing.
+
+        With *mirrored*, reads ask the mirrors of `registries.conf` first. The credential goes to
+        the registry that was named, and to no mirror elsewhere.
 
         Raises:
             InvalidReferenceError: not the name of a repository.
+            BlockedError: `registries.conf` blocks it.
         """
         reference = parse_repository(name)
-        session = Session(
-            self._network, RegistryHost.of(reference.domain), reference.path, credential
+        route = self._network.connections.policy.routes.of(reference.repository)
+        if route.blocked:
+            raise BlockedError(
+                "registries.conf of this server blocks it",
+                registry=reference.domain,
+                subject=reference.repository,
+            )
+
+        def session(at: str) -> Session:
+            place = parse_repository(at)
+            own = credential if place.domain == reference.domain else None
+            return Session(self._network, RegistryHost.of(place.domain), place.path, own)
+
+        named = session(reference.repository)
+        if not mirrored:
+            return Repository(named, reference.repository)
+        return Repository(
+            named,
+            reference.repository,
+            origin=session(route.origin),
+            mirrors=[(stop, session(stop.name)) for stop in route.mirrors],
         )
-        return Repository(session, reference.repository)
+
+    def search(self, term: str, *, limit: int) -> list[Result]:
+        """Ask an index of images for *term*; a host in front of it names another than Docker's.
+
+        Raises:
+            InvalidSpecError: not a term.
+            RegistryError: the index cannot be reached, or does not answer as one.
+        """
+        return search(self._network, term, limit=limit)
+
+    def probe(self, registry: str, token: float) -> None:
+        """Tell `health` at once of the next answer of *registry*, or that there is none."""
+        self._network.health.probe(registry, token)
 
     def close(self) -> None:
         """Close every connection. Requests under way fail."""
@@ -98,8 +146,17 @@ class Repository:
     UntrustedAddressError, and RegistryError for any other refusal.
     """
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        *,
+        origin: Session | None = None,
+        mirrors: Sequence[tuple[Stop, Session]] = (),
+    ) -> None:
         self._session = session
+        self._origin = origin or session  # reads go there, after the mirrors
+        self._mirrors = mirrors
         self.name = name
         self.registry = session.registry.name
 
@@ -114,7 +171,8 @@ class Repository:
         HEAD, which does not count as a pull; the manifest is fetched only where HEAD does not
         tell digest, size and type, or is not allowed.
         """
-        return manifests.head_manifest(self._session, identifier, self._named(identifier))
+        named = self._named(identifier)
+        return self._read(identifier, lambda at: manifests.head_manifest(at, identifier, named))
 
     def get_manifest(
         self, identifier: str, *, expected: Descriptor | None = None
@@ -128,8 +186,9 @@ class Repository:
             DigestMismatchError, SizeMismatchError: these are other bytes.
             InvalidManifestError, UnsupportedMediaTypeError: not to be understood safely.
         """
-        return manifests.get_manifest(
-            self._session, identifier, self._named(identifier), expected=expected
+        named = self._named(identifier)
+        return self._read(
+            identifier, lambda at: manifests.get_manifest(at, identifier, named, expected=expected)
         )
 
     def put_manifest(self, identifier: str, manifest: Manifest | Index) -> None:
@@ -148,21 +207,23 @@ class Repository:
         Raises:
             RegistryNotFoundError: no such repository.
         """
-        return tags.list_tags(self._session, self.name, page_size=page_size)
+        return tags.list_tags(self._origin, self.name, page_size=page_size)
 
     # --- blobs ---------------------------------------------------------------------------------
 
     def head_blob(self, digest: Digest) -> int | None:
         """Return the size of a blob; None if the repository does not hold it."""
-        return blobs.head_blob(self._session, digest, self._named(str(digest)))
+        named = self._named(str(digest))
+        return self._read(str(digest), lambda at: blobs.head_blob(at, digest, named))
 
+    @contextmanager
     def open_blob(
         self,
         descriptor: Descriptor,
         *,
         offset: int = 0,
         check: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[BlobBody]:
+    ) -> Iterator[BlobBody]:
         """Open a blob from *offset* on; the request is sent on entering, leaving closes it.
 
         The body's `offset` says where its bytes begin: at 0, although more was asked for, if the
@@ -174,13 +235,14 @@ class Repository:
             SizeMismatchError: it is announced with another size.
             RangeIgnoredError: another range came than was asked for.
         """
-        return blobs.open_blob(
-            self._session,
-            descriptor,
-            self._named(str(descriptor.digest)),
-            offset=offset,
-            check=check,
-        )
+        named = self._named(str(descriptor.digest))
+        with ExitStack() as opened:
+            yield self._read(
+                str(descriptor.digest),
+                lambda at: opened.enter_context(
+                    blobs.open_blob(at, descriptor, named, offset=offset, check=check)
+                ),
+            )
 
     # --- uploads -------------------------------------------------------------------------------
 
@@ -201,15 +263,15 @@ class Repository:
                 f"not at {self.registry}, and cannot be mounted there",
                 subject=from_repository,
             )
-        return self._uploader(str(digest)).mount(digest, source=source.path)
+        return self._sessions(str(digest)).mount(digest, source=source.path)
 
     def start_upload(self) -> Upload:
         """Open an upload session."""
-        return self._uploader("").start()
+        return self._sessions("").start()
 
-    def resume_upload(self, location: str) -> Upload | None:
-        """Ask how far the session kept as *location* is; None if a new one is needed."""
-        return self._uploader("").resume(location)
+    def resume_upload(self, upload: Upload) -> Upload | None:
+        """Ask how far a session that was kept is; None if a new one is needed."""
+        return self._sessions("").resume(upload)
 
     def upload_blob(
         self,
@@ -220,8 +282,12 @@ class Repository:
         upload: Upload | None,
         on_bytes: Callable[[int], None],
         check: Callable[[], None],
+        keep: Callable[[Upload | None], None] = lambda _: None,
     ) -> None:
         """Upload a blob, and return when the registry has confirmed it.
+
+        From 64 MiB on it goes in chunks of 16 MiB where the registry takes them, and the session
+        can be taken up again after each.
 
         Args:
             digest: What the bytes hash to.
@@ -231,24 +297,41 @@ class Repository:
             upload: An open session, from `mount`, `start_upload` or `resume_upload`; without, one
                 is opened. Of a resumed one only the rest is sent.
             on_bytes: Told how many bytes more were handed over, negative when they are sent
-                again; the sum is how far the blob is.
+                again; the sum, and the offset of *upload*, is how far the blob is.
             check: Called between pieces of at most 1 MiB, and about once a second while waiting;
                 what it raises ends the upload and closes the connection. The session stays: see
                 `cancel_upload`.
+            keep: Given the session whenever it has moved on, before more is sent, and None when
+                it is not to be taken up again. What it raises ends the upload.
 
         Raises:
             SizeMismatchError: *source* is shorter than *size*.
             DigestMismatchError: the registry names another digest.
+            RegistryUnavailableError: also when the session is lost.
         """
-        self._uploader(str(digest)).upload(
-            digest, size, source, upload=upload, on_bytes=on_bytes, check=check
+        Uploader(self._session, self._named(str(digest))).upload(
+            digest, size, source, upload=upload, on_bytes=on_bytes, check=check, keep=keep
         )
 
     def cancel_upload(self, upload: Upload) -> None:
         """Ask the registry to forget a session. Best effort: a refusal is ignored."""
-        self._uploader("").cancel(upload)
+        self._sessions("").cancel(upload)
 
-    # --- names in errors -----------------------------------------------------------------------
+    # --- inside --------------------------------------------------------------------------------
+
+    def _read(self, identifier: str, ask: Callable[[Session], T]) -> T:
+        """Ask the mirrors that may be asked, one after the other, and then the origin."""
+        for stop, mirror in self._mirrors:
+            if not stop.serves(identifier):
+                continue
+            try:
+                found = ask(mirror)
+            except (RegistryError, ContentError) as failed:
+                log.info("mirror %s: %s", stop.name, failed)
+                continue
+            if found is not None:
+                return found
+        return ask(self._origin)
 
     def _named(self, identifier: str) -> str:
         """Check a tag or digest, which becomes part of a URL, and return the full reference."""
@@ -256,5 +339,5 @@ class Repository:
             return f"{self.name}@{Digest.parse(identifier)}"
         return f"{self.name}:{check_tag(identifier)}"
 
-    def _uploader(self, digest: str) -> Uploader:
-        return Uploader(self._session, self._named(digest) if digest else self.name)
+    def _sessions(self, digest: str) -> UploadSessions:
+        return UploadSessions(self._session, self._named(digest) if digest else self.name)

@@ -137,7 +137,8 @@ class Connections:
         plain = origin.scheme == "http"
         proxy = self.policy.proxies.proxy_for(origin)
         if given and proxy is not None:
-            self._check_beforehand(origin, registry)
+            rule = GivenByServer(registry.host, self._peers, self.policy.private_hosts)
+            check_by_name(rule, origin, registry=registry.name)
         certs = None if plain else self._certs(origin, registry)
         key = _PoolKey(
             given_by=registry.host if given else None,
@@ -181,20 +182,24 @@ class Connections:
         plain_networks = self.policy.insecure_hosts if key.plain else None
         return NamedByUser(self._peers, plain_networks=plain_networks)
 
-    def _check_beforehand(self, origin: Origin, registry: RegistryHost) -> None:
-        """Check where a proxy would go for us, as far as we can know it."""
-        rule = GivenByServer(registry.host, self._peers, self.policy.private_hosts)
-        try:
-            addresses = resolve(origin.host, origin.port)
-        except (OSError, UnicodeError):
-            if origin.host.endswith((".internal", ".local", ".localhost")):
-                raise UntrustedAddressError(
-                    f"the registry sent us to {origin.host}, where it may not send us",
-                    registry=registry.name,
-                ) from None
-            return  # only the proxy knows the name
-        for address in addresses:
-            rule.check(origin.host, origin.port, address)
+
+def check_by_name(rule: PeerRule, origin: Origin, *, registry: str) -> None:
+    """Check where a proxy would go for us, as far as we can know it.
+
+    Raises:
+        UntrustedAddressError: to where it may not; *registry* is whom the error names.
+    """
+    try:
+        addresses = resolve(origin.host, origin.port)
+    except (OSError, UnicodeError):
+        if origin.host.endswith((".internal", ".local", ".localhost")):
+            raise UntrustedAddressError(
+                f"{origin.host} is a name of a private network, where nobody may send us",
+                registry=registry,
+            ) from None
+        return  # only the proxy knows the name
+    for address in addresses:
+        rule.check(origin.host, origin.port, address)
 
 
 class _Connection:

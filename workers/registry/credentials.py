@@ -14,14 +14,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from store.errors import RequestError
 from workers.registry.bounds import HELPER_SECONDS
 from workers.registry.hosts import DOCKER_HUB
+
+T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 HUB_KEY = "https://index.docker.io/v1/"
@@ -61,6 +63,20 @@ def fingerprint(credential: Credential | None) -> str:
     return "" if credential is None else credential.fingerprint
 
 
+def most_specific(entries: Mapping[str, T], name: str) -> T | None:
+    """Return the entry whose key, a registry or a namespace in it, fits *name* best.
+
+    *name* is a repository with its registry. Longer keys come first, as in containers' `auth.json`.
+    """
+    key = name
+    while True:
+        if key in entries:
+            return entries[key]
+        key, slash, _ = key.rpartition("/")
+        if not slash:
+            return None
+
+
 @dataclass(frozen=True)
 class DockerConfig:
     """The credentials found in the user's files, first file first.
@@ -85,6 +101,23 @@ class DockerConfig:
                 return found
         return None
 
+    def for_registries(self, hosts: Iterable[str]) -> dict[str, Credential]:
+        """Return what a job that talks to *hosts* may need, by registry and by namespace in it.
+
+        Raises:
+            RequestError: as `for_host`.
+        """
+        found: dict[str, Credential] = {}
+        for host in hosts:
+            whole = self.for_host(host)
+            if whole is not None:
+                found[host] = whole
+            for source in self.sources:  # the first file wins
+                for key, entry in source.namespaces(host):
+                    if key not in found and entry.fingerprint:
+                        found[key] = entry
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class _Source:
@@ -108,6 +141,14 @@ class _Source:
             if _same_host(key, host):
                 return self._entry(key, entry)
         return None
+
+    def namespaces(self, host: str) -> Iterator[tuple[str, Credential]]:
+        """The plain entries for parts of *host*, as containers' tools write them."""
+        for key, entry in self.auths.items():
+            registry, _, path = _host_of(key).partition("/")
+            # Docker keeps tokens of its own under URLs with a path; those are no namespaces.
+            if path and "://" not in key and (registry == host or {registry, host} <= _HUB_HOSTS):
+                yield f"{host}/{path.rstrip('/')}", self._entry(key, entry)
 
     def _entry(self, key: str, entry: Any) -> Credential:
         wrong = RequestError(f"the entry for {_host_of(key)} cannot be read", subject=self.name)
@@ -136,8 +177,8 @@ def load_docker_config(environ: Mapping[str, str]) -> DockerConfig:
     """Find and read the user's files. A file that is not there is no error.
 
     Order: `DOCKER_AUTH_CONFIG` (the JSON itself), `$DOCKER_CONFIG/config.json` or
-    `~/.docker/config.json`, `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`,
-    `$XDG_CONFIG_HOME/containers/auth.json`.
+    `~/.docker/config.json`, `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`
+    or `/run/containers/UID/auth.json`, `$XDG_CONFIG_HOME/containers/auth.json`.
 
     Raises:
         RequestError: a file that is there is not readable or not such a file; names the path.
@@ -170,6 +211,8 @@ def _paths(environ: Mapping[str, str]) -> list[Path]:
         paths.append(Path(environ["REGISTRY_AUTH_FILE"]))
     if environ.get("XDG_RUNTIME_DIR"):
         paths.append(Path(environ["XDG_RUNTIME_DIR"]) / "containers/auth.json")
+    else:
+        paths.append(Path(f"/run/containers/{os.getuid()}/auth.json"))
     if environ.get("XDG_CONFIG_HOME"):
         paths.append(Path(environ["XDG_CONFIG_HOME"]) / "containers/auth.json")
     elif home:

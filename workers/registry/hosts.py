@@ -12,9 +12,10 @@ import httpx
 
 from store.errors import RequestError
 from store.settings import Settings
-from workers.registry.addresses import HostList, parse_address, resolve
+from workers.registry.addresses import HostList, is_loopback, parse_address, resolve
 from workers.registry.origins import split_host
 from workers.registry.proxies import ProxyRules
+from workers.registry.routes import Routes
 
 DOCKER_HUB = "docker.io"
 _HUB_API = "registry-1.docker.io"
@@ -43,22 +44,26 @@ class HostPolicy:
         certs_dirs: Directories that hold `<host[:port]>/*.crt`, `*.cert` and `*.key`, as Docker's
             `certs.d`; the first that has the host's directory is used.
         proxies: The proxies, and for whom they are not used.
+        routes: Mirrors, and other places where reads go.
     """
 
     insecure: tuple[str, ...] = ()
     allow_private: tuple[str, ...] = ()
     certs_dirs: tuple[Path, ...] = ()
     proxies: ProxyRules = field(default_factory=ProxyRules)
+    routes: Routes = field(default_factory=Routes)
 
     @classmethod
     def from_settings(cls, settings: Settings, environ: Mapping[str, str]) -> HostPolicy:
         """Put the settings together with what Docker's own files and variables say."""
         own = (settings.certs_dir,) if settings.certs_dir is not None else ()
+        routes = Routes.load(environ)
         return cls(
-            insecure=settings.insecure_registries,
+            insecure=(*settings.insecure_registries, *routes.insecure),
             allow_private=settings.allow_private,
             certs_dirs=(*own, *default_certs_dirs(environ)),
             proxies=ProxyRules.from_environ(environ),
+            routes=routes,
         )
 
     @cached_property
@@ -77,12 +82,9 @@ class HostPolicy:
         A name counts as being in an insecure network if all its addresses are. Whoever connects
         checks the peer again.
         """
-        address = parse_address(host)
-        if host == "localhost" or (address is not None and address.is_loopback):
+        if is_loopback(host) or self.insecure_hosts.names_host(host, port):
             return True
-        if self.insecure_hosts.names_host(host, port):
-            return True
-        if address is not None or not self.insecure_hosts.networks:
+        if parse_address(host) is not None or not self.insecure_hosts.networks:
             return False
         try:
             addresses = resolve(host, port or 443)

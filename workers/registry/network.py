@@ -25,8 +25,12 @@ from workers.registry.challenge import Challenge
 from workers.registry.connections import Connections, Outgoing
 from workers.registry.credentials import Credential
 from workers.registry.errors import Asked, answer_error, is_untrusted_certificate, translated
+from workers.registry.health import Health
 from workers.registry.hosts import RegistryHost
 from workers.registry.origins import Origin, origin_of
+from workers.registry.pacing import Pacer, Unpaced, pause
+from workers.registry.plans import Plans
+from workers.registry.ratelimits import RateLimit, Spacing, read_rate_limit
 from workers.registry.redirects import check_step, is_redirect, next_url
 from workers.registry.scopes import Scope
 from workers.registry.tokens import Token, TokenAnswer, TokenRequest, ask_for_token
@@ -58,15 +62,33 @@ class Network:
         self,
         connections: Connections,
         *,
-        on_rate_limit: Callable[[RegistryHost, httpx.Headers], None] | None = None,
+        on_rate_limit: Callable[[RateLimit], None] | None = None,
+        pacer: Pacer | None = None,
+        health: Health | None = None,
     ) -> None:
         self.connections = connections
         self.authenticator = Authenticator(self._fetch_token)
-        self.body_put_refused: set[str] = set()  # hosts that want PATCH (protocol A8)
-        self.on_rate_limit = on_rate_limit
+        self.upload_plans = Plans()
+        self.pacer: Pacer = pacer or Unpaced()
+        self.health = health or Health()
+        self._on_rate_limit = on_rate_limit
+        self._spacing = Spacing()
         self._lock = threading.Lock()
         self._schemes: dict[str, str] = {}
         self._first_contacts: dict[str, threading.Lock] = {}
+
+    def await_turn(self, registry: RegistryHost, check: Callable[[], None] | None) -> None:
+        """Wait until a request may go to *registry* by what is set for it, and by what it said."""
+        waits = self._spacing.request(registry.name), self.pacer.request(registry.name)
+        pause(max(waits), check)
+
+    def note_limits(self, registry: RegistryHost, headers: httpx.Headers) -> None:
+        """Take note of what an answer says of the registry's limits."""
+        limit = read_rate_limit(registry.name, headers)
+        if limit is not None:
+            self._spacing.note(limit)
+            if self._on_rate_limit is not None:
+                self._on_rate_limit(limit)
 
     def is_own(self, registry: RegistryHost, origin: Origin) -> bool:
         """Say whether *origin* is the registry itself."""

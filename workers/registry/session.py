@@ -26,7 +26,11 @@ from workers.registry.scopes import Scope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request to a repository. *target* is a path below it, or an absolute URL it gave us."""
+    """A request to a repository. *target* is a path below it, or an absolute URL it gave us.
+
+    Without *may_repeat* a refused token is renewed, and the 401 raised all the same: whoever sent
+    the body asks how much of it was taken.
+    """
 
     method: str
     target: str
@@ -36,6 +40,7 @@ class Ask:
     body: Body = None
     answer_seconds: float = ANSWER_SECONDS
     check: Callable[[], None] | None = None
+    may_repeat: bool = True
 
 
 class Session:
@@ -72,6 +77,10 @@ class Session:
             return answer
         return self._follow(ask, answer)
 
+    def is_own(self, answer: Answer) -> bool:
+        """Say whether *answer* came from the registry itself, not from where it sent us."""
+        return self.network.is_own(self.registry, origin_of(answer.url))
+
     def send_foreign(self, ask: Ask) -> Answer:
         """Send to a URL that a descriptor names, without credentials even to the registry."""
         with translated(ask.asked):
@@ -104,23 +113,34 @@ class Session:
 
     def _authorized(self, ask: Ask, *, url: str | None) -> Answer:
         """Send to the registry itself, as often as its challenges need: at most three times."""
+        try:
+            answer = self._answered(ask, url)
+        except RegistryError as failed:
+            self.network.health.raised(self.registry.name, failed)
+            raise
+        self.network.health.answered(self.registry.name, answer.status)
+        return answer
+
+    def _answered(self, ask: Ask, url: str | None) -> Answer:
         authenticator = self.network.authenticator
         grant = authenticator.grant(self.registry, self._credential, ask.scopes)
         while True:
             answer = self._once(ask, url, grant)
             if answer.status != httpx.codes.UNAUTHORIZED:
-                self._note_limits(answer)
+                self.network.note_limits(self.registry, answer.headers)
                 return answer
             lines = answer.headers.get_list("www-authenticate")
             following = authenticator.after_refusal(
                 self.registry, self._credential, ask.scopes, lines, grant
             )
-            if following is None:
+            if following is None or not ask.may_repeat:
                 raise self._unauthorized(answer, ask.asked, grant)
             discard(answer.response)
             grant = following
 
     def _once(self, ask: Ask, url: str | None, grant: Grant | None) -> Answer:
+        self.network.await_turn(self.registry, ask.check)
+
         def send(to: str) -> httpx.Response:
             return self.network.connections.send(
                 self._outgoing(ask, to, grant),
@@ -151,7 +171,3 @@ class Session:
         if grant is None and isinstance(error, UnauthorizedError):
             error.hint = f"{unauthorized_hint(self.registry.name)}: none were sent"
         return error
-
-    def _note_limits(self, answer: Answer) -> None:
-        if self.network.on_rate_limit is not None and "ratelimit-remaining" in answer.headers:
-            self.network.on_rate_limit(self.registry, answer.headers)

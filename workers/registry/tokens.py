@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from store.errors import ProtocolError, RegistryError, TransshipError
+from store.errors import Interruption, ProtocolError, RegistryError, TransshipError
 from workers.registry.credentials import Credential
 from workers.registry.origins import with_query
 from workers.registry.scopes import Scope, covers
@@ -159,7 +159,7 @@ class TokenCache:
         """Return a token for at least *scopes*, by *fetch* if none is kept.
 
         Threads that want the same at the same time wait for the first of them, and share its
-        failure, too.
+        failure, too; but not a request to stop, which is meant for the first alone.
         """
         with self._lock:
             kept = self._find(owner, scopes)
@@ -171,7 +171,10 @@ class TokenCache:
             if flight is None:
                 flight = self._flights[key] = Future()
         if not leads:
-            return self._wait_for(flight)
+            try:
+                return self._wait_for(flight)
+            except Interruption:
+                return self.get(owner, scopes, fetch)
         try:
             token = fetch()
         except BaseException as failed:

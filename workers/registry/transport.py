@@ -76,13 +76,24 @@ def attentive(
     """While inside, this thread's blocked reads and writes call *check* about once a second.
 
     What *check* raises ends the read or write, and the connection is closed. *silence_seconds*
-    takes the place of the request's own timeouts.
+    takes the place of the request's own timeouts. Without a check, that of an enclosing block
+    goes on to be called.
     """
-    token = _ATTENTION.set(None if check is None else _Attention(check, silence_seconds))
+    if check is None:
+        yield
+        return
+    token = _ATTENTION.set(_Attention(check, silence_seconds))
     try:
         yield
     finally:
         _ATTENTION.reset(token)
+
+
+def look_up() -> None:
+    """Call the check of the enclosing `attentive` block, if there is one."""
+    attention = _ATTENTION.get()
+    if attention is not None:
+        attention.check()
 
 
 class WatchedStream(httpcore.NetworkStream):

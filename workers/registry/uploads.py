@@ -1,117 +1,42 @@
-"""Uploads of blobs: mount, open a session, send, take up again, cancel.
+"""How a blob is uploaded: in chunks, in one PUT, or in one stream.
 
-The order of attempts survives the registries there are (protocol A8): one PUT with the whole
-blob; where that is refused, a new session, one streamed PATCH and an empty PUT.
+The order of attempts survives the registries there are (protocol A8). A large blob goes in
+chunks, so that little is sent again when somebody dies. What is smaller, and what is refused in
+chunks, goes in one PUT; where that is refused, in one streamed PATCH of a new session.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import BinaryIO
-from urllib.parse import quote
 
 from store.errors import (
-    DeniedError,
-    Interruption,
     RegistryError,
+    RegistryNotFoundError,
     RegistryUnavailableError,
-    SizeMismatchError,
-    TransshipError,
     UnauthorizedError,
 )
 from store.oci.digest import Digest
-from workers.registry.answers import discard
-from workers.registry.bounds import ANSWER_SECONDS, CHUNK_BYTES, CLOSING_SECONDS
-from workers.registry.errors import Asked, answer_error, refuse_html, translated
-from workers.registry.manifests import check_digest_told
-from workers.registry.network import Answer
-from workers.registry.origins import absolute, with_query
-from workers.registry.scopes import Scope, repository_scope
-from workers.registry.session import Ask, Session
+from workers.registry.bounds import CHUNKED_FROM_BYTES
+from workers.registry.sending import Sending
+from workers.registry.session import Session
+from workers.registry.upload_sessions import Upload, UploadSessions
 
-_RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _PUT_REFUSED = frozenset({404, 405, 413, 416})
+_CHUNK_REFUSED = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
 _SESSION_LOST = frozenset({400, 404, 416})
-_STORED = frozenset({200, 201, 204})
-_PATCHED = frozenset({200, 201, 202, 204})  # ECR answers 201
+_MOST_CORRECTIONS = 3
 
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An upload session at the registry.
-
-    Args:
-        location: Its absolute URL; may be kept, and may hold a signature.
-        offset: How many bytes the registry has of it.
-    """
-
-    location: str = field(repr=False)
-    offset: int = 0
+Keep = Callable[[Upload | None], None]
 
 
 class Uploader:
-    """The upload operations on one repository."""
+    """Uploads blobs to one repository; errors are about *subject*."""
 
     def __init__(self, session: Session, subject: str) -> None:
-        self._session = session
-        self._subject = subject
-        self._scopes: tuple[Scope, ...] = (repository_scope(session.path, "pull", "push"),)
-
-    def start(self) -> Upload:
-        """Open a session."""
-        asked = self._asked("POST upload")
-        answer = self._send("POST", "/blobs/uploads/", asked)
-        return self._opened(answer, asked)
-
-    def mount(self, digest: Digest, *, source: str) -> Upload | None:
-        """Take the blob over from the repository *source* of the same registry.
-
-        Returns None when it is there, else the session that was opened instead.
-        """
-        asked = self._asked("POST mount")
-        query = f"mount={quote(str(digest), safe=':')}&from={quote(source, safe='/')}"
-        # The own scope comes first: some token servers read no more.
-        scopes = (*self._scopes, repository_scope(source, "pull"))
-        try:
-            answer = self._send("POST", f"/blobs/uploads/?{query}", asked, scopes=scopes)
-        except (UnauthorizedError, DeniedError):
-            return self.start()  # it may be the source that may not be read; this will tell
-        if answer.status == 201:
-            try:
-                check_digest_told(answer.headers, digest)
-            finally:
-                discard(answer.response)
-            return None
-        if answer.status == 202:
-            return self._opened(answer, asked)
-        error = answer_error(answer.response, asked)
-        if error.retryable:
-            raise error
-        return self.start()  # a registry that does not know mounts
-
-    def resume(self, location: str) -> Upload | None:
-        """Ask how far the session at *location* is; None if it cannot be taken up.
-
-        One byte and none look alike in some registries' answers ("0-0"): both count as lost.
-        """
-        asked = self._asked("GET upload")
-        answer = self._send("GET", location, asked)
-        try:
-            if answer.status not in {200, 204}:
-                if answer.status in {401, 403, 429} or answer.status >= 500:
-                    raise answer_error(answer.response, asked)
-                return None
-            told = _RANGE.fullmatch(answer.headers.get("range", "").strip())
-            if told is None or int(told.group(1)) == 0:
-                return None
-            given = answer.headers.get("location")
-            with translated(asked):
-                where = location if given is None else absolute(given, base=answer.url)
-            return Upload(where, int(told.group(1)) + 1)
-        finally:
-            discard(answer.response)
+        self._registry = session.registry
+        self._network = session.network
+        self._sessions = UploadSessions(session, subject)
 
     def upload(
         self,
@@ -122,71 +47,112 @@ class Uploader:
         upload: Upload | None,
         on_bytes: Callable[[int], None],
         check: Callable[[], None],
+        keep: Keep,
     ) -> None:
         """Send the blob, and return when the registry has confirmed it."""
-        sending = _Sending(source, digest, size, on_bytes, check)
         if upload is not None and upload.offset > size:
-            self.cancel(upload)
+            self._drop(upload, keep)
             upload = None
+        network = self._network
+        sending = Sending(
+            source,
+            digest,
+            size,
+            begin=0 if upload is None else upload.offset,
+            on_bytes=on_bytes,
+            check=check,
+            registry=self._registry.name,
+            pacer=network.pacer,
+        )
+        host = self._registry.api
         if upload is not None and upload.offset > 0:
-            self._go_on(upload, sending, digest)
+            self._in_chunks(upload, sending, keep)
             return
-        host = self._session.registry.api
-        refused = self._session.network.body_put_refused
-        if host in refused:
-            self._patch_and_close(upload or self.start(), sending, digest)
+        if size < CHUNKED_FROM_BYTES or not network.upload_plans.takes_chunks(host):
+            self._whole(upload, sending)
             return
-        failed = self._put_whole(upload or self.start(), sending, digest)
+        try:
+            self._in_chunks(upload or self._sessions.start(), sending, keep)
+        except _ChunksRefusedError as refused:
+            check()
+            try:
+                self._whole(None, sending)
+            except RegistryError as again:
+                raise again from refused.answered
+            network.upload_plans.refused_chunks(host)
+
+    # --- as a whole ----------------------------------------------------------------------------
+
+    def _whole(self, upload: Upload | None, sending: Sending) -> None:
+        host = self._registry.api
+        plans = self._network.upload_plans
+        if not plans.takes_put(host):
+            self._stream(upload or self._sessions.start(), sending)
+            return
+        failed = self._put_whole(upload or self._sessions.start(), sending)
         if failed is None:
             return
-        check()
+        sending.check()
         try:
-            self._patch_and_close(self.start(), sending, digest)
+            self._stream(self._sessions.start(), sending)
         except RegistryError as again:
             raise (failed if failed.http_status >= 500 else again) from again
         if upload is None or failed.http_status != 404:  # a session from before may just be gone
-            refused.add(host)
+            plans.refused_put(host)
 
-    def cancel(self, upload: Upload) -> None:
-        """Tell the registry to forget the session; what it answers does not matter."""
-        try:
-            answer = self._send("DELETE", upload.location, self._asked("DELETE upload"))
-            discard(answer.response)
-        except Interruption:
-            raise
-        except TransshipError:
-            return
-
-    # --- steps ---------------------------------------------------------------------------------
-
-    def _put_whole(self, upload: Upload, sending: _Sending, digest: Digest) -> RegistryError | None:
+    def _put_whole(self, upload: Upload, sending: Sending) -> RegistryError | None:
         """PUT everything at once; return the refusal if the other way may still work."""
-        asked = self._asked("PUT blob")
-        answer = self._send(
-            "PUT",
-            with_query(upload.location, f"digest={digest}"),
-            asked,
-            body=sending,
-            answer_seconds=CLOSING_SECONDS,
-        )
-        if answer.status in _STORED:
-            self._confirmed(answer, asked, digest)
-            return None
-        error = answer_error(answer.response, asked)
-        asks_for_patience = error.retry_after_seconds is not None
-        if answer.status in _PUT_REFUSED or (answer.status >= 500 and not asks_for_patience):
-            self.cancel(upload)
-            return error
-        raise error
-
-    def _go_on(self, upload: Upload, sending: _Sending, digest: Digest) -> None:
-        """Send the rest of a session from before; if it turns out to be lost, that may pass."""
         try:
-            self._patch_and_close(upload, sending, digest)
+            self._sessions.put(upload, sending, whole=True)
+        except RegistryError as error:
+            asks_for_patience = error.retry_after_seconds is not None
+            in_trouble = error.http_status >= 500 and not asks_for_patience
+            if error.http_status not in _PUT_REFUSED and not in_trouble:
+                raise
+            self._sessions.cancel(upload)
+            return error
+        return None
+
+    def _stream(self, upload: Upload, sending: Sending) -> None:
+        """PATCH everything in one stream, without a range: some limit what is so labelled."""
+        self._sessions.put(self._sessions.patch(upload, sending, sending.size), sending)
+
+    # --- in chunks -----------------------------------------------------------------------------
+
+    def _in_chunks(self, upload: Upload, sending: Sending, keep: Keep) -> None:
+        """PATCH chunk after chunk from where *upload* stands, and close it.
+
+        A chunk is never sent again before the registry was asked what it has: distribution 2.8
+        appends whatever comes.
+
+        Raises:
+            _ChunksRefusedError: not even the first chunk of a new session was taken.
+            RegistryUnavailableError: the session is lost.
+        """
+        corrections = 0
+        may_be_refused = upload.offset == 0
+        keep(upload)
+        try:
+            while upload.offset < sending.size:
+                sending.check()
+                try:
+                    upload = self._patch_chunk(upload, sending)
+                except _InDoubtError as doubt:
+                    if may_be_refused and doubt.answered.http_status in _CHUNK_REFUSED:
+                        self._drop(upload, keep)
+                        raise _ChunksRefusedError(doubt.answered) from doubt
+                    corrections += 1
+                    upload = self._asked_again(upload, doubt, corrections)
+                else:
+                    may_be_refused = False
+                keep(upload)
+            self._sessions.put(upload, sending)
         except RegistryError as failed:
             if failed.http_status not in _SESSION_LOST:
                 raise
-            self.cancel(upload)
+            self._drop(upload, keep)
+            if isinstance(failed, RegistryUnavailableError):  # other bytes came than were sent
+                raise
             raise RegistryUnavailableError(
                 "the registry has lost the upload session; the next attempt begins anew",
                 registry=failed.registry,
@@ -194,135 +160,56 @@ class Uploader:
                 http_status=failed.http_status,
             ) from failed
 
-    def _patch_and_close(self, upload: Upload, sending: _Sending, digest: Digest) -> None:
-        """PATCH what is missing in one stream, then close the session with an empty PUT."""
-        if upload.offset < sending.size or sending.size == 0:
-            upload = self._patch(upload, sending)
-        asked = self._asked("PUT blob")
-        sending.check()
-        answer = self._send(
-            "PUT",
-            with_query(upload.location, f"digest={digest}"),
-            asked,
-            check=sending.check,
-            answer_seconds=CLOSING_SECONDS,
-        )
-        if answer.status not in _STORED:
-            raise answer_error(answer.response, asked)
-        self._confirmed(answer, asked, digest)
-
-    def _patch(self, upload: Upload, sending: _Sending) -> Upload:
-        asked = self._asked("PATCH blob")
-        sending.begin = upload.offset
-        headers = {}
-        if upload.offset:
-            # Only where it is needed: some registries limit the length of what is so labelled.
-            headers["Content-Range"] = f"{upload.offset}-{sending.size - 1}"
-        answer = self._send(
-            "PATCH",
-            upload.location,
-            asked,
-            body=sending,
-            headers=headers,
-            answer_seconds=CLOSING_SECONDS,
-        )
-        if answer.status not in _PATCHED:
-            raise answer_error(answer.response, asked)
+    def _patch_chunk(self, upload: Upload, sending: Sending) -> Upload:
+        end = min(upload.offset + upload.chunk_bytes, sending.size)
+        # distribution-spec, "Pushing a blob in chunks": inclusive, and without a unit.
+        label = f"{upload.offset}-{end - 1}"
         try:
-            given = answer.headers.get("location")
-            if given is None:
-                return Upload(upload.location, sending.size)
-            with translated(asked):
-                return Upload(absolute(given, base=answer.url), sending.size)
-        finally:
-            discard(answer.response)
+            return self._sessions.patch(upload, sending, end, label=label, may_repeat=False)
+        except UnauthorizedError as expired:
+            raise _InDoubtError(expired) from expired
+        except RegistryError as failed:
+            if failed.http_status == 416 or (
+                upload.offset == 0 and failed.http_status in _CHUNK_REFUSED
+            ):
+                raise _InDoubtError(failed) from failed
+            raise
 
-    def _confirmed(self, answer: Answer, asked: Asked, digest: Digest) -> None:
-        try:
-            refuse_html(answer.response, asked)
-            check_digest_told(answer.headers, digest)
-        finally:
-            discard(answer.response)
-
-    def _opened(self, answer: Answer, asked: Asked) -> Upload:
-        if answer.status != 202:
-            raise answer_error(answer.response, asked)
-        try:
-            refuse_html(answer.response, asked)
-            with translated(asked):
-                return Upload(absolute(answer.headers.get("location", ""), base=answer.url))
-        finally:
-            discard(answer.response)
-
-    def _asked(self, action: str) -> Asked:
-        return Asked(self._session.registry.name, self._subject, action)
-
-    def _send(
-        self,
-        method: str,
-        target: str,
-        asked: Asked,
-        *,
-        scopes: tuple[Scope, ...] | None = None,
-        body: _Sending | None = None,
-        headers: dict[str, str] | None = None,
-        check: Callable[[], None] | None = None,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> Answer:
-        headers = dict(headers or {})
-        if body is not None:
-            headers["Content-Type"] = "application/octet-stream"
-            headers["Content-Length"] = str(body.size - body.begin)
-            check = body.check
-        return self._session.send(
-            Ask(
-                method=method,
-                target=target,
-                scopes=self._scopes if scopes is None else scopes,
-                asked=asked,
-                headers=headers,
-                body=None if body is None or body.size == body.begin else body.chunks,
-                check=check,
-                answer_seconds=answer_seconds,
+    def _asked_again(self, upload: Upload, doubt: _InDoubtError, corrections: int) -> Upload:
+        """Ask where the registry stands, after an answer that leaves it open."""
+        if corrections > _MOST_CORRECTIONS:
+            raise doubt.answered
+        found = self._sessions.resume(upload)
+        if found is None and upload.offset == 0:
+            self._sessions.cancel(upload)
+            return self._sessions.start()
+        if found is None:
+            raise RegistryNotFoundError(
+                "the upload session is gone",
+                registry=doubt.answered.registry,
+                subject=doubt.answered.subject,
+                http_status=404,
             )
-        )
+        if doubt.answered.http_status == 416 and found.offset == upload.offset:
+            raise doubt.answered
+        return found
+
+    def _drop(self, upload: Upload, keep: Keep) -> None:
+        keep(None)
+        self._sessions.cancel(upload)
 
 
-class _Sending:
-    """The bytes of a blob, which may have to be sent again from where the registry stands."""
+class _InDoubtError(Exception):
+    """After this answer to a chunk nobody knows how much of it was taken."""
 
-    def __init__(
-        self,
-        source: BinaryIO,
-        digest: Digest,
-        size: int,
-        on_bytes: Callable[[int], None],
-        check: Callable[[], None],
-    ) -> None:
-        self.size = size
-        self.check = check
-        self.begin = 0
-        self._source = source
-        self._origin = source.tell()
-        self._digest = digest
-        self._on_bytes = on_bytes
-        self._reported = 0
+    def __init__(self, answered: RegistryError) -> None:
+        super().__init__(str(answered))
+        self.answered = answered
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes from `begin` on, of a blob that must be exactly as long as said."""
-        self._report(self.begin)
-        self._source.seek(self._origin + self.begin)
-        at = self.begin
-        while at < self.size:
-            self.check()
-            chunk = self._source.read(min(CHUNK_BYTES, self.size - at))
-            if not chunk:
-                raise SizeMismatchError(subject=str(self._digest), expected=self.size, actual=at)
-            yield chunk
-            at += len(chunk)
-            self._report(at)
 
-    def _report(self, at: int) -> None:
-        if at != self._reported:
-            self._on_bytes(at - self._reported)  # negative when bytes are sent again
-            self._reported = at
+class _ChunksRefusedError(Exception):
+    """The registry takes no chunks, or not such."""
+
+    def __init__(self, answered: RegistryError) -> None:
+        super().__init__(str(answered))
+        self.answered = answered

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from store.errors import InvalidSpecError
 from store.oci.platform import Platform
+from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from workers.specs.moves import CopySpec, MirrorSpec, PullSpec, PushSpec
 from workers.specs.upkeep import FsckSpec, GcSpec, PruneSpec
 
@@ -21,23 +22,32 @@ __all__ = [
     "KINDS",
     "AnySpec",
     "CopySpec",
+    "ExportSpec",
     "FsckSpec",
     "GcSpec",
+    "ImportSpec",
+    "LoadSpec",
     "MirrorSpec",
     "PruneSpec",
     "PullSpec",
     "PushSpec",
     "Spec",
+    "SquashSpec",
     "as_json",
     "fingerprint",
     "fix_platforms",
     "parse_spec",
 ]
 
-AnySpec = PullSpec | PushSpec | CopySpec | MirrorSpec | PruneSpec | GcSpec | FsckSpec
+_Moves = PullSpec | PushSpec | CopySpec | MirrorSpec
+_Archives = LoadSpec | ImportSpec | ExportSpec | SquashSpec
+AnySpec = _Moves | _Archives | PruneSpec | GcSpec | FsckSpec
 Spec = Annotated[AnySpec, Field(discriminator="kind")]
-KINDS = ("pull", "push", "copy", "mirror", "prune", "gc", "fsck")
-_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags", "filters"}
+KINDS = (
+    *("pull", "push", "copy", "mirror", "load", "import", "export", "squash"),
+    *("prune", "gc", "fsck"),
+)
+_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags", "filters", "last", "target"}
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 

@@ -66,6 +66,11 @@ class Asked(BaseModel):
         """The registries it talks to; the first is the one whose lane it queues in."""
         return ()
 
+    @property
+    def body(self) -> str | None:
+        """Where the body is sent that it needs; None where it needs none."""
+        return None
+
 
 class AskedForPlatforms(Asked):
     """What holds for kinds that take some platforms of an image."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from store.catalog import blobs, limits, transfers
+from sqlalchemy import Connection
+
+from store.catalog import blobs, limits, parking, transfers
+from store.catalog.parking import Probe
 from store.catalog.transfers import Claim, Place
 from store.errors import (
     BlobMissingError,
@@ -17,6 +20,7 @@ from store.errors import (
     TransshipError,
 )
 from workers.leases import Keeper
+from workers.registry.transport import attentive
 from workers.transfers.download import download
 from workers.transfers.retry import Again, Attempt, Strike, decide
 from workers.transfers.upload import upload
@@ -30,13 +34,30 @@ _MOVES = {"download": (download, Side.SOURCE), "upload": (upload, Side.DESTINATI
 def attempt(id_: int, worker: str, world: World, keeper: Keeper) -> None:
     """Take up an admitted transfer and bring it as far as it gets. A repeated bell does nothing."""
     with world.catalog.write() as connection:
-        claim = transfers.claim(connection, id_, worker, world.now())
-    if claim is None:
-        return
+        now = world.now()
+        claim = transfers.claim(connection, id_, worker, now)
+        if claim is None:
+            return
+        leave = _enter(connection, claim, now)
+    if not leave:
+        with world.change():  # the slot is free for another registry
+            return
+    if isinstance(leave, Probe):
+        world.registries.probe(claim.registry, leave.until)
     try:
         _run(claim, world, keeper)
     except LeaseLostError as lost:
         log.warning("transfer %s: %s", claim.digest, lost)
+
+
+def _enter(connection: Connection, claim: Claim, now: float) -> Probe | bool:
+    """Whether the place may be gone to; if it was parked since admission, the claim is given up."""
+    if not claim.places or claim.places[0].registry != claim.registry:
+        return True
+    leave = parking.enter(connection, claim.registry, now)
+    if not leave:
+        transfers.hand_back(connection, claim)
+    return leave
 
 
 def _run(claim: Claim, world: World, keeper: Keeper) -> None:
@@ -54,7 +75,7 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
     with keeper.keep(claim) as held:
         try:
             held.check()
-            with at(side):
+            with at(side), attentive(held.check):
                 move(claim, place, world, held)
         except LeaseLostError:
             raise

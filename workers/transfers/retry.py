@@ -18,6 +18,7 @@ from store.errors import (
     RecordedError,
     RegistryError,
     RegistryNotFoundError,
+    RegistryUnavailableError,
     StoreError,
     TooManyRequestsError,
     TransshipError,
@@ -107,7 +108,9 @@ def _again(
         doublings = min(attempt.counted, 16)  # far past the ceiling, and far from an overflow
         ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0**doublings)
         seconds = ceiling * jitter()
-    park = isinstance(error, TooManyRequestsError)
+    # With 503 "Retry-After" speaks of the service, not of the blob (RFC 9110, 10.2.3).
+    patience = isinstance(error, RegistryUnavailableError) and asked is not None
+    park = isinstance(error, TooManyRequestsError) or patience
     if park and asked is None:
         seconds = max(seconds, BASE_SECONDS)
     return Again(seconds=seconds, counts=counts, park=park)

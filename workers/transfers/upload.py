@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
+from store.catalog import transfers
 from store.catalog.transfers import Claim, Place
-from store.errors import BlobMissingError
+from store.errors import BlobMissingError, StoreError
 from store.oci.digest import Digest
 from workers.leases import Held
+from workers.registry.client import Repository
+from workers.registry.upload_sessions import Upload
 from workers.world import World
+
+log = logging.getLogger(__name__)
 
 CLOSING_ANSWER_SECONDS = 16 * 60.0  # a registry may hash and copy for long before it answers
 
@@ -14,8 +21,9 @@ CLOSING_ANSWER_SECONDS = 16 * 60.0  # a registry may hash and copy for long befo
 def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
     """Send the blob of *claim* to *place*; on return the registry has confirmed its digest.
 
-    The job that wants it has found it absent and not mountable. After a failed try it is asked
-    for again first: the registry may have kept what it did not answer for.
+    The job that wants it has found it absent and not mountable. When it was taken up before, it
+    is asked for again first: the registry may have kept what nobody was there to hear of. What
+    an earlier owner brought into a session that the registry still knows is not sent again.
 
     Raises:
         BlobMissingError: the store has lost it.
@@ -23,7 +31,7 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
     digest = Digest.parse(claim.digest)
     repository = world.repository(place.root, place.registry, place.repository)
     held.bound(CLOSING_ANSWER_SECONDS)
-    if claim.tries > 1 and repository.head_blob(digest) is not None:
+    if claim.fence > 1 and repository.head_blob(digest) is not None:
         claim.done = claim.size
         return
     if world.content.size(digest) != claim.size:
@@ -32,12 +40,49 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
             subject=claim.digest,
             hint="run the job again",
         )
+    session = _taken_up(claim, place, world, repository)
+    if session is not None:
+        claim.done = session.offset
 
     def sent(count: int) -> None:
         claim.done += count
         claim.moved += max(0, count)  # negative when something is sent again
 
+    def keep(moved_on: Upload | None) -> None:
+        sealed = None if moved_on is None else world.sealer.seal(_record(moved_on, place))
+        with world.catalog.write() as connection:
+            offset = 0 if moved_on is None else moved_on.offset
+            transfers.keep_session(connection, claim, sealed, offset)
+
     with world.content.open(digest) as source:
         repository.upload_blob(
-            digest, claim.size, source, upload=None, on_bytes=sent, check=held.check
+            digest,
+            claim.size,
+            source,
+            upload=session,
+            on_bytes=sent,
+            check=held.check,
+            keep=keep,
         )
+
+
+def _taken_up(claim: Claim, place: Place, world: World, repository: Repository) -> Upload | None:
+    """The session of an earlier owner, as far as the registry says that it is."""
+    if claim.session is None:
+        return None
+    try:
+        kept = world.sealer.open(claim.session)
+    except StoreError as error:  # another key: that much is sent again
+        log.warning("the upload session of %s cannot be read: %s", claim.digest, error)
+        return None
+    if kept["fingerprint"] != place.fingerprint:
+        return None  # opened with another credential
+    return repository.resume_upload(Upload(kept["location"], chunk_bytes=int(kept["chunk_bytes"])))
+
+
+def _record(session: Upload, place: Place) -> dict[str, str | int]:
+    return {
+        "location": session.location,
+        "chunk_bytes": session.chunk_bytes,
+        "fingerprint": place.fingerprint,
+    }

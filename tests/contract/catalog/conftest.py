@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from store.catalog.engine import Catalog
-from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.contract.catalog.scene import Scene
+from tests.support.postgres import PostgresCluster
 
 
-@pytest.fixture(params=[prepared_sqlite], ids=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make: Callable[[Path], str] = request.param
-    return make(tmp_path)
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PostgresCluster]:
+    """A PostgreSQL server for all tests; whoever stops it starts it again."""
+    with PostgresCluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(cluster: PostgresCluster) -> Iterator[PreparedPostgres]:
+    """A database there, made by migrations."""
+    with cluster.database() as name:
+        prepared = PreparedPostgres(cluster, name)
+        yield prepared
+        prepared.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with the schema and nothing else."""
+    if request.param == "sqlite":
+        yield prepared_sqlite(tmp_path)
+        return
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    yield prepared.url
+    prepared.renew()
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from store.catalog.engine import Catalog
+from sqlalchemy import delete, insert, select, text
+
+from store.catalog.engine import SCHEMA_VERSION, Catalog
+from store.catalog.schema import metadata
+from tests.support.postgres import PostgresCluster
 
 
 @cache
@@ -25,3 +29,34 @@ def prepared_sqlite(directory: Path) -> str:
     path = directory / "catalog.sqlite3"
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
+
+
+class PreparedPostgres:
+    """A database on a server, which is as new for every test.
+
+    Whoever makes it closes it. To empty it takes a hundredth of the time of making one.
+    """
+
+    def __init__(self, cluster: PostgresCluster, name: str) -> None:
+        self.url = cluster.url(name)
+        self._catalog = Catalog(self.url)
+        self._catalog.prepare()
+        with self._catalog.read() as connection:
+            self._first = {
+                table: [dict(row._mapping) for row in connection.execute(select(table))]
+                for table in metadata.sorted_tables
+            }
+
+    def renew(self) -> None:
+        """Take away what a test has left, and put back what the migrations made."""
+        with self._catalog.write() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(delete(table))
+            for table, rows in self._first.items():
+                if rows:
+                    connection.execute(insert(table), rows)
+            connection.execute(text(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'"))
+
+    def close(self) -> None:
+        """Leave the database."""
+        self._catalog.close()

@@ -105,10 +105,9 @@ def test_eight_processes_that_admit_at_once_reach_the_limit_and_never_pass_it(
     assert sorted(outcome.completed) == sorted(named("many", TRANSFERS))
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_an_admitter_that_does_not_take_its_turn_passes_the_limit(scene: Scene, url: str) -> None:
     """Why admission needs `Catalog.write`: between its count and its pick another one admits."""
-    if not url.startswith("sqlite"):
-        pytest.skip("how the lock is taken away is particular to SQLite")
     scene.want(scene.job("many"), *named("many", 4 * LIMIT))
     scene.limit("max_concurrent_downloads", LIMIT)
     counted, go_on = threading.Event(), threading.Event()

@@ -11,6 +11,7 @@ from store.catalog.jobs import JobLease
 from store.catalog.schema import workers
 from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import Scene
+from workers.wiring import bury_predecessors
 
 LEASE_SECONDS = 20.0
 
@@ -338,3 +339,23 @@ def test_everyone_is_buried_even_owners_without_a_row(two_workers: Scene) -> Non
         heartbeats.unregister(connection, "first")
         heartbeats.bury_everyone(connection, two_workers.now)
     assert _pulses(two_workers) == {}
+
+
+def test_a_host_is_buried_and_another_keeps_what_it_holds(two_workers: Scene) -> None:
+    with two_workers.catalog.write() as connection:
+        elsewhere = workers.update().where(workers.c.id == "second").values(host="elsewhere")
+        connection.execute(elsewhere)
+        heartbeats.bury_host(connection, two_workers.now)
+        left = set(connection.execute(select(workers.c.id)).scalars())
+    assert two_workers.job_row("job of first").owner is None
+    assert two_workers.job_row("job of second").owner == "second"
+    assert left == {"second"}
+
+
+def test_whoever_takes_a_home_spares_the_workers_of_other_hosts(two_workers: Scene) -> None:
+    """There are others only where the catalog can have them."""
+    catalog = two_workers.catalog
+    with catalog.write() as connection:
+        connection.execute(workers.update().values(host="elsewhere"))
+    bury_predecessors(catalog)
+    assert (_pulses(two_workers) != {}) == catalog.shared

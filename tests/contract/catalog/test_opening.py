@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import threading
+import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from cryptography.fernet import Fernet
-from sqlalchemy import create_engine, select, text, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
 
 import store.catalog.migrations
-from store.catalog import credentials, jobs
+from store.catalog import credentials, jobs, mounts
 from store.catalog.credentials import SealedCredential, Sealer
 from store.catalog.engine import SCHEMA_VERSION, Catalog
 from store.catalog.schema import cluster, metadata
 from store.errors import HomeUnusableError, SchemaVersionError, StoreError
 from tests.contract.catalog.scene import HERE, Scene, new_job
+from tests.support.postgres import PostgresCluster
 
 PASSWORD = "correct horse battery staple"
+SQLITE_ONLY = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 # --- transactions --------------------------------------------------------------------------------
@@ -86,6 +91,7 @@ def test_threads_that_write_take_turns(catalog: Catalog) -> None:
         assert connection.execute(select(cluster.c.lease_seconds)).scalar_one() == 100
 
 
+@SQLITE_ONLY
 def test_what_is_committed_is_on_the_disk(catalog: Catalog) -> None:
     """In WAL mode only FULL (2) syncs at every commit."""
     with catalog.write() as connection:
@@ -117,26 +123,63 @@ def test_a_database_of_an_unknown_kind_is_refused() -> None:
         Catalog("mysql://host/name")
 
 
+def test_what_is_no_url_is_refused_without_being_repeated() -> None:
+    with pytest.raises(StoreError, match="no URL of a database") as refused:
+        Catalog(f"postgresql//me:{PASSWORD}@host/name")
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_file_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home lies where it lies; only the kernel's list of mounts is another."""
+    device = tmp_path.stat().st_dev
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"36 35 {os.major(device)}:{os.minor(device)} / / rw - nfs4 host:/x rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", mountinfo)
+    catalog = Catalog(f"sqlite:///{tmp_path}/catalog.sqlite3")
+    for open_it in (catalog.prepare, catalog.migrate):
+        with pytest.raises(HomeUnusableError, match="nfs4") as refused:
+            open_it()
+        assert "TRANSSHIP_DATABASE_URL" in refused.value.hint
+    assert not (tmp_path / "catalog.sqlite3").exists()
+    catalog.close()
+
+
 # --- the schema ----------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Two databases of a kind with nothing in them."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/one.sqlite3", f"sqlite:///{tmp_path}/two.sqlite3"
+        return
+    cluster: PostgresCluster = request.getfixturevalue("cluster")
+    with cluster.database() as one, cluster.database() as two:
+        yield cluster.url(one), cluster.url(two)
+
+
 @pytest.fixture
-def migrated(tmp_path: Path) -> Iterator[Catalog]:
+def migrated(empty_urls: tuple[str, str]) -> Iterator[Catalog]:
     """A new database that came about by migrations."""
-    catalog = Catalog(f"sqlite:///{tmp_path}/migrated.sqlite3")
+    catalog = Catalog(empty_urls[0])
     catalog.prepare()
     yield catalog
     catalog.close()
 
 
-def _definitions(path: Path) -> dict[str, str]:
+def _indexes(catalog: Catalog) -> dict[str, str]:
     """Each index as the database holds it, spaces aside."""
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-        ).fetchall()
-    connection.close()
-    return {name: "".join(sql.split()) for name, sql in rows}
+    if catalog.shared:
+        asked = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    else:
+        asked = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with catalog.read() as connection:
+        found = connection.execute(text(asked)).all()
+    return {
+        name: "".join(definition.split()) for name, definition in found if "alembic" not in name
+    }
 
 
 def test_the_migrations_lead_to_the_tables_of_the_schema(migrated: Catalog) -> None:
@@ -147,13 +190,15 @@ def test_the_migrations_lead_to_the_tables_of_the_schema(migrated: Catalog) -> N
 
 
 def test_the_migrations_lead_to_the_indexes_of_the_schema(
-    migrated: Catalog, tmp_path: Path
+    migrated: Catalog, empty_urls: tuple[str, str]
 ) -> None:
     """Partial ones and descending ones too, which the comparison above cannot read."""
-    engine = create_engine(f"sqlite:///{tmp_path}/made.sqlite3")
-    metadata.create_all(engine)
-    engine.dispose()
-    assert _definitions(tmp_path / "migrated.sqlite3") == _definitions(tmp_path / "made.sqlite3")
+    made = Catalog(empty_urls[1])
+    with made.write() as connection:
+        metadata.create_all(connection)
+    assert _indexes(migrated) == _indexes(made)
+    assert len(_indexes(made)) > 20
+    made.close()
 
 
 def test_the_version_that_is_checked_is_that_of_the_newest_migration() -> None:
@@ -173,12 +218,20 @@ def test_migrating_again_changes_nothing(scene: Scene) -> None:
     assert scene.job_row("one").id == "one"
 
 
-def test_two_that_prepare_a_new_database_at_once_both_succeed(tmp_path: Path) -> None:
-    both = [Catalog(f"sqlite:///{tmp_path}/new.sqlite3") for _ in range(2)]
-    for catalog in both:
-        assert catalog._version() is None
-    for catalog in both:  # as if neither had seen the other
-        catalog.migrate()
+def test_two_that_prepare_a_new_database_at_once_both_succeed(
+    empty_urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [Catalog(empty_urls[0]) for _ in range(2)]
+    both_found_it_empty = threading.Barrier(2)
+    migrate = Catalog.migrate
+
+    def migrate_together(catalog: Catalog) -> None:
+        both_found_it_empty.wait(20)
+        migrate(catalog)
+
+    monkeypatch.setattr(Catalog, "migrate", migrate_together)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Catalog.prepare, both))
     with both[0].read() as connection:
         assert connection.execute(select(cluster.c.id)).scalars().all() == [1]
     for catalog in both:
@@ -192,9 +245,17 @@ def test_a_database_of_a_newer_program_is_refused(catalog: Catalog) -> None:
         catalog.prepare()
 
 
-# --- credentials ---------------------------------------------------------------------------------
+def test_a_database_of_a_newer_program_is_not_migrated(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaVersionError, match="9999"):
+        catalog.migrate()
 
 
+# --- secrets ---------------------------------------------------------------------------------
+
+
+@SQLITE_ONLY
 def test_no_byte_of_a_secret_is_in_the_files_of_the_database(scene: Scene, tmp_path: Path) -> None:
     sealer = Sealer(Fernet.generate_key().decode())
     sealed = sealer.seal({"username": "ada", "password": PASSWORD})
@@ -204,6 +265,15 @@ def test_no_byte_of_a_secret_is_in_the_files_of_the_database(scene: Scene, tmp_p
     everything = b"".join(path.read_bytes() for path in files)
     assert sealed.encode() in everything
     assert PASSWORD.encode() not in everything
+
+
+def test_no_value_is_in_the_traceback_of_a_statement_that_fails(catalog: Catalog) -> None:
+    statement = text("SELECT no_such_column, :secret")
+    with pytest.raises((StoreError, DBAPIError)) as failed, catalog.write() as connection:
+        connection.execute(statement, {"secret": PASSWORD})
+    shown = "".join(traceback.format_exception(failed.value))
+    assert "no_such_column" in shown
+    assert PASSWORD not in shown
 
 
 def test_kept_credentials_are_found_by_registry_and_opened(scene: Scene) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import blobs, events, limits, references
+from store.catalog import blobs, events, image_events, layers, limits, lineage, references
 from store.catalog.blobs import Source
+from store.catalog.layers import Pair
 from store.catalog.limits import Limit
 from store.catalog.references import HeldImage
 from store.catalog.schema import events as event_rows
+from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import leases
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
@@ -199,24 +201,122 @@ def test_an_index_leads_to_the_images_that_are_held_of_it(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "found"),
+    ("prefix", "ids", "roots"),
     [
-        ("sha256:1", ["sha256:aa"]),
-        ("sha256:bb", ["sha256:bb"]),
-        ("sha256:", ["sha256:aa", "sha256:bb"]),
-        ("sha256:f", []),
-        ("%", []),
-        ("sha256:_1", []),
+        ("sha256:1", ["sha256:11"], []),
+        ("sha256:b", [], ["sha256:bb"]),
+        ("sha256:9", [], ["sha256:99"]),
+        ("sha256:", ["sha256:11", "sha256:22"], ["sha256:99", "sha256:aa"]),
+        ("sha256:f", [], []),
+        ("%", [], []),
+        ("sha256:_1", [], []),
     ],
 )
-def test_images_are_found_by_the_beginning_of_an_id(
-    scene: Scene, prefix: str, found: list[str]
+def test_images_are_found_by_how_their_id_or_their_digest_begins(
+    scene: Scene, prefix: str, ids: list[str], roots: list[str]
 ) -> None:
+    _publish(scene, "sha256:99", 1)
     with scene.catalog.write() as connection:
         references.add_image(connection, _image("sha256:aa", "sha256:11"))
         references.add_image(connection, _image("sha256:bb", "sha256:22"))
-        rows = references.images_by_id(connection, prefix)
-    assert [row.digest for row in rows] == found
+        references.add_image(connection, _image("sha256:cc", "sha256:22"))
+        assert references.ids_beginning(connection, prefix) == ids
+        assert references.roots_beginning(connection, prefix) == roots
+
+
+def test_an_index_in_an_index_leads_to_its_images_too(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        references.add_image(connection, _image("sha256:aa", "sha256:11"))
+        blobs.link(connection, "sha256:aa", ["sha256:11"])
+        blobs.link(connection, "sha256:99", ["sha256:98"])
+        blobs.link(connection, "sha256:98", ["sha256:aa"])
+        found = references.images_under(connection, "sha256:99")
+    assert [row.digest for row in found] == ["sha256:aa"]
+
+
+def test_a_name_that_was_assigned_is_newer_than_every_job(scene: Scene) -> None:
+    older = scene.job("older").seq
+    with scene.catalog.write() as connection:
+        references.assign(connection, NAME, "sha256:bb", INDEX, now=scene.now)
+    assert _publish(scene, "sha256:aa", older) == ""
+    assert _publish(scene, "sha256:cc", scene.job("newer").seq) is None
+    assert _stands_for(scene) == "sha256:cc"
+
+
+def test_whoever_is_not_on_record_any_more_can_still_be_newer(scene: Scene) -> None:
+    older, newer = scene.job("older").seq, scene.job("newer").seq
+    _publish(scene, "sha256:bb", newer)
+    with scene.catalog.write() as connection:
+        connection.execute(job_rows.delete().where(job_rows.c.id == "newer"))
+    assert _publish(scene, "sha256:aa", older) == ""
+
+
+def test_a_name_by_digest_is_noted_once(scene: Scene) -> None:
+    name = "docker.io/library/app@sha256:aa"
+    with scene.catalog.write() as connection:
+        for _ in range(2):
+            references.add_digest(connection, name, "sha256:aa", INDEX, scene.now)
+        found = references.of_digest(connection, "sha256:aa")
+    assert [row.name for row in found] == [name]
+
+
+# --- layers --------------------------------------------------------------------------------------
+
+
+def test_a_stream_may_be_held_in_several_blobs(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        layers.record(connection, [Pair("gzip", "tar"), Pair("zstd", "tar")], verified=False)
+        layers.record(connection, [Pair("zstd", "tar", 100)], verified=True)
+        assert layers.digests_of(connection, "tar") == ["zstd", "gzip"]
+        assert layers.diff_id_of(connection, "gzip") == "tar"
+        assert layers.diff_sizes(connection, ["gzip", "zstd"]) == {"zstd": 100}
+
+
+def test_what_was_verified_goes_before_what_is_claimed_and_stays_so(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        layers.record(connection, [Pair("blob", "true", 100)], verified=True)
+        layers.record(connection, [Pair("blob", "lie"), Pair("blob", "true")], verified=False)
+        assert layers.diff_id_of(connection, "blob") == "true"
+        assert layers.diff_sizes(connection, ["blob"]) == {"blob": 100}
+
+
+# --- lineage -------------------------------------------------------------------------------------
+
+
+def test_children_are_the_held_images_that_were_made_from_another(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        references.add_image(connection, _image("sha256:aa", "child"))
+        for name in ("child", "lost child"):
+            lineage.set_parent(connection, name, "parent")
+        assert lineage.children(connection, "parent") == ["child"]
+        assert lineage.parents(connection) == {"parent"}
+
+
+def test_being_tagged_and_having_a_parent_are_kept_apart(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        lineage.set_parent(connection, "child", "parent")
+        lineage.tagged(connection, "child", scene.now)
+        lineage.set_parent(connection, "child", "parent")
+        row = lineage.get(connection, "child")
+    assert row is not None
+    assert (row.parent, row.tagged_at) == ("parent", scene.now)
+
+
+# --- events of images ----------------------------------------------------------------------------
+
+
+def test_events_of_images_are_read_by_id_and_by_time(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        assert image_events.newest(connection) == 0
+        for second in range(4):
+            image_events.record(connection, "tag", f"image {second}", {}, scene.now + second)
+        everything = image_events.after(connection, 0)
+        since = scene.now + 1
+        some = image_events.after(connection, 0, since=since, until=since + 1)
+        rest = image_events.after(connection, everything[2].id)
+        assert image_events.newest(connection) == everything[-1].id
+    assert [event.actor for event in some] == ["image 1", "image 2"]
+    assert [event.actor for event in rest] == ["image 3"]
 
 
 # --- blobs ---------------------------------------------------------------------------------------
@@ -261,21 +361,34 @@ def test_what_was_shown_again_counts_from_then(scene: Scene) -> None:
     assert (early, late) == (set(), {"a"})
 
 
-def test_a_blob_may_be_mounted_from_where_the_same_credential_saw_it(scene: Scene) -> None:
+def test_a_blob_may_be_mounted_from_elsewhere_in_dockers_order(scene: Scene) -> None:
     seen = [
-        Source(HERE, "older", "me"),
-        Source(HERE, "newer", "me"),
-        Source(HERE, "target", "me"),
-        Source(HERE, "hidden", "you"),
+        Source(HERE, "team/a/older", "me"),
+        Source(HERE, "team/b", "me"),
+        Source(HERE, "team/a/newer", "me"),
+        Source(HERE, "other", "me"),
+        Source(HERE, "team/a/target", "me"),
+        Source(HERE, "team/a/hidden", "you"),
+        Source(HERE, "other", "you"),
         Source(THERE, "elsewhere", "me"),
     ]
     with scene.catalog.write() as connection:
         for age, source in enumerate(seen):
             blobs.confirm(connection, ["a"], source, scene.now + age)
         found = blobs.repositories_with(
-            connection, "a", registry=HERE, fingerprint="me", but="target"
+            connection, "a", registry=HERE, fingerprint="me", but="team/a/target", limit=5
         )
-    assert found == ["newer", "older"]
+    assert found == ["team/a/newer", "team/a/older", "team/b", "other", "team/a/hidden"]
+
+
+def test_no_more_repositories_are_named_than_will_be_tried(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        for age, name in enumerate(("older", "newer")):
+            blobs.confirm(connection, ["a"], Source(HERE, name, "me"), scene.now + age)
+        found = blobs.repositories_with(
+            connection, "a", registry=HERE, fingerprint="me", but="target", limit=1
+        )
+    assert found == ["newer"]
 
 
 def test_leasing_twice_is_leasing_once(scene: Scene) -> None:

@@ -80,12 +80,38 @@ def test_a_refused_range_begins_at_nought(
 
 
 @pytest.mark.parametrize("told", ["bytes 0-10/11", "bytes 1-12595256/12595257", "nonsense", ""])
-def test_another_range_than_asked_for_is_refused(
+def test_where_another_range_comes_than_asked_for_all_is_asked_for(
     proxied: Repository, proxy: SlowProxy, image: Image, told: str
 ) -> None:
     proxy.on_request = lambda r: Action(headers={"Content-Range": told}) if r.range else None
+    assert read(proxied, image.layer, 5 * MIB) == (0, image.layer_bytes)
+
+
+def test_a_range_that_nobody_asked_for_is_refused(
+    proxied: Repository, proxy: SlowProxy, image: Image
+) -> None:
+    proxy.on_request = lambda r: (
+        Action(status=206, headers={"Content-Range": "bytes 0-10/11"}) if r.is_blob_get else None
+    )
     with pytest.raises(RangeIgnoredError):
-        read(proxied, image.layer, 5 * MIB)
+        read(proxied, image.layer)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+def test_an_address_that_has_expired_is_asked_for_anew(
+    proxied: Repository, proxy: SlowProxy, image: Image, status: int
+) -> None:
+    with SlowProxy("127.0.0.1:1") as storage:
+        storage.on_request = lambda _: Action(status=status, body=b"<Error>expired</Error>")
+        proxy.on_request = lambda r: (
+            Action(status=307, headers={"Location": f"{storage.url}/blob?sig=x"})
+            if r.is_blob_get
+            else None
+        )
+        with pytest.raises(RegistryUnavailableError, match="where the registry sent us"):
+            read(proxied, image.layer)
+    proxy.on_request = None
+    assert read(proxied, image.layer) == (0, image.layer_bytes)
 
 
 def test_a_missing_blob_is_not_found(direct: Repository, image: Image) -> None:
@@ -200,6 +226,30 @@ def test_silence_ends_the_transfer(
     proxy.on_request = lambda r: Action(hold_until=never) if r.is_blob_get else None
     with pytest.raises(UnreachableError, match="no byte for"):
         read(proxied, image.layer)
+
+
+def test_a_body_that_hardly_gets_on_ends_the_transfer(
+    proxied: Repository, proxy: SlowProxy, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "DRIP_SECONDS", 0.3)
+    proxy.on_request = lambda r: Action(bytes_per_second=100) if r.is_blob_get else None
+    with pytest.raises(UnreachableError, match="hardly a byte"):
+        read(proxied, image.layer)
+
+
+@pytest.mark.parametrize("size", [100, 3 * MIB])
+def test_a_page_in_the_place_of_a_blob_is_told_from_one(
+    proxied: Repository, proxy: SlowProxy, image: Image, size: int
+) -> None:
+    """Whether or not it says how long it is."""
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"<" * size)
+    proxy.on_request = lambda _: Action(
+        status=200, headers={"Content-Type": "text/html", "Transfer-Encoding": "chunked"}, body=body
+    )
+    with pytest.raises(ProtocolError, match="HTML"):
+        read(proxied, image.layer)
+    with pytest.raises(ProtocolError, match="HTML"):
+        proxied.head_blob(image.layer.digest)
 
 
 def test_a_check_that_raises_closes_the_connection_at_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,15 +23,24 @@ from tests.contract.registry.conftest import MIB, Image, nothing, push_blob
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, Script, SlowProxy
 from tests.support.registries import RegistryProcess
+from tests.support.registry_simulator import RegistrySimulator
 from workers.registry.client import RegistryClient, Repository
 from workers.registry.credentials import Credential
-from workers.registry.uploads import Upload, Uploader, _Sending
+from workers.registry.pacing import Unpaced
+from workers.registry.sending import Sending
+from workers.registry.upload_sessions import Upload, UploadSessions
 
 
 @pytest.fixture
 def data(request: pytest.FixtureRequest) -> bytes:
     """Bytes that no other test has pushed."""
     return random.Random(request.node.nodeid).randbytes(3 * MIB + 77)
+
+
+@pytest.fixture
+def simulator() -> Iterator[RegistrySimulator]:
+    with RegistrySimulator() as made:
+        yield made
 
 
 def methods(proxy: SlowProxy, *, of_status: int | None = None) -> list[str]:
@@ -219,17 +229,32 @@ def test_a_check_is_heard_while_the_registry_makes_up_its_mind(
     assert time.monotonic() - begun < 5
 
 
+def test_from_64_mib_on_a_blob_goes_in_chunks_of_16(
+    client: RegistryClient, simulator: RegistrySimulator
+) -> None:
+    repository = client.repository(f"{simulator.host}/app")
+    data = bytes(64 * MIB)
+    push_blob(repository, data[:-1])
+    push_blob(repository, data)
+    labels = [r.headers.get("content-range") for r in simulator.requests()]
+    assert labels == [
+        *(None, None),
+        None,
+        *(f"{begin * MIB}-{(begin + 16) * MIB - 1}" for begin in (0, 16, 32, 48)),
+        None,
+    ]
+
+
 # --- sessions ----------------------------------------------------------------------------------
 
 
 def test_a_session_that_was_patched_in_part_goes_on_from_there(
     direct: Repository, data: bytes
 ) -> None:
-    uploader = direct._uploader("")
     part = len(data) // 2
     upload = direct.start_upload()
-    first = _patched(uploader, upload, data[:part])
-    resumed = direct.resume_upload(first.location)
+    first = _patched(direct._sessions(""), upload, data[:part])
+    resumed = direct.resume_upload(first)
     assert resumed is not None
     assert resumed.offset == part
     told: list[int] = []
@@ -241,14 +266,22 @@ def test_a_session_that_was_patched_in_part_goes_on_from_there(
         on_bytes=told.append,
         check=nothing,
     )
-    assert told[0] == part
-    assert sum(told) == len(data)
+    assert sum(told) == len(data) - part
     assert direct.head_blob(Digest.of(data)) == len(data)
 
 
-def _patched(uploader: Uploader, upload: Upload, part: bytes) -> Upload:
-    sending = _Sending(io.BytesIO(part), Digest.of(part), len(part), lambda _: None, nothing)
-    return uploader._patch(upload, sending)
+def _patched(sessions: UploadSessions, upload: Upload, part: bytes) -> Upload:
+    sending = Sending(
+        io.BytesIO(part),
+        Digest.of(part),
+        len(part),
+        begin=0,
+        on_bytes=lambda _: None,
+        check=nothing,
+        registry="",
+        pacer=Unpaced(),
+    )
+    return sessions.patch(upload, sending, len(part))
 
 
 def test_a_session_that_was_lost_may_be_tried_again(direct: Repository, data: bytes) -> None:
@@ -266,20 +299,20 @@ def test_a_session_that_was_lost_may_be_tried_again(direct: Repository, data: by
 
 
 def test_an_empty_session_is_not_worth_resuming(direct: Repository) -> None:
-    assert direct.resume_upload(direct.start_upload().location) is None
+    assert direct.resume_upload(direct.start_upload()) is None
 
 
 def test_a_cancelled_session_is_gone(direct: Repository) -> None:
     upload = direct.start_upload()
     direct.cancel_upload(upload)
-    assert direct.resume_upload(upload.location) is None
+    assert direct.resume_upload(upload) is None
 
 
 def test_cancelling_what_is_gone_is_no_error(direct: Repository) -> None:
     upload = direct.start_upload()
     direct.cancel_upload(upload)
     direct.cancel_upload(upload)
-    assert direct.resume_upload(upload.location) is None
+    assert direct.resume_upload(upload) is None
 
 
 def test_a_location_in_messages_shows_no_signature(direct: Repository) -> None:

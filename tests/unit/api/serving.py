@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Connection
 
+from api.access import Access, NewToken
 from api.app import create_app
 from api.news import News
 from api.server import Server, bind_tcp
@@ -42,12 +43,16 @@ class CountingCatalog(Catalog):
 class Api:
     """A served application, and a client for it.
 
+    Args:
+        directory: The home is there.
+        public: Let it think that it listens beyond loopback.
+
     Attributes:
         http: Asks without the prefix of the API.
         home, catalog, news: The application's own.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, public: bool = False) -> None:
         settings = Settings(home=directory / "home")
         prepare_home(settings)
         self.catalog = CountingCatalog(settings.catalog_url)
@@ -58,7 +63,7 @@ class Api:
         listener = bind_tcp("127.0.0.1", 0)
         self.address: tuple[str, int] = listener.getsockname()
         self.home = settings.home
-        app = create_app(self.world)
+        app = create_app(self.world, public=public)
         self.news: News = app.state.news
         self._state = app.state
         self.server = Server(app, [listener])
@@ -90,6 +95,12 @@ class Api:
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json()
         return job
+
+    def token(self, *scopes: str, name: str | None = None, expires: int | None = None) -> str:
+        """Make a token; the server knows it at the latest a second after."""
+        access = Access(self.catalog, self.world.sealer)
+        wanted = NewToken(name=name, scopes=list(scopes), expires_in_seconds=expires)
+        return access.create_token(wanted).token
 
     def in_background(self, ask: Any) -> tuple[threading.Thread, list[Any]]:
         """Call *ask* on a thread; its answer goes into the list."""

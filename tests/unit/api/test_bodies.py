@@ -19,7 +19,7 @@ def test_a_length_above_the_limit_is_refused_before_the_body_comes(
     api: Api, path: str, most: int
 ) -> None:
     head = (
-        f"POST /api/v1{path} HTTP/1.1\r\nHost: transship\r\n"
+        f"POST /api/v1{path} HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: application/json\r\nContent-Length: {most + 1}\r\n\r\n"
     )
     with socket.create_connection(api.address, timeout=10) as connection:

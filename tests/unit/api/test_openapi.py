@@ -7,15 +7,23 @@ from typing import Any
 
 import pytest
 
+from api.auth import OPERATIONS as OPERATIONS_WITH_SCOPES
 from tests.unit.api.serving import PREFIX, Api
+from workers.specs import KINDS
 
 OPERATIONS = {
-    ("get", "/livez"), ("get", "/readyz"),
+    ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"),
     ("get", "/api/v1/jobs"), ("post", "/api/v1/jobs"), ("get", "/api/v1/jobs/{job}"),
     ("get", "/api/v1/jobs/{job}/transfers"), ("get", "/api/v1/jobs/{job}/log"),
     ("get", "/api/v1/jobs/{job}/events"), ("post", "/api/v1/jobs/{job}/cancel"),
     ("post", "/api/v1/jobs/{job}/retry"), ("get", "/api/v1/images"),
     ("get", "/api/v1/images/{ref}/inspect"), ("delete", "/api/v1/images/{ref}"),
+    ("get", "/api/v1/images/{ref}/history"), ("get", "/api/v1/images/{ref}/children"),
+    ("post", "/api/v1/images/{ref}/tag"), ("get", "/api/v1/usage"), ("get", "/api/v1/events"),
+    ("get", "/api/v1/remote/{ref}/inspect"), ("get", "/api/v1/search"),
+    ("get", "/api/v1/tokens"), ("post", "/api/v1/tokens"), ("delete", "/api/v1/tokens/{name}"),
+    ("get", "/api/v1/credentials"), ("post", "/api/v1/credentials"),
+    ("delete", "/api/v1/credentials/{name}"),
     ("get", "/api/v1/limits"), ("patch", "/api/v1/limits"), ("delete", "/api/v1/limits"),
 }  # fmt: skip
 
@@ -91,17 +99,33 @@ def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
             assert response["content"] == {"application/problem+json": {"schema": schema}}
 
 
-def test_a_route_with_a_job_in_its_path_may_answer_404(document: dict[str, Any]) -> None:
+def test_what_names_something_may_answer_404(document: dict[str, Any]) -> None:
+    filtered_by_image = {"listImages"}
     for _, path, operation in operations(document):
-        assert ("404" in operation["responses"]) is ("{" in path)
+        names = "{" in path or operation["operationId"] in filtered_by_image
+        assert ("404" in operation["responses"]) is names
+
+
+def test_every_operation_says_which_scope_it_needs(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for method, path, operation in operations(document):
+        if not path.startswith(PREFIX):
+            continue
+        ((scope,),) = [need["token"] for need in operation["security"]]
+        assert scope in {"read", "submit", "admin"}
+        assert method == "get" or scope != "read", path
+        assert {"401", "403"} <= operation["responses"].keys()
+
+
+def test_the_table_of_scopes_names_only_operations_that_exist(document: dict[str, Any]) -> None:
+    names = {operation["operationId"] for _, _, operation in operations(document)}
+    assert OPERATIONS_WITH_SCOPES.keys() <= names
 
 
 def test_a_job_can_be_asked_for_with_credentials(document: dict[str, Any]) -> None:
     create = document["paths"]["/api/v1/jobs"]["post"]
     kinds = create["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
-    assert {kind["properties"]["kind"]["const"] for kind in kinds} == {
-        "pull", "push", "copy", "mirror",
-    }  # fmt: skip
+    assert {kind["properties"]["kind"]["const"] for kind in kinds} == set(KINDS)
     for kind in kinds:
         assert kind["additionalProperties"] is False
         assert "kind" in kind["required"]

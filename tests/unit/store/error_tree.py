@@ -28,6 +28,7 @@ def example(kind: type[TransshipError]) -> TransshipError:
         "expected": 10 if kind is SizeMismatchError else "sha256:aa",
         "actual": 5 if kind is SizeMismatchError else "sha256:bb",
         "report": {},
+        "image": {"platform": "linux/arm64"},
         "recorded": RegistryUnavailableError("is down", registry="r.test").as_json(),
     }
     needed = [

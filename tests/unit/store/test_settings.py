@@ -177,7 +177,7 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SECRET_KEY", "DATABASE_URL", "BROKER_URL"):
+    for name in ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "TOKEN"):
         monkeypatch.setenv(f"TRANSSHIP_{name}", f"scheme://user:{SECRET}@host")
     settings = Settings.load()
     assert SECRET not in f"{settings} {settings!r} {settings.model_dump()}"

@@ -31,6 +31,7 @@ def _added(table: str, name: str, type_: sa.types.TypeEngine, default: str) -> N
 
 def _collection() -> None:
     _added("cluster", "collection", _ID, "0")
+    _added("cluster", "short_of_space", sa.Boolean(), "false")
     _added("blobs", "collection", _ID, "0")
     op.create_index("blobs_used", "blobs", ["used_at"])
 
@@ -88,6 +89,7 @@ def _jobs_and_workers() -> None:
     op.add_column("transfers", sa.Column("upload_session", sa.String()))
     _added("transfers", "upload_offset", sa.BigInteger(), "0")
     op.create_index("jobs_finished", "jobs", ["finished_at"])
+    op.create_index("jobs_kind", "jobs", ["kind", "state"])
     op.drop_index("jobs_due", "jobs")
     op.drop_index("jobs_out", "jobs")
     due = sa.text(f"{_ACTIVE} AND due AND owner IS NULL")
@@ -117,7 +119,7 @@ def _access() -> None:
     op.create_table(
         "tokens",
         sa.Column("id", sa.String(), primary_key=True),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False, unique=True),
         sa.Column("hashed", sa.String(), nullable=False, unique=True),
         sa.Column("scopes", _JSON, nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),

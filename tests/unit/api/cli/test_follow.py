@@ -38,7 +38,7 @@ def test_a_summary_of_a_mirror_counts_images() -> None:
 
 
 def test_a_summary_says_who_was_faster() -> None:
-    assert summary(job(superseded_by="J2")) == "b:1: a newer job wrote it first (J2)"
+    assert summary(job(superseded_by="J2")) == "b:1: something newer wrote it first (J2)"
 
 
 def test_success_is_quiet_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

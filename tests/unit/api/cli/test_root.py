@@ -21,6 +21,9 @@ HEAVY = {
 HELPS = [
     *((name,) for name in COMMANDS),
     *(("jobs", name) for name in ("show", "transfers", "log", "wait", "follow", "cancel", "retry")),
+    *((group, name) for group in ("tokens", "credentials") for name in ("ls", "rm")),
+    ("tokens", "create"),
+    ("credentials", "add"),
     (),
 ]
 
@@ -96,6 +99,10 @@ def test_the_version_is_shown(environ: dict[str, str]) -> None:
         ["mirror", "a@sha256:" + "0" * 64, "b"],
         ["jobs", "--limit", "0"],
         ["jobs", "wait"],
+        ["tokens", "create"],
+        ["tokens", "create", "--scope", "read", "--expires", "soon"],
+        ["tokens", "create", "--scope", "read", "--expires", "0d"],
+        ["credentials", "add"],
         ["up", "--workers", "0"],
         ["worker", "--queues", "odd"],
     ],

@@ -5,14 +5,18 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
 import tests
-from store.catalog.credentials import Sealer, home_key
-from store.errors import HomeUnusableError, StoreError
+from store.catalog import credentials
+from store.catalog.credentials import NamedCredential, SealedCredential, Sealer, home_key
+from store.catalog.engine import Catalog
+from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
+from tests.contract.catalog.prepared import prepared_sqlite
 
 KEY = Fernet.generate_key().decode()
 ROOT = Path(tests.__path__[0]).parent
@@ -100,3 +104,51 @@ def test_processes_that_make_the_key_at_once_all_get_the_same(tmp_path: Path) ->
         racer.stdin.flush()
     keys = {racer.communicate(timeout=30)[0].strip() for racer in racers}
     assert keys == {home_key(tmp_path)}
+
+
+# --- named ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    made = Catalog(prepared_sqlite(tmp_path))
+    yield made
+    made.close()
+
+
+def named(name: str, registry: str = "r.test", sealed: str = "sealed") -> NamedCredential:
+    return NamedCredential(name, SealedCredential(registry, sealed, f"of {sealed}"), 1.0)
+
+
+def test_named_credentials_are_listed_by_name(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        credentials.keep_named(connection, named("b"))
+        credentials.keep_named(connection, named("a", "s.test/team"))
+        assert credentials.all_named(connection) == [named("a", "s.test/team"), named("b")]
+
+
+def test_a_name_is_given_another_secret_for_the_same_registry(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        credentials.keep_named(connection, named("a", sealed="old"))
+        credentials.keep_named(connection, named("a", sealed="new"))
+        assert credentials.all_named(connection) == [named("a", sealed="new")]
+
+
+def test_a_name_does_not_change_its_registry(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        credentials.keep_named(connection, named("a"))
+    with pytest.raises(ConflictError, match=r"r\.test"), catalog.write() as connection:
+        credentials.keep_named(connection, named("a", "evil.test"))
+
+
+def test_a_forgotten_one_is_gone(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        credentials.keep_named(connection, named("a"))
+        credentials.forget_named(connection, "a")
+        assert credentials.all_named(connection) == []
+    with pytest.raises(NotFoundError), catalog.write() as connection:
+        credentials.forget_named(connection, "a")
+
+
+def test_what_is_sealed_does_not_show() -> None:
+    assert "ciphertext" not in repr(SealedCredential("r.test", "ciphertext", "fingerprint"))

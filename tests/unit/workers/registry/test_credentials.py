@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from store.errors import RequestError
-from workers.registry.credentials import Credential, fingerprint, load_docker_config
+from workers.registry.credentials import (
+    Credential,
+    fingerprint,
+    load_docker_config,
+    most_specific,
+)
 
 
 def encoded(user: str, password: str) -> str:
@@ -198,3 +203,53 @@ def test_the_environment_does_not_show(tmp_path: Path) -> None:
     shown = repr(load_docker_config(environ))
     assert "from-environ" not in shown
     assert encoded("ann", "pw") not in shown
+
+
+# --- namespaces -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("r.test/team/app", "r.test/team/app"),
+        ("r.test/team/other", "r.test/team"),
+        ("r.test/teams/app", "r.test"),
+        ("r.test", "r.test"),
+        ("r.test.evil/team", None),
+        ("team/app", None),
+    ],
+)
+def test_the_longest_key_that_fits_is_taken(name: str, found: str | None) -> None:
+    keys = ("r.test", "r.test/team", "r.test/team/app")
+    assert most_specific({key: key for key in keys}, name) == found
+
+
+def test_a_job_gets_what_there_is_for_its_registries_and_their_namespaces(tmp_path: Path) -> None:
+    auths = {
+        "r.test": {"auth": encoded("whole", "1")},
+        "r.test/team": {"auth": encoded("team", "2")},
+        "r.test/empty": {},
+        "s.test/other": {"auth": encoded("other", "3")},
+        "r.test.evil/team": {"auth": encoded("evil", "4")},
+    }
+    config = load_docker_config(docker_config(tmp_path, {"auths": auths}))
+    assert config.for_registries(["r.test", "t.test"]) == {
+        "r.test": Credential("whole", "1"),
+        "r.test/team": Credential("team", "2"),
+    }
+
+
+def test_a_namespace_of_docker_hub_goes_by_any_of_its_names(tmp_path: Path) -> None:
+    auths = {
+        "index.docker.io/team": {"auth": encoded("team", "2")},
+        "https://index.docker.io/v1/access-token": {"auth": encoded("docker", "3")},
+    }
+    config = load_docker_config(docker_config(tmp_path, {"auths": auths}))
+    assert config.for_registries(["docker.io"]) == {"docker.io/team": Credential("team", "2")}
+
+
+def test_the_first_file_with_a_namespace_wins(tmp_path: Path) -> None:
+    inline = {"auths": {"r.test/team": {"auth": encoded("first", "1")}}}
+    environ = docker_config(tmp_path, {"auths": {"r.test/team": {"auth": encoded("second", "2")}}})
+    config = load_docker_config({**environ, "DOCKER_AUTH_CONFIG": json.dumps(inline)})
+    assert config.for_registries(["r.test"]) == {"r.test/team": Credential("first", "1")}

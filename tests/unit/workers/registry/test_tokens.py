@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
-from store.errors import ProtocolError, Side, UnauthorizedError
+from store.errors import CancelledError, ProtocolError, Side, UnauthorizedError
 from workers.registry.credentials import Credential
 from workers.registry.scopes import repository_scope
 from workers.registry.tokens import (
@@ -229,6 +229,23 @@ def test_a_failure_is_shared_by_those_who_wait_and_copied_for_each() -> None:
     other = errors[1]
     assert isinstance(other, UnauthorizedError)
     assert (other.side, other.http_status) == (Side.SOURCE, 401)
+
+
+def test_a_request_to_stop_is_for_the_one_who_asks_and_the_next_asks_instead() -> None:
+    cache, entered, go_on, realm = TokenCache(), threading.Event(), threading.Event(), Realm()
+
+    def stopped() -> Token:
+        entered.set()
+        assert go_on.wait(10)
+        raise CancelledError("a stop was requested")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get, OWNER, PULL, stopped)
+        assert entered.wait(10)
+        second = pool.submit(cache.get, OWNER, PULL, realm)
+        go_on.set()
+        assert isinstance(first.exception(10), CancelledError)
+        assert second.result(10).value == "token-1"
 
 
 def test_after_a_failure_the_next_asks_again() -> None:

@@ -13,6 +13,7 @@ from store.errors import (
     SizeMismatchError,
     TooManyRequestsError,
     TransshipError,
+    UnreachableError,
 )
 from tests.unit.store.error_tree import EVERY_ERROR, example
 from workers.transfers.retry import (
@@ -31,6 +32,7 @@ from workers.transfers.retry import (
 MOST = 5
 FIRST = Attempt(counted=0, tries=1, gained_bytes=0)
 REFUSED = RegistryUnavailableError("is down", registry="r.test", http_status=503)
+UNREACHABLE = UnreachableError("connection refused", registry="r.test")
 CUT = SizeMismatchError(subject="blob", expected=10, actual=5)
 MISMATCH = DigestMismatchError(expected="sha256:aa", actual="sha256:bb")
 
@@ -44,17 +46,24 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "InvalidDigestError": Fail,
     "InvalidPlatformError": Fail,
     "InvalidSpecError": Fail,
+    "InvalidTimeError": Fail,
     "NotFoundError": Fail,
+    "OtherPlatformError": Fail,
     "TokenError": Fail,
+    "ScopeError": Fail,
     "TooLargeError": Fail,
+    "IncompleteBodyError": Fail,
+    "GoneError": Fail,
     "ConflictError": Fail,
     "SupersededError": Fail,
     "CredentialsNeededError": Fail,
-    # nor does this machine
+    # nor does this machine, but for a database that is being restarted
+    "DatabaseUnavailableError": Again,
     "StoreError": Fail,
     "HomeUnusableError": Fail,
     "DiskFullError": Fail,
     "BlobMissingError": Fail,
+    "CollectionStoppedError": Fail,
     "SchemaVersionError": Fail,
     "EngineRunningError": Fail,
     "AddressInUseError": Fail,
@@ -70,6 +79,7 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "DecompressionError": Strike,
     "ExpansionError": Strike,
     "InvalidLayerError": Strike,
+    "InvalidArchiveError": Strike,
     # registries: another source may have what this one refuses
     "RegistryError": Strike,
     "UnauthorizedError": Strike,
@@ -83,12 +93,15 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "ProtocolError": Strike,
     "UntrustedAddressError": Strike,
     "TlsError": Strike,
+    "BlockedError": Strike,
     "UnreachableError": Again,
     "UnknownHostError": Again,
     "DeadlineExceededError": Fail,
     "RepeatedDeathError": Fail,
     "RecordedError": Fail,
+    "ReportedError": Fail,
     "PartialError": Fail,
+    "DamagedStoreError": Fail,
     # no failures: None says that the table does not take them
     "Interruption": None,
     "CancelledError": None,
@@ -225,7 +238,7 @@ def test_the_delay_is_another_each_time() -> None:
 )
 def test_what_the_registry_asks_for_counts_up_to_an_hour(asked: float, seconds: float) -> None:
     error = RegistryUnavailableError("is down", retry_after_seconds=asked)
-    assert decide(error, FIRST, most=MOST) == Again(seconds=seconds, counts=True, park=False)
+    assert decide(error, FIRST, most=MOST) == Again(seconds=seconds, counts=True, park=True)
 
 
 def test_too_many_requests_park_the_registry_for_everyone() -> None:
@@ -238,7 +251,7 @@ def test_a_registry_that_does_not_say_for_how_long_is_parked_for_a_second_at_lea
     assert decision == Again(seconds=BASE_SECONDS, counts=True, park=True)
 
 
-@pytest.mark.parametrize("error", [REFUSED, CUT, MISMATCH])
+@pytest.mark.parametrize("error", [REFUSED, CUT, MISMATCH, UNREACHABLE])
 def test_other_errors_park_nobody(error: TransshipError) -> None:
     decision = decide(error, FIRST, most=MOST)
     assert isinstance(decision, Again)

@@ -1,0 +1,240 @@
+"""Tokens and named credentials, over HTTP and for the owner of the home alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.auth import SCOPE, USE
+from api.schemas import rfc3339
+from store.catalog import credentials, tokens
+from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
+from store.catalog.engine import Catalog
+from store.catalog.tokens import Token
+from store.errors import InvalidReferenceError, InvalidSpecError, TransshipError
+from store.oci.reference import parse_domain, parse_repository
+from workers.entitlement import MayUse
+from workers.identity import new_id
+from workers.registry.credentials import Credential, most_specific
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+LONGEST_SECONDS = 100 * 366 * 86400
+
+
+class CredentialBody(BaseModel):
+    """How to sign in at one registry: a name and a password, or a token of the registry's."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    identity_token: str = Field(default="", repr=False)
+    registry_token: str = Field(default="", repr=False)
+
+
+class NewToken(BaseModel):
+    """A token that is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = Field(default=None, description="made up where it is missing")
+    scopes: list[str] = Field(
+        min_length=1, max_length=100, description="read, submit, admin, use:CREDENTIAL"
+    )
+    expires_in_seconds: int | None = Field(default=None, ge=1, le=LONGEST_SECONDS)
+
+
+class TokenView(BaseModel):
+    """A token, without the token."""
+
+    name: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    used_at: str | None = Field(description="when it was last used, give or take a minute")
+
+
+class MadeToken(TokenView):
+    """A token, with the token. It is shown here, and never again."""
+
+    token: str = Field(repr=False)
+
+
+class TokenList(BaseModel):
+    """Every token."""
+
+    items: list[TokenView]
+    next: None = None
+
+
+class NewCredential(CredentialBody):
+    """A credential for the server to keep, sealed."""
+
+    registry: str = Field(description="a host, or a namespace in it: quay.io, quay.io/team")
+    name: Name | None = Field(default=None, description="the registry where it is missing")
+
+
+class CredentialView(BaseModel):
+    """A named credential, without its secret."""
+
+    name: str
+    registry: str
+    created_at: str
+
+
+class CredentialList(BaseModel):
+    """Every named credential."""
+
+    items: list[CredentialView]
+    next: None = None
+
+
+class Access:
+    """Makes, lists and removes what grants access."""
+
+    def __init__(self, catalog: Catalog, sealer: Sealer) -> None:
+        """Keep it in *catalog*, sealed by *sealer*. Neither is closed here."""
+        self._catalog = catalog
+        self._sealer = sealer
+
+    def create_token(self, wanted: NewToken) -> MadeToken:
+        """Make a token. A server that runs knows it within a second.
+
+        Raises:
+            InvalidSpecError: a scope that does not exist, or a credential that does not.
+            ConflictError: there is a token of that name.
+        """
+        id_, text, now = new_id(), tokens.make(), time.time()
+        token = Token(
+            id=id_,
+            name=wanted.name or f"token-{id_[-8:]}",
+            scopes=tuple(dict.fromkeys(wanted.scopes)),
+            created_at=now,
+            expires_at=now + wanted.expires_in_seconds if wanted.expires_in_seconds else None,
+        )
+        with self._catalog.write() as connection:
+            known = {one.name for one in credentials.all_named(connection)}
+            for place, scope in enumerate(token.scopes):
+                with _named_in_errors(f"scopes.{place}"):
+                    _check_scope(scope, known)
+            tokens.add(connection, token, text)
+        return MadeToken(**_shown(token).model_dump(), token=text)
+
+    def tokens(self) -> TokenList:
+        """The tokens by name."""
+        with self._catalog.read() as connection:
+            return TokenList(items=[_shown(one) for one in tokens.by_hash(connection).values()])
+
+    def remove_token(self, name: str) -> None:
+        """Refuse a token from now on; a server that runs does within a second.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._catalog.write() as connection:
+            tokens.remove(connection, name)
+
+    def add_credential(self, wanted: NewCredential) -> CredentialView:
+        """Keep a credential, in place of one of that name for the same registry.
+
+        Raises:
+            InvalidSpecError: no registry, or nothing to sign in with.
+            ConflictError: the name stands for another registry.
+        """
+        secret = Credential(**wanted.model_dump(include=set(CredentialBody.model_fields)))
+        with _named_in_errors("registry"):
+            registry = _registry(wanted.registry)
+        if not secret.fingerprint:
+            raise _invalid("password", "nothing to sign in with")
+        sealed = SealedCredential(
+            registry,
+            self._sealer.seal(
+                {name: getattr(secret, name) for name in CredentialBody.model_fields}
+            ),
+            secret.fingerprint,
+        )
+        named = NamedCredential(wanted.name or registry, sealed, time.time())
+        with self._catalog.write() as connection:
+            credentials.keep_named(connection, named)
+        return _without_secret(named)
+
+    def credentials(self) -> CredentialList:
+        """The named credentials, by name."""
+        with self._catalog.read() as connection:
+            named = credentials.all_named(connection)
+        return CredentialList(items=[_without_secret(one) for one in named])
+
+    def credential_for(self, repository: str, may_use: MayUse) -> Credential | None:
+        """The server's own for a repository, of those that whoever asks may use."""
+        with self._catalog.read() as connection:
+            named = credentials.all_named(connection)
+        own = {
+            one.credential.registry: one
+            for one in reversed(named)
+            if may_use is None or one.name in may_use
+        }
+        found = most_specific(own, repository)
+        return Credential(**self._sealer.open(found.credential.sealed)) if found else None
+
+    def remove_credential(self, name: str) -> None:
+        """Forget a named credential. Jobs that were submitted before keep theirs.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._catalog.write() as connection:
+            credentials.forget_named(connection, name)
+
+
+def _check_scope(scope: str, credentials_known: set[str]) -> None:
+    if not SCOPE.fullmatch(scope):  # not quoted: somebody may have pasted a token
+        raise InvalidSpecError("is none of read, submit, admin, use:CREDENTIAL", errors=[])
+    if scope.startswith(USE) and scope.removeprefix(USE) not in credentials_known:
+        raise InvalidSpecError(
+            f"there is no credential {scope.removeprefix(USE)!r}; add it first", errors=[]
+        )
+
+
+def _registry(text: str) -> str:
+    """A registry, or a namespace in one, as references name it."""
+    host, _, path = text.partition("/")
+    registry = parse_domain(host)
+    # As a repository below it: `docker.io/team` by itself would be read as `library/team`.
+    below = parse_repository("/".join(part for part in (registry, path, "any") if part))
+    if below.domain != registry:
+        raise InvalidReferenceError("no registry: its host has a dot or a port", subject=text)
+    return below.repository.removesuffix("/any") if path else registry
+
+
+@contextmanager
+def _named_in_errors(field: str) -> Iterator[None]:
+    try:
+        yield
+    except TransshipError as wrong:
+        raise _invalid(field, wrong.detail) from None
+
+
+def _invalid(field: str, message: str) -> InvalidSpecError:
+    return InvalidSpecError(message, errors=[{"field": field, "message": message}])
+
+
+def _shown(token: Token) -> TokenView:
+    return TokenView(
+        name=token.name,
+        scopes=list(token.scopes),
+        created_at=str(rfc3339(token.created_at)),
+        expires_at=rfc3339(token.expires_at),
+        used_at=rfc3339(token.used_at),
+    )
+
+
+def _without_secret(named: NamedCredential) -> CredentialView:
+    return CredentialView(
+        name=named.name,
+        registry=named.credential.registry,
+        created_at=str(rfc3339(named.created_at)),
+    )

@@ -1,0 +1,230 @@
+"""Who asks, and what they may: tokens, and the one table of scopes.
+
+Over the home's unix socket asks the owner of the home, who may everything. Over TCP a token is
+needed as soon as there is one, and always where the server listens beyond loopback; without, on
+loopback alone, everybody on this machine may everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.problems import problem
+from store.catalog import tokens
+from store.catalog.engine import Catalog
+from store.catalog.tokens import Token
+from store.errors import ScopeError, StoreError, TokenError, TransshipError
+from workers.registry.addresses import is_loopback
+
+log = logging.getLogger(__name__)
+
+READ, SUBMIT, ADMIN = "read", "submit", "admin"
+USE: Final = "use:"  # and the name of a credential of the server
+IMPLIED: Final = {READ: {READ}, SUBMIT: {READ, SUBMIT}, ADMIN: {READ, SUBMIT, ADMIN}}
+SCOPE: Final = re.compile(r"read|submit|admin|use:[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+
+# What an operation needs. Where it is not named: `read` for GET, and `admin` for all that changes
+# something, so that nothing is open because it was forgotten.
+OPERATIONS: Final = {
+    "createJob": SUBMIT,
+    "cancelJob": SUBMIT,  # of the jobs that it asked for; `admin` of all
+    "retryJob": SUBMIT,
+    "inspectRemote": SUBMIT,  # the server asks a registry, as it does for a job
+    "searchRegistry": SUBMIT,
+    "listTokens": ADMIN,
+    "listCredentials": ADMIN,
+}
+ADMINS_KINDS: Final = frozenset({"prune", "gc", "fsck"})  # jobs that act on everybody's content
+OPEN: Final = frozenset({"/livez", "/readyz"})
+
+FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. *name* is what jobs are requested by."""
+
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        """Whether it has *scope*, or one that comprises it."""
+        return any(scope in IMPLIED.get(own, {own}) for own in self.scopes)
+
+    def require(self, scope: str) -> None:
+        """Raise ScopeError unless it may."""
+        if not self.may(scope):
+            raise ScopeError(
+                f"this needs the scope {scope!r}, which {self.name} does not have",
+                subject=scope,
+                hint=f"use a token that was made with --scope {scope}",
+            )
+
+    @property
+    def may_use(self) -> frozenset[str] | None:
+        """The server's credentials that its jobs may use, by name; None for all of them."""
+        if self.may(ADMIN):
+            return None
+        return frozenset(one.removeprefix(USE) for one in self.scopes if one.startswith(USE))
+
+
+LOCAL: Final = Caller("local", frozenset({ADMIN}))
+
+
+def needed(operation: str, method: str) -> str:
+    """The scope that an operation of the API needs."""
+    return OPERATIONS.get(operation, READ if method in ("GET", "HEAD") else ADMIN)
+
+
+class Keyring:
+    """The tokens, read again after a second."""
+
+    def __init__(self, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read them from *catalog* when they are first asked for."""
+        self._catalog = catalog
+        self._clock = clock
+        self._read_at: float | None = None
+        self._tokens: dict[str, Token] = {}
+        self._written: dict[str, float] = {}  # when its use was last written down, by id
+
+    async def tokens(self) -> dict[str, Token]:
+        """Every token by its hash."""
+        if self._read_at is None or self._clock() - self._read_at >= FRESH_SECONDS:
+            read_at = self._clock()
+            self._tokens = await asyncio.to_thread(self._read)
+            self._read_at = read_at
+        return self._tokens
+
+    async def find(self, text: str) -> Token:
+        """The token that *text* is; its use is written down, at most once a minute.
+
+        Raises:
+            TokenError: it is none, or has expired.
+        """
+        if not tokens.is_well_formed(text):
+            raise TokenError(
+                "this is no token of Transship, or it was cut or mistyped",
+                hint=f"a token begins with {tokens.PREFIX} and ends in a checksum",
+            )
+        token = (await self.tokens()).get(tokens.hashed(text))
+        now = time.time()
+        if token is None:
+            raise TokenError(
+                "this token is not known here", hint="it may have been removed; ask for another"
+            )
+        if token.has_expired(now):
+            raise TokenError("this token has expired", subject=token.name, hint="ask for another")
+        written = self._written.get(token.id, token.used_at)
+        if written is None or now - written >= tokens.USED_SECONDS:
+            self._written[token.id] = now
+            await asyncio.to_thread(self._write_used, token.id, now)
+        return token
+
+    def _read(self) -> dict[str, Token]:
+        with self._catalog.read() as connection:
+            return tokens.by_hash(connection)
+
+    def _write_used(self, id_: str, now: float) -> None:
+        try:
+            with self._catalog.write() as connection:
+                tokens.used(connection, [id_], now)
+        except StoreError as error:  # it serves people who tidy up; the request is still good
+            log.warning("the use of a token could not be written down: %s", error)
+
+
+class Guard:
+    """Finds out who asks before anything of a request is read; answers 401 where it cannot."""
+
+    def __init__(self, app: ASGIApp, *, catalog: Catalog, public: bool) -> None:
+        """Stand before *app*; *public* says that it listens beyond loopback."""
+        self._app = app
+        self._keyring = Keyring(catalog)
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, with its caller, or refuse it."""
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            try:
+                scope.setdefault("state", {})["caller"] = await self._caller(scope)
+            except TransshipError as error:
+                await problem(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        if _through_unix_socket(scope):
+            return LOCAL
+        headers = Headers(scope=scope)
+        given = headers.get("authorization")
+        if given is not None:
+            scheme, _, text = given.partition(" ")
+            if scheme.lower() == "bearer":
+                token = await self._keyring.find(text.strip())
+                return Caller(f"token:{token.name}", frozenset(token.scopes))
+        if self._public or await self._keyring.tokens():
+            raise TokenError(
+                "this server wants a token",
+                hint="set TRANSSHIP_TOKEN, or send it as `Authorization: Bearer ts_…`",
+            )
+        if _is_a_foreign_page(headers):
+            raise TokenError(
+                "without a token only programs of this machine are served, not pages of others",
+                subject=headers.get("origin") or headers.get("host", ""),
+                hint="use a token, or ask for http://127.0.0.1 or http://localhost",
+            )
+        return LOCAL
+
+
+def _through_unix_socket(scope: Scope) -> bool:
+    """Whether the connection came through the home's socket, which only its owner can open."""
+    server = scope.get("server")
+    return server is not None and server[1] is None
+
+
+def _is_a_foreign_page(headers: Headers) -> bool:
+    """Whether a browser may ask on behalf of a page that is not of this machine.
+
+    It sends the page's Origin along with what changes something; and a page whose name was made
+    to point here (DNS rebinding) sends that name as Host.
+    """
+    pages = [f"//{headers['host']}"] if "host" in headers else []
+    pages += [headers["origin"]] if "origin" in headers else []
+    return any(not is_loopback(_host_of(page)) for page in pages)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Asking = Annotated[Caller, Depends(_caller)]
+
+
+def authorize(request: Request) -> None:
+    """Refuse what the caller's scopes do not allow: a dependency of every route.
+
+    Raises:
+        ScopeError: one lacks; it is named.
+    """
+    if request.scope["path"] in OPEN:
+        return
+    operation = getattr(request.scope["route"], "operation_id", None) or ""
+    _caller(request).require(needed(operation, request.method))

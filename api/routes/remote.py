@@ -1,0 +1,161 @@
+"""What registries have: an image there, and a search."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from pydantic import BaseModel
+
+from api.auth import Asking
+from api.openapi import problems
+from api.services import Injected
+from store.errors import DigestMismatchError, NotFoundError, RequestError, Side
+from store.images.filters import Filters
+from store.oci import mediatypes
+from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from store.oci.digest import Digest
+from store.oci.manifest import Index, Manifest
+from store.oci.reference import Reference
+from workers.registry.client import Repository
+from workers.registry.credentials import Credential
+from workers.registry.search import DEFAULT_LIMIT, KEYS, MOST, Wish
+from workers.world import at
+
+router = APIRouter(tags=["registries"])
+
+LONGEST_AUTH = 16 * 1024
+_AUTH_FIELDS = {
+    "username": "username",
+    "password": "password",
+    "identitytoken": "identity_token",
+    "registrytoken": "registry_token",
+}
+
+
+class DescriptorView(BaseModel):
+    """What a reference stands for in its registry."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+class RemoteImage(BaseModel):
+    """An image in a registry. A platform has at least `os` and `architecture`."""
+
+    reference: str
+    descriptor: DescriptorView
+    platforms: list[dict[str, Any]]
+
+
+class FoundRepository(BaseModel):
+    """A repository that an index knows."""
+
+    name: str
+    description: str
+    star_count: int
+    is_official: bool
+    is_automated: bool
+
+
+class SearchResults(BaseModel):
+    """What an index has found, as far as the filters leave it."""
+
+    items: list[FoundRepository]
+    next: str | None = None
+
+
+@router.get(
+    "/remote/{ref:path}/inspect",
+    operation_id="inspectRemote",
+    responses=problems(400, 404, 502),
+)
+def inspect_remote(
+    ref: str,
+    services: Injected,
+    asking: Asking,
+    x_registry_auth: Annotated[
+        str | None,
+        Header(
+            max_length=LONGEST_AUTH,
+            description="base64url of a JSON object with username and password, or identitytoken, "
+            "or registrytoken; else a credential of the server's that the token may use",
+        ),
+    ] = None,
+) -> RemoteImage:
+    """What the reference stands for in its registry now, and for which platforms. Not kept."""
+    reference = Reference.parse(ref).with_default_tag()
+    given = _credential(x_registry_auth) if x_registry_auth else None
+    if given is None:
+        given = services.access.credential_for(reference.repository, asking.may_use)
+    repository = services.world.registries.repository(reference.repository, credential=given)
+    with at(Side.SOURCE):
+        root = repository.head_manifest(reference.identifier)
+        if root is None:
+            raise NotFoundError(
+                "the registry does not hold this image, or hides it",
+                subject=str(reference),
+                hint="check the name and the tag, and whether it needs credentials",
+                side=Side.SOURCE,
+            )
+        manifest = repository.get_manifest(str(root.digest), expected=root)
+        platforms = _platforms(manifest, repository)
+    return RemoteImage(
+        reference=str(reference),
+        descriptor=DescriptorView(
+            media_type=root.media_type, digest=str(root.digest), size=root.size
+        ),
+        platforms=platforms,
+    )
+
+
+@router.get("/search", operation_id="searchRegistry", responses=problems(422, 502))
+def search_registry(
+    services: Injected,
+    term: Annotated[str, Query(max_length=255, description="a host in front names the index")],
+    filter_: Annotated[
+        list[str] | None, Query(alias="filter", description=f"KEY=VALUE; of {', '.join(KEYS)}")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = DEFAULT_LIMIT,
+) -> SearchResults:
+    """Search an index of images, Docker's unless the term begins with another's host."""
+    wish = Wish.parse(Filters.parse(filter_ or (), KEYS))
+    found = services.world.registries.search(term, limit=limit)
+    return SearchResults(items=[FoundRepository(**asdict(one)) for one in found if wish.fits(one)])
+
+
+def _platforms(manifest: Manifest | Index, repository: Repository) -> list[dict[str, Any]]:
+    """The platforms that an index names, or the one that an image's config has."""
+    if isinstance(manifest, Index):
+        return [one.platform.to_json() for one in manifest.manifests if one.platform is not None]
+    config = manifest.config
+    if not mediatypes.is_config(config.media_type) or config.size > MAX_CONFIG_BYTES:
+        return []
+    raw = bytearray()
+    with repository.open_blob(config) as body:
+        body.read_into(raw.extend, check=lambda: None)
+    actual = Digest.of(bytes(raw), config.digest.algorithm)
+    if actual != config.digest:
+        raise DigestMismatchError(expected=str(config.digest), actual=str(actual))
+    return [ImageConfig.parse(bytes(raw)).platform.to_json()]
+
+
+def _credential(text: str) -> Credential:
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        fields = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(fields, dict):
+            raise TypeError
+        known = {ours: fields.get(theirs) or "" for theirs, ours in _AUTH_FIELDS.items()}
+        if not all(isinstance(value, str) for value in known.values()):
+            raise TypeError
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        raise RequestError(
+            "not base64 of a JSON object with credentials", subject="X-Registry-Auth"
+        ) from None
+    return Credential(**known)

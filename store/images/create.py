@@ -1,0 +1,203 @@
+"""An image of a config that somebody else wrote, over layers that are here: Docker's CreateImage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, select
+
+from store.archives.manifests import made as manifest_of
+from store.catalog import blobs, lineage, references
+from store.catalog.engine import Catalog
+from store.catalog.layers import Pair, record
+from store.catalog.schema import blobs as blob_rows
+from store.catalog.schema import edges, images
+from store.catalog.schema import layers as layer_rows
+from store.content.ports import ContentStore
+from store.errors import (
+    BlobMissingError,
+    ConflictError,
+    ContentError,
+    InvalidManifestError,
+    InvalidSpecError,
+    NotFoundError,
+    Side,
+)
+from store.images.publish import Made, made, publish
+from store.images.resolve import find
+from store.layers.codecs import HEAD_BYTES, Compression, detect, open_reader
+from store.layers.diffids import measure
+from store.layers.sources import Check, never
+from store.oci.config import ImageConfig
+from store.oci.digest import Digest
+from store.oci.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An image that is here now: its ID, and the digest of its manifest."""
+
+    image_id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A blob that may hold a layer's stream; *verified*: it was seen to."""
+
+    digest: Digest
+    verified: bool
+
+
+class Creation:
+    """Makes images of configs."""
+
+    def __init__(self, catalog: Catalog, content: ContentStore, *, shared_trust: bool) -> None:
+        """Use what *catalog* and *content* hold.
+
+        A config names its layers by what they contain. With *shared_trust* any blob here will do;
+        else only one that an image has which is held here, and so can be named by who asks: what
+        is left of others, or on its way for a job, is not to be had by guessing.
+        """
+        self._catalog = catalog
+        self._content = content
+        self._shared_trust = shared_trust
+
+    def create(
+        self,
+        raw: bytes,
+        *,
+        holder: str,
+        now: float,
+        parent: str | None = None,
+        check: Check = never,
+    ) -> Created:
+        """Store *raw*, byte for byte, as the config of an image without a name.
+
+        The same bytes again give the same image. What a config of others claims of a layer is
+        checked once, by reading the layer.
+
+        Args:
+            raw: The config.
+            holder: Under which new blobs are leased until the image is there.
+            now: The time.
+            parent: What stands for the image that it is a child of.
+            check: Called often.
+
+        Raises:
+            InvalidSpecError: it is no config, or has more steps with a layer than layers.
+            NotFoundError: a layer, or the parent, is not here.
+        """
+        config = _parse(raw)
+        with self._catalog.read() as connection:
+            parent_id = None if parent is None else _image_id(connection, parent)
+            before = references.images_with_id(connection, str(config.digest))
+        if before:
+            digest = str(before[0].digest)
+            with self._catalog.write() as connection:
+                if parent_id is not None:
+                    lineage.set_parent(connection, str(config.digest), parent_id)
+            return Created(str(config.digest), digest)
+        layers = [self._layer(diff_id, check) for diff_id in config.diff_ids]
+        manifest = manifest_of(raw, layers)
+        self._content.put(raw)
+        self._content.put(manifest.raw)
+        new = made(
+            [manifest],
+            self._content,
+            parents={} if parent_id is None else {str(config.digest): parent_id},
+        )
+        with self._catalog.write() as connection:
+            publish_at_once(connection, new, holder=holder, now=now)
+        return Created(str(config.digest), str(manifest.digest))
+
+    def _layer(self, diff_id: Digest, check: Check) -> tuple[Digest, int, Compression]:
+        """The blob to take for a layer, its size and its compression."""
+        with self._catalog.read() as connection:
+            candidates = self._candidates(connection, diff_id)
+        for candidate in candidates:
+            check()
+            if not candidate.verified and not self._verify(candidate.digest, diff_id, check):
+                continue
+            size = self._content.size(candidate.digest)
+            if size is not None:
+                with self._content.open(candidate.digest) as file:
+                    return candidate.digest, size, detect(file.read(HEAD_BYTES))
+        raise NotFoundError(
+            "no image here has a layer that holds this",
+            subject=str(diff_id),
+            hint="pull or load an image that has it",
+            side=Side.STORE,
+        )
+
+    def _candidates(self, connection: Connection, diff_id: Digest) -> Sequence[_Candidate]:
+        query = (
+            select(layer_rows.c.digest, layer_rows.c.verified)
+            .join(blob_rows, blob_rows.c.digest == layer_rows.c.digest)
+            .where(layer_rows.c.diff_id == str(diff_id))
+            .order_by(layer_rows.c.verified.desc(), layer_rows.c.digest)
+        )
+        if not self._shared_trust:
+            of_image = exists().where(
+                edges.c.child == layer_rows.c.digest, edges.c.parent == images.c.digest
+            )
+            query = query.where(of_image)
+        return [_Candidate(Digest.parse(row[0]), row[1]) for row in connection.execute(query)]
+
+    def _verify(self, digest: Digest, diff_id: Digest, check: Check) -> bool:
+        """Whether the blob holds the stream that a config says it does."""
+        try:
+            with self._content.open(digest) as file, open_reader(file) as plain:
+                measured = measure(plain, check=check)
+        except (BlobMissingError, ContentError):
+            return False
+        if measured.diff_id != diff_id:
+            return False
+        with self._catalog.write() as connection:
+            record(connection, [Pair(str(digest), str(diff_id), measured.size)], verified=True)
+        return True
+
+
+def publish_at_once(connection: Connection, new: Made, *, holder: str, now: float) -> None:
+    """Let *new*, which has no names and no job, be there, over layers that are held already.
+
+    Raises:
+        ConflictError: one of them was collected meanwhile.
+    """
+    below = {
+        str(layer.digest)
+        for one in new.manifests
+        if isinstance(one, Manifest)
+        for layer in one.layers
+    }
+    blobs.lease(connection, holder, below)
+    gone = below - blobs.held(connection, below, now)
+    if gone:
+        raise ConflictError(
+            "a layer was collected just now", subject=min(gone), hint="try again", side=Side.STORE
+        )
+    publish(connection, new, holder=holder, seq=0, now=now)
+    blobs.release(connection, holder)
+
+
+def _parse(raw: bytes) -> ImageConfig:
+    try:
+        config = ImageConfig.parse(raw)
+    except InvalidManifestError as error:
+        raise _wrong(error.detail) from error
+    with_layer = sum(step.get("empty_layer") is not True for step in config.history)
+    if with_layer > len(config.diff_ids):
+        raise _wrong(
+            f"its history has {with_layer} steps with a layer, its rootfs {len(config.diff_ids)}"
+        )
+    return config
+
+
+def _wrong(message: str) -> InvalidSpecError:
+    return InvalidSpecError(message, errors=[{"field": "config", "message": message}])
+
+
+def _image_id(connection: Connection, text: str) -> str:
+    found = find(connection, text)
+    return found.local.id if found.image is None else str(found.image.image_id)

@@ -1,0 +1,78 @@
+"""Which images a save takes, under which names: as `docker save` reads what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from store.archives.plan import SavedImage
+from store.catalog import blobs, lineage, references
+from store.errors import InvalidReferenceError, NotFoundError
+from store.images.resolve import find
+from store.images.shelf import is_digest_name
+from store.oci.digest import Digest
+from store.oci.reference import Reference
+
+
+def chosen(connection: Connection, texts: Iterable[str]) -> list[SavedImage]:
+    """What *texts* stand for, each image once, with the names that it is to have.
+
+    A repository without a tag stands for all its tags; an ID, or a digest, for an image without a
+    name.
+
+    Raises:
+        NotFoundError: one of them stands for nothing.
+        InvalidReferenceError: one of them can be neither a name nor an ID.
+    """
+    found: dict[Digest, SavedImage] = {}
+    for text in texts:
+        for image in _of_repository(connection, text) or [_one(connection, text)]:
+            known = found.setdefault(image.digest, image)
+            names = dict.fromkeys((*known.names, *image.names))
+            found[image.digest] = SavedImage(
+                image.digest, image.media_type, tuple(names), known.parent
+            )
+    return list(found.values())
+
+
+def held_under(connection: Connection, root: str) -> set[str]:
+    """*root* and everything below it that the store holds on to."""
+    found: set[str] = set()
+    ahead = {root}
+    while ahead:
+        found |= ahead
+        ahead = {child for _, child in blobs.links(connection, parents=ahead)} - found
+    return found
+
+
+def _of_repository(connection: Connection, text: str) -> list[SavedImage]:
+    """Everything that has a name in the repository *text*; nothing where it is none."""
+    try:
+        repository = Reference.parse(text)
+    except InvalidReferenceError:
+        return []
+    if repository.tag is not None or repository.digest is not None:
+        return []
+    prefixes = (f"{repository}:", f"{repository}@")
+    return [
+        _saved(connection, Digest.parse(row.digest), row.media_type, row.name)
+        for row in references.listed(connection)
+        if row.name.startswith(prefixes)
+    ]
+
+
+def _one(connection: Connection, text: str) -> SavedImage:
+    found = find(connection, text)
+    if found.image is None and not found.members and found.name is None:
+        raise NotFoundError("nothing of it is held", subject=text)
+    return _saved(connection, found.root.digest, found.root.media_type, found.name)
+
+
+def _saved(connection: Connection, digest: Digest, media_type: str, name: str | None) -> SavedImage:
+    named = name is not None and not is_digest_name(name)
+    names = (Reference.parse(name),) if name is not None and named else ()
+    image = references.image(connection, str(digest))
+    known = lineage.get(connection, image.image_id) if image is not None else None
+    parent = Digest.parse(known.parent) if known is not None and known.parent else None
+    return SavedImage(digest, media_type, names, parent)

@@ -1,0 +1,59 @@
+"""Who uses an image: workspaces, Docker's containers, and jobs under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from sqlalchemy import Connection, func, select, text
+
+from store.catalog.schema import JOB_ACTIVE, jobs, leases, workspaces
+
+
+def workspace_on(connection: Connection, manifests: Collection[str], *, busy: bool) -> str | None:
+    """The name of a workspace over one of *manifests*, busy or idle."""
+    return connection.execute(
+        select(workspaces.c.name)
+        .where(workspaces.c.base.in_(manifests), workspaces.c.busy.is_(busy))
+        .order_by(workspaces.c.name)
+        .limit(1)
+    ).scalar()
+
+
+def is_base(connection: Connection, manifest: str) -> bool:
+    """Whether a workspace needs the layers of *manifest*."""
+    found = select(workspaces.c.name).where(workspaces.c.base == manifest).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def job_on(connection: Connection, digests: Collection[str]) -> str | None:
+    """The id of an active job that holds a lease on one of *digests*."""
+    return connection.execute(
+        select(jobs.c.id)
+        .join(leases, leases.c.holder == jobs.c.id)
+        .where(leases.c.digest.in_(digests), text(f"jobs.{JOB_ACTIVE}"))
+        .order_by(jobs.c.seq)
+        .limit(1)
+    ).scalar()
+
+
+def digests_in_jobs(connection: Connection) -> set[str]:
+    """Everything that active jobs hold leases on."""
+    return set(
+        connection.execute(
+            select(leases.c.digest)
+            .join(jobs, leases.c.holder == jobs.c.id)
+            .where(text(f"jobs.{JOB_ACTIVE}"))
+            .distinct()
+        ).scalars()
+    )
+
+
+def workspaces_by_base(connection: Connection) -> Counter[str]:
+    """How many workspaces there are over each manifest."""
+    rows = connection.execute(
+        select(workspaces.c.base, func.count())
+        .where(workspaces.c.base.is_not(None))
+        .group_by(workspaces.c.base)
+    )
+    return Counter({row[0]: row[1] for row in rows})

@@ -1,0 +1,105 @@
+"""A tar that comes as a stream becomes a layer: checked, hashed and compressed in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from store.layers.codecs import Buffer, Compression, Source, open_reader, open_writer
+from store.layers.sources import Check, never
+from store.layers.tar import TarReader
+from store.oci.digest import Digest
+
+_MAX_TAR_BYTES: Final = 1024**4  # an hour's hashing, and far beyond any file system
+
+
+class Taken(NamedTuple):
+    """What was taken in: the stream's diffID and length, and how it is stored."""
+
+    diff_id: Digest
+    diff_size: int
+    compression: Compression
+
+
+class Sink(Protocol):
+    """Takes the bytes of the layer as it is stored; a draft of the content store is one."""
+
+    def write(self, data: Buffer, /) -> object:
+        """Append *data*."""
+
+
+def take_in(source: Source, sink: Sink, *, subject: str = "", check: Check = never) -> Taken:
+    """Read a tar to its end, and write it to *sink* as a layer.
+
+    A tar that is compressed by gzip stays as it is; any other becomes gzip. What follows the end
+    of a tar belongs to it, as with Docker, and an empty stream is an empty tar.
+
+    Args:
+        source: Plain or compressed in any way that `codecs` reads; stays open.
+        sink: Holds half a layer where an error is raised.
+        subject: What errors call the stream.
+        check: Called before each piece; what it raises is passed on.
+
+    Raises:
+        InvalidLayerError, DecompressionError, ExpansionError: it is no tar, or is cut or damaged.
+    """
+    copied = _Copied(source)
+    with open_reader(copied, max_bytes=_MAX_TAR_BYTES, subject=subject) as reader:
+        if reader.compression is Compression.GZIP:
+            copied.copy_to(sink)
+            plain = _Hashed(reader, check, lambda _: None)
+            _read(plain)
+        else:
+            copied.copy_to(None)
+            compressor = open_writer(Compression.GZIP, sink.write)
+            plain = _Hashed(reader, check, compressor.write)
+            _read(plain)
+            compressor.finish()
+    return Taken(Digest.from_hash(plain.hasher), plain.size, Compression.GZIP)
+
+
+def _read(plain: Source) -> None:
+    for _ in TarReader(plain):
+        pass
+
+
+class _Copied:
+    """Passes a source on, and a copy of it to a sink, which is named after the first bytes."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._sink: Sink | None = None
+        self._early: bytearray | None = bytearray()
+
+    def copy_to(self, sink: Sink | None) -> None:
+        """Give the copy to *sink*, from the beginning on."""
+        self._sink = sink
+        if sink is not None and self._early:
+            sink.write(bytes(self._early))
+        self._early = None
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        if self._early is not None:
+            self._early += data
+        elif self._sink is not None:
+            self._sink.write(data)
+        return data
+
+
+class _Hashed:
+    """Passes a source on, hashed on the way, with a copy to *write*."""
+
+    def __init__(self, source: Source, check: Check, write: Callable[[bytes], object]) -> None:
+        self._source, self._check, self._write = source, check, write
+        self.hasher = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        self._check()
+        data = self._source.read(size)
+        self.hasher.update(data)
+        self.size += len(data)
+        self._write(data)
+        return data

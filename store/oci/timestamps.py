@@ -1,0 +1,82 @@
+"""Points in time: RFC 3339 as configs write it, and what users give for `since` and `until`.
+
+They are whole nanoseconds since the epoch, for that is how finely configs tell them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+from store.errors import InvalidTimeError
+
+NANOS = 1_000_000_000
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9})\d*)?)?)?"
+    r"([Zz]|[+-]\d{2}:\d{2})?",
+    re.ASCII,
+)
+_UNIX = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?(?:ns|us|µs|ms|s|m|h)){1,7}", re.ASCII)
+_PART = re.compile(r"([\d.]+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_UNITS = {
+    "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000,
+    "s": NANOS, "m": 60 * NANOS, "h": 3600 * NANOS,
+}  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse(text: str) -> int | None:
+    """Read an RFC 3339 time; None where it is none. Without a zone it is UTC.
+
+    As Docker's filters take them, the time of day or its seconds may be left out.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    day, minute, second, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}")
+        moment = moment.replace(tzinfo=_zone(zone))
+        seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        return None
+    return seconds * NANOS + int((fraction or "").ljust(9, "0") or 0)
+
+
+def duration(text: str) -> int | None:
+    """Read a duration as Go writes it (`90m`, `1h30m`), in nanoseconds; None where it is none."""
+    if _DURATION.fullmatch(text) is None:
+        return None
+    return int(sum(Decimal(part[1]) * _UNITS[part[2]] for part in _PART.finditer(text)))
+
+
+def moment(text: str, now: float) -> int:
+    """Read a time as Docker's `since` and `until` take it.
+
+    That is RFC 3339, seconds since the epoch, or how long before *now* (`90m`, `1h30m`).
+
+    Raises:
+        InvalidTimeError: it is none of them.
+    """
+    if (unix := _UNIX.fullmatch(text)) is not None:
+        return int(unix[1]) * NANOS + int((unix[2] or "").ljust(9, "0"))
+    if (before := duration(text)) is not None:
+        return int(Decimal(now) * NANOS) - before
+    found = parse(text)
+    if found is None:
+        raise InvalidTimeError(
+            "not a point in time",
+            subject=text[:160].encode("unicode_escape").decode(),
+            hint="2024-05-01T12:00:00Z, seconds since the epoch, or a duration such as 24h",
+        )
+    return found
+
+
+def _zone(text: str | None) -> timezone:
+    if text is None or text in "Zz":
+        return UTC
+    hours, minutes = text[1:].split(":")
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset if text[0] == "-" else offset)

@@ -1,0 +1,298 @@
+"""One copy between two registries with something going wrong, told in a few figures.
+
+Everything is real but the registries, which are simulated, and the clock: where nothing is left
+to do but wait, it is set ahead. One thread does all the work, in the order of its messages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+from sqlalchemy import func, select
+
+from store.catalog import admission, heartbeats, jobs
+from store.catalog.credentials import Sealer
+from store.catalog.engine import Catalog
+from store.catalog.heartbeats import Threads
+from store.catalog.schema import jobs as job_rows
+from store.catalog.schema import lanes, transfers
+from store.content.local import LocalStore
+from store.oci.platform import Platform
+from store.settings import Settings
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.support.faults import FaultProxy, Rule, Verb
+from tests.support.registry_simulator import Quirks, RegistrySimulator
+from workers.leases import Keeper
+from workers.queue import JobQueue, Submission
+from workers.rates import LocalBuckets
+from workers.run import run_job
+from workers.specs import AnySpec, CopySpec, MirrorSpec
+from workers.transfers.attempt import attempt
+from workers.wire import Message, Queue
+from workers.wiring import registry_client
+from workers.world import World, ring
+
+WORKER = "a worker"
+MOST_WAITS = 100
+BUDGET = 5  # tries, by default
+AT_THE_SOURCE = {
+    Verb.TOKEN_GET,
+    Verb.TAGS_LIST,
+    Verb.MANIFEST_HEAD,
+    Verb.MANIFEST_GET,
+    Verb.BLOB_GET,
+}
+KIB = 1024
+CHUNK = 64 * KIB
+LAYER = bytes(range(256)) * 4 * 40 * 8  # 5 chunks; as the last blob it is sent after the config
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the job ended; *tries* is the most that any of its parts took."""
+
+    state: str
+    tries: int
+    parked_seconds: float = 0.0
+    code: str = ""
+    side: str = ""
+
+    def after_another_try(self) -> Outcome:
+        """The same, one try later."""
+        return replace(self, tries=min(self.tries + 1, BUDGET))
+
+    def __str__(self) -> str:
+        if self.state == "succeeded":
+            told = "succeeds" if self.tries == 1 else f"succeeds, try {self.tries}"
+        else:
+            told = f"fails: `{self.code}` at the {self.side}"
+            if self.tries > 1:
+                told += f", {self.tries} tries"
+        if self.parked_seconds:
+            told += f"; parked {self.parked_seconds:.0f} s"
+        return told
+
+
+@dataclass(slots=True)
+class _Bells:
+    """A wire that keeps what is rung until it is taken."""
+
+    messages: deque[Message] = field(default_factory=deque)
+
+    def publish(self, messages: Iterable[Message]) -> None:
+        self.messages.extend(messages)
+
+    def announce(self, jobs: Iterable[str]) -> None:
+        """Nobody waits."""
+
+    def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ahead(World):
+    """A world whose clock is set ahead."""
+
+    clock: Callable[[], float]
+
+    def now(self) -> float:
+        return self.clock()
+
+
+class Faulted:
+    """Two registries with proxies before them, and a worker that is driven by hand.
+
+    Args:
+        directory: For store and catalog.
+        rules: What goes wrong, at either registry.
+        quirks: How the target differs from the specification.
+    """
+
+    def __init__(
+        self, directory: Path, rules: Iterable[Rule], quirks: Quirks | None = None
+    ) -> None:
+        self._resources = ExitStack()
+        enter = self._resources.enter_context
+        ruled = list(rules)
+        self.source = enter(RegistrySimulator(token=True))
+        self.target = enter(RegistrySimulator(quirks, token=True))
+        self.before_source = enter(
+            FaultProxy(
+                self.source.host, [r for r in ruled if r.verb in AT_THE_SOURCE], anonymous=False
+            )
+        )
+        self.before_target = enter(
+            FaultProxy(
+                self.target.host, [r for r in ruled if r.verb not in AT_THE_SOURCE], anonymous=False
+            )
+        )
+        self.digest = self.source.add_image("app", "1", [LAYER])
+        self._ahead_seconds = 0.0
+        self.longest_park = 0.0
+        self._bells = _Bells()
+        self.catalog = Catalog(prepared_sqlite(directory))
+        settings = Settings(home=directory)
+        self.world = _Ahead(
+            catalog=self.catalog,
+            content=LocalStore(directory),
+            registries=registry_client(settings, self.catalog, LocalBuckets(), self.now),
+            sealer=Sealer(Fernet.generate_key().decode()),
+            wire=self._bells,
+            clock=self.now,
+        )
+        self._resources.callback(self.world.close)
+        self._keeper = Keeper(
+            self.catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event()
+        )
+        self._queue = JobQueue(
+            self.catalog, self.world.sealer, self._bells, Platform.parse("linux/amd64")
+        )
+        self._register(WORKER)
+
+    def now(self) -> float:
+        """The time, as far ahead as the waits were long."""
+        return time.time() + self._ahead_seconds
+
+    def copy(self) -> Outcome:
+        """Copy the image to its end."""
+        self.begin()
+        return self._drive()
+
+    def mirror(self) -> Outcome:
+        """Mirror the repository to its end."""
+        source, target = self.before_source.host, self.before_target.host
+        self.submit(MirrorSpec(source=f"{source}/app", destination=f"{target}/app"))
+        return self._drive()
+
+    def begin(self) -> None:
+        """Ask for a copy of the image, and do nothing yet."""
+        source, target = self.before_source.host, self.before_target.host
+        self.submit(CopySpec(source=f"{source}/app:1", destination=f"{target}/app:1"))
+
+    def submit(self, spec: AnySpec) -> None:
+        """Ask for a job; what follows is about it."""
+        [id_] = self._queue.submit([Submission(spec=spec, requested_by="a test")])
+        assert isinstance(id_, str)
+        self.job = id_
+
+    def work(self) -> None:
+        """Do what there is to do now, without waiting for anything."""
+        while self._bells.messages:
+            self._answer(self._bells.messages.popleft())
+            self._note_parks()
+
+    def bury(self) -> None:
+        """The worker has died; another takes its place."""
+        with self.catalog.write() as connection:
+            heartbeats.bury_owner(connection, self._worker, self.now())
+        self._bells.messages.clear()
+        self._register(f"{self._worker}'s heir")
+
+    def go_on(self) -> Outcome:
+        """Bring the job that was begun to its end."""
+        return self._drive()
+
+    @property
+    def state(self) -> str:
+        """The job's."""
+        with self.catalog.read() as connection:
+            row = jobs.get(connection, self.job)
+        assert row is not None
+        return str(row.state)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the target holds the image under its tag, byte for byte."""
+        held = self.target.tags.get("app", {}).get("1") == self.digest
+        return held and LAYER in self.target.blobs["app"].values()
+
+    def count(self, verb: Verb) -> int:
+        """How many requests of a kind have come."""
+        proxy = self.before_source if verb in AT_THE_SOURCE else self.before_target
+        return proxy.count(verb)
+
+    def transfer(self, direction: str) -> Any:
+        """The row of the layer's transfer."""
+        with self.catalog.read() as connection:
+            return connection.execute(
+                select(transfers).where(
+                    transfers.c.direction == direction, transfers.c.size == len(LAYER)
+                )
+            ).one()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._resources.close()
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _register(self, worker: str) -> None:
+        self._worker = worker
+        with self.catalog.write() as connection:
+            threads = Threads(control=1, downloads=2, uploads=2)
+            heartbeats.register(connection, worker, pid=1, threads=threads, now=self.now())
+
+    def _drive(self) -> Outcome:
+        for _ in range(MOST_WAITS):
+            self.work()
+            with self.catalog.read() as connection:
+                row = jobs.get(connection, self.job)
+            assert row is not None
+            if row.state not in jobs.ACTIVE:
+                return self._outcome(row)
+            self.wait()
+        raise AssertionError("the job does not end")
+
+    def _answer(self, message: Message) -> None:
+        if message.queue in {Queue.DOWNLOADS, Queue.UPLOADS}:
+            attempt(int(message.id), self._worker, self.world, self._keeper)
+        else:
+            run_job(message.id, self._worker, self.world, self._keeper)
+
+    def wait(self) -> None:
+        """Set the clock to when the next thing is due, and ring for it."""
+        now = self.now()
+        with self.catalog.write() as connection:
+            coming = [
+                connection.execute(select(func.min(column)).where(column > now)).scalar()
+                for column in (
+                    job_rows.c.not_before,
+                    transfers.c.not_before,
+                    lanes.c.parked_until,
+                )
+            ]
+            self._ahead_seconds += min((at - now for at in coming if at), default=1.0) + 0.001
+            admission.promote(connection, self.now())
+            self._bells.publish(ring(connection, self.now()))
+
+    def _note_parks(self) -> None:
+        with self.catalog.read() as connection:
+            seconds = connection.execute(select(func.max(lanes.c.parked_delay))).scalar() or 0.0
+        self.longest_park = max(self.longest_park, seconds)
+
+    def _outcome(self, row: Any) -> Outcome:
+        with self.catalog.read() as connection:
+            tries = connection.execute(select(func.max(transfers.c.tries))).scalar() or 1
+            attempts = connection.execute(select(func.max(job_rows.c.attempts))).scalar() or 0
+        error = row.error or {}
+        if error.get("code") == "partial":
+            with self.catalog.read() as connection:
+                error = connection.execute(
+                    select(job_rows.c.error).where(job_rows.c.parent == row.id)
+                ).scalar_one()
+        told = error.get("attempts", 1)
+        return Outcome(
+            state=row.state,
+            tries=max(tries, attempts + 1, told),
+            parked_seconds=float(round(self.longest_park)),
+            code=error.get("code", ""),
+            side=error.get("side", ""),
+        )

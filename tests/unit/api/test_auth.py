@@ -1,0 +1,297 @@
+"""Who is let in, and to what."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.auth import ADMIN, READ, SUBMIT, Caller, Keyring, needed
+from api.server import Server, bind_unix
+from store.catalog import tokens
+from store.catalog.schema import tokens as token_rows
+from store.errors import ScopeError, TokenError
+from tests.unit.api.serving import PREFIX, Api
+
+PULL = {"kind": "pull", "reference": "localhost:1/team/app:1"}
+NAMES = ("read", "submit", "admin")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A server that listens, as it thinks, beyond loopback; with a token for each scope."""
+    with Api(tmp_path_factory.mktemp("guarded"), public=True) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def held(guarded: Api) -> dict[str, str]:
+    """Tokens by the scope that they have, and one more that may submit."""
+    return {
+        **{scope: guarded.token(scope, name=scope) for scope in NAMES},
+        "another": guarded.token("submit", name="another"),
+    }
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def ask(api: Api, method: str, path: str, token: str, **more: Any) -> httpx.Response:
+    return api.http.request(method, PREFIX + path, headers=bearer(token), **more)
+
+
+# --- no token -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/limits", "/openapi.json", "/nothing"])
+def test_beyond_loopback_nothing_is_told_without_a_token(guarded: Api, path: str) -> None:
+    answer = guarded.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "TRANSSHIP_TOKEN" in answer.json()["hint"]
+
+
+def test_a_body_is_not_read_from_whoever_has_no_token(guarded: Api) -> None:
+    assert guarded.post("/jobs", content=b"{nonsense").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_health_is_told_to_everybody(guarded: Api, path: str) -> None:
+    assert guarded.http.get(path).status_code in (200, 503)
+
+
+def test_on_loopback_without_any_token_everybody_may_everything(tmp_path: Path) -> None:
+    with Api(tmp_path) as api:
+        assert api.submit()["requested_by"] == "local"
+        assert api.get("/tokens").status_code == 200
+
+
+def test_as_soon_as_there_is_a_token_one_is_needed_on_loopback_too(tmp_path: Path) -> None:
+    with Api(tmp_path) as api:
+        assert api.get("/jobs").status_code == 200
+        token = api.token("read")
+        until = time.monotonic() + 5
+        while api.get("/jobs").status_code != 401:
+            assert time.monotonic() < until
+        assert ask(api, "GET", "/jobs", token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example.org"},
+        {"Origin": "https://page.example.org"},
+        {"Origin": "null"},
+        {"Host": "127.0.0.1.example.org"},
+    ],
+)
+def test_without_a_token_a_page_in_a_browser_gets_nothing(
+    api: Api, headers: dict[str, str]
+) -> None:
+    assert api.get("/jobs", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["localhost:5005", "127.0.0.1:80", "[::1]:5005"])
+def test_this_machine_is_served_by_any_of_its_names(api: Api, host: str) -> None:
+    origin = {"Origin": f"http://{host}"}
+    assert api.get("/jobs", headers={"Host": host, **origin}).status_code == 200
+
+
+def test_the_owner_of_the_home_needs_no_token(guarded: Api, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    server = Server(create_app(guarded.world, public=True), [bind_unix(path)])
+    server.start()
+    with httpx.Client(
+        base_url="http://transship", transport=httpx.HTTPTransport(uds=str(path))
+    ) as owner:
+        assert owner.get(f"{PREFIX}/tokens").status_code == 200
+        job = owner.post(f"{PREFIX}/jobs", json=PULL)
+        assert job.json()["requested_by"] == "local"
+    server.stop()
+
+
+# --- a token --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("-", "cut or mistyped"),
+        ("ts_nonsense", "cut or mistyped"),
+        ("x" * 5000, "cut or mistyped"),
+        (tokens.make(), "not known here"),
+    ],
+    ids=["short", "mistyped", "long", "foreign"],
+)
+def test_a_token_that_is_none_is_refused_with_the_reason(
+    guarded: Api, token: str, said: str
+) -> None:
+    answer = guarded.get("/jobs", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert said in answer.json()["detail"]
+    assert token == "-" or token not in answer.text
+
+
+def test_a_wrong_token_is_refused_where_none_would_do(api: Api) -> None:
+    assert ask(api, "GET", "/jobs", tokens.make()).status_code == 401
+
+
+def test_a_mistyped_one_is_told_without_asking_the_catalog(guarded: Api) -> None:
+    keyring = Keyring(guarded.catalog)
+    with pytest.raises(TokenError, match="mistyped"):
+        asyncio.run(keyring.find("ts_nonsense"))
+    assert keyring._read_at is None
+
+
+def test_an_expired_one_is_refused(tmp_path: Path) -> None:
+    with Api(tmp_path, public=True) as api:
+        token = api.token("read", expires=1)
+        until = time.monotonic() + 10
+        while (answer := ask(api, "GET", "/jobs", token)).status_code == 200:
+            assert time.monotonic() < until
+        assert (answer.status_code, answer.json()["detail"]) == (401, "this token has expired")
+
+
+def test_a_removed_one_is_refused_within_a_second_or_so(guarded: Api) -> None:
+    token = guarded.token("read", name="to-be-removed")
+    until = time.monotonic() + 5
+    while ask(guarded, "GET", "/jobs", token).status_code != 200:
+        assert time.monotonic() < until
+    with guarded.catalog.write() as connection:
+        tokens.remove(connection, "to-be-removed")
+    removed = time.monotonic()
+    while ask(guarded, "GET", "/jobs", token).status_code != 401:
+        assert time.monotonic() < removed + 5
+
+
+def test_its_use_is_written_down_at_most_once_a_minute(tmp_path: Path) -> None:
+    with Api(tmp_path, public=True) as api:
+        token = api.token("read")
+        before = api.catalog.writes
+        for _ in range(20):
+            assert ask(api, "GET", "/jobs", token).status_code == 200
+        assert api.catalog.writes == before + 1
+        with api.catalog.read() as connection:
+            (used,) = connection.execute(token_rows.select()).all()
+        assert abs(used.used_at - time.time()) < 60
+
+
+def test_jobs_are_requested_by_the_tokens_name(guarded: Api, held: dict[str, str]) -> None:
+    job = ask(guarded, "POST", "/jobs", held["submit"], json=PULL).json()
+    assert job["requested_by"] == "token:submit"
+
+
+def test_an_idempotency_key_belongs_to_one_token(guarded: Api, held: dict[str, str]) -> None:
+    ids = {
+        guarded.post(
+            "/jobs", json=PULL, headers={**bearer(held[name]), "Idempotency-Key": "k"}
+        ).json()["id"]
+        for name in ("submit", "another", "submit")
+    }
+    assert len(ids) == 2
+
+
+# --- scopes ---------------------------------------------------------------------------------------
+
+NEW_TOKEN = {"scopes": ["read"]}
+NEW_CREDENTIAL = {"registry": "r.test", "username": "ann", "password": "pass-word"}
+TABLE = [
+    ("GET", "/jobs", None, READ),
+    ("GET", "/jobs/none", None, READ),
+    ("GET", "/images", None, READ),
+    ("GET", "/limits", None, READ),
+    ("GET", "/openapi.json", None, READ),
+    ("POST", "/jobs", PULL, SUBMIT),
+    ("POST", "/jobs/none/cancel", None, SUBMIT),
+    ("POST", "/jobs/none/retry", {}, SUBMIT),
+    ("GET", "/remote/x/inspect", None, SUBMIT),
+    ("PATCH", "/limits", {}, ADMIN),
+    ("DELETE", "/limits", None, ADMIN),
+    ("DELETE", "/images/none", None, ADMIN),
+    ("POST", "/images/none/tag", {"reference": "x"}, ADMIN),
+    ("GET", "/tokens", None, ADMIN),
+    ("POST", "/tokens", NEW_TOKEN, ADMIN),
+    ("DELETE", "/tokens/none", None, ADMIN),
+    ("GET", "/credentials", None, ADMIN),
+    ("POST", "/credentials", NEW_CREDENTIAL, ADMIN),
+    ("DELETE", "/credentials/none", None, ADMIN),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "scope"), TABLE, ids=[f"{row[0]} {row[1]}" for row in TABLE]
+)
+def test_each_way_in_wants_its_scope_and_not_less(
+    guarded: Api, held: dict[str, str], method: str, path: str, body: Any, scope: str
+) -> None:
+    for name in NAMES:
+        answer = ask(guarded, method, path, held[name], json=body)
+        if NAMES.index(name) >= NAMES.index(scope):
+            assert answer.status_code != 403, answer.text
+        else:
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (403, "forbidden")
+            assert problem["subject"] == scope
+            assert f"--scope {scope}" in problem["hint"]
+
+
+@pytest.mark.parametrize("kind", ["prune", "gc", "fsck"])
+def test_jobs_on_everybodys_content_are_the_admins(
+    guarded: Api, held: dict[str, str], kind: str
+) -> None:
+    assert ask(guarded, "POST", "/jobs", held["submit"], json={"kind": kind}).status_code == 403
+    assert ask(guarded, "POST", "/jobs", held["admin"], json={"kind": kind}).status_code != 403
+
+
+def test_a_job_is_cancelled_by_the_token_that_asked_for_it_or_an_admin(
+    guarded: Api, held: dict[str, str]
+) -> None:
+    job = ask(guarded, "POST", "/jobs", held["submit"], json=PULL).json()["id"]
+    assert ask(guarded, "POST", f"/jobs/{job}/cancel", held["another"]).status_code == 403
+    assert ask(guarded, "GET", f"/jobs/{job}", held["read"]).json()["state"] == "queued"
+    assert ask(guarded, "POST", f"/jobs/{job}/cancel", held["submit"]).status_code == 202
+    other = ask(guarded, "POST", "/jobs", held["submit"], json=PULL).json()["id"]
+    assert ask(guarded, "POST", f"/jobs/{other}/cancel", held["admin"]).status_code == 202
+
+
+def test_a_job_that_is_tried_again_is_a_job_of_whoever_asks(
+    guarded: Api, held: dict[str, str]
+) -> None:
+    job = ask(guarded, "POST", "/jobs", held["submit"], json=PULL).json()["id"]
+    ask(guarded, "POST", f"/jobs/{job}/cancel", held["submit"])
+    again = ask(guarded, "POST", f"/jobs/{job}/retry", held["another"]).json()
+    assert (again["retry_of"], again["requested_by"]) == (job, "token:another")
+
+
+def test_what_is_not_in_the_table_is_read_by_readers_and_changed_by_admins() -> None:
+    assert needed("somethingNew", "GET") == READ
+    assert {needed("somethingNew", verb) for verb in ("POST", "PUT", "PATCH", "DELETE")} == {ADMIN}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "may_use"),
+    [
+        ({"submit"}, frozenset[str]()),
+        ({"submit", "use:hub", "use:quay.io/team"}, frozenset({"hub", "quay.io/team"})),
+        ({"admin"}, None),
+    ],
+)
+def test_a_caller_uses_the_credentials_that_its_scopes_name(
+    scopes: set[str], may_use: frozenset[str] | None
+) -> None:
+    assert Caller("x", frozenset(scopes)).may_use == may_use
+
+
+def test_to_use_a_credential_comprises_nothing_else() -> None:
+    caller = Caller("x", frozenset({"use:hub"}))
+    assert not caller.may(READ)
+    with pytest.raises(ScopeError, match="'read'"):
+        caller.require(READ)

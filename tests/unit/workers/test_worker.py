@@ -1,0 +1,136 @@
+"""How a worker leaves: what it holds goes back, whether its threads look up or not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from store.catalog.engine import Catalog
+from store.catalog.heartbeats import Threads
+from store.catalog.schema import workers
+from store.errors import HandedBackError, LeaseLostError
+from store.settings import Settings
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import Scene
+from workers.wire import LocalWire
+from workers.wiring import make_world
+from workers.worker import Worker
+
+BLOB = "sha256:" + "a" * 64
+FOUR = Threads(control=1, downloads=1, uploads=1, local=1)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    made = Catalog(prepared_sqlite(tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(catalog: Catalog) -> Scene:
+    return Scene(catalog)
+
+
+@pytest.fixture
+def worker(catalog: Catalog, tmp_path: Path) -> Iterator[Worker]:
+    wire = LocalWire(FOUR)  # nobody is attached: what is rung stays where it is
+    world = make_world(Settings(home=tmp_path / "home"), catalog, wire)
+    made = Worker(world, FOUR)
+    made.start()
+    yield made
+    made.stop()
+    wire.close()
+    world.registries.close()
+
+
+class Owner:
+    """A thread that holds something, and looks up only when it is told to."""
+
+    def __init__(self, worker: Worker, lease: object) -> None:
+        self.look_up = threading.Event()
+        self.told: list[BaseException] = []
+        self._holds = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(worker, lease))
+        self._thread.start()
+        assert self._holds.wait(10)
+
+    def _run(self, worker: Worker, lease: object) -> None:
+        with worker._keeper.keep(lease) as held:  # type: ignore[arg-type]
+            self._holds.set()
+            self.look_up.wait(30)
+            try:
+                held.check()
+            except (HandedBackError, LeaseLostError) as told:
+                self.told.append(told)
+
+    def end(self) -> type[BaseException]:
+        self.look_up.set()
+        self._thread.join(10)
+        (told,) = self.told
+        return type(told)
+
+
+def threads_of(catalog: Catalog) -> list[tuple[int, ...]]:
+    with catalog.read() as connection:
+        rows = connection.execute(select(workers)).all()
+    return [(row.control, row.downloads, row.uploads, row.local) for row in rows]
+
+
+def test_it_counts_for_nothing_as_soon_as_it_leaves(worker: Worker, catalog: Catalog) -> None:
+    assert threads_of(catalog) == [(1, 1, 1, 1)]
+    worker.hand_back()
+    assert worker.leave(0)
+    assert threads_of(catalog) == [(0, 0, 0, 0)]
+    worker.stop()
+    assert threads_of(catalog) == []
+
+
+def test_it_waits_for_those_who_look_up(worker: Worker, scene: Scene) -> None:
+    owner = Owner(worker, scene.job("a job", owner=worker.id))
+    worker.hand_back()
+    threading.Timer(0.2, owner.look_up.set).start()
+    begun = time.monotonic()
+    assert worker.leave(20)
+    assert time.monotonic() - begun < 10
+    assert owner.end() is HandedBackError
+
+
+def test_a_job_is_taken_from_a_thread_that_is_stuck(worker: Worker, scene: Scene) -> None:
+    owner = Owner(worker, scene.job("a job", owner=worker.id))
+    worker.hand_back()
+    assert not worker.leave(0.1)
+    row = scene.job_row("a job")
+    assert (row.owner, row.due, row.deaths, row.attempts) == (None, True, 0, 0)
+    scene.now = row.not_before
+    assert scene.take("a job", "another worker") is not None
+    assert owner.end() is LeaseLostError
+
+
+def test_a_transfer_is_taken_from_a_thread_that_is_stuck(worker: Worker, scene: Scene) -> None:
+    job = scene.job("a job", owner="another worker")
+    scene.want(job, BLOB)
+    claim = scene.running(BLOB, owner=worker.id)
+    claim.done = claim.moved = 5
+    owner = Owner(worker, claim)
+    worker.hand_back()
+    assert not worker.leave(0.1)
+    row = scene.transfer(BLOB)
+    assert (row.owner, row.tries, row.deaths, row.bytes_moved) == (None, 0, 0, 5)
+    assert row.state in {"pending", "admitted"}
+    assert owner.end() is LeaseLostError
+
+
+def test_what_could_not_be_held_any_more_is_nobody_elses_loss(worker: Worker, scene: Scene) -> None:
+    lease = scene.job("a job", owner=worker.id)
+    owner = Owner(worker, lease)
+    scene.end(lease)
+    worker.hand_back()
+    assert not worker.leave(0.1)
+    assert scene.job_row("a job").state == "succeeded"
+    owner.end()

@@ -1,0 +1,50 @@
+"""Prune: remove images that nobody needs. Their bytes are left to the collection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.catalog import jobs
+from store.catalog.jobs import JobLease
+from store.errors import ConflictError
+from store.images import prune
+from workers.advance.outcome import Done, Outcome
+from workers.leases import Held
+from workers.specs import PruneSpec
+from workers.world import World
+
+TOGETHER = 32  # images a transaction: others want to write as well
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Delete what the filters choose, some images a transaction, and write down each with them.
+
+    A worker that takes over chooses again among what is left, and goes on with the same report.
+
+    Raises:
+        ConflictError: another prune, that was asked for before, has not ended.
+    """
+    spec = PruneSpec.model_validate(lease.spec)
+    with world.catalog.read() as connection:
+        other = jobs.active_of_kind(connection, lease.kind, before=lease.seq)
+        chosen = prune.candidates(connection, spec.wanted, now=lease.created_at)
+    if other is not None:
+        raise ConflictError(
+            "another prune is under way", subject=other, hint="wait until it has ended"
+        )
+    report: list[dict[str, Any]] = lease.plan.setdefault("deleted", [])
+    reclaimed: int = lease.plan.setdefault("reclaimed", 0)
+    for start in range(0, len(chosen), TOGETHER):
+        held.check()
+        with world.catalog.write() as connection:
+            now = world.now()
+            for image_id in chosen[start : start + TOGETHER]:
+                removed = prune.prune_one(connection, world.content, image_id, now=now)
+                report += [one.as_json() for one in removed]
+                reclaimed += sum(one.size for one in removed)
+            lease.plan["reclaimed"] = reclaimed
+            jobs.save(connection, lease, plan=lease.plan)
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        prune.record(connection, reclaimed, world.now())
+    return Done({"deleted": report, "space_reclaimed": reclaimed})

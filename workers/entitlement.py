@@ -1,0 +1,85 @@
+"""Which credentials a job works with: settled when it is submitted, and copied, sealed.
+
+For each registry those that came with the job; else the server's own, as far as whoever asks may
+use them. The job's plan keeps names only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
+from workers.registry.credentials import Credential
+
+CREDENTIALS_FOR: Final = "credentials_for"  # in the plan: for what a job brought credentials
+NAMED: Final = "named_credentials"  # in the plan: the server's own that it got, and for what
+
+MayUse = frozenset[str] | None  # names of the server's credentials; None for all
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """The credentials of a job, by registry or namespace, and what its plan says of them."""
+
+    sealed: Sequence[SealedCredential] = ()
+    plan: dict[str, Any] | None = None
+
+
+def settle(
+    registries: Collection[str],
+    given: Mapping[str, Credential],
+    named: Sequence[NamedCredential],
+    may_use: MayUse,
+    sealer: Sealer,
+) -> Entitlement:
+    """Choose for a job that talks to *registries*; *given* for others is dropped.
+
+    Of several named ones for the same registry or namespace the first by name is taken.
+    """
+    brought = [
+        SealedCredential(key, sealer.seal(asdict(credential)), credential.fingerprint)
+        for key, credential in given.items()
+        if _registry(key) in registries
+    ]
+    answered = {_registry(one.registry) for one in brought}
+    own: dict[str, NamedCredential] = {}
+    for one in named:
+        key = one.credential.registry
+        if (
+            (may_use is None or one.name in may_use)
+            and _registry(key) in registries
+            and _registry(key) not in answered
+        ):
+            own.setdefault(key, one)
+    plan: dict[str, Any] = {}
+    if brought:
+        plan[CREDENTIALS_FOR] = [one.registry for one in brought]
+    if own:
+        plan[NAMED] = {one.name: key for key, one in own.items()}
+    return Entitlement([*brought, *(one.credential for one in own.values())], plan or None)
+
+
+def lacking(
+    plan: Mapping[str, Any],
+    given: Mapping[str, Credential],
+    named: Sequence[NamedCredential],
+    may_use: MayUse,
+) -> list[str]:
+    """For what a job like the one of *plan* would lack the credentials that it had.
+
+    Those that came with it are gone, and have to be given again. The server's own are there still,
+    unless one was removed, or whoever asks now may not use it.
+    """
+    there = {one.name for one in named if may_use is None or one.name in may_use}
+    needed = [
+        *plan.get(CREDENTIALS_FOR, ()),
+        *(key for name, key in plan.get(NAMED, {}).items() if name not in there),
+    ]
+    answered = {_registry(key) for key in given}
+    return [key for key in needed if _registry(key) not in answered]
+
+
+def _registry(key: str) -> str:
+    return key.partition("/")[0]

@@ -1,0 +1,345 @@
+"""Receives the body of a job: it becomes blobs as it comes, leased to the job and on record.
+
+Whoever receives holds the job's lease meanwhile, as a worker does. Once the body is there in whole
+the job is released, and a worker goes on with it. Where it is not, the job has failed; and if the
+receiver dies, the lease expires, and the worker that takes the job up finds nothing received.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+from store.archives.limits import ArchiveLimits
+from store.archives.receive import receive_archive
+from store.catalog import blobs, collection, events, jobs, limits
+from store.catalog.jobs import JobLease
+from store.errors import (
+    BlobMissingError,
+    CancelledError,
+    ContentError,
+    DigestMismatchError,
+    DiskFullError,
+    HandedBackError,
+    IncompleteBodyError,
+    InternalError,
+    LeaseLostError,
+    Side,
+    StoreError,
+    TransshipError,
+)
+from store.layers.codecs import Source
+from store.layers.intake import take_in
+from store.oci.digest import Digest
+from workers.leases import PROGRESS_SECONDS, Held, Keeper
+from workers.queue import RECEIVED, JobQueue, Submission
+from workers.world import World
+
+log = logging.getLogger(__name__)
+
+TOGETHER = 100  # blobs a transaction
+RECORD_SECONDS = 5.0  # how old a blob without a row may get; after an hour it could be an orphan
+SPACE_BYTES = 64 * 1024 * 1024  # after so many the floor of free space is looked at again
+
+
+class Receiver:
+    """Takes up the jobs whose bodies come to this process; safe to use from many threads."""
+
+    def __init__(self, world: World, queue: JobQueue) -> None:
+        """Receive into the store of *world*; jobs are made by *queue*."""
+        self.id = uuid4().hex
+        self._world = world
+        self._queue = queue
+        self._stopping = threading.Event()
+        with world.catalog.read() as connection:
+            self._lease_seconds = limits.lease_seconds(connection)
+
+    def stop(self) -> None:
+        """Let what is being received fail."""
+        self._stopping.set()
+
+    def begin(self, wanted: Submission) -> JobLease | str:
+        """Make a job and hold it; see `JobQueue.take`.
+
+        Raises:
+            ConflictError: see there.
+            DiskFullError: the store is short of space.
+        """
+        with self._world.catalog.read() as connection:
+            if collection.short_of_space(connection):
+                raise _short()
+        return self._queue.take(wanted, self.id)
+
+    def receive(self, lease: JobLease, body: Source, *, total: int | None = None) -> None:
+        """Read *body* to its end, and let the job go on; *total* is its length, if that is known.
+
+        Raises:
+            TransshipError: it is not what the job needs, does not arrive whole, or there is no
+                space for it. The job has failed with the same error, or was cancelled.
+        """
+        keeper = Keeper(
+            self._world.catalog,
+            worker=self.id,
+            lease_seconds=self._lease_seconds,
+            stopping=self._stopping,
+        )
+        keeper.start()
+        try:
+            with keeper.keep(lease) as held:
+                held.unbounded()  # whoever sends may take their time; the body says for how long
+                self._receive(lease, held, body, total)
+        finally:
+            keeper.stop()
+
+    def _receive(self, lease: JobLease, held: Held, body: Source, total: int | None) -> None:
+        try:
+            found = receive_body(lease, self._world, held, body, total)
+            with self._world.change() as change:
+                jobs.save(change.connection, lease, plan={**lease.plan, RECEIVED: found})
+                events.record(change.connection, lease.id, RECEIVED, change.now)
+                jobs.release(change.connection, lease, now=change.now)
+                change.jobs.add(lease.id)
+        except LeaseLostError:
+            raise
+        except HandedBackError as stopped:
+            error: TransshipError = IncompleteBodyError(
+                "the server stopped before the body was whole", hint="send it again"
+            )
+            self._fail(lease, error)
+            raise error from stopped
+        except TransshipError as failed:
+            self._fail(lease, failed.at(Side.REQUEST) if _is_of_body(failed) else failed)
+            raise
+        except Exception as fault:
+            log.exception("the body of job %s could not be received", lease.id)
+            error = InternalError(f"{type(fault).__name__}: {fault}", subject=lease.label)
+            self._fail(lease, error)
+            raise error from fault
+
+    def _fail(self, lease: JobLease, error: TransshipError) -> None:
+        """End the job; the request that failed does not keep its idempotency key."""
+        cancelled = isinstance(error, CancelledError)
+        try:
+            with self._world.change() as change:
+                jobs.save(change.connection, lease, idempotency_key=None)
+                jobs.finish(
+                    change.connection,
+                    lease,
+                    "cancelled" if cancelled else "failed",
+                    change.now,
+                    error=None if cancelled else error,
+                )
+                change.jobs.add(lease.id)
+            self._world.content.discard_drafts(lease.id)
+        except (LeaseLostError, StoreError) as lost:  # whoever takes it up finds nothing received
+            log.warning("job %s ends only when its lease has expired: %s", lease.id, lost)
+
+
+def receive_body(
+    lease: JobLease, world: World, held: Held, body: Source, total: int | None
+) -> dict[str, Any]:
+    """Read what the job's kind takes; returns what its advance needs to know of it.
+
+    Raises:
+        ContentError: it is not that.
+        DiskFullError: the store is short of space.
+    """
+    meter = Meter(lease, world, total)
+    metered = Metered(body, meter)
+    found = (
+        _receive_archive(lease, world, held, metered)
+        if lease.kind == "load"
+        else receive_layer(lease, world, held, metered, subject="the body")
+    )
+    meter.finish()
+    return found
+
+
+def receive_layer(
+    lease: JobLease, world: World, held: Held, source: Source, *, subject: str
+) -> dict[str, Any]:
+    """Take a tar in as a layer; the blob is leased and on record. Returns what it is, as JSON.
+
+    Raises:
+        ContentError: it is none.
+        DiskFullError: the store is short of space.
+    """
+    arrivals = Arrivals(lease, world)
+    with world.content.draft(lease.id) as draft:
+        taken = take_in(Spaced(source, world), draft, subject=subject, check=held.check)
+        digest, size = draft.commit(), draft.size
+    arrivals.add(digest, size)
+    arrivals.flush()
+    return {
+        "digest": str(digest),
+        "size": size,
+        "diff_id": str(taken.diff_id),
+        "diff_size": taken.diff_size,
+    }
+
+
+def _receive_archive(lease: JobLease, world: World, held: Held, body: Source) -> dict[str, Any]:
+    arrivals = Arrivals(lease, world)
+    members = receive_archive(
+        Spaced(body, world),
+        _ArchiveSink(lease, world, arrivals),
+        limits=ArchiveLimits(),
+        check=held.check,
+    )
+    arrivals.flush()
+    return members.to_json()
+
+
+class Arrivals:
+    """The blobs that came in for a job: they get their rows, leased, soon after they are there."""
+
+    def __init__(self, lease: JobLease, world: World) -> None:
+        """Lease to the job that *lease* holds."""
+        self._lease, self._world = lease, world
+        self._sizes: dict[Digest, int] = {}
+        self._due = time.monotonic() + RECORD_SECONDS
+
+    def add(self, digest: Digest, size: int) -> None:
+        """A blob has been committed."""
+        self._sizes[digest] = size
+        if len(self._sizes) >= TOGETHER:
+            self.flush()
+
+    def wait_for_more(self) -> None:
+        """Another one is on its way; those that are there need not wait for it for long."""
+        if self._sizes and time.monotonic() > self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what was added.
+
+        Raises:
+            BlobMissingError: a collection took a blob away, and it is not in the trash either.
+            LeaseLostError: the job is held by another.
+        """
+        found = sorted(self._sizes.items())
+        self._sizes.clear()
+        self._due = time.monotonic() + RECORD_SECONDS
+        with self._world.catalog.write() as connection:
+            jobs.save(connection, self._lease)
+            blobs.lease(connection, self._lease.id, [str(digest) for digest, _ in found])
+            for digest, size in found:
+                blobs.add(connection, str(digest), size, self._world.now())
+        # A collection may have swept the row of just these bytes a moment before they came again.
+        content = self._world.content
+        for digest, _ in found:
+            if content.size(digest) is None and not content.restore(digest):
+                raise BlobMissingError("it was collected as it came", subject=str(digest))
+
+
+class _ArchiveSink:
+    """See `store.archives.receive.BlobSink`."""
+
+    def __init__(self, lease: JobLease, world: World, arrivals: Arrivals) -> None:
+        self._lease, self._world, self._arrivals = lease, world, arrivals
+
+    def receive(self, pieces: Iterator[bytes], *, size: int, expected: Digest | None) -> Digest:
+        if expected is not None and expected.algorithm != "sha256":
+            digest = self._receive_named(pieces, size, expected)
+        else:
+            with self._world.content.draft(self._lease.id) as draft:
+                for piece in pieces:
+                    draft.write(piece)
+                    self._arrivals.wait_for_more()
+                digest = draft.digest
+                if expected not in (None, digest):
+                    raise DigestMismatchError(expected=str(expected), actual=str(digest))
+                draft.commit()
+        self._arrivals.add(digest, size)
+        return digest
+
+    def _receive_named(self, pieces: Iterator[bytes], size: int, expected: Digest) -> Digest:
+        """Drafts are for sha256; this goes the way of downloads, whose fences are lower."""
+        with self._world.catalog.write() as connection:
+            blobs.lease(connection, self._lease.id, [str(expected)])
+        with self._world.content.ingest(expected, fence=time.time_ns()) as ingest:
+            try:
+                ingest.rewind()
+                for piece in pieces:
+                    ingest.write(piece)
+                ingest.commit(size=size, guard=lambda: None)
+            except BaseException:
+                ingest.discard()
+                raise
+        return expected
+
+
+class Meter:
+    """Counts what a job has worked through into its figures, about twice a second."""
+
+    def __init__(self, lease: JobLease, world: World, total: int | None) -> None:
+        """Count for the job that *lease* holds; *total* is how much there is, if that is known."""
+        self._lease, self._world, self._total = lease, world, total or 0
+        self._done = 0
+        self._due = time.monotonic() + PROGRESS_SECONDS
+
+    def add(self, count: int) -> None:
+        """So many bytes more are done."""
+        self._done += count
+        if time.monotonic() > self._due:
+            self._write(max(self._total, self._done))
+
+    def finish(self) -> None:
+        """All of it is done."""
+        self._write(self._done)
+
+    def _write(self, total: int) -> None:
+        self._due = time.monotonic() + PROGRESS_SECONDS
+        with self._world.catalog.write() as connection:
+            jobs.save(connection, self._lease, bytes_total=total, bytes_moved=self._done)
+
+
+class Metered:
+    """Passes a source on, and counts it."""
+
+    def __init__(self, source: Source, meter: Meter) -> None:
+        """Count what is read of *source* by *meter*."""
+        self._source, self._meter = source, meter
+
+    def read(self, size: int, /) -> bytes:
+        """At most *size* bytes."""
+        data = self._source.read(size)
+        self._meter.add(len(data))
+        return data
+
+
+class Spaced:
+    """Passes a source on while the store has space."""
+
+    def __init__(self, source: Source, world: World) -> None:
+        """Watch over the store of *world*."""
+        self._source, self._world = source, world
+        self._left = 0
+
+    def read(self, size: int, /) -> bytes:
+        """At most *size* bytes.
+
+        Raises:
+            DiskFullError: the store is below its floor of free space.
+        """
+        if self._left <= 0:
+            if self._world.content.free_bytes() < self._world.upkeep.min_free_bytes:
+                raise _short()
+            self._left = SPACE_BYTES
+        data = self._source.read(size)
+        self._left -= len(data)
+        return data
+
+
+def _is_of_body(error: TransshipError) -> bool:
+    return isinstance(error, ContentError)
+
+
+def _short() -> DiskFullError:
+    return DiskFullError(
+        "the store is short of space", hint="see `transship df`, or run `transship gc`"
+    )
