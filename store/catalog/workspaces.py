@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -59,14 +59,10 @@ def create(
     Raises:
         ConflictError: there is one of that name.
     """
-    row = {
-        "name": name,
-        "base": base,
-        "reference": reference,
-        "busy": busy,
-        "created_at": now,
-        "updated_at": now,
-    }
+    made = Workspace(
+        name=name, base=base, reference=reference, busy=busy, created_at=now, updated_at=now
+    )
+    row = {key: value for key, value in asdict(made).items() if key != "layers"}
     if connection.execute(upsert(table).values(row).on_conflict_do_nothing()).rowcount != 1:
         raise ConflictError(
             "there is a workspace of this name",
@@ -74,16 +70,17 @@ def create(
             hint="choose another name, or remove that workspace first",
             side=Side.STORE,
         )
-    return Workspace(**row)
+    return made
 
 
-def get(connection: Connection, name: str) -> Workspace:
-    """The workspace *name*.
+def get(connection: Connection, name: str, *, lock: bool = False) -> Workspace:
+    """The workspace *name*; with *lock* nobody else changes it while the transaction lasts.
 
     Raises:
         NotFoundError: there is none.
     """
-    row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    query = select(table).where(table.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise _none(name)
     return _read(row, _layers(connection, [name])[name])
@@ -152,7 +149,7 @@ def _layers(connection: Connection, names: Sequence[str]) -> dict[str, list[str]
 
 
 def _read(row: Row[Any], layers: Sequence[str]) -> Workspace:
-    return Workspace(**row._mapping, layers=tuple(layers))
+    return Workspace(**row._asdict(), layers=tuple(layers))
 
 
 def _none(name: str) -> NotFoundError:

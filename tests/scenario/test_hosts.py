@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.hosts import Host
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ChildProcess, free_port, wait_until
-from tests.support.proxy import SlowProxy
+from tests.support.proxy import ProxiedRequest, SlowProxy
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment, run
@@ -82,6 +83,11 @@ class Fleet:
     def restart(self, name: str) -> None:
         """Ask a part to end, as an upgrade does, and start it again."""
         self._processes[name].stop(20)
+        self.start(name)
+
+    def kill(self, name: str) -> None:
+        """End a part as a power cut would, and start it again."""
+        self._processes[name].kill()
         self.start(name)
 
     def workers(self) -> dict[str, str]:
@@ -258,6 +264,64 @@ def test_a_host_that_is_cut_off_is_replaced_and_comes_back(
     wait_until(
         lambda: "host-b" in fleet.workers().values(), PATIENCE_SECONDS, "the second host to join"
     )
+
+
+def test_the_limit_holds_on_the_wire_while_it_changes_and_workers_are_killed(
+    fleet: Fleet,
+    source: RegistryProcess,
+    target: RegistryProcess,
+    proxies: tuple[SlowProxy, SlowProxy],
+) -> None:
+    """Lowered, it lets what runs end: so many may still be seen, and not one more."""
+    near, far = proxies
+    images = _push(source)
+    audit = _Audit(near)
+    _submit(fleet, near, far, range(IMAGES))
+    for number, limit in enumerate([1, 4, 2, 5, 1, 3, 6, 2, 4, 3]):
+        audit.changed_to(limit)
+        fleet.client.change_limits({"max_concurrent_downloads": limit})
+        moved = audit.bodies
+        if number in (2, 5, 8):
+            fleet.kill(f"worker on host-{'ab'[number % 2]}")
+        wait_until(lambda moved=moved: audit.bodies >= moved + 4 or fleet.ended() == IMAGES,
+                   60, "some more blobs")  # fmt: skip
+
+    _assert_all_arrived(fleet, target, images)
+
+    assert audit.bodies >= 2 * IMAGES
+    assert audit.beyond == []
+    assert far.peak_upload_bodies <= UPLOADS
+
+
+class _Audit:
+    """Counts bodies of blobs as the registry sees them, each as it begins."""
+
+    STILL_SECONDS = 6.0  # what was admitted before a change may begin so long after it
+
+    def __init__(self, proxy: SlowProxy) -> None:
+        self.bodies = 0
+        self.beyond: list[tuple[int, int]] = []  # how many there were, how many there may be
+        self._limits = [(time.monotonic(), DOWNLOADS)]
+        self._proxy = proxy
+        proxy.on_request = self._look
+
+    def changed_to(self, limit: int) -> None:
+        """From now on *limit* may be in force."""
+        self._limits.append((time.monotonic(), limit))
+
+    def _look(self, request: ProxiedRequest) -> None:
+        if not request.is_blob_get:
+            return
+        self.bodies += 1
+        now, most = time.monotonic(), 0
+        for (_, limit), until in zip(
+            self._limits, [*(at for at, _ in self._limits[1:]), now], strict=True
+        ):
+            if until >= now - self.STILL_SECONDS:
+                most = max(most, limit)
+        count = self._proxy.blob_bodies + 1
+        if count > most:
+            self.beyond.append((count, most))
 
 
 def test_a_process_of_another_schema_version_refuses_to_start(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from tests.support.images import build_image, push_to_registry
-from tests.support.processes import wait_until
+from tests.support.processes import ChildProcess, wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.server import Server
@@ -36,7 +36,7 @@ def test_a_download_that_wakes_up_changes_nothing(
         wait_until(lambda: _bytes_of(server, layer) > 0, 30, "bytes to arrive")
         owner = _owner_of(server, layer)
         zombie = server.worker_of(owner)
-        zombie.send(signal.SIGSTOP)
+        _suspend(server, zombie)
 
         ended = server.client.wait(job)
         assert ended["state"] == "succeeded"
@@ -74,7 +74,8 @@ def test_a_job_that_wakes_up_publishes_nothing(
     def script(request: ProxiedRequest) -> Action | None:
         if request.method == "PUT" and "/manifests/" in request.path and not seen.is_set():
             seen.set()
-            return Action(status=503, hold_until=held)
+            held.wait(60)
+            return Action(status=503)
         return None
 
     with SlowProxy(target.host, on_request=script, host_name="localhost") as proxy:
@@ -87,7 +88,7 @@ def test_a_job_that_wakes_up_publishes_nothing(
         wait_until(seen.is_set, 30, "the manifest to be put")
         row = server.job_row(job)
         zombie = server.worker_of(row.owner)
-        zombie.send(signal.SIGSTOP)
+        _suspend(server, zombie)
         ended = server.client.wait(job)
         assert ended["state"] == "succeeded"
         assert server.job_row(job).fence > row.fence
@@ -96,6 +97,12 @@ def test_a_job_that_wakes_up_publishes_nothing(
         wait_until(lambda: len(server.live_workers()) == 2, 30, "the zombie to register anew")
         assert server.job_row(job).finished_at is not None
     assert server.client.job(job)["finished_at"] == ended["finished_at"]
+
+
+def _suspend(server: Server, process: ChildProcess) -> None:
+    """Stop a process, but not in the middle of a commit: SQLite's lock would be its for ever."""
+    with server.catalog.write():
+        process.send(signal.SIGSTOP)
 
 
 def _bytes_of(server: Server, digest: str) -> int:

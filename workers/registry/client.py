@@ -73,6 +73,11 @@ class RegistryClient:
             health=health,
         )
 
+    @property
+    def policy(self) -> HostPolicy:
+        """What the user allows."""
+        return self._network.connections.policy
+
     def repository(
         self, name: str, *, credential: Credential | None = None, mirrored: bool = False
     ) -> Repository:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from store.catalog import (
     admission,
     collection,
+    exports,
     heartbeats,
     jobs,
     progress,
@@ -84,6 +85,7 @@ class Tick:
         start_collection(connection, upkeep, now, urgent=short)
         more = retention.forget(connection, now - upkeep.keep_jobs) == retention.MOST_AT_ONCE
         retention.forget_records(connection, now - upkeep.keep_jobs)
+        exports.release_expired(connection, now)
         pause = 0.0 if more else min(UPKEEP_SECONDS, upkeep.keep_jobs / 4)
         self._upkeep_due = time.monotonic() + pause
 
