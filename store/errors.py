@@ -14,7 +14,7 @@ terminal say the same thing.
     │   └── ConflictError       SupersededError, CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
-    │   ├── DatabaseUnavailableError
+    │   ├── DatabaseUnavailableError, CollectionStoppedError
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
@@ -29,7 +29,8 @@ terminal say the same thing.
     ├── DeadlineExceededError   the job took longer than it was given
     ├── RepeatedDeathError      every owner died over it
     ├── RecordedError           a failure met again, as a transfer wrote it down
-    ├── PartialError            some children of a mirror failed
+    ├── ReportedError           the job did what it could, and its report says what is left
+    │   └── PartialError, DamagedStoreError
     └── Interruption            not a failure: why work stopped before its end
         └── CancelledError, LeaseLostError, HandedBackError
 """

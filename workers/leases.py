@@ -30,16 +30,28 @@ from store.errors import (
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5  # how old the figures on a screen may be, and how late a stop arrives
+SURE_PART = 0.75  # of a lease: whoever could not renew for so long stops by itself
 CONTROL_BOUND_SECONDS = 150.0  # one answer of 60 s, its retry with a new token, and some
 
 
 class Held:
     """One lease that this process holds, as its owner sees it."""
 
-    def __init__(self, lease: JobLease | Claim, stopping: threading.Event) -> None:
-        """Wrap *lease*; *stopping* is set when the worker is to hand back what it has."""
+    def __init__(
+        self,
+        lease: JobLease | Claim,
+        stopping: threading.Event,
+        renewed_since: Callable[[float], bool] = lambda _: True,
+    ) -> None:
+        """Wrap *lease*.
+
+        *stopping* is set when the worker is to hand back what it has; *renewed_since* says whether
+        leases that were taken up at a time of the monotonic clock are sure to be ours still.
+        """
         self.lease = lease
         self._stopping = stopping
+        self._renewed_since = renewed_since
+        self._taken_at = time.monotonic()
         self._lost = False
         self._stop_reason: str | None = None
         self._touched = time.monotonic()
@@ -54,7 +66,8 @@ class Held:
             HandedBackError: this worker is stopping.
         """
         self._touched = time.monotonic()
-        if self._lost:
+        # Asked here too: the thread that renews may hang in the database itself.
+        if self._lost or not self._renewed_since(self._taken_at):
             raise LeaseLostError("the lease could not be renewed in time")
         if self._stop_reason is not None:
             raise stop_exception(self._stop_reason)
@@ -121,7 +134,7 @@ class Keeper:
     @contextmanager
     def keep(self, lease: JobLease | Claim) -> Iterator[Held]:
         """Beat for *lease* while the block runs."""
-        held = Held(lease, self._stopping)
+        held = Held(lease, self._stopping, self._renewed_since)
         with self._lock:
             self._held.add(held)
         try:
@@ -137,6 +150,10 @@ class Keeper:
             self._let_go.wait_for(lambda: not self._held, seconds)
             return list(self._held)
 
+    def _renewed_since(self, taken_at: float) -> bool:
+        last = max(self._renewed, taken_at)
+        return time.monotonic() - last <= SURE_PART * self._lease_seconds
+
     def _run(self) -> None:
         interval = min(PROGRESS_SECONDS, self._lease_seconds / 4)
         while not self._end.wait(interval):
@@ -150,7 +167,7 @@ class Keeper:
                 log.warning("leases cannot be renewed: %s", error)
             except Exception:
                 log.exception("leases cannot be renewed")
-            if time.monotonic() - self._renewed > 0.75 * self._lease_seconds:
+            if time.monotonic() - self._renewed > SURE_PART * self._lease_seconds:
                 for one in held:
                     one.lose()
 

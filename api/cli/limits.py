@@ -41,7 +41,11 @@ class _Size(click.ParamType[int]):
     help="The options below are for this registry; may be repeated.",
 )
 @click.option("--concurrency", type=_COUNT, help="Blob bodies at a time, both ways.")
-@click.option("--requests-per-second", type=click.FloatRange(min=0, min_open=True))
+@click.option(
+    "--requests-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Over all workers; manifests and questions too.",
+)
 @click.option("--bytes-per-second", type=_Size(), help="As 500k, 20M or 64MiB.")
 @click.option("--pause/--resume", "paused", default=None, help="Ask nothing of the registry.")
 @click.option("--reset", is_flag=True, help="Take changes back: all, or those of --registry.")

@@ -315,6 +315,7 @@ transfers = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
+    Index("transfers_digest", "digest"),
     _partial("transfers_key", "key", where=TRANSFER_ACTIVE, unique=True),
     _partial(
         "transfers_queue",

@@ -50,6 +50,9 @@ _ACTIVE = (
 )
 _WAIT = upsert(waits).on_conflict_do_nothing()
 _INSERT = insert(transfers).returning(transfers.c.id)
+_LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
+    transfers.c.digest == bindparam("same"), transfers.c.direction == "download"
+)
 _CLAIM = (
     update(transfers)
     .where(transfers.c.id == bindparam("transfer"), text("state = 'admitted'"))
@@ -522,7 +525,7 @@ def _insert(
         "attempts": 0,
         "tries": 0,
         "furthest": 0,
-        "fence": 0,
+        "fence": _last_fence(connection, want_),
         "beat": 0,
         "deaths": 0,
         "furthest_at_death": 0,
@@ -531,6 +534,13 @@ def _insert(
         "created_at": now,
     }
     return int(connection.execute(_INSERT, row).scalar_one())
+
+
+def _last_fence(connection: Connection, want_: Wanted) -> int:
+    """Where fences go on: what an earlier download of the same blob left behind has its own."""
+    if want_.direction != "download":
+        return 0
+    return int(connection.execute(_LAST_FENCE, {"same": want_.digest}).scalar_one())
 
 
 def _join(

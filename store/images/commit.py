@@ -10,10 +10,10 @@ from typing import Any, Final
 from store.errors import RequestError
 from store.images.changes import apply_changes
 from store.images.container_config import command, complete
-from store.images.squashing import rfc3339
 from store.oci.config import ImageConfig
 from store.oci.digest import Digest
 from store.oci.platform import Platform
+from store.oci.timestamps import rfc3339
 
 SYSTEM: Final = "linux"  # layers of others hold more than files: a registry, say
 KEPT: Final = ("architecture", "variant", "os", "os.version", "os.features")
@@ -41,16 +41,11 @@ class Commit:
     created_by: str | None = None
 
 
-def child_config(
-    base: ImageConfig | None, layer: Digest | None, wanted: Commit, host: Platform
-) -> bytes:
-    """The config of *base*'s image with one more step, whose layer has the diffID *layer*.
-
-    Without a layer it is an empty step. An image without a base is for *host*.
+def child_platform(base: ImageConfig | None, host: Platform) -> dict[str, Any]:
+    """What a child of *base* is for, as configs write it: what its base is for, or else *host*.
 
     Raises:
-        RequestError: the base is for an operating system whose layers cannot be made here.
-        InvalidSpecError: a change cannot be understood.
+        RequestError: it is an operating system whose layers cannot be made here.
     """
     platform = host.to_json() if base is None else kept(base)
     if platform.get("os") != SYSTEM:
@@ -58,6 +53,22 @@ def child_config(
             f"images for {platform.get('os', 'no operating system')} cannot be made here",
             hint=f"only those for {SYSTEM}",
         )
+    return platform
+
+
+def child_config(
+    base: ImageConfig | None,
+    layer: Digest | None,
+    wanted: Commit,
+    platform: Mapping[str, Any],
+) -> bytes:
+    """The config of *base*'s image with one more step, whose layer has the diffID *layer*.
+
+    Without a layer it is an empty step. *platform* is that of `child_platform`.
+
+    Raises:
+        InvalidSpecError: a change cannot be understood.
+    """
     inherited = inherited_config(base)
     given = apply_changes(wanted.config or inherited, wanted.changes)
     container = inherited if wanted.container_config is None else wanted.container_config

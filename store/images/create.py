@@ -1,9 +1,10 @@
-"""An image of a config that somebody else wrote, over layers that are here: Docker's CreateImage."""
+"""An image of a config that is given, over layers that are here: Docker's CreateImage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, exists, select
 
@@ -32,6 +33,8 @@ from store.layers.sources import Check, never
 from store.oci.config import ImageConfig
 from store.oci.digest import Digest
 from store.oci.manifest import Manifest
+
+_LAYERS: Final = (Compression.NONE, Compression.GZIP, Compression.ZSTD)  # what manifests know
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +124,12 @@ class Creation:
             if not candidate.verified and not self._verify(candidate.digest, diff_id, check):
                 continue
             size = self._content.size(candidate.digest)
-            if size is not None:
-                with self._content.open(candidate.digest) as file:
-                    return candidate.digest, size, detect(file.read(HEAD_BYTES))
+            if size is None:
+                continue
+            with self._content.open(candidate.digest) as file:
+                compression = detect(file.read(HEAD_BYTES))
+            if compression in _LAYERS:
+                return candidate.digest, size, compression
         raise NotFoundError(
             "no image here has a layer that holds this",
             subject=str(diff_id),
@@ -199,5 +205,4 @@ def _wrong(message: str) -> InvalidSpecError:
 
 
 def _image_id(connection: Connection, text: str) -> str:
-    found = find(connection, text)
-    return found.local.id if found.image is None else str(found.image.image_id)
+    return find(connection, text).local.id

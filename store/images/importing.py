@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from store.images.changes import apply_changes
-from store.images.squashing import rfc3339
 from store.oci.digest import Digest
 from store.oci.platform import Platform
+from store.oci.timestamps import rfc3339
 
 
 def imported_config(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from store.archives.manifests import as_oci
@@ -20,6 +19,7 @@ from store.oci.config import ImageConfig
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest, parse_manifest
+from store.oci.timestamps import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,6 @@ def squashable(manifest: Manifest) -> bool:
         and bool(manifest.layers)
         and all(mediatypes.is_layer(layer.media_type) for layer in manifest.layers)
     )
-
-
-def rfc3339(seconds: float) -> str:
-    """A time as configs have it, in UTC, without a fraction where there is none."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _steps_of(config: ImageConfig, layers: int) -> int:

@@ -1,4 +1,4 @@
-"""Files go into a workspace and out of it as tars: each put, and each removal, is one more layer."""
+"""Files go into a workspace as tars: each put, and each removal, is one more layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from store.catalog import blobs, layers, workspaces
+from store.catalog.engine import Catalog
+from store.catalog.workspaces import Workspace
 from store.content.ports import ContentStore
 from store.errors import (
     ContentError,
@@ -17,6 +19,7 @@ from store.errors import (
     RequestError,
 )
 from store.images.new_layer import MadeLayer, NewLayer
+from store.images.workspaces import ground
 from store.layers.codecs import Source, open_reader
 from store.layers.paths import Path, join, parse_path
 from store.layers.sources import Check, LayerSource, never
@@ -83,7 +86,7 @@ def remove(
     """
     tree = Tree()
     apply_layers(tree, below, range(len(below)), never)
-    *parents, name = _request_path(path) or ("",)
+    *parents, name = request_path(path) or ("",)
     if not name:
         raise RequestError("the root cannot be removed", subject=path)
     place = (*resolve_directory(tree, join(tuple(parents))), name)
@@ -96,7 +99,42 @@ def remove(
         return layer.commit()
 
 
-def check_applies(stack: Sequence[LayerSource]) -> None:
+def add(
+    catalog: Catalog,
+    content: ContentStore,
+    seen: Workspace,
+    made: MadeLayer,
+    clock: Callable[[], float],
+) -> None:
+    """Let *made* be the topmost layer of a workspace that was *seen* when the layer was begun.
+
+    Where others have changed the workspace meanwhile, it is seen to that it still fits.
+
+    Raises:
+        NotFoundError: there is no such workspace any more.
+        InvalidArchiveError: it does not fit what was put there meanwhile.
+    """
+    before = seen
+    while True:
+        with catalog.write() as connection:
+            now = workspaces.get(connection, seen.name, lock=True)
+            if now.created_at != seen.created_at:  # another one of that name
+                raise NotFoundError("the workspace was removed meanwhile", subject=seen.name)
+            if now.layers == before.layers:
+                _record(connection, seen.name, made, clock())
+                return
+        before = now
+        stack = ground(now.base, (*now.layers, str(made.digest)), content)
+        _check_applies(stack.whole(content))
+
+
+def _record(connection: Connection, name: str, made: MadeLayer, now: float) -> None:
+    workspaces.add_layer(connection, name, str(made.digest), now)
+    blobs.add(connection, str(made.digest), made.size, now)
+    layers.record(connection, [made.pair], verified=True)
+
+
+def _check_applies(stack: Sequence[LayerSource]) -> None:
     """Read *stack* as a file system.
 
     Raises:
@@ -108,17 +146,6 @@ def check_applies(stack: Sequence[LayerSource]) -> None:
         raise InvalidArchiveError(error.detail, subject=error.subject) from error
 
 
-def record(connection: Connection, name: str, made: MadeLayer, now: float) -> None:
-    """Let *made* be the topmost layer of the workspace *name*, and its blob be held.
-
-    Raises:
-        NotFoundError: there is no such workspace any more.
-    """
-    workspaces.add_layer(connection, name, str(made.digest), now)
-    blobs.add(connection, str(made.digest), made.size, now)
-    layers.record(connection, [made.pair], verified=True)
-
-
 def resolve_directory(tree: Tree, path: str) -> Path:
     """Where *path* leads, through symbolic links within *tree*, its last component too.
 
@@ -127,7 +154,7 @@ def resolve_directory(tree: Tree, path: str) -> Path:
         RequestError: what is there is no directory, or too many links lead to it.
     """
     way: list[str] = []
-    rest = list(reversed(_request_path(path)))
+    rest = list(reversed(request_path(path)))
     links = 0
     while rest:
         name = rest.pop()
@@ -153,7 +180,12 @@ def resolve_directory(tree: Tree, path: str) -> Path:
     return tuple(way)
 
 
-def _request_path(path: str) -> Path:
+def request_path(path: str) -> Path:
+    """Read a path that somebody asks for.
+
+    Raises:
+        RequestError: it leads out of the root.
+    """
     try:
         return parse_path(path)
     except InvalidLayerError as error:

@@ -45,6 +45,11 @@ def parse(text: str) -> int | None:
     return seconds * NANOS + int((fraction or "").ljust(9, "0") or 0)
 
 
+def rfc3339(seconds: float) -> str:
+    """A time as configs have it, in UTC, without a fraction where there is none."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
 def duration(text: str) -> int | None:
     """Read a duration as Go writes it (`90m`, `1h30m`), in nanoseconds; None where it is none."""
     if _DURATION.fullmatch(text) is None:

@@ -15,7 +15,7 @@ from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import wait_until
 
 IN_FLIGHT = 8
-LAYER_BYTES = 3_000_000
+LAYER_BYTES = 9_000_000
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tests.support.server import TRANSSHIP, environment
 from tests.support.up import processes_under
 
 LEASE_SECONDS = 2
-BODY_BYTES_PER_SECOND = 2_000_000
+BODY_BYTES_PER_SECOND = 4_000_000
 HEAD_SECONDS = 0.08  # so that control work can be caught at it
 PUT_SECONDS = 0.25
 ROLES = {

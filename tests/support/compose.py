@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, as docker compose reads it, and its services as processes of this machine."""
+"""deploy/compose.yaml as docker compose reads it, its services as processes of this machine."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Service:
 
     name: str
     image: str
+    entrypoint: list[str]  # none: the image's
     command: list[str]
     environment: dict[str, str]
     needs: dict[str, str]  # other services, and what is awaited of them
@@ -98,7 +99,8 @@ def _service(name: str, made: Mapping[str, Any]) -> Service:
     return Service(
         name=name,
         image=made["image"],
-        command=[*made.get("entrypoint", []), *made.get("command", [])],
+        entrypoint=list(made.get("entrypoint", [])),
+        command=list(made.get("command", [])),
         environment={key: str(value) for key, value in made.get("environment", {}).items()},
         needs={other: how["condition"] for other, how in made.get("depends_on", {}).items()},
         healthcheck=list(made.get("healthcheck", {}).get("test", [])),

@@ -61,7 +61,7 @@ class Server:
         self, directory: Path, *, workers: int, redis: RedisProcess, **settings: str
     ) -> None:
         self.directory = directory
-        self.home = directory / "home"
+        self.home = Path(settings.pop("TRANSSHIP_HOME", directory / "home"))
         self.redis = redis
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -69,7 +69,8 @@ class Server:
             self.home, TRANSSHIP_BROKER_URL=redis.url, TRANSSHIP_LOG="INFO", **settings
         )
         self.client = Client(self.url)
-        self.catalog = Catalog(f"sqlite:///{self.home / 'catalog.sqlite3'}")
+        database = settings.get("TRANSSHIP_DATABASE_URL")
+        self.catalog = Catalog(database or f"sqlite:///{self.home / 'catalog.sqlite3'}")
         self.workers: list[ChildProcess] = []
         self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from store.catalog import blobs, heartbeats, transfers
 from store.catalog.blobs import Source
@@ -572,3 +572,16 @@ def test_an_ended_job_waits_for_nothing(scene: Scene) -> None:
             select(waits.c.transfer).where(waits.c.job == "one", text("NOT ended"))
         ).all()
     assert left == []
+
+
+def test_a_transfer_has_higher_fences_than_an_earlier_one_of_the_same_blob(scene: Scene) -> None:
+    """So it takes over what that one left behind, and no sleeper of old writes into it."""
+    scene.want(scene.job("first"), "a blob")
+    claim = scene.running("a blob")
+    scene.hand_back(claim)
+    before = scene.running("a blob").fence
+    scene.stop("first")
+    with scene.catalog.write() as connection:
+        connection.execute(update(rows).values(state="cancelled", owner=None))
+    scene.want(scene.job("second"), "a blob")
+    assert scene.running("a blob").fence > before

@@ -267,3 +267,14 @@ def test_a_worker_that_was_forgotten_is_told(scene: Scene, keeper: Keeper) -> No
     keeper.on_forgotten = told.set
     scene.no_workers()
     assert told.wait(PATIENCE_SECONDS)
+
+
+def test_whoever_could_not_renew_for_long_stops_although_the_renewing_thread_hangs(
+    scene: Scene,
+) -> None:
+    """It may hang in the database, and say nothing."""
+    since: list[float] = []
+    held = Held(scene.job("one"), threading.Event(), lambda at: bool(since.append(at)))
+    with pytest.raises(LeaseLostError):
+        held.check()
+    assert since[0] <= time.monotonic()

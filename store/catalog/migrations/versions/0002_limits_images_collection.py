@@ -88,6 +88,7 @@ def _jobs_and_workers() -> None:
     _added("workers", "local", sa.Integer(), "0")
     op.add_column("transfers", sa.Column("upload_session", sa.String()))
     _added("transfers", "upload_offset", sa.BigInteger(), "0")
+    op.create_index("transfers_digest", "transfers", ["digest"])
     op.create_index("jobs_finished", "jobs", ["finished_at"])
     op.create_index("jobs_kind", "jobs", ["kind", "state"])
     op.drop_index("jobs_due", "jobs")
