@@ -20,6 +20,7 @@ _MEANINGS = {
     403: "the token lacks a scope; `subject` names it",
     404: "there is no such thing here",
     409: "the request contradicts what is there",
+    410: "it was there, and is kept no longer",
     413: "the body is too long",
     422: "a field is wrong; `errors` names each",
     502: "a registry refuses, or does not answer as one",
@@ -74,8 +75,8 @@ def install(app: FastAPI) -> None:
 def _correct(responses: dict[str, Any]) -> None:
     for status, response in list(responses.items()):
         content = response.get("content", {})
-        schema = content.get("application/json", {}).get("schema")
-        if schema == _PROBLEM:
-            content[MEDIA_TYPE] = content.pop("application/json")
-        elif schema == _FRAMEWORKS:  # added wherever there is a parameter; ours are declared
-            del responses[status]
+        for told, described in list(content.items()):  # told is that of the route's answers
+            if described.get("schema") == _PROBLEM:
+                content[MEDIA_TYPE] = content.pop(told)
+            elif described.get("schema") == _FRAMEWORKS:  # added for any parameter; ours are there
+                del responses[status]
