@@ -4,10 +4,10 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench up
+.PHONY: help setup demo test check fix bench kill-matrix soak oracle up
 
 help: ## Show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: ## Make .venv, and get redis-server, docker-registry and skopeo where that is allowed
 	@.ci/setup
@@ -33,6 +33,15 @@ fix: setup ## Format, and mend what can be mended
 
 bench: setup ## Copy and pull beside skopeo; about five minutes
 	@$(PYTHON) -m tests.bench
+
+kill-matrix: setup ## Kill every role at every stage, over 200 times; about twenty minutes
+	@$(PYTHON) -m tests.kills --write
+
+soak: setup ## Fifty clients for an hour; is memory level?
+	@$(PYTHON) -m tests.soak --write
+
+oracle: setup ## Record anew what a real Docker 20.10 does; as root
+	@$(PYTHON) -m tests.oracle record
 
 up: setup ## Run a server here, with Flower
 	@.venv/bin/transship up --flower
