@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
 
 from store.catalog import heartbeats
 from store.catalog.heartbeats import Threads
@@ -62,6 +64,7 @@ def schema(tmp_path: Path) -> Iterator[schemathesis.BaseSchema]:
 def test_every_answer_is_described(schema: schemathesis.BaseSchema) -> None:
     asked: set[str] = set()
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
 
         @settings(
@@ -72,7 +75,7 @@ def test_every_answer_is_described(schema: schemathesis.BaseSchema) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: Any) -> None:
             case.call_and_validate(checks=_ABOUT_ANSWERS, timeout=30)
 
         ask()

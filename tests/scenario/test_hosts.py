@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -283,14 +284,17 @@ def test_the_limit_holds_on_the_wire_while_it_changes_and_workers_are_killed(
         moved = audit.bodies
         if number in (2, 5, 8):
             fleet.kill(f"worker on host-{'ab'[number % 2]}")
-        wait_until(lambda moved=moved: audit.bodies >= moved + 4 or fleet.ended() == IMAGES,
-                   60, "some more blobs")  # fmt: skip
+        wait_until(partial(_further, audit, fleet, moved + 4), 60, "some more blobs")
 
     _assert_all_arrived(fleet, target, images)
 
     assert audit.bodies >= 2 * IMAGES
     assert audit.beyond == []
     assert far.peak_upload_bodies <= UPLOADS
+
+
+def _further(audit: _Audit, fleet: Fleet, bodies: int) -> bool:
+    return audit.bodies >= bodies or fleet.ended() == IMAGES
 
 
 class _Audit:

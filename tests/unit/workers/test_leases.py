@@ -274,7 +274,12 @@ def test_whoever_could_not_renew_for_long_stops_although_the_renewing_thread_han
 ) -> None:
     """It may hang in the database, and say nothing."""
     since: list[float] = []
-    held = Held(scene.job("one"), threading.Event(), lambda at: bool(since.append(at)))
+
+    def not_since(taken_at: float) -> bool:
+        since.append(taken_at)
+        return False
+
+    held = Held(scene.job("one"), threading.Event(), not_since)
     with pytest.raises(LeaseLostError):
         held.check()
     assert since[0] <= time.monotonic()
