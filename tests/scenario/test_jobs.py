@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,6 +79,37 @@ def test_a_cancelled_job_stops_within_a_moment_and_publishes_nothing(
     wait_until(lambda: gated.blob_bodies == 0, 5, "the connection to be closed")
     assert events(here, job)[-1] == "cancelled"
     assert tags_put(here.target, "stopped") == []
+
+
+def test_a_cancel_closes_the_socket_within_a_second_and_the_next_pull_asks_for_the_rest(
+    here: Yard,
+) -> None:
+    image = here.put("resumed", layers=1, layer_bytes=4_000_000)
+    layer = image.manifest.layers[0]
+    with SlowProxy(
+        here.source.host, bytes_per_second=layer.size / 6, host_name="localhost"
+    ) as proxy:
+        name = f"{proxy.host}/team/resumed:1"
+        job = here.submit(kind="pull", reference=name)
+
+        def moved() -> int:
+            items = here.up.client.transfers(job)["items"]
+            return max((one["bytes_done"] for one in items), default=0)
+
+        wait_until(lambda: moved() > layer.size / 3, 30, "a third to have arrived")
+        began = time.monotonic()
+        here.up.client.cancel(job)
+        wait_until(lambda: proxy.blob_bodies == 0, 5, "the connection to be closed")
+        assert time.monotonic() - began < 1.0
+        assert here.up.client.wait(job)["state"] == "cancelled"
+        kept = moved()
+        proxy.bytes_per_second = None
+        again = here.up.client.wait(here.submit(kind="pull", reference=name))
+        assert again["state"] == "succeeded"
+        last = [r for r in proxy.requests() if r.blob_digest == str(layer.digest)][-1]
+    assert last.range is not None
+    assert int(last.range.removeprefix("bytes=").partition("-")[0]) >= kept
+    assert again["progress"]["bytes_spared"] >= kept
 
 
 def test_cancelling_one_of_two_leaves_the_other_its_transfers(
