@@ -13,7 +13,10 @@ from api.auth import Guard, authorize
 from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
 from api.metrics import Metrics
 from api.news import News
+from api.receive import Bodies
 from api.routes import (
+    archives,
+    create,
     credentials,
     health,
     image_events,
@@ -25,9 +28,12 @@ from api.routes import (
     streams,
     tokens,
     usage,
+    workspace_files,
+    workspaces,
 )
 from api.services import Services, Submitter
 from api.watch import Watch
+from store.oci.config import MAX_CONFIG_BYTES
 from store.oci.platform import Platform
 from workers.queue import JobQueue
 from workers.world import World
@@ -46,6 +52,7 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         submitter = Submitter(jobs_queue)
+        bodies = Bodies(world, jobs_queue)
         watch = Watch()
         app.state.services = Services(
             world=world,
@@ -54,6 +61,7 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
             wire=world.wire,
             jobs=jobs_queue,
             submitter=submitter,
+            bodies=bodies,
             news=news,
             watch=watch,
             metrics=Metrics(world, watch),
@@ -61,6 +69,7 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
         )
         async with news.from_wire(world.wire):
             yield
+        bodies.close()
         submitter.close()
 
     app = FastAPI(
@@ -74,12 +83,16 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
         dependencies=[Depends(authorize)],
     )
     app.state.news = news  # whoever serves the application closes it when that ends
-    app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer={f"{PREFIX}/jobs": MAX_JOB_BYTES})
+    longer = {f"{PREFIX}/jobs": MAX_JOB_BYTES, f"{PREFIX}/images": MAX_CONFIG_BYTES}
+    app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer=longer)
     app.add_middleware(Guard, catalog=world.catalog, public=public)  # before all that came before
     problems.install(app)
     openapi.install(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for module in (jobs, streams, images, image_events, usage, remote, limits, tokens, credentials):
+    for module in (
+        *(jobs, streams, archives, images, image_events, create, workspaces, workspace_files),
+        *(usage, remote, limits, tokens, credentials),
+    ):
         app.include_router(module.router, prefix=PREFIX)
     return app

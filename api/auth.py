@@ -40,6 +40,17 @@ OPERATIONS: Final = {
     "createJob": SUBMIT,
     "cancelJob": SUBMIT,  # of the jobs that it asked for; `admin` of all
     "retryJob": SUBMIT,
+    "createImport": SUBMIT,
+    "createLoad": SUBMIT,
+    # Whoever builds makes workspaces and images, and puts its own away again.
+    "createImage": SUBMIT,
+    "findCached": SUBMIT,
+    "createWorkspace": SUBMIT,
+    "changeWorkspace": SUBMIT,
+    "deleteWorkspace": SUBMIT,
+    "putFiles": SUBMIT,
+    "deleteFiles": SUBMIT,
+    "commitWorkspace": SUBMIT,
     "inspectRemote": SUBMIT,  # the server asks a registry, as it does for a job
     "searchRegistry": SUBMIT,
     "listTokens": ADMIN,

@@ -18,6 +18,8 @@ from store.errors import ProtocolError, RecordedError, ServerUnreachableError, S
 
 _PREFIX = "/api/v1"
 _WAIT_SECONDS = 30
+_READING = httpx.Timeout(600, connect=5)  # the server reads whole layers before it answers
+_BODY_SECONDS = 300  # a body's last piece may have to be hashed, and a layer's size to be found
 _SILENCE_SECONDS = 60  # a stream says every 15 s that the server lives
 
 
@@ -84,6 +86,56 @@ class Client:
             "POST", "/jobs", json={**spec, "credentials": credentials}, headers=headers
         )
 
+    def send(
+        self,
+        path: str,
+        body: Iterable[bytes],
+        *,
+        params: dict[str, Any],
+        size: int | None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a job whose *body*, of *size* bytes where that is known, is sent along.
+
+        A body that did not make it, too, made a job: one that has failed.
+        """
+        headers = {"Content-Type": "application/x-tar"}
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        with self._unreachable():
+            response = self._http.post(
+                _PREFIX + path,
+                content=body,
+                params=_given(**params),
+                headers=headers,
+                timeout=httpx.Timeout(_BODY_SECONDS, connect=5),
+            )
+        made = response.headers.get("Location", "")
+        if response.is_success:
+            job: dict[str, Any] = response.json()
+            return job
+        if made:
+            return self.job(made.rpartition("/")[2])
+        raise _refusal(response, self._where)
+
+    @contextmanager
+    def download(self, id_: str, *, compress: str) -> Iterator[Iterator[bytes]]:
+        """The bytes of an export. An end that comes early raises ServerUnreachableError."""
+        path = f"{_PREFIX}/exports/{_quoted(id_)}"
+        timeout = httpx.Timeout(_BODY_SECONDS, connect=5)
+        with (
+            self._unreachable(),
+            self._http.stream(
+                "GET", path, params={"compress": compress}, timeout=timeout
+            ) as response,
+        ):
+            if response.status_code != 200:
+                response.read()
+                raise _refusal(response, self._where)
+            yield response.iter_raw()
+
     def job(self, id_: str) -> dict[str, Any]:
         """A job."""
         return self._object("GET", f"/jobs/{_quoted(id_)}")
@@ -105,9 +157,9 @@ class Client:
         """A job's transfers."""
         return self._object("GET", f"/jobs/{_quoted(id_)}/transfers")
 
-    def log(self, id_: str) -> dict[str, Any]:
-        """A job's log."""
-        return self._object("GET", f"/jobs/{_quoted(id_)}/log")
+    def log(self, id_: str, *, after: str = "0") -> dict[str, Any]:
+        """A page of a job's log."""
+        return self._object("GET", f"/jobs/{_quoted(id_)}/log", params={"after": after})
 
     def cancel(self, id_: str) -> dict[str, Any]:
         """Ask a job to stop."""
@@ -178,6 +230,100 @@ class Client:
             "DELETE", f"/images/{_quoted(ref)}", params=_given(force=force, noprune=noprune)
         )
         return removed
+
+    def create(self, config: bytes, *, parent: str | None = None) -> dict[str, Any]:
+        """Make an image of a config."""
+        return self._object(
+            "POST",
+            "/images",
+            content=config,
+            params=_given(parent=parent),
+            headers={"Content-Type": "application/json"},
+            timeout=_READING,
+        )
+
+    def cached(
+        self, config: dict[str, Any], *, parent: str | None = None, sources: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Find the image that a step of a build gives."""
+        body = {"config": config, "parent": parent, "from": list(sources)}
+        return self._object("POST", "/images/cache", json=body)
+
+    def create_workspace(
+        self,
+        name: str,
+        reference: str | None = None,
+        *,
+        platform: str | None = None,
+        busy: bool = False,
+    ) -> dict[str, Any]:
+        """Make a workspace over an image, or an empty one."""
+        wanted = {"name": name, "reference": reference, "platform": platform, "busy": busy}
+        return self._object("POST", "/workspaces", json=wanted)
+
+    def workspaces(self) -> dict[str, Any]:
+        """The workspaces."""
+        return self._object("GET", "/workspaces")
+
+    def workspace(self, name: str) -> dict[str, Any]:
+        """A workspace."""
+        return self._object("GET", _workspace(name))
+
+    def change_workspace(self, name: str, *, busy: bool) -> dict[str, Any]:
+        """Say whether somebody works in a workspace."""
+        return self._object("PATCH", _workspace(name), json={"busy": busy})
+
+    def remove_workspace(self, name: str) -> None:
+        """Drop a workspace."""
+        self._ask("DELETE", _workspace(name))
+
+    def put_files(self, name: str, path: str, tar: Iterable[bytes]) -> dict[str, Any]:
+        """Put the files of a tar into a directory of a workspace."""
+        return self._object(
+            "PUT",
+            f"{_workspace(name)}/files",
+            content=tar,
+            params={"path": path},
+            headers={"Content-Type": "application/x-tar"},
+            timeout=_READING,
+        )
+
+    def delete_files(self, name: str, path: str) -> None:
+        """Remove a path from a workspace."""
+        self._ask("DELETE", f"{_workspace(name)}/files", params={"path": path}, timeout=_READING)
+
+    def list_files(self, name: str, path: str) -> dict[str, Any]:
+        """What a workspace has at a path and below it."""
+        params = {"path": path, "list": True}
+        return self._object("GET", f"{_workspace(name)}/files", params=params, timeout=_READING)
+
+    def get_files(self, name: str, path: str) -> Iterator[bytes]:
+        """The same as a tar."""
+        return self._tar(f"{_workspace(name)}/files", params={"path": path})
+
+    def workspace_changes(self, name: str) -> dict[str, Any]:
+        """How a workspace differs from its image."""
+        return self._object("GET", f"{_workspace(name)}/diff", timeout=_READING)
+
+    def workspace_layer(self, name: str) -> Iterator[bytes]:
+        """The same as the tar of a layer."""
+        return self._tar(f"{_workspace(name)}/diff")
+
+    def _tar(self, path: str, params: dict[str, str] | None = None) -> Iterator[bytes]:
+        with (
+            self._unreachable(),
+            self._http.stream(
+                "GET",
+                _PREFIX + path,
+                params=params,
+                headers={"Accept": "application/x-tar"},
+                timeout=_READING,
+            ) as response,
+        ):
+            if response.status_code != 200:
+                response.read()
+                raise _refusal(response, self._where)
+            yield from response.iter_raw()
 
     def usage(self) -> dict[str, Any]:
         """What images take up."""
@@ -300,6 +446,10 @@ def _registry_auth(credential: dict[str, Any]) -> str:
     """A credential as Docker's API takes it in a header."""
     fields = {name.replace("_token", "token"): value for name, value in credential.items()}
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+
+
+def _workspace(name: str) -> str:
+    return f"/workspaces/{quote(name, safe='')}"
 
 
 def _quoted(segment: str) -> str:

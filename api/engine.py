@@ -61,7 +61,6 @@ class Engine:
     def stop(self, *, wait_for_clients: bool) -> None:
         """Hand back what runs, and leave the home; first let the last command leave, if asked."""
         gate = locks.no_clients(self._settings.run_dir, wait=wait_for_clients)
-        self._worker.hand_back()
         self._worker.leave(HAND_BACK_SECONDS)
         self._wire.close()
         self._worker.stop()

@@ -105,7 +105,10 @@ class TransferList(BaseModel):
 
 
 class EventList(BaseModel):
-    """What happened to a job, oldest first; every event has `id`, `job`, `time` and `type`."""
+    """What happened to a job, oldest first; every event has `id`, `job`, `time` and `type`.
+
+    *next* is the `after` of those that follow.
+    """
 
     items: list[dict[str, Any]]
     next: str | None = None

@@ -103,7 +103,8 @@ class _Uvicorn(uvicorn.Server):
         # Requests that wait for news would hold up the end, and be cut off in the middle.
         self.config.app.state.news.close()  # type: ignore[union-attr]
         until = time.monotonic() + self.drain_seconds
-        while time.monotonic() < until and not self.force_exit:
+        # A signal's handler sets the flag, which is uvicorn's.
+        while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 

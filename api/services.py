@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from api.access import Access
 from api.metrics import Metrics
 from api.news import News
+from api.receive import Bodies
 from api.watch import Watch
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
@@ -95,6 +96,7 @@ class Services:
     wire: Wire
     jobs: JobQueue
     submitter: Submitter
+    bodies: Bodies
     news: News
     watch: Watch
     metrics: Metrics

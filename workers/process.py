@@ -103,10 +103,10 @@ def _start(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _hand_back(**_: Any) -> None:
-    worker = current().worker
-    worker.hand_back()
     # This is a signal's handler, in the middle of whatever the main thread does.
-    threading.Thread(target=_see_to_the_end, args=(worker,), name="leaving", daemon=True).start()
+    threading.Thread(
+        target=_see_to_the_end, args=(current().worker,), name="leaving", daemon=True
+    ).start()
 
 
 def _see_to_the_end(worker: Worker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, update
 
 from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
@@ -92,7 +92,7 @@ class JobQueue:
         """Make a job whose body is to be received now, and take it up for *receiver*.
 
         The same key and spec give the id of the same job, if its body has arrived: nothing is to
-        be received then.
+        be received then. A request whose body did not arrive does not keep its key.
 
         Raises:
             ConflictError: another request has this idempotency key, or the same one, whose body
@@ -100,6 +100,8 @@ class JobQueue:
         """
         with self._catalog.write() as connection:
             now = time.time()
+            if wanted.idempotency_key is not None:
+                _free_key(connection, wanted.requested_by, wanted.idempotency_key)
             answer = self._make(connection, wanted, credentials.all_named(connection), now)
             if isinstance(answer, TransshipError):
                 raise answer
@@ -255,6 +257,16 @@ class JobQueue:
         return connection.execute(
             select(jobs_table.c.id, jobs_table.c.fingerprint).where(same)
         ).first()
+
+
+def _free_key(connection: Connection, requested_by: str, key: str) -> None:
+    """Take an idempotency key from an ended job whose body did not arrive in whole."""
+    mine = (jobs_table.c.requested_by == requested_by) & (jobs_table.c.idempotency_key == key)
+    row = connection.execute(select(jobs_table).where(mine)).one_or_none()
+    if row is None or row.state in jobs.ACTIVE or RECEIVED in (row.plan or {}):
+        return
+    if parse_spec(row.spec).body is not None:
+        connection.execute(update(jobs_table).where(mine).values(idempotency_key=None))
 
 
 def _check_received(connection: Connection, id_: str) -> None:

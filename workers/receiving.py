@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +34,7 @@ from store.errors import (
 )
 from store.layers.codecs import Source
 from store.layers.intake import take_in
+from store.layers.sources import Check
 from store.oci.digest import Digest
 from workers.leases import PROGRESS_SECONDS, Held, Keeper
 from workers.queue import RECEIVED, JobQueue, Submission
@@ -74,8 +75,12 @@ class Receiver:
                 raise _short()
         return self._queue.take(wanted, self.id)
 
-    def receive(self, lease: JobLease, body: Source, *, total: int | None = None) -> None:
-        """Read *body* to its end, and let the job go on; *total* is its length, if that is known.
+    def receive(
+        self, lease: JobLease, open_body: Callable[[Check], Source], *, total: int | None = None
+    ) -> None:
+        """Read the body to its end, and let the job go on; *total* is its length, if known.
+
+        *open_body* is given what is to be called while nothing comes.
 
         Raises:
             TransshipError: it is not what the job needs, does not arrive whole, or there is no
@@ -91,7 +96,7 @@ class Receiver:
         try:
             with keeper.keep(lease) as held:
                 held.unbounded()  # whoever sends may take their time; the body says for how long
-                self._receive(lease, held, body, total)
+                self._receive(lease, held, open_body(held.check), total)
         finally:
             keeper.stop()
 
@@ -112,7 +117,9 @@ class Receiver:
             self._fail(lease, error)
             raise error from stopped
         except TransshipError as failed:
-            self._fail(lease, failed.at(Side.REQUEST) if _is_of_body(failed) else failed)
+            if isinstance(failed, ContentError):
+                failed.at(Side.REQUEST)
+            self._fail(lease, failed)
             raise
         except Exception as fault:
             log.exception("the body of job %s could not be received", lease.id)
@@ -121,11 +128,10 @@ class Receiver:
             raise error from fault
 
     def _fail(self, lease: JobLease, error: TransshipError) -> None:
-        """End the job; the request that failed does not keep its idempotency key."""
+        """End the job."""
         cancelled = isinstance(error, CancelledError)
         try:
             with self._world.change() as change:
-                jobs.save(change.connection, lease, idempotency_key=None)
                 jobs.finish(
                     change.connection,
                     lease,
@@ -170,7 +176,8 @@ def receive_layer(
     """
     arrivals = Arrivals(lease, world)
     with world.content.draft(lease.id) as draft:
-        taken = take_in(Spaced(source, world), draft, subject=subject, check=held.check)
+        watched = Watched(source, world, held)
+        taken = take_in(watched, draft, subject=subject, check=held.check)
         digest, size = draft.commit(), draft.size
     arrivals.add(digest, size)
     arrivals.flush()
@@ -185,7 +192,7 @@ def receive_layer(
 def _receive_archive(lease: JobLease, world: World, held: Held, body: Source) -> dict[str, Any]:
     arrivals = Arrivals(lease, world)
     members = receive_archive(
-        Spaced(body, world),
+        Watched(body, world, held),
         _ArchiveSink(lease, world, arrivals),
         limits=ArchiveLimits(),
         check=held.check,
@@ -312,12 +319,12 @@ class Metered:
         return data
 
 
-class Spaced:
-    """Passes a source on while the store has space."""
+class Watched:
+    """Passes a source on while the job may go on, and the store has space."""
 
-    def __init__(self, source: Source, world: World) -> None:
-        """Watch over the store of *world*."""
-        self._source, self._world = source, world
+    def __init__(self, source: Source, world: World, held: Held) -> None:
+        """Watch over the lease *held*, and the store of *world*."""
+        self._source, self._world, self._held = source, world, held
         self._left = 0
 
     def read(self, size: int, /) -> bytes:
@@ -325,7 +332,9 @@ class Spaced:
 
         Raises:
             DiskFullError: the store is below its floor of free space.
+            Interruption, DeadlineExceededError: see `Held.check`.
         """
+        self._held.check()
         if self._left <= 0:
             if self._world.content.free_bytes() < self._world.upkeep.min_free_bytes:
                 raise _short()
@@ -333,10 +342,6 @@ class Spaced:
         data = self._source.read(size)
         self._left -= len(data)
         return data
-
-
-def _is_of_body(error: TransshipError) -> bool:
-    return isinstance(error, ContentError)
 
 
 def _short() -> DiskFullError:

@@ -18,7 +18,20 @@ from store.errors import (
     ReportedError,
     TransshipError,
 )
-from workers.advance import copy, fsck, gc, mirror, prune, pull, push
+from workers.advance import (
+    commit,
+    copy,
+    export,
+    fsck,
+    gc,
+    import_,
+    load,
+    mirror,
+    prune,
+    pull,
+    push,
+    squash,
+)
 from workers.advance.outcome import Done, Later, Outcome
 from workers.leases import Held, Keeper, stop_exception
 from workers.registry.transport import attentive
@@ -36,10 +49,17 @@ ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
     "push": push.advance,
     "copy": copy.advance,
     "mirror": mirror.advance,
+    "load": load.advance,
+    "import": import_.advance,
+    "export": export.advance,
+    "squash": squash.advance,
+    "commit": commit.advance,
     "prune": prune.advance,
     "gc": gc.advance,
     "fsck": fsck.advance,
 }
+
+DRAFTING = ("load", "import", "squash", "commit")  # kinds of which a death leaves drafts behind
 
 
 def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
@@ -60,6 +80,8 @@ def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
 def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipError:
     """Run the kind's advance; a failure comes back as a value."""
     try:
+        if lease.kind in DRAFTING:  # its last owner may have died
+            world.content.discard_drafts(lease.id)
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
         left_alone = _left_alone_seconds(lease, world)

@@ -42,6 +42,36 @@ def mirror(id_: str) -> None:
     _run(Queue.CONTROL, "transship.mirror", id_)
 
 
+@task("transship.commit")
+def commit(id_: str) -> None:
+    """Advance a commit."""
+    _run(Queue.LOCAL, "transship.commit", id_)
+
+
+@task("transship.load")
+def load(id_: str) -> None:
+    """Advance a load."""
+    _run(Queue.LOCAL, "transship.load", id_)
+
+
+@task("transship.import")
+def import_(id_: str) -> None:
+    """Advance an import."""
+    _run(Queue.LOCAL, "transship.import", id_)
+
+
+@task("transship.export")
+def export(id_: str) -> None:
+    """Advance an export."""
+    _run(Queue.LOCAL, "transship.export", id_)
+
+
+@task("transship.squash")
+def squash(id_: str) -> None:
+    """Advance a squash."""
+    _run(Queue.LOCAL, "transship.squash", id_)
+
+
 @task("transship.prune")
 def prune(id_: str) -> None:
     """Advance a prune."""

@@ -24,7 +24,8 @@ from workers.world import World
 
 log = logging.getLogger(__name__)
 
-HAND_BACK_SECONDS = 7.0  # of the ten that stopping may take; most look up within one
+HAND_BACK_SECONDS = 6.0  # of the ten that stopping may take; most look up within one
+RETIRE_SECONDS = 1.5
 
 # Threads are cheap until they work; limits decide how many do. 16 is the most concurrent blob
 # bodies that one process can carry, whatever the limit says.
@@ -85,25 +86,26 @@ class Worker:
         else:
             attempt(int(message.id), self.id, self._world, self._keeper)
 
-    def hand_back(self) -> None:
-        """Take nothing up any more, and let what runs be handed back at its next check.
-
-        Returns at once, and may be called from a signal's handler.
-        """
-        self._stopping.set()
-
     def leave(self, seconds: float) -> bool:
-        """After `hand_back`: count for nothing any more, and hold nothing in *seconds* at most.
+        """Count for nothing any more, take nothing up, and hold nothing in *seconds* at most.
 
-        What a thread does not hand back by then, for it is stuck, is taken from it: the row is
-        free, and whatever that thread still writes is refused. False: there are such threads, and
-        nobody should wait for them.
+        What runs is handed back at its next check. What a thread does not hand back in time, for
+        it is stuck, is taken from it: the row is free, and whatever that thread still writes is
+        refused. False: there are such threads, and nobody should wait for them.
         """
+        # In this order, or what is handed back would be admitted for this worker again; but a
+        # database that is slow must not hold it up.
+        late = threading.Timer(RETIRE_SECONDS, self._stopping.set)
+        late.daemon = True
+        late.start()
         try:
             with self._world.catalog.write() as connection:
                 heartbeats.retire(connection, self.id)
         except StoreError as error:
             log.warning("until its end this worker is counted as if it were there: %s", error)
+        finally:
+            late.cancel()
+            self._stopping.set()
         stuck = self._keeper.wait_idle(seconds)
         for held in stuck:
             log.warning("%s does not stop, it is handed back without it", held.lease.id)
@@ -125,7 +127,7 @@ class Worker:
         held.lose()
 
     def stop(self) -> None:
-        """Leave, after `hand_back` and after the task bodies have ended."""
+        """Be gone, after `leave` and after the task bodies have ended."""
         self._stopping.set()
         if self._started:
             self._tick.stop()

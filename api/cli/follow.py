@@ -113,7 +113,22 @@ def summary(job: dict[str, Any]) -> str:
     if job["kind"] == "fsck":
         repaired = f", repaired {len(result['repaired'])}" if result["repaired"] else ""
         return f"checked {result['blobs']} blobs of {human_bytes(result['bytes'])}{repaired}"
+    if job["kind"] == "commit":
+        return str(result["image_id"])
+    if job["kind"] == "load":
+        moved = [f"{name} stood for another image until now" for name in result["moved"]]
+        loaded = [
+            f"Loaded image ID: {name}" if name.startswith("sha256:") else f"Loaded image: {name}"
+            for name in result["loaded"]
+        ]
+        return "\n".join((*moved, *loaded)) or "the archive holds no image"
+    if job["kind"] == "import":
+        return str(result["image_id"])
+    if job["kind"] == "squash":
+        return f"{what}@{result['digest']}: squashed"
     if job["kind"] == "mirror":
         return f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
     state = "up to date" if result.get("up_to_date") else "done"
+    if "tags" in result:
+        return f"{what}: {result['tags']} tags, {state}; {figures}"
     return f"{what}@{result.get('digest')}: {state}; {figures}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -87,15 +88,15 @@ def transfers(job: str, as_json: bool) -> int:
 @json_option
 def log(job: str, as_json: bool) -> int:
     """Print what happened to a job."""
-    with _connect() as connection:
-        page = connection.client.log(job)
-    if as_json:
-        print(json.dumps(page, indent=2))
-        return 0
     from api.cli.progress import describe_event  # noqa: PLC0415
 
-    for event in page["items"]:
-        print(f"{event['time']}  {describe_event(event) or event['type']}")
+    with _connect() as connection:
+        happened = _log(connection.client, job)
+        if as_json:
+            print(json.dumps({"items": list(happened), "next": None}, indent=2))
+            return 0
+        for event in happened:
+            print(f"{event['time']}  {describe_event(event) or event['type']}")
     return 0
 
 
@@ -166,6 +167,14 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
             made.append(connection.client.retry(one, credentials=given))
     print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
     return 0
+
+
+def _log(client: Any, job: str) -> Iterator[dict[str, Any]]:
+    after: str | None = "0"
+    while after is not None:
+        page = client.log(job, after=after)
+        yield from page["items"]
+        after = page["next"]
 
 
 def _percent(job: dict[str, Any]) -> str:

@@ -13,24 +13,27 @@ from api.cli.options import job_options, platform_options
 
 @click.command()
 @click.argument("reference")
+@click.option("--all-tags", "-a", is_flag=True, help="Take every tag of the repository.")
 @platform_options
 @job_options
-def pull(reference: str, **options: Any) -> int:
+def pull(reference: str, all_tags: bool, **options: Any) -> int:
     """Bring REFERENCE from its registry into the store.
 
     Without --platform the one of the machine that runs the API is taken.
     """
-    return ask({"kind": "pull", "reference": reference}, options)
+    return ask({"kind": "pull", "reference": reference, "all_tags": all_tags}, options)
 
 
 @click.command()
 @click.argument("reference")
 @click.argument("destination", required=False)
+@click.option("--all-tags", "-a", is_flag=True, help="Send every tag that the repository has here.")
 @platform_options
 @job_options
-def push(reference: str, destination: str | None, **options: Any) -> int:
+def push(reference: str, destination: str | None, all_tags: bool, **options: Any) -> int:
     """Send REFERENCE from the store to a registry, as DESTINATION where one is given."""
-    return ask({"kind": "push", "reference": reference, "destination": destination}, options)
+    spec = {"kind": "push", "reference": reference, "destination": destination}
+    return ask({**spec, "all_tags": all_tags}, options)
 
 
 @click.command()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+_EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,3 +43,17 @@ def job_options(command: F) -> F:
     ):
         command = option(command)
     return json_option(command)
+
+
+def source_date_epoch() -> int | None:
+    """When to say that an image was created, as the environment has it for reproducible builds.
+
+    Raises:
+        click.UsageError: what it has is no number of seconds.
+    """
+    text = os.environ.get(_EPOCH_VARIABLE, "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise click.UsageError(f"{_EPOCH_VARIABLE} is {text!r}, not seconds since the epoch")
+    return int(text)

@@ -23,7 +23,7 @@ class Health(BaseModel):
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {
         "model": Health,
-        "description": "some queue has no worker, the database is away, or this process is stopping",
+        "description": "some queue has no worker, the database is away, or it is stopping",
     }
 }
 

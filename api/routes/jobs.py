@@ -143,13 +143,27 @@ def list_transfers(services: Injected, job: str) -> TransferList:
         return TransferList(items=transfer_views(connection, job))
 
 
-@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404))
-def get_log(services: Injected, job: str) -> EventList:
-    """What happened to the job, a line each."""
+@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 422))
+def get_log(
+    services: Injected,
+    job: str,
+    after: Annotated[
+        int, Query(ge=0, lt=2**63, description="the id of the last event that was seen")
+    ] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = MOST_ON_A_PAGE,
+) -> EventList:
+    """What happened to the job, a line each, the oldest first.
+
+    `next` is the `after` of those that follow.
+    """
     with services.catalog.read() as connection:
         _existing(connection, job)
-        found = events.of_job(connection, job)
-    return EventList(items=[event_view(event) for event in found])
+        found = events.of_job(connection, job, after=after, limit=limit + 1)
+    shown = found[:limit]
+    return EventList(
+        items=[event_view(event) for event in shown],
+        next=str(shown[-1].id) if len(found) > limit else None,
+    )
 
 
 @router.post(
@@ -184,6 +198,9 @@ def retry_job(
 
     It is a job of whoever asks now. One that came with credentials needs them again.
     """
+    with services.catalog.read() as connection:
+        if _existing(connection, job).kind in ADMINS_KINDS:
+            asking.require(ADMIN)
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(
         job, requested_by=asking.name, given=_as_credentials(given), may_use=asking.may_use

@@ -2,24 +2,27 @@
 
 What happened to a job is stored, has an id, and can be replayed from `Last-Event-ID`. How far it
 is, is not stored: events of the type `progress` come between, at most twice a second, without id.
+`format=docker` tells the course of a pull or a push in the words of Docker's stream instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
+from api.docker_stream import Telling
+from api.docker_words import Line
 from api.news import wait
 from api.openapi import problems
 from api.routes.jobs import transfer_views
 from api.schemas import JobView, event_view, job_views
 from api.services import Injected, Services
-from api.streaming import SSE, STREAM, Events, event_id, streamed
+from api.streaming import NDJSON, SSE, STREAM, Events, event_id, streamed
 from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
@@ -45,10 +48,19 @@ async def follow(
     job: str,
     accept: Annotated[str, Header()] = SSE,
     last_event_id: Annotated[str | None, Header()] = None,
+    format_: Annotated[
+        Literal["docker"] | None,
+        Query(alias="format", description="`docker`: lines of JSON as Docker's own API has them"),
+    ] = None,
 ) -> StreamingResponse:
-    """The events of a job and its children, until it has ended or the server stops."""
+    """The events of a job and its children, until it has ended or the server stops.
+
+    In Docker's words, which only a pull or a push has, they begin anew each time.
+    """
     after = event_id(last_event_id) if last_event_id else 0
-    await asyncio.to_thread(_existing, services, job)
+    row = await asyncio.to_thread(_existing, services, job)
+    if format_ == "docker":
+        return streamed(_docker_stream(services, job, Telling(row)), NDJSON)
     return streamed(_stream(services, job, after), accept)
 
 
@@ -72,6 +84,30 @@ async def _stream(services: Services, job: str, after: int) -> Events:
             if (ended and not found) or services.news.closing:
                 return
             if not ended and len(found) < MOST_EVENTS:
+                await wait(news, PROGRESS_SECONDS)
+
+
+async def _docker_stream(services: Services, job: str, telling: Telling) -> Events:
+    """The same in Docker's words."""
+
+    def look() -> tuple[list[Line], bool]:
+        with services.catalog.read() as connection:
+            return telling.look(connection)
+
+    spoken = time.monotonic()
+    async with services.news.of([job]) as news:
+        while True:
+            lines, ended = await asyncio.to_thread(look)
+            for line in lines:
+                yield line
+            if lines:
+                spoken = time.monotonic()
+            elif time.monotonic() - spoken > ALIVE_SECONDS:
+                spoken = time.monotonic()
+                yield None
+            if ended or services.news.closing:
+                return
+            if not lines:
                 await wait(news, PROGRESS_SECONDS)
 
 
@@ -119,7 +155,9 @@ def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
 
 
-def _existing(services: Services, job: str) -> None:
+def _existing(services: Services, job: str) -> Row[Any]:
     with services.catalog.read() as connection:
-        if jobs.get(connection, job) is None:
-            raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
+        row = jobs.get(connection, job)
+    if row is None:
+        raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
+    return row

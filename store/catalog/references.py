@@ -106,6 +106,13 @@ def remove(connection: Connection, name: str) -> bool:
     return connection.execute(delete(references).where(references.c.name == name)).rowcount == 1
 
 
+def of_repository(connection: Connection, repository: str) -> list[Row[Any]]:
+    """The references of a repository, by name."""
+    named = select(references).where(references.c.name.startswith(repository, autoescape=True))
+    rows = connection.execute(named.order_by(references.c.name))
+    return [row for row in rows if row.name.removeprefix(repository)[:1] in (":", "@")]
+
+
 def of_digest(connection: Connection, digest: str) -> Sequence[Row[Any]]:
     """The references that stand for *digest*, by name."""
     return of_digests(connection, [digest])

@@ -63,7 +63,8 @@ def create(
         name=name, base=base, reference=reference, busy=busy, created_at=now, updated_at=now
     )
     row = {key: value for key, value in asdict(made).items() if key != "layers"}
-    if connection.execute(upsert(table).values(row).on_conflict_do_nothing()).rowcount != 1:
+    statement = upsert(table).values(row).on_conflict_do_nothing().returning(table.c.name)
+    if connection.execute(statement).first() is None:
         raise ConflictError(
             "there is a workspace of this name",
             subject=name,

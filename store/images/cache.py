@@ -22,7 +22,7 @@ from store.content.ports import ContentStore
 from store.errors import BlobMissingError, ContentError, NotFoundError, Side
 from store.images.commit import encoded, kept
 from store.images.container_config import command, same_step
-from store.images.create import publish_at_once
+from store.images.create import adopt, line, publish_at_once
 from store.images.held import Opened, open_image
 from store.images.manifests import manifest_after
 from store.images.publish import made
@@ -119,7 +119,7 @@ class BuildCache:
             if local is not None:
                 if not sources:
                     return Answer(local)
-                if any(local in _line(connection, source.id) for source in known):
+                if any(local in line(connection, source.id) for source in known):
                     return Answer(local, unknown=unknown)
         at = 0 if begins is None else len(begins.history)
         for source in known:
@@ -131,7 +131,7 @@ class BuildCache:
                 image_id = source.id
                 if begins is not None:
                     with self._catalog.write() as connection:
-                        lineage.set_parent(connection, image_id, begins.id)
+                        adopt(connection, image_id, begins.id)
             else:
                 image_id = self._midst(source, begins, config, holder, now)
             return Answer(image_id, source.name, unknown)
@@ -207,25 +207,12 @@ class BuildCache:
         self._content.put(raw)
         self._content.put(manifest.raw)
         image_id = str(manifest.config.digest)
-        new = made(
-            [manifest],
-            self._content,
-            parents={} if parent is None else {image_id: parent.id},
-        )
+        new = made([manifest], self._content)
         with self._catalog.write() as connection:
             publish_at_once(connection, new, holder=holder, now=now)
+            if parent is not None:
+                adopt(connection, image_id, parent.id)
         return image_id
-
-
-def _line(connection: Connection, image_id: str) -> set[str]:
-    """The image, and what it was made from, as far back as that is known."""
-    found = {image_id}
-    while (known := lineage.get(connection, image_id)) is not None and known.parent is not None:
-        if known.parent in found:
-            break
-        image_id = str(known.parent)
-        found.add(image_id)
-    return found
 
 
 def _said(step: Mapping[str, Any]) -> dict[str, Any]:

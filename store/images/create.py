@@ -29,7 +29,6 @@ from store.images.publish import Made, made, publish
 from store.images.resolve import find
 from store.layers.codecs import HEAD_BYTES, Compression, detect, open_reader
 from store.layers.diffids import measure
-from store.layers.sources import Check, never
 from store.oci.config import ImageConfig
 from store.oci.digest import Digest
 from store.oci.manifest import Manifest
@@ -74,7 +73,6 @@ class Creation:
         holder: str,
         now: float,
         parent: str | None = None,
-        check: Check = never,
     ) -> Created:
         """Store *raw*, byte for byte, as the config of an image without a name.
 
@@ -86,42 +84,38 @@ class Creation:
             holder: Under which new blobs are leased until the image is there.
             now: The time.
             parent: What stands for the image that it is a child of.
-            check: Called often.
 
         Raises:
             InvalidSpecError: it is no config, or has more steps with a layer than layers.
             NotFoundError: a layer, or the parent, is not here.
+            ConflictError: the parent was made from this image.
         """
         config = _parse(raw)
         with self._catalog.read() as connection:
-            parent_id = None if parent is None else _image_id(connection, parent)
+            parent_id = None if parent is None else find(connection, parent).local.id
             before = references.images_with_id(connection, str(config.digest))
         if before:
-            digest = str(before[0].digest)
             with self._catalog.write() as connection:
                 if parent_id is not None:
-                    lineage.set_parent(connection, str(config.digest), parent_id)
-            return Created(str(config.digest), digest)
-        layers = [self._layer(diff_id, check) for diff_id in config.diff_ids]
+                    adopt(connection, str(config.digest), parent_id)
+            return Created(str(config.digest), str(before[0].digest))
+        layers = [self._layer(diff_id) for diff_id in config.diff_ids]
         manifest = manifest_of(raw, layers)
         self._content.put(raw)
         self._content.put(manifest.raw)
-        new = made(
-            [manifest],
-            self._content,
-            parents={} if parent_id is None else {str(config.digest): parent_id},
-        )
+        new = made([manifest], self._content)
         with self._catalog.write() as connection:
             publish_at_once(connection, new, holder=holder, now=now)
+            if parent_id is not None:
+                adopt(connection, str(config.digest), parent_id)
         return Created(str(config.digest), str(manifest.digest))
 
-    def _layer(self, diff_id: Digest, check: Check) -> tuple[Digest, int, Compression]:
+    def _layer(self, diff_id: Digest) -> tuple[Digest, int, Compression]:
         """The blob to take for a layer, its size and its compression."""
         with self._catalog.read() as connection:
             candidates = self._candidates(connection, diff_id)
         for candidate in candidates:
-            check()
-            if not candidate.verified and not self._verify(candidate.digest, diff_id, check):
+            if not candidate.verified and not self._verify(candidate.digest, diff_id):
                 continue
             size = self._content.size(candidate.digest)
             if size is None:
@@ -151,11 +145,11 @@ class Creation:
             query = query.where(of_image)
         return [_Candidate(Digest.parse(row[0]), row[1]) for row in connection.execute(query)]
 
-    def _verify(self, digest: Digest, diff_id: Digest, check: Check) -> bool:
+    def _verify(self, digest: Digest, diff_id: Digest) -> bool:
         """Whether the blob holds the stream that a config says it does."""
         try:
             with self._content.open(digest) as file, open_reader(file) as plain:
-                measured = measure(plain, check=check)
+                measured = measure(plain)
         except (BlobMissingError, ContentError):
             return False
         if measured.diff_id != diff_id:
@@ -187,6 +181,28 @@ def publish_at_once(connection: Connection, new: Made, *, holder: str, now: floa
     blobs.release(connection, holder)
 
 
+def adopt(connection: Connection, image_id: str, parent: str) -> None:
+    """Let *image_id* be a child of *parent*.
+
+    Raises:
+        ConflictError: *parent* was made from it.
+    """
+    if image_id in line(connection, parent):
+        raise ConflictError("its parent was made from it", subject=image_id, side=Side.STORE)
+    lineage.set_parent(connection, image_id, parent)
+
+
+def line(connection: Connection, image_id: str) -> set[str]:
+    """The image, and what it was made from, as far back as that is known."""
+    found = {image_id}
+    while (known := lineage.get(connection, image_id)) is not None and known.parent is not None:
+        if known.parent in found:
+            break
+        image_id = str(known.parent)
+        found.add(image_id)
+    return found
+
+
 def _parse(raw: bytes) -> ImageConfig:
     try:
         config = ImageConfig.parse(raw)
@@ -202,7 +218,3 @@ def _parse(raw: bytes) -> ImageConfig:
 
 def _wrong(message: str) -> InvalidSpecError:
     return InvalidSpecError(message, errors=[{"field": "config", "message": message}])
-
-
-def _image_id(connection: Connection, text: str) -> str:
-    return find(connection, text).local.id

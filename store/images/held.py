@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,13 @@ def read_manifest(descriptor: Descriptor, content: ContentStore) -> Manifest | I
     """
     raw = content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
     return parse_manifest(raw, descriptor.media_type)
+
+
+def read_manifests(
+    descriptors: Iterable[Descriptor], content: ContentStore
+) -> list[Manifest | Index]:
+    """Several, as `read_manifest` reads one."""
+    return [read_manifest(descriptor, content) for descriptor in descriptors]
 
 
 def describe(manifest: Manifest, content: ContentStore) -> HeldImage:

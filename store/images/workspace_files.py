@@ -17,17 +17,19 @@ from store.errors import (
     InvalidLayerError,
     NotFoundError,
     RequestError,
+    Side,
 )
 from store.images.new_layer import MadeLayer, NewLayer
 from store.images.workspaces import ground
 from store.layers.codecs import Source, open_reader
 from store.layers.paths import Path, join, parse_path
-from store.layers.sources import Check, LayerSource, never
+from store.layers.sources import LayerSource, never
 from store.layers.tar import Entry, Kind, TarReader
 from store.layers.tarwriter import TarWriter
 from store.layers.tree import Directory, Tree, apply_layers
 from store.layers.whiteouts import PREFIX, whiteout_name
 
+MAX_METADATA_BYTES: Final = 512 * 1024**2  # of the files in a workspace; about a million of them
 _MOST_LINKS: Final = 40  # symbolic ones in one path, as in Linux
 
 
@@ -37,8 +39,6 @@ def put(
     below: Sequence[LayerSource],
     content: ContentStore,
     holder: str,
-    *,
-    check: Check = never,
 ) -> MadeLayer:
     """Store the tar that *source* holds as a layer whose entries lie in *directory*.
 
@@ -53,25 +53,25 @@ def put(
         below: What the layer will lie on.
         content: Where the layer is stored. The caller leases it and writes its row.
         holder: Whose draft it is.
-        check: Called often; what it raises is passed on, and nothing is kept.
 
     Raises:
         NotFoundError: the directory is not there.
         RequestError: it is no directory.
         InvalidArchiveError: *source* holds no tar, or one that cannot be put there: a name leads
-            out of the directory, begins with `.wh.`, or a hard link's target is not there.
+            out of the directory, begins with `.wh.`, or a hard link's target is not there; or
+            there are too many.
     """
-    tree = Tree()
-    apply_layers(tree, below, range(len(below)), check)
+    tree = Tree(max_metadata_bytes=MAX_METADATA_BYTES)
+    apply_layers(tree, below, range(len(below)), never)
     base = resolve_directory(tree, directory)
     with NewLayer(content, holder) as layer:
         try:
-            with open_reader(_Checked(source, check), subject="the tar") as plain:
+            with open_reader(source, subject="the tar") as plain:
                 tree.apply(_placed(TarReader(plain), base, layer.write))
-        except InvalidArchiveError:
-            raise
         except ContentError as error:  # about the request's body, and not about an image
-            raise InvalidArchiveError(error.detail, subject=error.subject) from error
+            raise InvalidArchiveError(
+                error.detail, subject=error.subject, hint=error.hint, side=Side.REQUEST
+            ) from error
         return layer.commit()
 
 
@@ -84,7 +84,7 @@ def remove(
         NotFoundError: nothing is there.
         RequestError: it is the root.
     """
-    tree = Tree()
+    tree = Tree(max_metadata_bytes=MAX_METADATA_BYTES)
     apply_layers(tree, below, range(len(below)), never)
     *parents, name = request_path(path) or ("",)
     if not name:
@@ -143,7 +143,7 @@ def _check_applies(stack: Sequence[LayerSource]) -> None:
     try:
         apply_layers(Tree(), stack, range(len(stack)), never)
     except InvalidLayerError as error:
-        raise InvalidArchiveError(error.detail, subject=error.subject) from error
+        raise InvalidArchiveError(error.detail, subject=error.subject, side=Side.REQUEST) from error
 
 
 def resolve_directory(tree: Tree, path: str) -> Path:
@@ -217,12 +217,3 @@ def _placed(tar: TarReader, base: Path, write: Callable[[bytes], object]) -> Ite
             out.content(data)
         yield placed
     out.finish()
-
-
-class _Checked:
-    def __init__(self, source: Source, check: Check) -> None:
-        self._source, self._check = source, check
-
-    def read(self, size: int, /) -> bytes:
-        self._check()
-        return self._source.read(size)

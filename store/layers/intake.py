@@ -8,9 +8,10 @@ from typing import Final, NamedTuple, Protocol
 
 from store.layers.codecs import Buffer, Compression, Source, open_reader, open_writer
 from store.layers.sources import Check, never
-from store.layers.tar import TarReader
+from store.layers.tar import BLOCK_BYTES, TarReader
 from store.oci.digest import Digest
 
+_EMPTY_TAR: Final = bytes(2 * BLOCK_BYTES)
 _MAX_TAR_BYTES: Final = 1024**4  # an hour's hashing, and far beyond any file system
 
 
@@ -33,7 +34,8 @@ def take_in(source: Source, sink: Sink, *, subject: str = "", check: Check = nev
     """Read a tar to its end, and write it to *sink* as a layer.
 
     A tar that is compressed by gzip stays as it is; any other becomes gzip. What follows the end
-    of a tar belongs to it, as with Docker, and an empty stream is an empty tar.
+    of a tar belongs to it, as with Docker. An empty stream becomes an empty tar, which not every
+    reader takes it for.
 
     Args:
         source: Plain or compressed in any way that `codecs` reads; stays open.
@@ -55,6 +57,8 @@ def take_in(source: Source, sink: Sink, *, subject: str = "", check: Check = nev
             compressor = open_writer(Compression.GZIP, sink.write)
             plain = _Hashed(reader, check, compressor.write)
             _read(plain)
+            if not plain.size:
+                plain.take(_EMPTY_TAR)
             compressor.finish()
     return Taken(Digest.from_hash(plain.hasher), plain.size, Compression.GZIP)
 
@@ -99,7 +103,11 @@ class _Hashed:
     def read(self, size: int, /) -> bytes:
         self._check()
         data = self._source.read(size)
+        self.take(data)
+        return data
+
+    def take(self, data: bytes) -> None:
+        """Let *data* be what comes next."""
         self.hasher.update(data)
         self.size += len(data)
         self._write(data)
-        return data

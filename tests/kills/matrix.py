@@ -87,6 +87,12 @@ class Matrix:
             }
         )
         assert rows == {"jobs": [], "transfers": [], "waits": [], "leases": []}
+        by_themselves = {
+            role: process.log[-3000:]
+            for role, process in self.cluster.processes.items()
+            if process.exit_status is not None
+        }
+        assert by_themselves == {}, "ended without being killed"
         wait_until(
             lambda: (
                 not any(map(ended, self.cluster.worker_pids().values()))

@@ -6,6 +6,7 @@ that concerns no step, or changes none, fails the tests.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -61,6 +62,16 @@ def without(*keys: str) -> Callable[[Json], Json]:
     return change
 
 
+def replacing(text: str, by: str) -> Callable[[Json], Json]:
+    """Want *by* where Docker has *text*."""
+    return lambda answer: json.loads(json.dumps(answer).replace(text, by))
+
+
+def with_words(*words: str) -> Callable[[Json], Json]:
+    """Want these words to be said of layers."""
+    return lambda answer: {**answer, "words": list(words)}
+
+
 def sizes_classed(answer: Json) -> Json:
     """Say of sizes only whether they are zero."""
     if isinstance(answer, dict):
@@ -104,5 +115,37 @@ DIFFERENCES: Sequence[Difference] = (
         reason="no container made the image, and no Docker",
         change=without("container_config", "docker_version"),
         do="inspect *",
+    ),
+    Difference(
+        reason="`scratch` is wrong input, as any other name that cannot be pulled",
+        change=instead({"refused": "invalid"}),
+        scenario="pull_wrong",
+        do="pull scratch",
+    ),
+    Difference(
+        reason="a name stands for the whole index; another platform is held beside the first",
+        change=instead([["<image here>", "<registry>/app:1", "<registry>/app@<index app:1>"]]),
+        scenario="pull_index",
+        case="the host's platform, then *",
+        do="images -a",
+    ),
+    Difference(
+        reason="a name stands for the whole index; what is shown is the host's platform",
+        change=instead({"id": "<image here>", "architecture": "amd64"}),
+        scenario="pull_index",
+        do="inspect <registry>/app:1 .id .architecture",
+    ),
+    Difference(
+        reason="an image is pushed with the manifest that it was pulled with, so its digest stays",
+        change=replacing("<digest 1>", "<manifest app:1>"),
+        scenario="push_plain",
+        case="what was pulled, *",
+    ),
+    Difference(
+        reason="layers of a removed image stay until they are collected, and are not fetched again",
+        change=with_words(),
+        scenario="push_plain",
+        case="and back: *",
+        do="pull *",
     ),
 )

@@ -4,4 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-IMPLEMENTED: Sequence[str] = ("remote_inspect", "remote_search")
+IMPLEMENTED: Sequence[str] = (
+    "pull_index",
+    "pull_plain",
+    "pull_wrong",
+    "push_plain",
+    "push_wrong",
+    "remote_inspect",
+    "remote_search",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,8 +26,10 @@ _CODES: dict[str, Kind] = {
     "conflict": "conflict",
     "not-found": "not-found",
     "manifest-not-found": "not-found",
+    "not-in-registry": "not-found",
     "denied-by-registry": "forbidden",
 }
+_LAYER = re.compile(r"[0-9a-f]{12}")
 _INSPECTED = (
     *("id", "repo_tags", "repo_digests", "parent", "comment", "created", "author", "config"),
     *("architecture", "os", "size"),
@@ -54,6 +57,7 @@ class TransshipSubject(Subject):
             for image in images:
                 if image["id"] not in parents:
                     self.rm(image["id"], force=True)
+        self._job({"kind": "gc"})
 
     # --- look
 
@@ -208,7 +212,7 @@ class TransshipSubject(Subject):
             spec["platforms"] = [platform]
         said = self._said({key: value for key, value in spec.items() if value is not None})
         return {
-            "from": [line for line in _lines(said) if line.startswith("Pulling from")],
+            "from": [item["status"] for item in said if item["status"].startswith("Pulling from")],
             "words": _words(said),
             "digests": [line.split()[1] for line in _lines(said) if line.startswith("Digest: ")],
             "status": [
@@ -270,13 +274,11 @@ class TransshipSubject(Subject):
         return result
 
     def _said(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
-        """Do a job, and return what it said in Docker's words, as its events tell."""
+        """Do a job, and return what it said in Docker's words."""
         job = self._object("POST", "/jobs", body=spec)
         self._job_of(job)
         with _refusals():
-            told = self._ask(
-                "GET", f"/jobs/{job['id']}/events", headers={"Accept": "application/x-ndjson"}
-            )
+            told = self._ask("GET", f"/jobs/{job['id']}/events", params={"format": "docker"})
         events = (json.loads(line) for line in told.text.splitlines() if line)
         return [event for event in events if "status" in event]
 
@@ -344,4 +346,5 @@ def _lines(said: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _words(said: Sequence[Mapping[str, Any]]) -> list[str]:
     passing = {"Waiting", "Downloading", "Verifying Checksum", "Extracting", "Pushing"}
-    return sorted({item["status"] for item in said if "id" in item} - passing)
+    words = {item["status"] for item in said if _LAYER.fullmatch(item.get("id", ""))}
+    return sorted(words - passing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from store.errors import InvalidManifestError, PlatformNotFoundError
 from store.oci import mediatypes
@@ -15,7 +15,7 @@ from store.oci.platform import Platform, select
 DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
 MOST_MANIFESTS = 2000
 
-Fetch = Callable[[Descriptor], Manifest | Index]
+Fetch = Callable[[Sequence[Descriptor]], Sequence[Manifest | Index]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,17 @@ def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Cl
 
     Platforms choose among the children of an index; an image that is no index is taken as it is,
     as Docker does. Every child that is not an image or an index is skipped over, never refused.
+    *fetch* is asked for all children of an index at a time, and for none twice.
 
     Raises:
         PlatformNotFoundError: the index has no child for one of them.
         InvalidManifestError: nested too deep, too many manifests, or a child that contradicts
             its descriptor.
     """
-    order: dict[Digest, Manifest | Index] = {}
-    top = _walk(root, platforms, fetch, order, depth=0)
-    return Closure(root=top, manifests=tuple(order.values()))
+    walk = _Walk(fetch)
+    walk.get([root])
+    walk.down(root, platforms, depth=0)
+    return Closure(root=walk.fetched[root.digest], manifests=tuple(walk.order.values()))
 
 
 def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
@@ -83,24 +85,33 @@ def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
     return Closure(root=subset, manifests=(*below, subset))
 
 
-def _walk(
-    descriptor: Descriptor,
-    platforms: Sequence[Platform],
-    fetch: Fetch,
-    order: dict[Digest, Manifest | Index],
-    depth: int,
-) -> Manifest | Index:
-    if depth > DEEPEST:
-        raise InvalidManifestError("indexes are nested too deep", subject=str(descriptor.digest))
-    if len(order) >= MOST_MANIFESTS:
-        raise InvalidManifestError("too many manifests", subject=str(descriptor.digest))
-    manifest = fetch(descriptor)
-    if isinstance(manifest, Index):
-        for child in _children(manifest, platforms):
-            if child.digest not in order:
-                _walk(child, (), fetch, order, depth + 1)
-    order[manifest.digest] = manifest
-    return manifest
+@dataclass(slots=True)
+class _Walk:
+    fetch: Fetch
+    fetched: dict[Digest, Manifest | Index] = field(default_factory=dict)
+    order: dict[Digest, Manifest | Index] = field(default_factory=dict)
+
+    def down(self, descriptor: Descriptor, platforms: Sequence[Platform], depth: int) -> None:
+        manifest = self.fetched[descriptor.digest]
+        if isinstance(manifest, Index):
+            below = [d for d in _children(manifest, platforms) if d.digest not in self.order]
+            if below and depth == DEEPEST:
+                raise InvalidManifestError(
+                    "indexes are nested too deep", subject=str(manifest.digest)
+                )
+            self.get(below)
+            for child in below:
+                if child.digest not in self.order:
+                    self.down(child, (), depth + 1)
+        self.order[descriptor.digest] = manifest
+
+    def get(self, wanted: Sequence[Descriptor]) -> None:
+        new = list({d.digest: d for d in wanted if d.digest not in self.fetched}.values())
+        if len(self.fetched) + len(new) > MOST_MANIFESTS:
+            raise InvalidManifestError("too many manifests", subject=str(new[0].digest))
+        if new:
+            found = self.fetch(new)
+            self.fetched.update(zip((d.digest for d in new), found, strict=True))
 
 
 def _children(index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:

@@ -8,7 +8,7 @@ from typing import Any
 from store.catalog import targets
 from store.catalog.jobs import JobLease
 from store.errors import BlobMissingError, Side
-from store.images.held import read_manifest
+from store.images.held import read_manifests
 from store.oci.descriptor import Descriptor
 from workers.advance import deliver, plan
 from workers.advance.closure import narrowed, resolve
@@ -32,7 +32,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         there = _up_to_date(spec, root, target, lease, world)
         if there is not None:
             return there
-    whole = resolve(root, spec.wanted_platforms(), source.manifest)
+    whole = resolve(root, spec.wanted_platforms(), source.manifests)
     closure = narrowed(whole, spec.wanted_platforms())
     same_registry = source.source.registry == target.source.registry
     absent = deliver.absent_blobs(
@@ -77,7 +77,7 @@ def _known_blobs(root: Descriptor, world: World) -> list[Descriptor]:
     """The blobs of an image whose manifests the store still holds; else none. For the figures."""
     try:
         return resolve(
-            root, (), partial(read_manifest, content=world.content)
+            root, (), partial(read_manifests, content=world.content)
         ).distributable_blobs()
     except BlobMissingError:
         return []

@@ -20,13 +20,16 @@ TARGET_BUSY_SECONDS = 0.5  # another job is writing the same tag: one PUT, so so
 
 
 def absent_blobs(
-    lease: JobLease, target: Remote, closure: Closure, *, mount_from: str | None
+    lease: JobLease, target: Remote, closure: Closure, *, mount_from: str | None, **facts: Any
 ) -> list[Descriptor]:
-    """The blobs that the target lacks. Found out once a job, after mounting what can be mounted."""
+    """The blobs that the target lacks. Found out once a job, after mounting what can be mounted.
+
+    *facts* go into the plan with the answer.
+    """
     everything = closure.distributable_blobs()
     if "absent" not in lease.plan:
         asked = target.world.now()
-        there = target.present(everything, mount_from=mount_from)
+        there, mounted = target.present(everything, mount_from=mount_from)
         absent = {blob.digest for blob in everything if blob.digest not in there}
         plan.count(
             lease,
@@ -35,7 +38,9 @@ def absent_blobs(
             absent,
             absent=[str(digest) for digest in absent],
             absent_at=asked,
+            mounted={str(digest): repository for digest, repository in mounted.items()},
             manifests=[str(manifest.digest) for manifest in closure.manifests],
+            **facts,
         )
     names = set(lease.plan["absent"])
     return [blob for blob in everything if str(blob.digest) in names]

@@ -12,6 +12,7 @@ from store.catalog.transfers import WaitState
 from store.errors import RecordedError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
+from store.oci.manifest import Manifest
 from workers.advance.remote import Remote
 from workers.world import World
 
@@ -58,6 +59,11 @@ def count(
             bytes_spared=sum(blob.size for blob in spared),
             blobs_spared=len(spared),
         )
+
+
+def layers(images: Iterable[Manifest]) -> list[str]:
+    """The digests of all layers, from the bottom up, each once: what a job tells the course of."""
+    return list(dict.fromkeys(str(layer.digest) for image in images for layer in image.layers))
 
 
 def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +19,7 @@ from store.images.shelf import lead
 from store.oci.digest import Digest
 from store.oci.manifest import Index
 from store.oci.platform import Platform
-from workers.advance import plan
+from workers.advance import all_tags, plan
 from workers.advance.closure import Closure, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
@@ -33,17 +34,21 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     if published is not None:
         return Done(**published)
     spec = PullSpec.model_validate(lease.spec)
+    if spec.all_tags:
+        return all_tags.pull(spec, lease, world, held)
     source = Remote.of(spec.source, Side.SOURCE, lease, world, held)
     root = plan.fixed_root(lease, source)
-    closure = resolve(root, spec.wanted_platforms(), source.manifest)
+    closure = resolve(root, spec.wanted_platforms(), source.manifests)
     wanted = closure.blobs
     usable = source.usable(wanted)
-    missing = [blob for blob in wanted if blob.digest not in usable]
+    missing = {blob.digest: blob for blob in wanted if blob.digest not in usable}
     plan.count(
         lease,
         world,
         wanted,
-        {blob.digest for blob in missing},
+        missing,
+        absent=[str(digest) for digest in missing],
+        layers=_fetched_layers(closure, missing),
         manifests=[str(manifest.digest) for manifest in closure.manifests],
     )
     plan.waits(lease, world)
@@ -52,7 +57,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             transfers.want(
                 change.connection,
                 lease,
-                (source.wanted("download", blob) for blob in missing),
+                (source.wanted("download", blob) for blob in missing.values()),
                 change.now,
             )
         return Waiting()
@@ -73,6 +78,7 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
         jobs.save(connection, lease)
         blobs.lock(connection, [str(manifest.digest) for manifest in closure.manifests])
         before = references.get(connection, name)
+        known = references.images_of(connection, [image.digest for image in images])
         for manifest in closure.manifests:
             below = (
                 [d.digest for d in manifest.manifests if _included(d.digest, closure)]
@@ -88,9 +94,11 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
         newer = references.publish(
             connection, name, str(root.digest), root.media_type, seq=lease.seq, now=now
         )
-        up_to_date = before is not None and before.digest == str(root.digest)
+        same = before is not None and before.digest == str(root.digest)
+        up_to_date = same and len(known) == len(images)
         done = Done(_result(closure, spec, images, up_to_date=up_to_date), superseded_by=newer)
-        _record(connection, spec, closure, now)
+        if lease.parent is None:
+            _record(connection, spec, closure, now)
         _warn_of_platform(connection, spec, images, lease, now)
         lease.plan["published"] = asdict(done)
         jobs.save(connection, lease, plan=lease.plan)
@@ -121,6 +129,13 @@ def _record(connection: Connection, spec: PullSpec, closure: Closure, now: float
         name=spec.source.without_identifier().familiar,
         now=now,
         image=lead(held, Platform.host()),
+    )
+
+
+def _fetched_layers(closure: Closure, missing: Collection[Digest]) -> list[str]:
+    """The layers to tell of: those of images that are not here in whole already."""
+    return plan.layers(
+        image for image in closure.images if any(blob.digest in missing for blob in image.blobs)
     )
 
 

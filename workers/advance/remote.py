@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,37 +75,16 @@ class Remote:
             ).at(self.side)
         return found
 
-    def manifest(self, descriptor: Descriptor) -> Manifest | Index:
-        """A manifest of this repository, from the store where this job may have it from there.
+    def manifests(self, wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
+        """Manifests of this repository, from the store where this job may have them from there.
 
-        It is stored and leased to the job. One that the job has had before is not asked for again.
+        They are stored and leased to the job. Those that the job has had before are not asked for
+        again.
         """
-        digest = str(descriptor.digest)
-        if digest in self.lease.plan.get("manifests", ()):
-            return read_manifest(descriptor, self.world.content)
-        catalog, now = self.world.catalog, self.world.now()
-        with catalog.write() as connection:
-            blobs.lease(connection, self.lease.id, [digest])
-            held = digest in blobs.held(connection, [digest], now)
-            known = held and not self._unconfirmed(
-                blobs.confirmed(connection, [digest], self.source), [digest]
-            )
-        self.held.check()
-        if held and self.world.content.size(descriptor.digest) is None:
-            held = known = False
-        if held and not known:
-            with at(self.side):
-                known = self.repository.head_manifest(digest) is not None
-        if known:
-            manifest = read_manifest(descriptor, self.world.content)
-        else:
-            with at(self.side):
-                manifest = self.repository.get_manifest(digest, expected=descriptor)
-            self.world.content.put(manifest.raw)
-        with catalog.write() as connection:
-            blobs.add(connection, digest, len(manifest.raw), now)
-            blobs.confirm(connection, [digest], self.source, now)
-        return manifest
+        had = set(self.lease.plan.get("manifests", ()))
+        new = {str(d.digest): d for d in wanted if str(d.digest) not in had}
+        got = self._get_manifests(new) if new else {}
+        return [got.get(d.digest) or read_manifest(d, self.world.content) for d in wanted]
 
     def usable(self, wanted: Collection[Descriptor]) -> set[Digest]:
         """Those of *wanted* that are in the store and that this job may use.
@@ -133,27 +112,32 @@ class Remote:
                 ).at(self.side)
         return {digests[d] for d in held}
 
-    def present(self, wanted: Sequence[Descriptor], *, mount_from: str | None) -> set[Digest]:
+    def present(
+        self, wanted: Sequence[Descriptor], *, mount_from: str | None
+    ) -> tuple[set[Digest], dict[Digest, str]]:
         """Those of *wanted* that this repository holds, after mounting what can be mounted.
 
         Blobs are mounted from *mount_from*, or from where the catalog has seen them with this
-        credential.
+        credential. Also returned is from which repository each of those was mounted.
         """
         there = self._ask(d.digest for d in wanted)
         absent = [d for d in wanted if d.digest not in there]
 
-        def mounted(blob: Descriptor) -> bool:
-            return any(
-                self._mount(blob.digest, repository)
-                for repository in self._elsewhere(blob, mount_from)
-            )
+        def mounted(blob: Descriptor) -> str | None:
+            candidates = self._elsewhere(blob, mount_from)
+            return next((one for one in candidates if self._mount(blob.digest, one)), None)
 
         with at(self.side):
             answers = self.world.probe(mounted, absent)
-        there |= {blob.digest for blob, yes in zip(absent, answers, strict=True) if yes}
+        origins = {
+            blob.digest: repository
+            for blob, repository in zip(absent, answers, strict=True)
+            if repository is not None
+        }
+        there |= origins.keys()
         with self.world.catalog.write() as connection:
             blobs.confirm(connection, map(str, there), self.source, self.world.now())
-        return there
+        return there, origins
 
     def wanted(self, direction: str, blob: Descriptor, **more: Any) -> Wanted:
         """The wish to have *blob* moved from or to this repository; *more* as `Wanted` has it."""
@@ -167,6 +151,33 @@ class Remote:
             fingerprint=self.source.fingerprint,
             **more,
         )
+
+    def _get_manifests(self, new: Mapping[str, Descriptor]) -> dict[Digest, Manifest | Index]:
+        catalog, content, now = self.world.catalog, self.world.content, self.world.now()
+        with catalog.write() as connection:
+            blobs.lease(connection, self.lease.id, new)
+            held = blobs.held(connection, new, now)
+            unknown = self._unconfirmed(blobs.confirmed(connection, held, self.source), held)
+
+        def get(digest: str) -> Manifest | Index:
+            self.held.check()
+            descriptor = new[digest]
+            there = digest in held and content.size(descriptor.digest) is not None
+            if there and (
+                digest not in unknown or self.repository.head_manifest(digest) is not None
+            ):
+                return read_manifest(descriptor, content)
+            manifest = self.repository.get_manifest(digest, expected=descriptor)
+            content.put(manifest.raw)
+            return manifest
+
+        with at(self.side):
+            got = self.world.probe(get, new)
+        with catalog.write() as connection:
+            for manifest in got:
+                blobs.add(connection, str(manifest.digest), len(manifest.raw), now)
+            blobs.confirm(connection, new, self.source, now)
+        return {manifest.digest: manifest for manifest in got}
 
     def _mount(self, digest: Digest, repository: str) -> bool:
         """Take a blob over from another repository, if the registry lets us."""

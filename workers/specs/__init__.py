@@ -15,12 +15,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from store.errors import InvalidSpecError
 from store.oci.platform import Platform
 from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
+from workers.specs.images import CommitSpec
 from workers.specs.moves import CopySpec, MirrorSpec, PullSpec, PushSpec
 from workers.specs.upkeep import FsckSpec, GcSpec, PruneSpec
 
 __all__ = [
     "KINDS",
     "AnySpec",
+    "CommitSpec",
     "CopySpec",
     "ExportSpec",
     "FsckSpec",
@@ -41,13 +43,15 @@ __all__ = [
 
 _Moves = PullSpec | PushSpec | CopySpec | MirrorSpec
 _Archives = LoadSpec | ImportSpec | ExportSpec | SquashSpec
-AnySpec = _Moves | _Archives | PruneSpec | GcSpec | FsckSpec
+AnySpec = _Moves | _Archives | CommitSpec | PruneSpec | GcSpec | FsckSpec
 Spec = Annotated[AnySpec, Field(discriminator="kind")]
 KINDS = (
-    *("pull", "push", "copy", "mirror", "load", "import", "export", "squash"),
+    *("pull", "push", "copy", "mirror", "load", "import", "export", "squash", "commit"),
     *("prune", "gc", "fsck"),
 )
-_NAMED_BY_CHECKS = {"reference", "platforms", "source", "tags", "filters", "last", "target"}
+_NAMED_BY_CHECKS = {
+    *("reference", "platforms", "source", "destination", "tags", "filters", "last", "target"),
+}
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 

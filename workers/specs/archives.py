@@ -202,7 +202,7 @@ class SquashSpec(AskedForPlatforms):
 
     @property
     def remote_parent(self) -> Reference | None:
-        """Where the parent's manifest is fetched from; None: it is in the store, or there is none."""
+        """Where the parent is looked at; None: in the store, or there is none."""
         return in_registry(self.parent) if self.parent is not None else None
 
     @property

@@ -18,12 +18,30 @@ from workers.specs.fields import (
     checked,
 )
 
+SCRATCH = "scratch"  # what images begin from; no registry has it
+
+ALL_TAGS = "all the tags of the repository, which is then named without one"
+
 
 class PullSpec(AskedForPlatforms):
     """Bring an image from a registry into the store. Without platforms: that of the API's host."""
 
     kind: Literal["pull"] = "pull"
     reference: ReferenceText
+    all_tags: bool = Field(default=False, description=ALL_TAGS)
+
+    @model_validator(mode="after")
+    def _can_be_pulled(self) -> PullSpec:
+        if Reference.parse(self.reference).without_identifier().familiar == SCRATCH:
+            raise PydanticCustomError("reference", "'scratch' is a reserved name")
+        if self.all_tags:
+            checked(lambda: parse_repository(self.reference), "reference")
+        return self
+
+    @property
+    def repository(self) -> Reference:
+        """The repository that it comes from."""
+        return Reference.parse(self.reference).without_identifier()
 
     @property
     def source(self) -> Reference:
@@ -38,7 +56,7 @@ class PullSpec(AskedForPlatforms):
     @property
     def label(self) -> str:
         """How it reads in a list."""
-        return str(self.source)
+        return f"{self.repository} (all tags)" if self.all_tags else str(self.source)
 
 
 class PushSpec(AskedForPlatforms):
@@ -47,13 +65,19 @@ class PushSpec(AskedForPlatforms):
     kind: Literal["push"] = "push"
     reference: Annotated[str, Field(min_length=1, max_length=1024)]
     destination: ReferenceText | None = None
+    all_tags: bool = Field(default=False, description=ALL_TAGS)
 
     @model_validator(mode="after")
     def _destination_known(self) -> PushSpec:
-        if self.destination is None:
+        if self.all_tags:
+            checked(lambda: parse_repository(self.reference), "reference")
+            checked(lambda: parse_repository(self.destination or self.reference), "destination")
+        elif self.destination is None:
             if ID.fullmatch(self.reference):
                 raise PydanticCustomError("reference", "an ID needs a destination to go to")
-            checked(lambda: Reference.parse(self.reference), "reference")
+            reference: Reference = checked(lambda: Reference.parse(self.reference), "reference")
+            if reference.digest is not None:
+                raise PydanticCustomError("reference", "a digest needs a destination to go to")
         return self
 
     @property
@@ -71,6 +95,11 @@ class PushSpec(AskedForPlatforms):
         return target
 
     @property
+    def repository(self) -> Reference:
+        """The repository that it goes to."""
+        return self.target.without_identifier()
+
+    @property
     def registries(self) -> tuple[str, ...]:
         """The registries it talks to."""
         return (self.target.domain,)
@@ -78,9 +107,8 @@ class PushSpec(AskedForPlatforms):
     @property
     def label(self) -> str:
         """How it reads in a list."""
-        if self.destination is None:
-            return str(self.target)
-        return f"{self.reference} -> {self.target}"
+        target = f"{self.repository} (all tags)" if self.all_tags else str(self.target)
+        return target if self.destination is None else f"{self.reference} -> {target}"
 
 
 class CopySpec(AskedForPlatforms):

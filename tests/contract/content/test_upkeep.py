@@ -19,6 +19,7 @@ def test_a_draft_gets_its_digest_at_its_end(content: ContentStore) -> None:
     with content.draft("a-job") as draft:
         draft.write(RAW[:5])
         draft.write(memoryview(RAW)[5:])
+        assert draft.digest == DIGEST
         assert content.size(DIGEST) is None
         assert (draft.commit(), draft.size) == (DIGEST, len(RAW))
     assert content.read(DIGEST, max_bytes=100) == RAW

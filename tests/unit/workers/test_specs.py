@@ -21,6 +21,7 @@ from workers.specs import (
     fix_platforms,
     parse_spec,
 )
+from workers.specs.archives import in_registry
 
 DIGEST = "sha256:" + "ab" * 32
 LEAST: dict[str, dict[str, Any]] = {
@@ -28,11 +29,16 @@ LEAST: dict[str, dict[str, Any]] = {
     "push": {"kind": "push", "reference": "here.test/app:1"},
     "copy": {"kind": "copy", "source": "alpine:3", "destination": "there.test/alpine"},
     "mirror": {"kind": "mirror", "source": "alpine", "destination": "there.test/alpine"},
+    "load": {"kind": "load"},
+    "import": {"kind": "import"},
+    "export": {"kind": "export", "references": ["app:1"]},
+    "squash": {"kind": "squash", "reference": "app:1", "target": "sq:1"},
+    "commit": {"kind": "commit", "workspace": "work"},
     "prune": {"kind": "prune"},
     "gc": {"kind": "gc"},
     "fsck": {"kind": "fsck"},
 }
-OF_PLATFORMS = ("pull", "push", "copy", "mirror")
+OF_PLATFORMS = ("pull", "push", "copy", "mirror", "squash")
 ARM = Platform("linux", "arm64")
 
 
@@ -80,6 +86,11 @@ def test_a_spec_does_not_change() -> None:
         (
             {**LEAST["push"], "destination": "there.test/app:2"},
             "here.test/app:1 -> there.test/app:2",
+        ),
+        ({**LEAST["pull"], "all_tags": True}, "docker.io/library/alpine (all tags)"),
+        (
+            {"kind": "push", "reference": "app", "destination": "there.test/app", "all_tags": True},
+            "app -> there.test/app (all tags)",
         ),
         (LEAST["copy"], "docker.io/library/alpine:3 -> there.test/alpine:3"),
         (LEAST["mirror"], "docker.io/library/alpine -> there.test/alpine"),
@@ -243,6 +254,16 @@ def _wrong(given: dict[str, Any]) -> list[str]:
         ({**LEAST["pull"], "deadline": 0}, ["deadline"]),
         ({**LEAST["pull"], "deadline": float("inf")}, ["deadline"]),
         ({**LEAST["pull"], "deadline": float("nan")}, ["deadline"]),
+        ({**LEAST["pull"], "reference": "scratch"}, ["reference"]),
+        ({**LEAST["pull"], "reference": "docker.io/library/scratch:1"}, ["reference"]),
+        ({**LEAST["pull"], "reference": "alpine:3", "all_tags": True}, ["reference"]),
+        ({**LEAST["pull"], "reference": f"alpine@{DIGEST}", "all_tags": True}, ["reference"]),
+        ({**LEAST["push"], "all_tags": True}, ["reference"]),
+        (
+            {"kind": "push", "reference": "a", "destination": "b:1", "all_tags": True},
+            ["destination"],
+        ),
+        ({**LEAST["push"], "reference": f"here.test/app@{DIGEST}"}, ["reference"]),
         ({**LEAST["push"], "reference": "a//b"}, ["reference"]),
         ({**LEAST["push"], "destination": "a//b"}, ["destination"]),
         ({**LEAST["mirror"], "source": f"alpine@{DIGEST}"}, ["source"]),
@@ -263,3 +284,67 @@ def test_each_wrong_field_is_named(given: dict[str, Any], fields: list[str]) -> 
 @pytest.mark.parametrize("image_id", ["ab" * 32, DIGEST, "sha256:abab"])
 def test_an_id_can_be_pushed_only_under_a_name(image_id: str) -> None:
     assert _wrong({"kind": "push", "reference": image_id}) == ["reference"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ({"kind": "load", "repository": "app:1"}, ["repository"]),
+        ({"kind": "import", "reference": "App"}, ["reference"]),
+        ({"kind": "import", "reference": f"app@{DIGEST}"}, ["reference"]),
+        ({"kind": "import", "url": "ftp://x.test/a"}, ["url"]),
+        ({"kind": "import", "changes": ["ENV A=1", "RUN x"]}, ["changes"]),
+        ({"kind": "import", "platform": "windows/amd64"}, ["platform"]),
+        ({"kind": "import", "source_date_epoch": -1}, ["source_date_epoch"]),
+        ({"kind": "export", "references": []}, ["references"]),
+        ({"kind": "export", "references": ["a"], "format": "zip"}, ["format"]),
+        ({**LEAST["squash"], "last": 1, "parent": "base"}, ["last"]),
+        ({**LEAST["squash"], "last": 0}, ["last"]),
+        ({**LEAST["squash"], "target": f"app@{DIGEST}"}, ["target"]),
+        ({**LEAST["squash"], "target": f"registry:r.test/app@{DIGEST}"}, ["target"]),
+        ({**LEAST["squash"], "reference": "registry:r.test/App"}, ["reference"]),
+        ({**LEAST["squash"], "compress": "none"}, ["compress"]),
+    ],
+)
+def test_what_archives_and_squashes_cannot_be(spec: dict[str, Any], fields: list[str]) -> None:
+    assert _wrong(spec) == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("registry:r.test/app:1", "r.test/app:1"),
+        ("registry:localhost:5000/app", "localhost:5000/app:latest"),
+        ("registry:alpine:3", "docker.io/library/alpine:3"),
+        ("registry:2", None),
+        ("registry:alpine", None),
+        ("registry:5000/app", None),
+        ("registry", None),
+        ("app:1", None),
+    ],
+)
+def test_a_place_is_in_a_registry_unless_it_reads_as_a_reference(
+    text: str, reference: str | None
+) -> None:
+    found = in_registry(text)
+    assert (None if found is None else str(found)) == reference
+
+
+def test_a_squash_talks_to_the_registries_of_all_that_it_names() -> None:
+    spec = parse_spec(
+        {
+            "kind": "squash",
+            "reference": "registry:here.test/app:1",
+            "target": "registry:there.test/app:sq",
+            "parent": "registry:here.test/base:1",
+        }
+    )
+    assert spec.registries == ("here.test", "there.test")
+    assert parse_spec(LEAST["squash"]).registries == ()
+
+
+def test_the_label_of_an_import_does_not_show_the_query_of_its_url() -> None:
+    spec = parse_spec(
+        {"kind": "import", "url": "https://x.test/a.tar?sig=secret", "reference": "a"}
+    )
+    assert spec.label == "https://x.test/a.tar -> docker.io/library/a:latest"

@@ -37,6 +37,11 @@ def test_a_summary_of_a_mirror_counts_images() -> None:
     assert summary(done) == "a -> b: 3 images, 1 up to date; moved 2.0 MB, spared 0 B"
 
 
+def test_a_summary_of_all_tags_counts_these() -> None:
+    done = job(kind="pull", result={"reference": "a", "tags": 3, "up_to_date": False})
+    assert summary(done) == "a: 3 tags, done; moved 2.0 MB, spared 0 B"
+
+
 def test_a_summary_says_who_was_faster() -> None:
     assert summary(job(superseded_by="J2")) == "b:1: something newer wrote it first (J2)"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from store.catalog import events
 from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
@@ -335,3 +336,35 @@ def test_credentials_for_other_registries_are_not_kept(api: Api) -> None:
     job = api.submit(credentials={"elsewhere.example": {"password": SECRET}})["id"]
     end(api, job)
     assert api.post(f"/jobs/{job}/retry").status_code == 202
+
+
+# --- GET /jobs/{id}/log ------------------------------------------------------------------------
+
+
+def test_a_long_log_comes_in_pages(api: Api) -> None:
+    job = api.submit()["id"]
+    with api.catalog.write() as connection:
+        for number in range(7):
+            events.record(connection, job, "warning", time.time(), message=str(number))
+    pages = [api.get(f"/jobs/{job}/log", params={"limit": 3}).json()]
+    while pages[-1]["next"] is not None:
+        pages.append(
+            api.get(f"/jobs/{job}/log", params={"limit": 3, "after": pages[-1]["next"]}).json()
+        )
+    told = [event.get("message") for page in pages for event in page["items"]]
+    assert told == [None, *map(str, range(7))]
+    assert [len(page["items"]) for page in pages] == [3, 3, 2]
+
+
+def test_a_log_that_ends_with_a_page_has_no_next(api: Api) -> None:
+    job = api.submit()["id"]
+    page = api.get(f"/jobs/{job}/log", params={"limit": 1}).json()
+    assert (len(page["items"]), page["next"]) == (1, None)
+
+
+@pytest.mark.parametrize("query", [{"after": "x"}, {"after": -1}, {"limit": 0}, {"limit": 1001}])
+def test_a_page_of_a_log_has_to_be_asked_for_in_numbers(api: Api, query: dict[str, Any]) -> None:
+    job = api.submit()["id"]
+    answer = api.get(f"/jobs/{job}/log", params=query)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == next(iter(query))

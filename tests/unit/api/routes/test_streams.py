@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
+from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
 
@@ -127,3 +129,88 @@ def test_whoever_goes_away_is_forgotten(api: Api) -> None:
         next(stream)
         assert job in api.news._waiting
     wait_until(lambda: job not in api.news._waiting, 10, "the stream to be forgotten")
+
+
+# --- in Docker's words ---------------------------------------------------------------------------
+
+
+def in_docker_words(api: Api, job: str) -> list[dict[str, Any]]:
+    answer = api.get(f"/jobs/{job}/events", params={"format": "docker"})
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    return lines(answer)
+
+
+def change(api: Api, job: str, **values: Any) -> None:
+    """Let a job be as a worker would leave it."""
+    with api.catalog.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(**values))
+
+
+def child(api: Api, parent: str, tag: str, **values: Any) -> str:
+    id_: str = api.submit(f"localhost:1/team/app:{tag}")["id"]
+    change(api, id_, parent=parent, child_key=tag, **values)
+    return id_
+
+
+PULLED = {
+    "state": "succeeded",
+    "due": False,
+    "finished_at": 1.0,
+    "plan": {"root": {}, "layers": [f"sha256:{64 * 'a'}"], "absent": [f"sha256:{64 * 'a'}"]},
+    "result": {"digest": "sha256:1", "up_to_date": False},
+}
+
+
+def test_an_ended_pull_is_told_in_the_words_of_docker(api: Api) -> None:
+    job = api.submit()["id"]
+    change(api, job, **PULLED)
+    assert [line["status"] for line in in_docker_words(api, job)] == [
+        "Pulling from team/app",
+        "Pulling fs layer",
+        "Download complete",
+        "Pull complete",
+        "Digest: sha256:1",
+        "Status: Downloaded newer image for localhost:1/team/app:1",
+    ]
+
+
+def test_a_pull_is_told_in_the_words_of_docker_as_it_goes(api: Api) -> None:
+    job = api.submit()["id"]
+    with api.http.stream(
+        "GET", f"{PREFIX}/jobs/{job}/events", params={"format": "docker"}
+    ) as answer:
+        stream = answer.iter_lines()
+        change(api, job, plan={"root": {}})
+        assert json.loads(next(stream)) == {"status": "Pulling from team/app", "id": "1"}
+        api.post(f"/jobs/{job}/cancel")
+        rest = [json.loads(line) for line in stream]
+    assert [line["error"] for line in rest] == ["localhost:1/team/app:1: the job was cancelled"]
+
+
+def test_all_tags_are_told_one_after_the_other(api: Api) -> None:
+    job = api.submit("localhost:1/team/app", all_tags=True)["id"]
+    child(api, job, "2", **PULLED)
+    child(api, job, "10", state="failed", error={"subject": "app:10", "detail": "gone"})
+    result = {"up_to_date": False}
+    change(api, job, state="succeeded", due=False, plan={"tags": ["2", "10"]}, result=result)
+    assert [line["status"] for line in in_docker_words(api, job)] == [
+        "Pulling from team/app",
+        "Pulling fs layer",
+        "Download complete",
+        "Pull complete",
+        "Digest: sha256:1",
+        "Error: app:10: gone",
+        "Status: Downloaded newer image for localhost:1/team/app",
+    ]
+
+
+def test_a_copy_has_no_words_of_docker(api: Api) -> None:
+    spec = {"kind": "copy", "source": "localhost:1/a", "destination": "localhost:1/b"}
+    job = api.post("/jobs", json=spec).json()["id"]
+    answer = api.get(f"/jobs/{job}/events", params={"format": "docker"})
+    assert (answer.status_code, answer.json()["subject"]) == (400, "format")
+
+
+def test_there_is_no_other_format(api: Api) -> None:
+    answer = api.get(f"/jobs/{cancelled(api)}/events", params={"format": "podman"})
+    assert answer.status_code == 422

@@ -53,13 +53,13 @@ def test_without_changes_the_config_stays_and_is_another_object() -> None:
         (["ENV PATH=/opt/bin:$PATH"], "Env", ["PATH=/opt/bin:/bin", "A=1"]),
         (["LABEL b=\"two words\" c='3'"], "Labels", {"kept": "yes", "b": "two words", "c": "3"}),
         (["LABEL a=1 \\", "  b=2"], "Labels", {"kept": "yes", "a": "1", "b": "2"}),
-        (["EXPOSE $A 9000-9001/udp"], "ExposedPorts", {"1/tcp": {}, "9000/udp": {}, "9001/udp": {}}),
+        (["EXPOSE $A 8-9/udp"], "ExposedPorts", {"1/tcp": {}, "8/udp": {}, "9/udp": {}}),
         (["WORKDIR sub/../other"], "WorkingDir", "/srv/other"),
         (["WORKDIR /x/../y"], "WorkingDir", "/x/../y"),
         (["VOLUME /data$A"], "Volumes", {"/data1": {}}),
         (["USER $A:$A"], "User", "1:1"),
-        (["ONBUILD RUN make \"$A\""], "OnBuild", ['RUN make "$A"']),
-        (["CMD [\"a\"] and what follows"], "Cmd", ["a"]),
+        (['ONBUILD RUN make "$A"'], "OnBuild", ['RUN make "$A"']),
+        (['CMD ["a"] and what follows'], "Cmd", ["a"]),
         (["CMD [no json"], "Cmd", ["/bin/bash", "-lc", "[no json"]),
         (["CMD []"], "Cmd", []),
     ],
@@ -78,7 +78,7 @@ def test_a_change_builds_on_what_is_there(changes: list[str], field: str, value:
 def test_an_entry_point_drops_the_command_that_was_inherited_but_not_one_that_was_given() -> None:
     config = {"Cmd": ["old"]}
     assert apply_changes(config, ["ENTRYPOINT a"]) == {"Entrypoint": ["/bin/sh", "-c", "a"]}
-    assert apply_changes(config, ["CMD b", "ENTRYPOINT [\"a\"]"]) == {
+    assert apply_changes(config, ["CMD b", 'ENTRYPOINT ["a"]']) == {
         "Cmd": ["/bin/sh", "-c", "b"],
         "Entrypoint": ["a"],
     }

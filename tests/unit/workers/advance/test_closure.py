@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ class Shelf:
     def __init__(self, *images: Image | ImageIndex) -> None:
         self.held: dict[Digest, Manifest | Index] = {}
         self.fetched: list[Digest] = []
+        self.batches: list[int] = []
         for image in images:
             self.put(image)
 
@@ -38,9 +39,11 @@ class Shelf:
         else:
             self.held[image.digest] = image.manifest
 
-    def __call__(self, descriptor: Descriptor) -> Manifest | Index:
-        self.fetched.append(descriptor.digest)
-        return self.held[descriptor.digest]
+    def __call__(self, descriptors: Sequence[Descriptor]) -> list[Manifest | Index]:
+        digests = [descriptor.digest for descriptor in descriptors]
+        self.batches.append(len(digests))
+        self.fetched += digests
+        return [self.held[digest] for digest in digests]
 
 
 def _index(children: Iterable[Descriptor]) -> Index:
@@ -105,6 +108,26 @@ def test_a_child_that_is_named_twice_is_fetched_once(amd64: Image) -> None:
     shelf = Shelf(twice)
     resolve(twice.descriptor, (), shelf)
     assert shelf.fetched == [twice.digest, amd64.digest]
+
+
+def test_the_children_of_an_index_are_asked_for_together(both: ImageIndex) -> None:
+    outer = _index([both.descriptor])
+    shelf = Shelf(both)
+    shelf.held[outer.digest] = outer
+    resolve(outer.descriptor, (), shelf)
+    assert shelf.batches == [1, 1, 2]
+
+
+def test_a_child_that_is_below_its_sibling_too_comes_before_it(
+    both: ImageIndex, amd64: Image, arm64: Image
+) -> None:
+    inner = _index([amd64.descriptor])
+    outer = _index([inner.descriptor, amd64.descriptor, arm64.descriptor])
+    shelf = Shelf(both)
+    shelf.held |= {inner.digest: inner, outer.digest: outer}
+    closure = resolve(outer.descriptor, (), shelf)
+    assert _names(closure) == [amd64.digest, inner.digest, arm64.digest, outer.digest]
+    assert shelf.batches == [1, 3]
 
 
 def test_an_index_within_an_index_is_walked(both: ImageIndex, amd64: Image, arm64: Image) -> None:
@@ -178,8 +201,9 @@ def test_more_manifests_than_anybody_needs_are_refused(amd64: Image) -> None:
     top = _index(part.descriptor for part in parts)
     known = {index.digest: index for index in (*parts, top)}
 
-    def fetch(descriptor: Descriptor) -> Manifest | Index:
-        return known.get(descriptor.digest) or replace(amd64.manifest, digest=descriptor.digest)
+    def fetch(descriptors: Sequence[Descriptor]) -> list[Manifest | Index]:
+        digests = [descriptor.digest for descriptor in descriptors]
+        return [known.get(d) or replace(amd64.manifest, digest=d) for d in digests]
 
     with pytest.raises(InvalidManifestError, match="too many"):
         resolve(top.descriptor, (), fetch)

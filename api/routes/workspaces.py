@@ -1,0 +1,228 @@
+"""Workspaces: writable layers over images, and the images that they become."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, select
+
+from api.auth import Asking
+from api.openapi import problems
+from api.schemas import JobView, job_views, rfc3339
+from api.services import Injected, Services
+from store.catalog import jobs, workspaces
+from store.catalog.schema import blobs
+from store.catalog.workspaces import Workspace
+from store.images.workspaces import create, ground
+from store.oci.platform import Platform
+from workers.queue import Submission
+from workers.specs import CommitSpec, parse_spec
+from workers.specs.images import WorkspaceName
+
+router = APIRouter(tags=["workspaces"])
+
+_SIZE = "of blobs as held, compressed"
+
+
+class NewWorkspace(BaseModel):
+    """A workspace that is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: WorkspaceName
+    reference: str | None = Field(
+        default=None, min_length=1, max_length=1024, description="the image below; null: none"
+    )
+    platform: str | None = Field(
+        default=None, max_length=256, description="of an index this image; by default the host's"
+    )
+    busy: bool = Field(default=False, description="see the change of a workspace")
+
+
+class WorkspaceChange(BaseModel):
+    """What is to become of a workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    busy: bool = Field(
+        description="an image under a busy workspace cannot be deleted, even by force"
+    )
+
+
+class LayerView(BaseModel):
+    """A layer as held."""
+
+    digest: str
+    size: int
+
+
+class WorkspaceView(BaseModel):
+    """A workspace."""
+
+    name: str
+    reference: str | None = Field(description="what its image was asked for by")
+    base: str | None = Field(description="the digest of that image's manifest")
+    image_id: str | None
+    busy: bool
+    created_at: str
+    updated_at: str
+    layers: list[LayerView] = Field(description="of what was put into it, the lowest first")
+    size_rw: int = Field(description=f"of these layers, {_SIZE}")
+    size_root_fs: int = Field(description=f"of all its layers, the image's too, {_SIZE}")
+
+
+class WorkspaceList(BaseModel):
+    """The workspaces by name."""
+
+    items: list[WorkspaceView]
+    next: None = None
+
+
+def _commit_body() -> dict[str, Any]:
+    """The body of a commit: the fields of its job, but for those that the path tells."""
+    schema = CommitSpec.model_json_schema()
+    for told in ("kind", "workspace"):
+        del schema["properties"][told]
+    del schema["required"]
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+@router.post(
+    "/workspaces",
+    status_code=201,
+    operation_id="createWorkspace",
+    responses=problems(400, 404, 409, 413, 422),
+)
+def create_workspace(services: Injected, body: Annotated[NewWorkspace, Body()]) -> WorkspaceView:
+    """Make a workspace over an image, or an empty one.
+
+    It keeps the image's layers whatever becomes of the image, and counts as a user of it.
+    """
+    platform = Platform.parse(body.platform) if body.platform is not None else None
+    with services.catalog.write() as connection:
+        made = create(
+            connection,
+            body.name,
+            body.reference,
+            busy=body.busy,
+            platform=platform,
+            now=time.time(),
+        )
+        return _view(connection, made, services)
+
+
+@router.get("/workspaces", operation_id="listWorkspaces", responses=problems())
+def list_workspaces(services: Injected) -> WorkspaceList:
+    """Every workspace, by name."""
+    with services.catalog.read() as connection:
+        found = workspaces.listed(connection)
+        return WorkspaceList(items=[_view(connection, one, services) for one in found])
+
+
+@router.get("/workspaces/{name}", operation_id="getWorkspace", responses=problems(404))
+def get_workspace(services: Injected, name: str) -> WorkspaceView:
+    """A workspace."""
+    with services.catalog.read() as connection:
+        return _view(connection, workspaces.get(connection, name), services)
+
+
+@router.patch(
+    "/workspaces/{name}",
+    operation_id="changeWorkspace",
+    responses=problems(400, 404, 413, 422),
+)
+def change_workspace(
+    services: Injected, name: str, body: Annotated[WorkspaceChange, Body()]
+) -> WorkspaceView:
+    """Say whether somebody works in it."""
+    with services.catalog.write() as connection:
+        workspaces.set_busy(connection, name, body.busy, time.time())
+        return _view(connection, workspaces.get(connection, name), services)
+
+
+@router.delete(
+    "/workspaces/{name}",
+    status_code=204,
+    operation_id="deleteWorkspace",
+    responses=problems(404),
+)
+def delete_workspace(services: Injected, name: str) -> None:
+    """Drop a workspace, busy or not. Commits of it that are under way go on."""
+    with services.catalog.write() as connection:
+        workspaces.remove(connection, name)
+
+
+@router.post(
+    "/workspaces/{name}/commit",
+    status_code=202,
+    operation_id="commitWorkspace",
+    openapi_extra={"requestBody": _commit_body()},
+    responses=problems(400, 404, 409, 413, 422),
+)
+async def commit_workspace(
+    services: Injected,
+    asking: Asking,
+    response: Response,
+    name: str,
+    body: Annotated[dict[str, Any], Body()],
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> JobView:
+    """Ask for a job that makes an image of the workspace.
+
+    What was put into it when the job begins becomes one layer on top of the image below, or none
+    where that changes nothing.
+    """
+    given = {key: value for key, value in body.items() if value is not None}
+    spec = parse_spec({**given, "kind": "commit", "workspace": name})
+    await asyncio.to_thread(_exists, services, name)
+    id_ = await services.submitter.submit(
+        Submission(
+            spec=spec,
+            requested_by=asking.name,
+            idempotency_key=idempotency_key.strip('"') if idempotency_key else None,
+        )
+    )
+    response.headers["Location"] = f"/api/v1/jobs/{id_}"
+    return await asyncio.to_thread(_job, services, id_)
+
+
+def _exists(services: Services, name: str) -> None:
+    with services.catalog.read() as connection:
+        workspaces.get(connection, name)
+
+
+def _job(services: Services, id_: str) -> JobView:
+    with services.catalog.read() as connection:
+        row = jobs.get(connection, id_)
+        assert row is not None
+        return job_views(connection, [row])[0]
+
+
+def _view(connection: Connection, workspace: Workspace, services: Services) -> WorkspaceView:
+    stack = ground(workspace.base, (), services.content)
+    below = [] if stack.base is None else stack.base.manifest.layers
+    sizes = _sizes(connection, workspace.layers)
+    size_rw = sum(sizes[digest] for digest in workspace.layers)
+    return WorkspaceView(
+        name=workspace.name,
+        reference=workspace.reference,
+        base=workspace.base,
+        image_id=stack.image_id,
+        busy=workspace.busy,
+        created_at=str(rfc3339(workspace.created_at)),
+        updated_at=str(rfc3339(workspace.updated_at)),
+        layers=[LayerView(digest=one, size=sizes[one]) for one in workspace.layers],
+        size_rw=size_rw,
+        size_root_fs=sum(layer.size for layer in below) + size_rw,
+    )
+
+
+def _sizes(connection: Connection, digests: tuple[str, ...]) -> dict[str, int]:
+    rows = connection.execute(
+        select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(digests))
+    )
+    return {row.digest: row.size for row in rows}

@@ -1,0 +1,95 @@
+"""A job of jobs: it makes its children once, and ends when all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column, Row, select
+
+from store.catalog import jobs
+from store.catalog.jobs import JobLease, NewJob
+from store.catalog.schema import jobs as jobs_table
+from workers.advance import plan
+from workers.advance.remote import Remote
+from workers.identity import new_id
+from workers.leases import Held
+from workers.specs import AnySpec, as_json
+from workers.world import World, at
+
+CHUNK = 500  # children a transaction: more would keep others from writing
+MOST_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
+
+_TOLD: tuple[Column[Any], ...] = (
+    jobs_table.c.child_key,
+    jobs_table.c.id,
+    jobs_table.c.state,
+    jobs_table.c.result,
+    jobs_table.c.error,
+)
+
+
+def tags_of(source: Remote) -> list[str]:
+    """Every tag of the repository, each once, in the registry's order."""
+    tags: dict[str, None] = {}
+    with at(source.side):
+        for tag in source.repository.list_tags():
+            source.held.check()
+            tags[tag] = None
+    return list(tags)
+
+
+def make(wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, world: World, held: Held) -> None:
+    """Make a child of each spec, under the key that comes with it; a second time none."""
+    if lease.plan.get("children_made"):
+        return
+    rest = iter(wanted)
+    while chunk := list(islice(rest, CHUNK)):
+        held.check()
+        with world.change() as change:
+            jobs.save(change.connection, lease)
+            jobs.create(
+                change.connection, (_child(key, spec, lease) for key, spec in chunk), change.now
+            )
+    plan.remember(lease, world, children_made=True)
+
+
+def ended(lease: JobLease, world: World) -> Sequence[Row[Any]] | None:
+    """The children in the order in which they were made; None while some have not ended."""
+    with world.catalog.read() as connection:
+        states = jobs.children_by_state(connection, lease.id)
+        if any(state in states for state in jobs.ACTIVE):
+            return None
+        return connection.execute(
+            select(*_TOLD).where(jobs_table.c.parent == lease.id).order_by(jobs_table.c.seq)
+        ).all()
+
+
+def report(children: Sequence[Row[Any]]) -> dict[str, Any]:
+    """How they ended: how many in which state, and the first that failed."""
+    by_state: dict[str, int] = {}
+    for child in children:
+        by_state[child.state] = by_state.get(child.state, 0) + 1
+    failed = [
+        {"tag": child.child_key, "job": child.id, "state": child.state, "error": child.error}
+        for child in children
+        if child.state != "succeeded"
+    ]
+    return {"by_state": by_state, "failed": failed[:MOST_REPORTED]}
+
+
+def _child(key: str, spec: AnySpec, lease: JobLease) -> NewJob:
+    return NewJob(
+        id=new_id(),
+        kind=spec.kind,
+        spec=as_json(spec),
+        label=spec.label,
+        registry=spec.registries[0],
+        priority=spec.priority,
+        requested_by=f"job {lease.id}",
+        parent=lease.id,
+        child_key=key,
+        root=lease.root,
+        deadline=lease.deadline,
+    )

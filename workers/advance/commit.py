@@ -1,0 +1,145 @@
+"""Commit: a workspace becomes an image."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from store.catalog import blobs, jobs, references, workspaces
+from store.catalog.jobs import JobLease
+from store.images.commit import Commit, child_config, child_platform
+from store.images.manifests import manifest_after
+from store.images.new_layer import MadeLayer, NewLayer
+from store.images.publish import Made, made, publish
+from store.images.workspaces import Ground, ground
+from store.layers.squash import squash
+from store.oci.platform import Platform
+from workers.advance.outcome import Done, Outcome
+from workers.leases import Held
+from workers.specs.images import CommitSpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Squash what was put into the workspace into one layer, and publish the image with it.
+
+    What the workspace holds when the job first looks is what it takes: later puts are not in it,
+    and the workspace may go meanwhile. Until the image is published nothing of it is visible; a
+    worker that takes over begins again.
+
+    Raises:
+        NotFoundError: there is no such workspace any more.
+        RequestError: its base is for an operating system whose layers cannot be made here.
+    """
+    published = lease.plan.get("published")
+    if published is not None:
+        return Done(**published)
+    spec = CommitSpec.model_validate(lease.spec)
+    _fix(spec, lease, world)
+    stack = ground(lease.plan["base"], lease.plan["layers"], world.content)
+    base = None if stack.base is None else stack.base.config
+    platform = child_platform(base, Platform.host())
+    held.unbounded()
+    layer = _squashed(stack, spec, lease, world, held)
+    config = child_config(
+        base,
+        None if layer is None else layer.diff_id,
+        _wanted(spec, lease),
+        platform,
+    )
+    new = _image(stack, layer, config, spec, world)
+    held.check()
+    return _publish(new, layer, spec, lease, world)
+
+
+def _fix(spec: CommitSpec, lease: JobLease, world: World) -> None:
+    """Write down of what the image is made, and keep that."""
+    if "layers" in lease.plan:
+        return
+    with world.catalog.write() as connection:
+        workspace = workspaces.get(connection, spec.workspace)
+        lease.plan.update(base=workspace.base, layers=list(workspace.layers))
+        jobs.save(connection, lease, plan=lease.plan)
+        below = set()
+        if workspace.base is not None:
+            below = {workspace.base, *blobs.children(connection, workspace.base)}
+        blobs.lease(connection, lease.id, {*below, *workspace.layers})
+
+
+def _squashed(
+    stack: Ground, spec: CommitSpec, lease: JobLease, world: World, held: Held
+) -> MadeLayer | None:
+    """The one layer; None where nothing has changed."""
+    if not stack.own:
+        return None
+    with NewLayer(world.content, lease.id) as layer:
+        assembled = squash(
+            stack.above(world.content),
+            layer.write,
+            onto=stack.below(world.content),
+            clamp=spec.source_date_epoch,
+            check=held.check,
+        )
+        return layer.commit() if assembled.entries else None
+
+
+def _wanted(spec: CommitSpec, lease: JobLease) -> Commit:
+    epoch = spec.source_date_epoch
+    return Commit(
+        created=lease.created_at if epoch is None else epoch,
+        author=spec.author,
+        message=spec.message,
+        changes=spec.changes,
+        config=spec.config,
+        container_config=spec.container_config,
+        created_by=spec.created_by,
+    )
+
+
+def _image(
+    stack: Ground, layer: MadeLayer | None, config: bytes, spec: CommitSpec, world: World
+) -> Made:
+    """Store the documents of the image."""
+    base = stack.base
+    manifest = manifest_after(
+        None if base is None else base.manifest,
+        config,
+        () if base is None else base.manifest.layers,
+        None if layer is None else (layer.digest, layer.size),
+    )
+    world.content.put(config)
+    world.content.put(manifest.raw)
+    with world.catalog.read() as connection:
+        parent = stack.image_id
+        if parent is not None and not references.images_with_id(connection, parent):
+            parent = None  # it was removed, by force
+    return made(
+        [manifest],
+        world.content,
+        names=[] if spec.target is None else [spec.target],
+        parents={} if parent is None else {str(manifest.config.digest): parent},
+        verified=[] if layer is None else [layer.pair],
+    )
+
+
+def _publish(
+    new: Made, layer: MadeLayer | None, spec: CommitSpec, lease: JobLease, world: World
+) -> Done:
+    """Let the image be there, in one transaction, and once."""
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        published = publish(
+            connection, new, holder=lease.id, seq=lease.seq, now=world.now(), tags=True
+        )
+        result: dict[str, Any] = {
+            "reference": None if spec.target is None else str(spec.target),
+            "digest": published.digest,
+            "image_id": published.image_id,
+            "layer": None if layer is None else str(layer.diff_id),
+            "moved": [name.familiar for name in published.moved],
+        }
+        newer = next(iter(published.superseded.values()), None)
+        done = Done(result, superseded_by=newer)
+        lease.plan["published"] = asdict(done)
+        jobs.save(connection, lease, plan=lease.plan)
+    return done

@@ -1,0 +1,108 @@
+"""Export: pins images, and sees to it that an archive can be made of them.
+
+Its bytes are made as they are downloaded, and are nowhere before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from store.archives.plan import ArchiveFormat, Plan, SavedImage, lay_out
+from store.catalog import blobs, exports, jobs, references
+from store.catalog.jobs import JobLease
+from store.content.ports import ContentStore
+from store.errors import BlobMissingError
+from store.images.records import happened
+from store.images.saving import chosen, held_under
+from store.images.shelf import lead
+from store.oci.digest import Digest
+from store.oci.platform import Platform
+from store.oci.reference import Reference
+from workers.advance.outcome import Done, Outcome
+from workers.leases import Held
+from workers.specs import ExportSpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Choose the images, pin them, and lay their archive out, to say now what would go wrong."""
+    published = lease.plan.get("published")
+    if published is not None:
+        return Done(**published)
+    spec = ExportSpec.model_validate(lease.spec)
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        images = chosen(connection, spec.references)
+        parts = {part for one in images for part in held_under(connection, str(one.digest))}
+        exports.pin(connection, lease.id, parts)
+        lost = parts - blobs.held(connection, parts, world.now())
+    if lost:
+        raise BlobMissingError(
+            "the store does not hold all of the image", subject=min(lost), hint="pull it again"
+        )
+    held.unbounded()
+    archive = laid_out(images, parts, spec, world.content, held)
+    with world.catalog.write() as connection:
+        now = world.now()
+        for image in images:
+            under = references.images_under(connection, str(image.digest))
+            leading = lead(under, Platform.host())
+            id_ = str(image.digest) if leading is None else str(leading.image_id)
+            happened(connection, "save", id_, name=id_, now=now, image=leading)
+        done: dict[str, Any] = {
+            "result": {
+                "references": list(spec.references),
+                "format": spec.format,
+                "size": sum(file.size for file in archive.files),
+                "digests": {str(old): str(new) for old, new in archive.digests.items()},
+                "expires_at": exports.expiry(now),
+            }
+        }
+        lease.plan |= {"published": done, "images": [_as_json(image) for image in images]}
+        jobs.save(connection, lease, plan=lease.plan)
+    return Done(**done)
+
+
+def laid_out(
+    images: Sequence[SavedImage],
+    parts: set[str],
+    spec: ExportSpec,
+    content: ContentStore,
+    held: Held | None = None,
+) -> Plan:
+    """The archive that *spec* asks for of *images*, which hold on to *parts*."""
+    return lay_out(
+        images,
+        content,
+        format=ArchiveFormat(spec.format),
+        platform=Platform.parse(spec.platform) if spec.platform is not None else None,
+        held=lambda digest: str(digest) in parts,
+        check=(lambda: None) if held is None else held.check,
+    )
+
+
+def of_export(row: Row[Any], parts: set[str], content: ContentStore) -> Plan:
+    """The archive of an export whose job, *row*, has succeeded, and which pins *parts*."""
+    images = [_from_json(one) for one in row.plan["images"]]
+    return laid_out(images, parts, ExportSpec.model_validate(row.spec), content)
+
+
+def _as_json(image: SavedImage) -> dict[str, Any]:
+    return {
+        "digest": str(image.digest),
+        "media_type": image.media_type,
+        "names": [str(name) for name in image.names],
+        "parent": None if image.parent is None else str(image.parent),
+    }
+
+
+def _from_json(value: Mapping[str, Any]) -> SavedImage:
+    return SavedImage(
+        Digest.parse(value["digest"]),
+        value["media_type"],
+        tuple(Reference.parse(name) for name in value["names"]),
+        None if value["parent"] is None else Digest.parse(value["parent"]),
+    )

@@ -1,0 +1,88 @@
+"""Import: the tar of a file system becomes an image of one layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.archives.manifests import made as made_manifest
+from store.catalog import jobs
+from store.catalog.jobs import JobLease
+from store.catalog.layers import Pair
+from store.errors import ContentError, Side
+from store.images.importing import imported_config
+from store.images.publish import made, publish
+from store.layers.codecs import Compression
+from store.oci.digest import Digest
+from workers.advance import in_store, plan
+from workers.advance.load import received
+from workers.advance.outcome import Done, Outcome
+from workers.leases import Held
+from workers.queue import RECEIVED
+from workers.receiving import Meter, Metered, receive_layer
+from workers.registry.fetch import open_url
+from workers.specs import ImportSpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Fetch the tar, unless it came as the body; write config and manifest, and publish them."""
+    published = lease.plan.get("published")
+    if published is not None:
+        return Done(**published)
+    spec = ImportSpec.model_validate(lease.spec)
+    if spec.url is not None and RECEIVED not in lease.plan:
+        plan.remember(lease, world, **{RECEIVED: _fetched(spec.url, spec, lease, world, held)})
+    layer = received(lease)
+    digest, diff_id = Digest.parse(layer["digest"]), Digest.parse(layer["diff_id"])
+    config = imported_config(
+        diff_id,
+        platform=spec.for_platform,
+        message=spec.message or f"Imported from {spec.source}",
+        changes=spec.changes,
+        created=lease.created_at if spec.source_date_epoch is None else spec.source_date_epoch,
+    )
+    manifest = made_manifest(config, [(digest, layer["size"], Compression.GZIP)])
+    in_store.keep_documents((config, manifest.raw), lease, world)
+    new = made(
+        [manifest],
+        world.content,
+        names=[] if spec.target is None else [spec.target],
+        verified=[Pair(str(digest), str(diff_id), layer["diff_size"])],
+    )
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        became = publish(
+            connection,
+            new,
+            holder=lease.id,
+            seq=lease.seq,
+            now=world.now(),
+            action="import",
+            tags=True,
+        )
+        done: dict[str, Any] = {
+            "result": {
+                "reference": None if spec.target is None else str(spec.target),
+                "digest": became.digest,
+                "image_id": became.image_id,
+            },
+            "superseded_by": next(iter(became.superseded.values()), None),
+        }
+        lease.plan["published"] = done
+        jobs.save(connection, lease, plan=lease.plan)
+    return Done(**done)
+
+
+def _fetched(
+    url: str, spec: ImportSpec, lease: JobLease, world: World, held: Held
+) -> dict[str, Any]:
+    try:
+        with open_url(url, world.registries.policy, held.check) as stream:
+            held.unbounded()
+            meter = Meter(lease, world, stream.size)
+            layer = receive_layer(lease, world, held, Metered(stream, meter), subject=spec.source)
+            meter.finish()
+    except ContentError as error:
+        error.at(Side.SOURCE)
+        raise
+    return layer

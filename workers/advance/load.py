@@ -1,0 +1,173 @@
+"""Load: an archive of images, which has arrived as blobs, becomes images, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from store.archives.archive import Archive, ArchivedImage, Root, StoredLayer, descend
+from store.archives.members import Members
+from store.archives.read import interpret
+from store.catalog import blobs, jobs, layers
+from store.catalog.jobs import JobLease
+from store.catalog.layers import Pair
+from store.errors import ContentError, IncompleteBodyError, InvalidArchiveError, Side
+from store.images.publish import Made, Published, made, publish
+from store.layers.codecs import open_reader
+from store.layers.diffids import measure
+from store.oci.digest import Digest
+from store.oci.manifest import Index, Manifest
+from store.oci.reference import parse_repository
+from workers.advance import in_store
+from workers.advance.outcome import Done, Outcome
+from workers.leases import Held
+from workers.queue import RECEIVED
+from workers.specs import LoadSpec
+from workers.world import World
+
+
+def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+    """Understand the archive, and publish everything that it names at once.
+
+    Layers that it leaves out are taken from the store where its owner may use what is held there.
+    """
+    published = lease.plan.get("published")
+    if published is not None:
+        return Done(**published)
+    members = Members.from_json(received(lease))
+    held.unbounded()
+    try:
+        archive = _understood(members, lease, world)
+        found = _found_here(archive, lease, world, held)
+        news = [_made(root, members, found, lease, world) for root in archive.roots]
+    except ContentError as error:
+        error.at(Side.REQUEST)
+        raise
+    held.check()
+    return _publish(news, lease, world)
+
+
+def received(lease: JobLease) -> dict[str, Any]:
+    """What came of the job's body.
+
+    Raises:
+        IncompleteBodyError: whoever received it died before it was there in whole.
+    """
+    found: dict[str, Any] | None = lease.plan.get(RECEIVED)
+    if found is None:
+        raise IncompleteBodyError(
+            "the server that received the body ended before it was whole", hint="send it again"
+        )
+    return found
+
+
+def _understood(members: Members, lease: JobLease, world: World) -> Archive:
+    spec = LoadSpec.model_validate(lease.spec)
+    repository = parse_repository(spec.repository) if spec.repository is not None else None
+    return interpret(members, world.content, repository=repository, stripped=world.shared_trust)
+
+
+def _found_here(
+    archive: Archive, lease: JobLease, world: World, held: Held
+) -> dict[Digest, StoredLayer]:
+    """The layers that the archive leaves out and the store holds, by diffID.
+
+    What was only claimed to be one is read, and believed if it is.
+    """
+    wanted = {
+        diff_id for image in archive.images if image.manifest is None for diff_id in image.missing
+    }
+    found: dict[Digest, StoredLayer] = {}
+    for diff_id in sorted(wanted):
+        with world.catalog.write() as connection:
+            digests = layers.digests_of(connection, str(diff_id))
+            blobs.lease(connection, lease.id, digests)
+            held_here = blobs.held(connection, digests, world.now())
+        for digest in (Digest.parse(one) for one in digests if one in held_here):
+            with world.content.open(digest) as blob, open_reader(blob) as reader:
+                if measure(reader, check=held.check).diff_id != diff_id:
+                    continue
+                size = world.content.size(digest) or 0
+                found[diff_id] = StoredLayer(digest, size, reader.compression)
+                break
+    return found
+
+
+def _made(
+    root: Root,
+    members: Members,
+    found: Mapping[Digest, StoredLayer],
+    lease: JobLease,
+    world: World,
+) -> Made:
+    """What the catalog is to know of *root*; its manifests are in the store on return."""
+    manifests: list[Manifest | Index] = []
+    parents: dict[str, str] = {}
+    verified: dict[Pair, None] = {}
+    computed = {member.digest: member.diff_id for member in members.files.values()}
+    computed |= {layer.digest: diff_id for diff_id, layer in found.items()}
+    for one in descend((root,)):
+        if not isinstance(one, ArchivedImage):
+            manifests.append(one.index)
+            continue
+        _check_history(one)
+        manifest = one.complete(found)
+        manifests.append(manifest)
+        if one.parent is not None:
+            parents[str(one.image_id)] = str(one.parent)
+        for layer in manifest.layers:
+            diff_id = computed.get(layer.digest)
+            if diff_id is not None and one.config is not None and diff_id in one.config.diff_ids:
+                verified[Pair(str(layer.digest), str(diff_id))] = None
+    in_store.keep_documents((manifest.raw for manifest in manifests), lease, world)
+    return made(manifests, world.content, names=root.names, parents=parents, verified=verified)
+
+
+def _check_history(image: ArchivedImage) -> None:
+    if image.config is None:
+        return
+    steps = sum(not step.get("empty_layer", False) for step in image.config.history)
+    if steps > len(image.config.diff_ids):
+        raise InvalidArchiveError(
+            "more steps of its history have a layer than there are layers",
+            subject=str(image.image_id),
+        )
+
+
+def _publish(news: Iterable[Made], lease: JobLease, world: World) -> Done:
+    """Let all of it be there in one transaction, and once."""
+    with world.catalog.write() as connection:
+        jobs.save(connection, lease)
+        became = [(one, _publish_one(connection, one, lease, world.now())) for one in news]
+        done: dict[str, Any] = {"result": _result(became), "superseded_by": None}
+        lease.plan["published"] = done
+        jobs.save(connection, lease, plan=lease.plan)
+    return Done(**done)
+
+
+def _publish_one(connection: Connection, one: Made, lease: JobLease, now: float) -> Published:
+    return publish(connection, one, holder=lease.id, seq=lease.seq, now=now, action="load")
+
+
+def _result(became: Iterable[tuple[Made, Published]]) -> dict[str, Any]:
+    """*loaded* and *moved* are in Docker's words: familiar names, or an ID where there is none."""
+    images, loaded, moved = [], [], []
+    superseded: dict[str, str] = {}
+    for new, published in became:
+        images.append(
+            {
+                "references": [str(name) for name in published.names],
+                "digest": published.digest,
+                "image_id": published.image_id,
+                "platforms": [
+                    "/".join(filter(None, (one.os, one.architecture, one.variant)))
+                    for one in new.images
+                ],
+            }
+        )
+        loaded += [name.familiar for name in new.names] or [published.image_id]
+        moved += [name.familiar for name in published.moved]
+        superseded |= published.superseded
+    return {"images": images, "loaded": loaded, "moved": moved, "superseded": superseded}

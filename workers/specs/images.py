@@ -1,0 +1,73 @@
+"""Jobs that make images of workspaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from store.errors import InvalidSpecError
+from store.images.container_config import check
+from store.images.tag import check_target
+from store.oci.reference import Reference
+from workers.specs.archives import ChangeTexts, Epoch, TargetText
+from workers.specs.fields import Asked
+
+WORKSPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+
+
+def _container_config(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def checked(config: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check(config, field)
+        except InvalidSpecError as wrong:
+            raise PydanticCustomError("config", "{reason}", {"reason": wrong.detail}) from None
+        return config
+
+    return checked
+
+
+WorkspaceName = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
+
+
+class CommitSpec(Asked):
+    """Make an image of a workspace: its base, and one more layer of all that was put into it.
+
+    *changes* are made to the `config` of the base, or to *config* where that is given, which then
+    takes over from the base what it leaves out. A step of a build brings the *container_config* of
+    its container, by which the build cache finds it.
+    """
+
+    queue: ClassVar[str] = "local"
+
+    kind: Literal["commit"] = "commit"
+    workspace: WorkspaceName
+    reference: TargetText | None = Field(default=None, description="the name that it is to get")
+    author: str = Field(default="", max_length=1024)
+    message: str = Field(default="", max_length=65_536)
+    changes: ChangeTexts = Field(default=(), description="instructions as of a Dockerfile")
+    config: Annotated[dict[str, Any], AfterValidator(_container_config("config"))] = Field(
+        default_factory=dict, description="the `config` object of the image, in Docker's words"
+    )
+    container_config: (
+        Annotated[dict[str, Any], AfterValidator(_container_config("container_config"))] | None
+    ) = None
+    created_by: Annotated[str, Field(max_length=65_536)] | None = Field(
+        default=None, description="what made it; by default the container's command"
+    )
+    source_date_epoch: Epoch | None = Field(
+        default=None,
+        description="when it was created, by default now, and the latest time of its files",
+    )
+
+    @property
+    def target(self) -> Reference | None:
+        """The name that it is to get, with its default tag."""
+        return check_target(self.reference) if self.reference is not None else None
+
+    @property
+    def label(self) -> str:
+        """How it reads in a list."""
+        return self.workspace if self.target is None else f"{self.workspace} -> {self.target}"
