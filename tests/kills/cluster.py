@@ -129,8 +129,12 @@ class Cluster:
             self.postgres.come_back()
         else:
             self.start(role)
-            if role == "up":
+            if role == "up":  # all of it died: what nobody has got to yet has to get its chance
                 self.processes[role].wait_ready(self.client.alive, 60)
+                wait_until(lambda: self._living() >= self.expected_workers, 60, "workers")
+
+    def _living(self) -> int:
+        return sum(not ended(pid) for pid in self.worker_pids().values())
 
     def role_of(self, worker: str) -> str | None:
         """Which of the processes started here a worker is; in "up" it is a child of it."""

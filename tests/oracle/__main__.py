@@ -48,18 +48,16 @@ def _record(names: Iterable[str], directory: Path) -> int:
 
 def _compare(names: Iterable[str], directory: Path) -> int:
     found = 0
-    with RegistryProcess(directory / "registry") as registry:
+    with (
+        RegistryProcess(directory / "registry") as registry,
+        Up(directory, environ=bare_environment(directory)) as up,
+        TransshipSubject(up.url) as subject,
+    ):
         for name in names:
-            home = directory / name
-            home.mkdir()
-            with (
-                Up(home, environ=bare_environment(home)) as up,
-                TransshipSubject(up.url) as subject,
-            ):
-                seen = play(name, subject, registry)
-            differing = disagreements(name, recorded(name), seen)
+            subject.wipe()
+            differing = disagreements(name, recorded(name), play(name, subject, registry))
             found += len(differing)
-            print(f"{name}: {len(differing)} disagreements", *differing, sep="\n")
+            print(f"{name}: {len(differing)} disagreements", *differing, sep="\n", flush=True)
     return 1 if found else 0
 
 
