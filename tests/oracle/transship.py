@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from store.oci.digest import Digest
 from tests.oracle.subject import Filters, Json, Kind, RefusedError, Subject
 
 _WAIT_SECONDS = 30
@@ -41,7 +42,7 @@ class TransshipSubject(Subject):
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
-        self._workspaces: set[str] = set()
+        self._workspaces: dict[str, Mapping[str, Any] | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -152,15 +153,9 @@ class TransshipSubject(Subject):
     def workspace_create(
         self, name: str, ref: str, *, busy: bool = False, config: Mapping[str, Any] | None = None
     ) -> str:
-        body = {
-            "name": name,
-            "reference": ref,
-            "busy": busy,
-            **({"config": config} if config else {}),
-        }
-        made = self._object("POST", "/workspaces", body=body)
-        self._workspaces.add(name)
-        return str(made["id"])
+        self._object("POST", "/workspaces", body={"name": name, "reference": ref, "busy": busy})
+        self._workspaces[name] = config
+        return Digest.of(name.encode()).hex  # it has no ID but its name
 
     def workspace_put(self, name: str, path: str, tar: bytes) -> None:
         self._object("PUT", f"/workspaces/{_quoted(name)}/files", content=tar, path=path)
@@ -195,14 +190,20 @@ class TransshipSubject(Subject):
         changes: Sequence[str] = (),
         pause: bool = True,
     ) -> str:
-        body = {"reference": ref, "author": author, "message": message, "changes": list(changes)}
+        body = {
+            "reference": ref,
+            "author": author,
+            "message": message,
+            "changes": list(changes),
+            "container_config": self._workspaces.get(name),
+        }
         given = {key: value for key, value in body.items() if value}
         job = self._object("POST", f"/workspaces/{_quoted(name)}/commit", body=given)
         return str(self._job_of(job)["image_id"])
 
     def workspace_rm(self, name: str) -> None:
         self._object("DELETE", f"/workspaces/{_quoted(name)}")
-        self._workspaces.discard(name)
+        self._workspaces.pop(name, None)
 
     # --- registries
 
