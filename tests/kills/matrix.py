@@ -200,7 +200,14 @@ def _controlled(*, resolved: bool) -> Callable[[Any], list[dict[str, Any]]]:
             )
         )
         return [
-            {"id": row.id, "owner": row.owner, "fence": row.fence, "kind": row.kind} for row in rows
+            {
+                "id": row.id,
+                "owner": row.owner,
+                "fence": row.fence,
+                "kind": row.kind,
+                "deaths": row.deaths,
+            }
+            for row in rows
         ]
 
     return query
