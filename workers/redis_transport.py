@@ -35,7 +35,8 @@ class Channel(kombu_redis.Channel):
 
     @property
     def _closed_for_good(self) -> bool:
-        return self.connection.client is None
+        transport: Any = self.connection  # kombu takes it away in some orders of closing
+        return transport is None or transport.client is None
 
 
 class Transport(kombu_redis.Transport):

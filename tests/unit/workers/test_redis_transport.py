@@ -28,6 +28,9 @@ def test_the_application_uses_it() -> None:
 @pytest.mark.parametrize("call", ["basic_ack", "basic_reject"])
 def test_after_its_connection_has_gone_nothing_is_said(call: str) -> None:
     getattr(_channel(None), call)("a tag")
+    channel = _channel(None)
+    channel.connection = None
+    getattr(channel, call)("a tag")
 
 
 @pytest.mark.parametrize("call", ["basic_ack", "basic_reject"])
