@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.oracle.differences import DIFFERENCES, Difference
+from tests.oracle.difference import Difference
+from tests.oracle.differences import DIFFERENCES
 from tests.oracle.subject import Json
 
 
@@ -45,26 +46,28 @@ def disagreements(
         ValueError: they are not the same steps.
     """
     found = []
-    for case, do, docker, transship in _pairs(recorded, seen):
+    for case, after, do, docker, transship in _pairs(recorded, seen):
         wanted, ours = docker, transship
         for difference in differences:
-            if difference.concerns(scenario, case, do):
+            if difference.concerns(scenario, case, do, after):
                 wanted, ours = difference.change(wanted), difference.ours(ours)
         if not _agree(wanted, ours):
             found.append(Disagreement(case, do, docker, wanted, ours))
     return found
 
 
-def _pairs(recorded: Json, seen: Json) -> Iterator[tuple[str, str, Json, Json]]:
+def _pairs(recorded: Json, seen: Json) -> Iterator[tuple[str, str, str, Json, Json]]:
     for case, ours in zip(recorded["cases"], seen["cases"], strict=True):
         if case["case"] != ours["case"]:
             raise ValueError(f"recorded is {case['case']!r}, played was {ours['case']!r}")
+        after = ""
         for step, our in zip(case["steps"], ours["steps"], strict=True):
             if step["do"] != our["do"]:
                 raise ValueError(
                     f"{case['case']}: recorded is {step['do']!r}, done was {our['do']!r}"
                 )
-            yield case["case"], step["do"], step["saw"], our["saw"]
+            yield case["case"], after, step["do"], step["saw"], our["saw"]
+            after = step["do"]
 
 
 def _agree(wanted: Any, seen: Any) -> bool:

@@ -6,100 +6,45 @@ that concerns no step, or changes none, fails the tests.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any
+from collections.abc import Sequence
 
-from tests.oracle.subject import Json
-
-SIZES = frozenset({"size", "shared_size", "layers_size", "space_reclaimed", "reclaimed", "size_rw"})
-
-
-def same(answer: Json) -> Json:
-    """Leave an answer as it is."""
-    return answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A difference on purpose.
-
-    Attributes:
-        reason: Why, in one sentence.
-        change: Turns Docker's answer into the one that is wanted.
-        ours: Turns Transship's answer likewise, where the two cannot be compared as they are.
-        scenario, case, do: Which steps it concerns; `*` stands for anything.
-    """
-
-    reason: str
-    change: Callable[[Json], Json]
-    ours: Callable[[Json], Json] = same
-    scenario: str = "*"
-    case: str = "*"
-    do: str = "*"
-
-    def concerns(self, scenario: str, case: str, do: str) -> bool:
-        """Say whether a step is meant."""
-        pairs = ((scenario, self.scenario), (case, self.case), (do, self.do))
-        return all(wanted == "*" or fnmatchcase(text, wanted) for text, wanted in pairs)
+from tests.oracle.difference import (
+    Difference,
+    empty_for_null,
+    instead,
+    layers_sorted,
+    named_only,
+    replacing,
+    sizes_classed,
+    unnamed_empty,
+    with_words,
+    without,
+)
 
 
-def instead(answer: Json) -> Callable[[Json], Json]:
-    """Want this answer, whatever Docker's was."""
-    return lambda _: answer
+def _imported(
+    case: str, reason: str, name: str, layer: Sequence[str]
+) -> tuple[Difference, Difference]:
+    """What Docker refuses to import is imported, with this one layer."""
+    return (
+        Difference(
+            reason=reason,
+            change=instead(f"<image {name}>"),
+            scenario="importing_sources",
+            case=case,
+            do=f"import <{name}> app:1",
+        ),
+        Difference(
+            reason=reason,
+            change=instead([list(layer)]),
+            scenario="importing_sources",
+            case=case,
+            do="save app:1 | layers",
+        ),
+    )
 
 
-def without(*keys: str) -> Callable[[Json], Json]:
-    """Leave these fields out, at any depth."""
-
-    def change(answer: Json) -> Json:
-        if isinstance(answer, dict):
-            return {key: change(value) for key, value in answer.items() if key not in keys}
-        return [change(item) for item in answer] if isinstance(answer, list) else answer
-
-    return change
-
-
-def replacing(text: str, by: str) -> Callable[[Json], Json]:
-    """Want *by* where Docker has *text*."""
-    return lambda answer: json.loads(json.dumps(answer).replace(text, by))
-
-
-def with_words(*words: str) -> Callable[[Json], Json]:
-    """Want these words to be said of layers."""
-    return lambda answer: {**answer, "words": list(words)}
-
-
-def sizes_classed(answer: Json) -> Json:
-    """Say of sizes only whether they are zero."""
-    if isinstance(answer, dict):
-        return {
-            key: _class(value) if key in SIZES else sizes_classed(value)
-            for key, value in answer.items()
-        }
-    return [sizes_classed(item) for item in answer] if isinstance(answer, list) else answer
-
-
-def _class(size: Any) -> Any:
-    return size if size is None or int(size) == 0 else "some"
-
-
-def unnamed_empty(answer: Json) -> Json:
-    """Write no names where Docker writes `<none>`, or null."""
-    if isinstance(answer, dict):
-        return {
-            key: []
-            if key in {"repo_tags", "repo_digests", "tags"} and value is None
-            else unnamed_empty(value)
-            for key, value in answer.items()
-        }
-    if isinstance(answer, list):
-        kept = [item for item in answer if item not in ("<none>:<none>", "<none>@<none>")]
-        return [unnamed_empty(item) for item in kept]
-    return answer
-
+_FILES = ("directory 0755 0:0 0 etc", "file 0644 0:0 2 etc/a", "file 0755 0:0 3 bin/b")
 
 DIFFERENCES: Sequence[Difference] = (
     Difference(
@@ -147,5 +92,385 @@ DIFFERENCES: Sequence[Difference] = (
         scenario="push_plain",
         case="and back: *",
         do="pull *",
+    ),
+    Difference(
+        reason="a step without a name has an empty list of them, as images have",
+        change=empty_for_null("tags", []),
+        do="history *",
+    ),
+    Difference(
+        reason="labels are an object, and an empty one where there are none",
+        change=empty_for_null("labels", {}),
+        scenario="importing_plain",
+        do="images",
+    ),
+    Difference(
+        reason="1 and 0 are flags in each filter, not only in those of `prune`",
+        change=instead([["<image dangling>"]]),
+        scenario="images_filtered",
+        do="images *--filter dangling=1 | names",
+    ),
+    Difference(
+        reason="`until` filters what is listed, as it does what is pruned",
+        change=instead(
+            [
+                ["<image newest>", "web:1"],
+                ["<image named>", "app:2", "team/app:2", "localhost:5000/team/web:latest"],
+                ["<image dangling>"],
+                ["<image child>", "app:1"],
+            ]
+        ),
+        scenario="images_filtered",
+        do="images --filter until=24h | names",
+    ),
+    Difference(
+        reason="filters that contradict each other are a mistake, and nothing is removed for one",
+        change=instead({"refused": "invalid"}),
+        scenario="prune_dangling",
+        do="prune --filter dangling=true --filter dangling=false",
+    ),
+    Difference(
+        reason="filters that contradict each other are a mistake, and nothing is removed for one",
+        change=instead(
+            [
+                ["<image child>", "child:1"],
+                ["<image dangling>"],
+                ["<image parent>"],
+                ["<image unused>", "app:1"],
+            ]
+        ),
+        scenario="prune_dangling",
+        case="--filter dangling=true --filter dangling=false",
+        do="images -a",
+    ),
+    Difference(
+        reason="the digest of a manifest stands for its image, where it is the ID of none",
+        change=instead({"id": "<image x>"}),
+        scenario="resolve_precedence",
+        do="inspect <manifest app:1> .id",
+    ),
+    # --- save, load
+    Difference(
+        reason="an image without layers is an image",
+        change=instead(
+            {
+                "images": [{"id": "<image x>", "tags": ["app:1"], "layers": 0}],
+                "repositories": None,
+            }
+        ),
+        scenario="save_again",
+        case="no layer at all",
+        do="save app:1",
+    ),
+    Difference(
+        reason="the same images give the same bytes, in whatever order they are asked for",
+        change=replacing('["app:2", "app:1"]', '["app:1", "app:2"]'),
+        scenario="save_names",
+        do="save app:2 app:1",
+    ),
+    Difference(
+        reason="an archive of nothing is not what anybody wants",
+        change=instead({"refused": "invalid"}),
+        scenario="save_names",
+        do="save",
+    ),
+    Difference(
+        reason="what a load says on its way is in the job's progress, not in its result",
+        change=without("words"),
+        scenario="load_good",
+        do="load * --not-quiet",
+    ),
+    Difference(
+        reason="each image that was loaded is told once: by its names, or by its ID without one",
+        change=instead({"loaded": ["app:1", "<image two>"]}),
+        scenario="load_good",
+        do="load <a name, then none>",
+    ),
+    Difference(
+        reason="each image that was loaded is told once: by its names, or by its ID without one",
+        change=instead({"loaded": ["<image two>", "app:1"]}),
+        scenario="load_good",
+        do="load <no name, then one>",
+    ),
+    Difference(
+        reason="archives may be compressed by zstd too",
+        change=instead({"loaded": ["app:1"]}),
+        scenario="load_good",
+        do="load <zstd>",
+    ),
+    Difference(
+        reason="archives may be compressed by zstd too",
+        change=instead([["<image x>", "app:1"]]),
+        scenario="load_good",
+        case="compressed by zstd",
+        do="images -a",
+    ),
+    Difference(
+        reason="who names a layer has not shown that he may read it, so it has to be there",
+        change=instead({"refused": "invalid"}),
+        scenario="load_good",
+        do="load <no layer>",
+    ),
+    Difference(
+        reason="who names a layer has not shown that he may read it, so it has to be there",
+        change=instead([["<image x>", "app:1"]]),
+        scenario="load_good",
+        case="layers that are here already may be left out",
+        do="images -a",
+    ),
+    Difference(
+        reason="who names a layer has not shown that he may read it, so nobody else has these",
+        change=lambda answer: [*answer, "deleted <chain x/2>", "deleted <chain x/1>"],
+        scenario="load_good",
+        case="layers that are here already may be left out",
+        do="rm <image x>",
+    ),
+    Difference(
+        reason="a manifest is a list of images",
+        change=instead({"refused": "invalid"}),
+        scenario="load_bad",
+        do="load <null>",
+    ),
+    Difference(
+        reason="an archive is loaded whole or not at all",
+        change=named_only,
+        scenario="load_bad",
+        do="images -a",
+    ),
+    Difference(
+        reason="64 hexadecimal digits are an ID wherever they stand, and not a name",
+        change=instead({"refused": "invalid"}),
+        scenario="load_bad",
+        do="load <tag '<digest 2>:1'>",
+    ),
+    Difference(
+        reason="64 hexadecimal digits are an ID wherever they stand, and not a name",
+        change=instead([]),
+        scenario="load_bad",
+        do="images -a",
+        after="load <tag '<digest 2>:1'>",
+    ),
+    Difference(
+        reason="an archive is loaded whole or not at all",
+        change=instead([]),
+        scenario="load_parents",
+        case="a parent with another history",
+        do="images -a",
+    ),
+    Difference(
+        reason="an archive is loaded whole or not at all",
+        change=instead([]),
+        scenario="load_parents",
+        case="a grandparent for a parent",
+        do="images -a",
+    ),
+    Difference(
+        reason="images for any system are moved, for none is run here",
+        change=instead({"loaded": ["app:1"]}),
+        scenario="load_bad",
+        do="load <another system>",
+    ),
+    Difference(
+        reason="images for any system are moved, for none is run here",
+        change=instead([["<digest 2>", "app:1"]]),
+        scenario="load_bad",
+        do="images -a",
+        after="load <another system>",
+    ),
+    Difference(
+        reason="images for any system are moved: the one before has the name still",
+        change=lambda answer: {**answer, "moved": ["app:1"]},
+        scenario="load_bad",
+        do="load <no system>",
+    ),
+    *(
+        Difference(
+            reason="images for any system are moved: the one before is still there",
+            change=instead([["<digest 2>"], ["<digest 3>", "app:1"]]),
+            scenario="load_bad",
+            do="images -a",
+            after=after,
+        )
+        for after in ("load <no system>", "load <too much history>")
+    ),
+    Difference(
+        reason="images for any system are moved: one more has been seen",
+        change=replacing("<digest 3>", "<digest 4>"),
+        scenario="load_bad",
+        case="a config that lies",
+        do="images -a",
+        after="load <too little history>",
+    ),
+    Difference(
+        reason="nothing is unpacked, so a link is not tried out",
+        change=instead({"loaded": ["app:1"]}),
+        scenario="load_bad",
+        do="load <a link across layers>",
+    ),
+    Difference(
+        reason="nothing is unpacked, so a link is not tried out",
+        change=instead([["<image x>", "app:1"]]),
+        scenario="load_bad",
+        do="images -a",
+        after="load <a link across layers>",
+    ),
+    Difference(
+        reason="archives from before Docker 1.10 are refused",
+        change=instead({"refused": "invalid"}),
+        scenario="load_legacy",
+        do="load <legacy>",
+    ),
+    Difference(
+        reason="archives from before Docker 1.10 are refused",
+        change=instead({"refused": "not-found"}),
+        scenario="load_legacy",
+        do="inspect *",
+    ),
+    # --- import
+    Difference(
+        reason="the image is for the platform that was asked for",
+        change=instead({"os": "linux", "architecture": "arm64"}),
+        scenario="importing_plain",
+        case="platform linux/arm64",
+        do="inspect *",
+    ),
+    Difference(
+        reason="the image is for the platform that was asked for",
+        change=instead({"os": "linux", "architecture": "arm", "variant": "v7"}),
+        scenario="importing_plain",
+        case="platform linux/arm/v7",
+        do="inspect *",
+    ),
+    *(
+        one
+        for case, reason, name, layer in (
+            ("zstd", "zstd is read too", "zstd", _FILES),
+            (
+                "whiteouts",
+                "nothing is unpacked, so a whiteout is not tried out",
+                "whiteouts",
+                (*_FILES, "file 0644 0:0 0 etc/.wh.a"),
+            ),
+            *(
+                (
+                    f"a hard link to {link}",
+                    "nothing is unpacked, so a link is not tried out",
+                    "link",
+                    (f"link 0644 0:0 0 a -> {link}",),
+                )
+                for link in ("../../../etc/passwd", "/etc/passwd", "nothing")
+            ),
+            (
+                "through a symbolic link to the outside",
+                "nothing is unpacked, so a link is not tried out",
+                "through",
+                ("symlink 0644 0:0 0 out -> /tmp", "file 0644 0:0 1 out/x"),
+            ),
+            (
+                "the same path twice",
+                "a path may stand twice in a tar, and the later counts",
+                "twice",
+                ("file 0644 0:0 1 etc/a", *_FILES),
+            ),
+        )
+        for one in _imported(case, reason, name, layer)
+    ),
+    *(
+        Difference(
+            reason="nothing is unpacked, so a path that leads out is written nowhere and kept",
+            change=instead([["directory 0755 0:0 0 etc", f"file 0644 0:0 1 {path}"]]),
+            scenario="importing_sources",
+            case=f"a path {path}",
+            do="save app:1 | layers",
+        )
+        for path in ("../outside", "etc/../../outside")
+    ),
+    *(
+        Difference(
+            reason="nothing is unpacked, so nothing is found to be wrong with it",
+            change=instead({"size": "some"}),
+            scenario="importing_sources",
+            case=case,
+            do="inspect app:1 .size",
+        )
+        for case in ("whiteouts", "the same path twice")
+    ),
+    # --- squash, workspaces
+    Difference(
+        reason="a file is compared by what is in it, not by its size and time",
+        change=replacing(
+            '"file 0644 0:0 1 etc/a"', '"file 0644 0:0 1 etc/a", "file 0644 0:0 4 etc/replaced"'
+        ),
+        scenario="squash_onto_parent",
+        case="a file replaced by one of the same size and time",
+        do="save squashed:1 | layers",
+    ),
+    Difference(
+        reason="a squash onto a parent names each path that went",
+        change=replacing(
+            '"file 0755 0:0 0 srv/.wh..wh..opq"',
+            '"file 0000 0:0 0 srv/.wh.one", "file 0000 0:0 0 srv/.wh.sub"',
+        ),
+        scenario="squash_onto_parent",
+        case="one layer: *",
+        do="save squashed:1 | layers",
+    ),
+    *(
+        Difference(
+            reason="whiteouts have no mode, as those that Docker writes when it compares",
+            change=replacing("file 0600 0:0 0 etc/.wh.gone", "file 0000 0:0 0 etc/.wh.gone"),
+            scenario=scenario,
+            do=do,
+        )
+        for scenario, do in (
+            ("squash_onto_parent", "save squashed:1 | layers"),
+            ("workspace_commit", "save new:1 | layers"),
+        )
+    ),
+    *(
+        Difference(
+            reason="directories, links' targets and removals come first in a layer, files after",
+            change=layers_sorted,
+            ours=layers_sorted,
+            scenario=scenario,
+            do=do,
+        )
+        for scenario, do in (
+            ("squash_onto_parent", "save squashed:1 | layers"),
+            ("workspace_commit", "save new:1 | layers"),
+        )
+    ),
+    Difference(
+        reason="a workspace is no machine, and has no host name and no image of its own to tell",
+        change=without("Hostname", "Image"),
+        scenario="workspace_*",
+        do="inspect new:1*",
+    ),
+    Difference(
+        reason="a commit that is refused leaves no image",
+        change=instead([["<image x>", "app:1"]]),
+        scenario="workspace_use",
+        case="refused",
+        do="images -a",
+    ),
+    Difference(
+        reason="a name that begins with `.wh.` would be a removal in the layer",
+        change=instead({"refused": "invalid"}),
+        scenario="workspace_use",
+        do="workspace put work / <a whiteout>",
+    ),
+    Difference(
+        reason="a name that begins with `.wh.` would be a removal in the layer",
+        change=instead([]),
+        scenario="workspace_use",
+        case="whiteouts are files here",
+        do="workspace diff work",
+    ),
+    Difference(
+        reason="a name that begins with `.wh.` would be a removal, and nothing else was put",
+        change=lambda layers: layers[:-1],
+        scenario="workspace_use",
+        case="whiteouts are files here",
+        do="save new:1 | layers",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -149,10 +149,8 @@ class DockerSubject(Subject):
         )
         return str(self.inspect(target)["id"])
 
-    def workspace_create(
-        self, name: str, ref: str, *, busy: bool = False, config: Mapping[str, Any] | None = None
-    ) -> str:
-        body = {"Image": ref, **(config or {}), "HostConfig": {"NetworkMode": "none"}}
+    def workspace_create(self, name: str, ref: str, *, busy: bool = False) -> str:
+        body: dict[str, Any] = {"Image": ref, "HostConfig": {"NetworkMode": "none"}}
         if busy:
             body["Cmd"] = [f"/{PROGRAM}"]
         made = self._call("POST", "/containers/create", body=body, name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import tarfile
@@ -110,7 +111,8 @@ def layer(files: Files) -> bytes:
 def _entries(files: Files) -> Iterator[Entry]:
     for path, what in files.items():
         content = what if isinstance(what, bytes) else b""
-        info = tarfile.TarInfo(path) if isinstance(what, bytes) else what.replace(name=path)
+        info = tarfile.TarInfo() if isinstance(what, bytes) else copy.copy(what)
+        info.name = path
         info.size, info.mtime = len(content), MTIME
         if path.startswith("bin/"):
             info.mode = 0o755

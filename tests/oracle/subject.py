@@ -112,9 +112,7 @@ class Subject(ABC):
         """Merge the layers above *parent*, or all, into one; return the new image's ID."""
 
     @abstractmethod
-    def workspace_create(
-        self, name: str, ref: str, *, busy: bool = False, config: Mapping[str, Any] | None = None
-    ) -> str:
+    def workspace_create(self, name: str, ref: str, *, busy: bool = False) -> str:
         """Make a writable layer on an image, busy as long as it exists; return its ID."""
 
     @abstractmethod

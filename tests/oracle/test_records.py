@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.oracle.compare import disagreements
-from tests.oracle.differences import DIFFERENCES, Difference, instead
+from tests.oracle.difference import Difference, instead
+from tests.oracle.differences import DIFFERENCES
 from tests.oracle.implemented import IMPLEMENTED
 from tests.oracle.labels import Labels
 from tests.oracle.records import DIRECTORY, recorded
@@ -40,14 +41,14 @@ def test_only_scenarios_are_implemented() -> None:
     assert set(IMPLEMENTED) <= set(all_scenarios())
 
 
-@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.reason)
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
 def test_each_difference_changes_an_answer(difference: Difference) -> None:
     assert any(
         difference.change(step["saw"]) != step["saw"]
         for scenario in all_scenarios()
         for case in recorded(scenario)["cases"]
-        for step in case["steps"]
-        if difference.concerns(scenario, case["case"], step["do"])
+        for before, step in zip([{"do": ""}, *case["steps"]], case["steps"], strict=False)
+        if difference.concerns(scenario, case["case"], step["do"], before["do"])
     )
 
 

@@ -16,20 +16,28 @@ from tests.support.registries import RegistryProcess
 from tests.support.up import Up, bare_environment
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
-    with RegistryProcess(tmp_path_factory.mktemp("registry")) as registry:
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryProcess]:
+    """A registry of which the server knows nothing yet: no layer is mounted from elsewhere."""
+    with RegistryProcess(tmp_path) as registry:
         yield registry
 
 
-@pytest.fixture
-def transship(tmp_path: Path) -> Iterator[TransshipSubject]:
-    """A server in one process, with nothing in its store."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransshipSubject]:
+    directory = tmp_path_factory.mktemp("oracle")
     with (
-        Up(tmp_path, environ=bare_environment(tmp_path)) as up,
+        Up(directory, environ=bare_environment(directory)) as up,
         TransshipSubject(up.url) as subject,
     ):
         yield subject
+
+
+@pytest.fixture
+def transship(server: TransshipSubject) -> TransshipSubject:
+    """A server in one process, with nothing in its store."""
+    server.wipe()
+    return server
 
 
 @pytest.mark.parametrize("scenario", IMPLEMENTED)

@@ -42,7 +42,7 @@ class TransshipSubject(Subject):
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
-        self._workspaces: dict[str, Mapping[str, Any] | None] = {}
+        self._workspaces: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -150,11 +150,9 @@ class TransshipSubject(Subject):
         given = {key: value for key, value in spec.items() if value is not None}
         return str(self._job(given)["image_id"])
 
-    def workspace_create(
-        self, name: str, ref: str, *, busy: bool = False, config: Mapping[str, Any] | None = None
-    ) -> str:
+    def workspace_create(self, name: str, ref: str, *, busy: bool = False) -> str:
         self._object("POST", "/workspaces", body={"name": name, "reference": ref, "busy": busy})
-        self._workspaces[name] = config
+        self._workspaces.add(name)
         return Digest.of(name.encode()).hex  # it has no ID but its name
 
     def workspace_put(self, name: str, path: str, tar: bytes) -> None:
@@ -190,20 +188,14 @@ class TransshipSubject(Subject):
         changes: Sequence[str] = (),
         pause: bool = True,
     ) -> str:
-        body = {
-            "reference": ref,
-            "author": author,
-            "message": message,
-            "changes": list(changes),
-            "container_config": self._workspaces.get(name),
-        }
+        body = {"reference": ref, "author": author, "message": message, "changes": list(changes)}
         given = {key: value for key, value in body.items() if value}
         job = self._object("POST", f"/workspaces/{_quoted(name)}/commit", body=given)
         return str(self._job_of(job)["image_id"])
 
     def workspace_rm(self, name: str) -> None:
         self._object("DELETE", f"/workspaces/{_quoted(name)}")
-        self._workspaces.pop(name, None)
+        self._workspaces.discard(name)
 
     # --- registries
 

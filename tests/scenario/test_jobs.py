@@ -240,7 +240,7 @@ def test_an_urgent_pull_overtakes_what_waits(here: Yard, gate: Gate, gated: Slow
     for job in (urgent, *slow):
         assert here.up.client.wait(job)["state"] == "succeeded"
     order = [r.path.split("/")[3] for r in gated.requests() if r.is_blob_get]
-    assert order[3:6] == ["urgent"] * 3
+    assert order[3:7].count("urgent") == 3  # two that are admitted at once may race to the wire
 
 
 def test_two_jobs_for_one_target_end_in_the_order_in_which_they_came(

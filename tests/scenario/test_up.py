@@ -213,7 +213,7 @@ def test_flower_without_redis_is_refused_with_a_reason(tmp_path: Path) -> None:
     ("address", "code", "said"),
     [
         ("nonsense", 2, "expected HOST:PORT"),
-        ("0.0.0.0:5555", 2, "only loopback"),
+        ("0.0.0.0:5555", 2, "loopback only"),
         ("TAKEN", 1, "another program listens there"),
     ],
 )

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import tarfile
+from contextlib import suppress
 from typing import Any
 
 import zstandard
@@ -14,6 +15,7 @@ import zstandard
 from store.oci.digest import Digest
 from tests.oracle.inputs import Made, docker_archive, entry, image, tar
 from tests.oracle.stage import Stage
+from tests.oracle.subject import RefusedError
 
 
 def good(stage: Stage) -> None:
@@ -215,7 +217,8 @@ def legacy(stage: Stage) -> None:
             f"{v1['id']}/layer.tar": made.layers[0],
         }
         stage.load("legacy", tar(files))
-        stage.know_made("x", "app:1")
+        with suppress(RefusedError):  # not everyone reads it
+            stage.know_made("x", "app:1")
         stage.inspect("app:1")
         stage.load(
             "legacy without a layer", tar({k: v for k, v in files.items() if "tar" not in k})
