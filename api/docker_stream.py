@@ -91,9 +91,7 @@ class _Course:
         self._course = Course(spec, alone=alone)
         self._after = 0
 
-    def look(
-        self, connection: Connection, row: Row[Any], *, to_the_end: bool = True
-    ) -> list[Line]:
+    def look(self, connection: Connection, row: Row[Any], *, to_the_end: bool = True) -> list[Line]:
         new = events.of_job(connection, self.id, after=self._after)
         self._after = new[-1].id if new else self._after
         moving = connection.execute(
