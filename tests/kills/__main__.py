@@ -52,10 +52,10 @@ def rounds(scale: float) -> list[Round]:
             some(resolve=14, download=30, upload=30, publish=14),
             some(api=8, redis=8),
         ),
-        Round("`transship up`", some(resolve=5, download=9, upload=9, publish=5), shape="up"),
+        Round("`transship up`", some(resolve=3, download=5, upload=5, publish=3), shape="up"),
         Round(
             "PostgreSQL, a Redis that keeps all",
-            some(resolve=10, download=20, upload=20, publish=10),
+            some(resolve=10, download=22, upload=22, publish=10),
             some(api=3, redis=7, postgres=8),
             postgres=True,
             persistent_redis=True,
@@ -169,7 +169,7 @@ def main() -> int:
             play(plan, Path(directory) / str(number), arguments.seed + number)
         print("uploads in chunks", flush=True)
         chunks = kill_chunked_uploads(
-            Path(directory) / "chunks", max(1, round(8 * arguments.scale)), arguments.seed
+            Path(directory) / "chunks", max(1, round(6 * arguments.scale)), arguments.seed
         )
     text = report(played, chunks)
     print(text)

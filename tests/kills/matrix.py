@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from sqlalchemy import exists, select, text
+from sqlalchemy import exists, func, select, text
 
 from store.catalog.heartbeats import MOST_DEATHS
 from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, leases, transfers, waits
@@ -125,6 +125,8 @@ class Matrix:
 
     def _claim(self, stage: str) -> dict[str, Any] | None:
         """Somebody at a stage; not where so many have died that the next one fails the job."""
+        if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MOST_DEATHS - 2:
+            return None  # with `up` everything dies that is held, and not the chosen one alone
         found: list[dict[str, Any]] = self.cluster.read(_CLAIMS[stage])
         known = [c for c in found if self._known(c["owner"]) and c["deaths"] < MOST_DEATHS - 2]
         return self.random.choice(known) if known else None
@@ -161,6 +163,12 @@ class Matrix:
     def _busy_stage(self) -> str | None:
         going_on = [stage for stage in STAGES if self.cluster.read(_CLAIMS[stage])]
         return self.random.choice(going_on) if going_on else None
+
+
+def _most_deaths(connection: Any) -> int:
+    of_transfers = select(func.max(transfers.c.deaths)).where(text(TRANSFER_ACTIVE))
+    of_jobs = select(func.max(jobs.c.deaths)).where(text(JOB_ACTIVE))
+    return max(connection.execute(query).scalar() or 0 for query in (of_transfers, of_jobs))
 
 
 def _moving(direction: str) -> Callable[[Any], list[dict[str, Any]]]:
