@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,15 +91,32 @@ def close_worker() -> None:
         _left.set()
 
 
+@contextmanager
+def _or_exit() -> Iterator[None]:
+    """End the process where it cannot become a worker.
+
+    Celery logs what its signals' handlers raise and goes on: such a process would take messages
+    and do nothing about them.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this is no worker
+        log.critical("this process cannot become a worker: %s", error)
+        logging.shutdown()
+        os._exit(1)  # it holds nothing yet, and Celery would have its threads end first
+
+
 @worker_init.connect
 def _open(**_: Any) -> None:
-    open_worker(Settings.load())
+    with _or_exit():
+        open_worker(Settings.load())
 
 
 @worker_ready.connect
 def _start(**_: Any) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
-    current().worker.start()
+    with _or_exit():
+        current().worker.start()
 
 
 @worker_shutting_down.connect

@@ -120,6 +120,12 @@ class Cluster:
             # They end with it, and let go of its port.
             wait_until(lambda: all(map(ended, children)), 15, "the children of `up` to end")
 
+    def supervise(self) -> None:
+        """Start again what ended because the database was away when it began, as systemd does."""
+        for role, process in list(self.processes.items()):
+            if process.exit_status == 1 and "database" in process.log[-2000:]:
+                self.start(role)
+
     def revive(self, role: str) -> None:
         """Start a role again that was killed."""
         if role == "redis":

@@ -88,6 +88,7 @@ class Matrix:
             }
         )
         assert rows == {"jobs": [], "transfers": [], "waits": [], "leases": []}
+        self.cluster.supervise()
         by_themselves = {
             role: process.log[-3000:]
             for role, process in self.cluster.processes.items()
@@ -125,6 +126,7 @@ class Matrix:
 
     def _claim(self, stage: str) -> dict[str, Any] | None:
         """Somebody at a stage; not where so many have died that the next one fails the job."""
+        self.cluster.supervise()
         if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MOST_DEATHS - 2:
             return None  # with `up` everything dies that is held, and not the chosen one alone
         found: list[dict[str, Any]] = self.cluster.read(_CLAIMS[stage])

@@ -87,7 +87,7 @@ def unpacked(name: str, directory: Path, environ: dict[str, str]) -> Path:
     saved, layout, bundle = directory / "saved.tar", directory / "layout", directory / "bundle"
     ok("save", name, "-o", str(saved), "--format", "oci", environ=environ)
     with tarfile.open(saved) as opened:
-        opened.extractall(layout, filter="data")
+        opened.extractall(layout)
     index = json.loads((layout / "index.json").read_text())
     tag = index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
     done = subprocess.run(
