@@ -141,6 +141,11 @@ def report(played: list[Round], chunks: ChunkKills) -> str:
         f"| upload in chunks of 16 MiB, to the simulator | {len(chunks.again)} "
         f"| {round(statistics.median(chunks.again)):,} | {max(chunks.again):,} |"
     )
+    lines += [
+        "",
+        "What `up` or PostgreSQL took along when it was killed is counted with the blobs that were",
+        "hit.",
+    ]
     seconds = [kill.seconds for kill in hits if kill.seconds]
     lines += [
         "",
