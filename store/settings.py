@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -22,7 +24,6 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from store.errors import InvalidSpecError, RequestError
 from store.sizes import parse_bytes
@@ -33,6 +34,7 @@ def _default_home() -> Path:
     return Path(base).expanduser() / "transship"
 
 
+_PREFIX = "TRANSSHIP_"  # of variables
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -52,10 +54,10 @@ Duration = Annotated[PositiveFloat, BeforeValidator(_duration)]
 Size = Annotated[NonNegativeInt, BeforeValidator(_size)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set from outside. Units are in the names or in the comment."""
 
-    model_config = SettingsConfigDict(env_prefix="TRANSSHIP_", frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     home: Path = Field(default_factory=_default_home)
     database_url: SecretStr | None = None  # None: SQLite in home
@@ -70,11 +72,11 @@ class Settings(BaseSettings):
     max_download_attempts: PositiveInt = 5
     max_upload_attempts: PositiveInt = 5
 
-    insecure_registries: Annotated[tuple[str, ...], NoDecode] = ()  # hosts or CIDRs
-    allow_private: Annotated[tuple[str, ...], NoDecode] = ()
+    insecure_registries: tuple[str, ...] = ()  # hosts or CIDRs
+    allow_private: tuple[str, ...] = ()
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
-    broker_credentials: Annotated[tuple[str, ...], NoDecode] = ()  # named ones for its jobs
+    broker_credentials: tuple[str, ...] = ()  # named ones for its jobs
     trust: Literal["separate", "shared"] = "separate"
 
     lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
@@ -117,15 +119,17 @@ class Settings(BaseSettings):
             RequestError: the file cannot be read.
             InvalidSpecError: a value is wrong; each is named by its variable.
         """
-        values = {**_from_file(os.environ.get("TRANSSHIP_CONFIG")), **overrides}
-        for name in list(values):  # the environment beats the file, an explicit override beats both
-            if name not in overrides and f"TRANSSHIP_{name.upper()}" in os.environ:
-                del values[name]
+        in_file = _from_file(os.environ.get(f"{_PREFIX}CONFIG"))
+        in_environment = {
+            name: os.environ[variable]
+            for name in cls.model_fields
+            if (variable := f"{_PREFIX}{name.upper()}") in os.environ
+        }
         try:
-            return cls(**values)
+            return cls(**{**in_file, **in_environment, **overrides})
         except ValidationError as invalid:
             errors = [
-                {"field": f"TRANSSHIP_{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
+                {"field": f"{_PREFIX}{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
                 for e in invalid.errors(include_input=False, include_url=False)
             ]
             detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)

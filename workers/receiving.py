@@ -281,23 +281,29 @@ class _ArchiveSink:
 
 
 class Meter:
-    """Counts what a job has worked through into its figures, about twice a second."""
+    """Counts what a job has worked through into its figures, about twice a second.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, lease: JobLease, world: World, total: int | None) -> None:
         """Count for the job that *lease* holds; *total* is how much there is, if that is known."""
         self._lease, self._world, self._total = lease, world, total or 0
         self._done = 0
         self._due = time.monotonic() + PROGRESS_SECONDS
+        self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
         """So many bytes more are done."""
-        self._done += count
-        if time.monotonic() > self._due:
-            self._write(max(self._total, self._done))
+        with self._lock:
+            self._done += count
+            if time.monotonic() > self._due:
+                self._write(max(self._total, self._done))
 
     def finish(self) -> None:
         """All of it is done."""
-        self._write(self._done)
+        with self._lock:
+            self._write(self._done)
 
     def _write(self, total: int) -> None:
         self._due = time.monotonic() + PROGRESS_SECONDS

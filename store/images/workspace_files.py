@@ -62,7 +62,7 @@ def put(
             there are too many.
     """
     tree = Tree(max_metadata_bytes=MAX_METADATA_BYTES)
-    apply_layers(tree, below, range(len(below)), never)
+    apply_layers(tree, below, never)
     base = resolve_directory(tree, directory)
     with NewLayer(content, holder) as layer:
         try:
@@ -85,7 +85,7 @@ def remove(
         RequestError: it is the root.
     """
     tree = Tree(max_metadata_bytes=MAX_METADATA_BYTES)
-    apply_layers(tree, below, range(len(below)), never)
+    apply_layers(tree, below, never)
     *parents, name = request_path(path) or ("",)
     if not name:
         raise RequestError("the root cannot be removed", subject=path)
@@ -141,7 +141,7 @@ def _check_applies(stack: Sequence[LayerSource]) -> None:
         InvalidArchiveError: its layers do not fit each other; the topmost is the one to blame.
     """
     try:
-        apply_layers(Tree(), stack, range(len(stack)), never)
+        apply_layers(Tree(), stack, never)
     except InvalidLayerError as error:
         raise InvalidArchiveError(error.detail, subject=error.subject, side=Side.REQUEST) from error
 

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from store.errors import StoreError
+from store.layers.ahead import side_by_side
 from store.layers.pax import NANOSECONDS
 from store.layers.sources import Check, LayerSource, open_layer
-from store.layers.tar import Entry, Kind, TarReader
+from store.layers.tar import Entry, Kind
 from store.layers.tarwriter import TarWriter
 from store.layers.tree import Inode
 from store.layers.whiteouts import whiteout_name
 from store.oci.digest import Digest
 
 _CHECK_EVERY: Final = 1024  # entries
+_BATCH_BYTES: Final = 256 * 1024  # of content that passes from a thread to another at once
+_BATCHES_AHEAD: Final = 2  # of a layer
 
 
 class Named(NamedTuple):
@@ -70,10 +73,56 @@ def assemble(
         if number % _CHECK_EVERY == 0:
             check()
         out.add(named)
-    for layer in sorted(out.contents):
-        with open_layer(layers, layer, check) as entries:
-            out.copy(entries, out.contents[layer])
+    each = (_contents(layers, layer, out.files[layer], check) for layer in sorted(out.files))
+    with side_by_side(each, _BATCHES_AHEAD) as in_turn:
+        for batches in in_turn:
+            for batch in batches:
+                for piece in batch:
+                    out.copy(piece)
     return out.finish()
+
+
+class _File(NamedTuple):
+    """A file with content, and all its names."""
+
+    inode: Inode
+    names: list[str]
+
+
+class _Piece(NamedTuple):
+    """Some content of *file*; the first one brings its *entry*."""
+
+    file: _File
+    data: bytes
+    entry: Entry | None
+
+
+def _contents(
+    layers: Sequence[LayerSource], number: int, files: Mapping[int, _File], check: Check
+) -> Generator[list[_Piece]]:
+    """Yield the content of the *files* of a layer, by their positions there, up to the last."""
+    batch: list[_Piece] = []
+    held = 0
+    left = len(files)
+    with open_layer(layers, number, check) as tar:
+        for position, entry in enumerate(tar):
+            if (file := files.get(position)) is None:
+                continue
+            if (entry.name, entry.size) != (file.inode.entry.name, file.inode.entry.size):
+                break
+            begins: Entry | None = entry
+            while data := tar.read():
+                batch.append(_Piece(file, data, begins))
+                begins = None
+                held += len(data)
+                if held >= _BATCH_BYTES:
+                    yield batch
+                    batch, held = [], 0
+            left -= 1
+            if not left:
+                yield batch
+                return
+    raise StoreError("a layer is not what it was a moment ago")
 
 
 class _Assembly:
@@ -84,8 +133,9 @@ class _Assembly:
         self._clamp = clamp
         self._entries = self._whiteouts = 0
         self._first: dict[int, str] = {}  # the name that an inode was written under, by its id
-        # The names of inodes whose content is still to come, by layer and position.
-        self.contents: defaultdict[int, dict[int, tuple[Inode, list[str]]]] = defaultdict(dict)
+        # Those whose content is still to come, by layer and position.
+        self.files: defaultdict[int, dict[int, _File]] = defaultdict(dict)
+        self._left = 0  # of the content of the file that came last
 
     def add(self, named: Named) -> None:
         path, inode = named
@@ -94,8 +144,8 @@ class _Assembly:
             time = (self._clamp or 0) * NANOSECONDS
             self._emit(Entry(whiteout_name(path), mode=0, mtime=time))
         elif inode.entry.kind is Kind.FILE and inode.entry.size:
-            waiting = self.contents[inode.layer].setdefault(inode.position, (inode, []))
-            waiting[1].append(path)
+            files = self.files[inode.layer]
+            files.setdefault(inode.position, _File(inode, [])).names.append(path)
         elif inode.entry.kind is Kind.DIRECTORY:
             self._emit(inode.entry._replace(name=path))
         elif (first := self._first.setdefault(id(inode), path)) != path:
@@ -103,24 +153,17 @@ class _Assembly:
         else:
             self._emit(inode.entry._replace(name=path))
 
-    def copy(self, entries: TarReader, wanted: dict[int, tuple[Inode, list[str]]]) -> None:
-        """Write the *wanted* files of a layer, by their positions; stop after the last."""
-        left = len(wanted)
-        for position, entry in enumerate(entries):
-            if position not in wanted:
-                continue
-            inode, names = wanted[position]
-            if (entry.name, entry.size) != (inode.entry.name, inode.entry.size):
-                break
-            self._emit(entry._replace(name=names[0]))
-            while data := entries.read():
-                self._tar.content(data)
-            for name in names[1:]:
-                self._emit(_link(entry, name, names[0]))
-            left -= 1
-            if not left:
-                return
-        raise StoreError("a layer is not what it was a moment ago")
+    def copy(self, piece: _Piece) -> None:
+        """Write a piece of a file; its other names follow the last one."""
+        if piece.entry is not None:
+            self._emit(piece.entry._replace(name=piece.file.names[0]))
+            self._left = piece.entry.size
+        self._tar.content(piece.data)
+        self._left -= len(piece.data)
+        if not self._left:
+            first, *others = piece.file.names
+            for name in others:
+                self._emit(_link(piece.file.inode.entry, name, first))
 
     def finish(self) -> Assembled:
         self._tar.finish()

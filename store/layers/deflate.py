@@ -27,28 +27,36 @@ class GzipCompressor:
         self._sink, self._level, self._threads = sink, level, threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deflate")
         self._blocks: deque[Future[bytes]] = deque()
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._window = b""
         self._crc = self._size = 0
         self._sink(_HEADER)
 
     def write(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take *data*, which may change after the call."""
-        self._pending += memoryview(data)
-        while len(self._pending) >= _BLOCK_BYTES:
-            block = bytes(self._pending[:_BLOCK_BYTES])
-            del self._pending[:_BLOCK_BYTES]
-            self._submit(block)
+        rest = bytes(data)
+        while len(rest) >= (room := _BLOCK_BYTES - self._pending_bytes):
+            self._pending.append(rest[:room])
+            rest = rest[room:]
+            self._submit(self._take_pending())
+        self._pending.append(rest)
+        self._pending_bytes += len(rest)
 
     def finish(self) -> None:
         """Hand out the rest."""
-        self._submit(bytes(self._pending))
-        self._pending.clear()
+        self._submit(self._take_pending())
         while self._blocks:
             self._sink(self._blocks.popleft().result())
         self._pool.shutdown()
         trailer = self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
         self._sink(_LAST_BLOCK + trailer)
+
+    def _take_pending(self) -> bytes:
+        block = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        return block
 
     def _submit(self, block: bytes) -> None:
         if len(self._blocks) >= 2 * self._threads:

@@ -23,7 +23,7 @@ class MergedTree:
         """
         self._layers = layers
         self._tree = Tree()
-        apply_layers(self._tree, layers, range(len(layers)), check)
+        apply_layers(self._tree, layers, check)
 
     def stat(self, path: str) -> Entry:
         """What is at *path*; the answer's name is *path* again.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import BinaryIO
+from itertools import chain
+from typing import BinaryIO, Final
 
 from store.errors import ContentError
+from store.layers.ahead import side_by_side
 from store.layers.codecs import MAX_RATIO, Source, open_reader
-from store.layers.tar import TarReader
+from store.layers.tar import Entry, TarReader
+
+_BATCH_BYTES: Final = 256 * 1024  # of entries that pass from a thread to another at once
+_BATCHES_AHEAD: Final = 4  # of a layer
 
 # Opens the layer's uncompressed tar; squashing opens a layer twice, and must read the same.
 LayerSource = Callable[[], AbstractContextManager[Source]]
@@ -42,12 +47,43 @@ def blob_source(
 @contextmanager
 def open_layer(layers: Sequence[LayerSource], number: int, check: Check) -> Iterator[TarReader]:
     """Read the tar of one of *layers*, calling *check* often; errors say which layer it is."""
-    with layers[number]() as source:
-        try:
-            yield TarReader(_Checked(source, check))
-        except ContentError as error:
-            error.subject = ": ".join(filter(None, (f"layer {number + 1}", error.subject)))
-            raise
+    with in_layer(number), layers[number]() as source:
+        yield TarReader(_Checked(source, check))
+
+
+@contextmanager
+def read_layers(layers: Sequence[LayerSource], check: Check) -> Iterator[Iterator[Iterator[Entry]]]:
+    """Give the entries of *layers*, of one after the other; several are read at once.
+
+    Whoever takes them takes all of one layer before asking for the next. *check* is called in
+    threads. Errors do not say which layer it is.
+    """
+    each = (_batches(layer, check) for layer in layers)
+    with side_by_side(each, _BATCHES_AHEAD) as in_turn:
+        yield (chain.from_iterable(batches) for batches in in_turn)
+
+
+def _batches(layer: LayerSource, check: Check) -> Generator[list[Entry]]:
+    batch: list[Entry] = []
+    room = _BATCH_BYTES
+    with layer() as source:
+        for entry in TarReader(_Checked(source, check)):
+            batch.append(entry)
+            room -= entry.footprint
+            if room <= 0:
+                yield batch
+                batch, room = [], _BATCH_BYTES
+        yield batch
+
+
+@contextmanager
+def in_layer(number: int) -> Iterator[None]:
+    """Let errors of the block say which layer it is, the first one being 1."""
+    try:
+        yield
+    except ContentError as error:
+        error.subject = ": ".join(filter(None, (f"layer {number + 1}", error.subject)))
+        raise
 
 
 class _Checked:

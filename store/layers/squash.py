@@ -60,7 +60,7 @@ def _trees(
 ) -> tuple[Directory, Directory]:
     """The tree of *layers*, and what it was before those from *below_count* on."""
     tree = Tree()
-    apply_layers(tree, layers, range(below_count), check)
+    apply_layers(tree, layers[:below_count], check)
     below = tree.snapshot()
-    apply_layers(tree, layers, range(below_count, len(layers)), check)
+    apply_layers(tree, layers, check, first=below_count)
     return tree.root, below

@@ -36,6 +36,7 @@ MAX_EXTENDED_BYTES: Final = 1024**2  # of the headers that go before an entry
 MAX_HOLE_BYTES: Final = 8 * 1024**3  # of zeros that an archive's sparse files may stand for
 
 _READ_BYTES: Final = 256 * 1024
+_ENTRY_BYTES: Final = 500  # of memory, besides what varies
 _MAX_SIZE: Final = 2**63 - 1
 _MAX_DEVICE: Final = 2**20 - 1  # what Linux knows of minors; of majors it knows fewer
 _ZERO_BLOCK: Final = bytes(BLOCK_BYTES)
@@ -82,6 +83,15 @@ class Entry(NamedTuple):
     minor: int = 0
     xattrs: Mapping[str, bytes] = _NOTHING
     extra: Mapping[str, bytes] = _NOTHING  # extended header records kept as they are
+
+    @property
+    def footprint(self) -> int:
+        """About how many bytes of memory it takes, in a tree or by itself."""
+        size = _ENTRY_BYTES + len(self.name) + len(self.link)
+        for records in (self.xattrs, self.extra):
+            if records:
+                size += sum(len(key) + len(value) for key, value in records.items())
+        return size
 
 
 class TarReader:

@@ -18,14 +18,13 @@ from typing import Final
 
 from store.errors import ExpansionError, InvalidLayerError
 from store.layers.paths import Path, parse_path
-from store.layers.sources import Check, LayerSource, open_layer
+from store.layers.sources import Check, LayerSource, in_layer, read_layers
 from store.layers.tar import Entry, Kind
 from store.layers.whiteouts import PREFIX, Meaning, aufs_link_target, parse_whiteout
 from store.sizes import human_bytes
 
 MAX_METADATA_BYTES: Final = 2 * 1024**3  # about four million entries
 
-_ENTRY_BYTES: Final = 500  # of memory, besides what varies
 _MOST_LINKS: Final = 40  # symbolic ones in one name, as in Linux
 _MOST_COMPONENTS: Final = 2048  # of a name after following them; PATH_MAX allows no more
 _IMPLIED: Final = Entry("", Kind.DIRECTORY, 0o755)
@@ -79,11 +78,7 @@ class Tree:
         self._applied += 1
 
     def _account(self, entry: Entry) -> None:
-        size = _ENTRY_BYTES + len(entry.name) + len(entry.link)
-        for records in (entry.xattrs, entry.extra):
-            if records:
-                size += sum(len(key) + len(value) for key, value in records.items())
-        self._metadata_bytes_left -= size
+        self._metadata_bytes_left -= entry.footprint
         if self._metadata_bytes_left < 0:
             raise ExpansionError(
                 f"the layers' entries take more than {human_bytes(self._max_metadata_bytes)}"
@@ -107,12 +102,13 @@ class Tree:
 
 
 def apply_layers(
-    tree: Tree, layers: Sequence[LayerSource], numbers: Iterable[int], check: Check
+    tree: Tree, layers: Sequence[LayerSource], check: Check, *, first: int = 0
 ) -> None:
-    """Put those of *layers* that have *numbers* on top of *tree*; each is read to its end."""
-    for number in numbers:
-        with open_layer(layers, number, check) as entries:
-            tree.apply(entries)
+    """Put those of *layers* from *first* on on top of *tree*; each is read to its end."""
+    with read_layers(layers[first:], check) as each:
+        for number, entries in enumerate(each, first):
+            with in_layer(number):
+                tree.apply(entries)
 
 
 class _Layer:

@@ -119,6 +119,25 @@ def parse_repository(text: str) -> Reference:
     return reference
 
 
+def parse_target(text: str) -> Reference:
+    """Read the name that an image is to get, with its default tag.
+
+    Raises:
+        InvalidReferenceError: it has a digest, or its repository is called like an algorithm.
+    """
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise InvalidReferenceError(
+            "a name cannot be given together with a digest", subject=text, hint="REPOSITORY:TAG"
+        )
+    if reference.domain == HUB and reference.path == "library/sha256":
+        raise InvalidReferenceError(
+            "a repository called like a digest's algorithm could not be told from a digest",
+            subject=text,
+        )
+    return reference.with_default_tag()
+
+
 def parse_domain(text: str) -> str:
     """Read a registry's host, with its port if it has one; Docker Hub's other names are its own.
 

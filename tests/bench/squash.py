@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("docker_squash", type=Path, help="the program")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--megabytes", type=int, default=400, help="of all layers, unpacked")
+    parser.add_argument("--apart", action="store_true", help="no layer replaces files of another")
     options = parser.parse_args()
     if reason := available():
         print(reason, file=sys.stderr)
@@ -43,7 +44,10 @@ def main() -> int:
         Dockerd() as docker,
     ):
         image = build_image(
-            "squash", layers=LAYERS, layer_bytes=options.megabytes * 1_000_000 // LAYERS
+            "squash",
+            layers=LAYERS,
+            layer_bytes=options.megabytes * 1_000_000 // LAYERS,
+            apart=options.apart,
         )
         push_to_registry(registry.url, "bench/squash", "1", image)
         name = f"{registry.host}/bench/squash:1"

@@ -98,6 +98,7 @@ def build_image(
     base: Image | None = None,
     repeated_layer: bool = False,
     empty_layer: bool = False,
+    apart: bool = False,
     labels: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Image:
@@ -113,6 +114,7 @@ def build_image(
         base: Begin with the layers of this image, as FROM does.
         repeated_layer: End with the first layer once more.
         empty_layer: Add a layer whose tar has no entry.
+        apart: Let no layer replace the files of another.
         labels: For the config.
         directory: Where to write layers; without it they are held in memory.
     """
@@ -120,7 +122,7 @@ def build_image(
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
     unique = f"{seed}/{platform}"
-    contents = [layer_files(unique, number, layer_bytes) for number in range(layers)]
+    contents = [layer_files(unique, number, layer_bytes, apart=apart) for number in range(layers)]
     if empty_layer:
         contents.append(iter(()))
     made = [

@@ -123,12 +123,14 @@ def _tar(entries: Iterable[Entry]) -> Iterator[bytes]:
     yield bytes(1024)
 
 
-def layer_files(unique: str, number: int, size: int) -> Iterator[Entry]:
+def layer_files(unique: str, number: int, size: int, *, apart: bool = False) -> Iterator[Entry]:
     """Yield what one layer holds: real files for a quarter or all, then what does not compress.
 
     Besides, it holds a file that says whose layer it is, links to that, and a whiteout of the
-    same file of the layer below.
+    same file of the layer below. Where layers are *apart* nothing else is in the place of a file
+    of another one.
     """
+    own = str(number) if apart else ""
     library = _library()
     begin = random.Random(f"{unique}/{number}").randrange(len(library))
     real: list[tuple[str, Path]] = []
@@ -138,13 +140,13 @@ def layer_files(unique: str, number: int, size: int) -> Iterator[Entry]:
     for path in library[begin:] + library[:begin]:
         if held >= wanted:
             break
-        real.append((f"usr/lib/python/{path.relative_to(_library_root()).as_posix()}", path))
+        real.append((f"usr/lib/python{own}/{path.relative_to(_library_root()).as_posix()}", path))
         held += path.stat().st_size
     marker = f"etc/layers/{number}"
     label = f"{unique} layer {number}\n".encode()
     parents = {
         parent.as_posix()
-        for name in (marker, *(name for name, _ in real), "var/filler")
+        for name in (marker, *(name for name, _ in real), f"var/filler{own}")
         for parent in PurePosixPath(name).parents
         if parent.name
     }
@@ -160,7 +162,7 @@ def layer_files(unique: str, number: int, size: int) -> Iterator[Entry]:
         yield _entry(name, size=len(content)), (content,)
     filler = max(0, size - held)
     if filler:
-        yield _entry("var/filler", size=filler), _noise(f"{unique}/{number}", filler)
+        yield _entry(f"var/filler{own}", size=filler), _noise(f"{unique}/{number}", filler)
 
 
 def _noise(seed: str, size: int) -> Iterator[bytes]:

@@ -22,7 +22,6 @@ from store.images.squashing import (
     squashed_index,
     squashed_manifest,
 )
-from store.images.tag import check_target
 from store.layers.codecs import Compression, Source, open_reader, open_writer
 from store.layers.sources import LayerSource
 from store.layers.squash import squash
@@ -30,7 +29,7 @@ from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest
-from store.oci.reference import Reference
+from store.oci.reference import Reference, parse_target
 from workers.advance import deliver, in_store, plan
 from workers.advance.closure import Closure, narrowed, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
@@ -265,7 +264,7 @@ def _manifest(descriptor: Any, world: World) -> Manifest:
 
 def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, world: World) -> Done:
     """Let the target stand for the new image, in one transaction, and once."""
-    target = check_target(spec.target)
+    target = parse_target(spec.target)
     pairs = [Pair(*one["layer"]) for one in lease.plan["squashed"].values()]
     new = made(squashed.manifests, world.content, names=[target], verified=pairs)
     result = _result(squashed, target, lease, world)

@@ -10,9 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from store.errors import InvalidReferenceError, InvalidSpecError
 from store.images.changes import apply_changes
-from store.images.tag import check_target
 from store.oci.platform import Platform
-from store.oci.reference import Reference
+from store.oci.reference import Reference, parse_target
 from workers.specs.fields import Asked, AskedForPlatforms, PlatformText, RepositoryText, checked
 
 REGISTRY = "registry:"  # before a reference: the image is in its registry, not in the store
@@ -34,7 +33,7 @@ def in_registry(text: str) -> Reference | None:
 
 
 def _target(text: str) -> str:
-    checked(lambda: check_target(text))
+    checked(lambda: parse_target(text))
     return text
 
 
@@ -126,7 +125,7 @@ class ImportSpec(Asked):
     @property
     def target(self) -> Reference | None:
         """The name that the image is to get, with its default tag."""
-        return check_target(self.reference) if self.reference is not None else None
+        return parse_target(self.reference) if self.reference is not None else None
 
     @property
     def for_platform(self) -> Platform:
@@ -190,7 +189,7 @@ class SquashSpec(AskedForPlatforms):
         if self.parent is not None and self.last is not None:
             raise PydanticCustomError("last", "give parent or last, not both")
         if self.remote_target is None:
-            checked(lambda: check_target(self.target), "target")
+            checked(lambda: parse_target(self.target), "target")
         elif self.remote_target.digest is not None:
             raise PydanticCustomError("target", "a tag is needed, for the digest is not known yet")
         return self

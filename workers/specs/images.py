@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from store.errors import InvalidSpecError
 from store.images.container_config import check
-from store.images.tag import check_target
-from store.oci.reference import Reference
+from store.oci.reference import Reference, parse_target
 from workers.specs.archives import ChangeTexts, Epoch, TargetText
 from workers.specs.fields import Asked
 
@@ -65,7 +64,7 @@ class CommitSpec(Asked):
     @property
     def target(self) -> Reference | None:
         """The name that it is to get, with its default tag."""
-        return check_target(self.reference) if self.reference is not None else None
+        return parse_target(self.reference) if self.reference is not None else None
 
     @property
     def label(self) -> str:
