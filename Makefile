@@ -4,7 +4,7 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench kill-matrix soak oracle up
+.PHONY: help setup demo test check fix bench fuzz kill-matrix soak oracle up
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -33,6 +33,9 @@ fix: setup ## Format, and mend what can be mended
 
 bench: setup ## Copy and pull beside skopeo; about five minutes
 	@$(PYTHON) -m tests.bench
+
+fuzz: setup ## Feed the readers of archives, layers and manifests with noise, a minute each
+	@$(PYTHON) -m tests.fuzz
 
 kill-matrix: setup ## Kill every role at every stage, over 200 times; about twenty minutes
 	@$(PYTHON) -m tests.kills --write
