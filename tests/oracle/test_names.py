@@ -1,4 +1,4 @@
-"""The table of Docker's names in store/README.md: none is missing, and each is shown by something."""
+"""The table of Docker's names in store/README.md: none is missing, each is shown by something."""
 
 from __future__ import annotations
 
