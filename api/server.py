@@ -51,8 +51,8 @@ def bind_tcp(host: str, port: int, *, option: str = "--listen") -> socket.socket
         StoreError: nobody can, there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the socket tells its protocol; with it, an answer
-    # on a connection that was used before waits 40 ms for an acknowledgement.
+    # asyncio turns Nagle's algorithm off only where the socket tells its protocol. With it, an
+    # answer on a connection that was used before waits 40 ms for an acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
