@@ -130,7 +130,7 @@ class ImagesTotal(BaseModel):
     total: int
     active: int = Field(description="how many a workspace or a job uses")
     layers_size: int
-    reclaimable: int = Field(description="what `prune --all` and `gc` would free")
+    reclaimable: int = Field(description="what of these `prune --all` and `gc` would free")
 
 
 class StoreView(BaseModel):

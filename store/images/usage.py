@@ -55,7 +55,7 @@ class Usage:
         images: Each image that has a name or no children.
         layers_size: Their layers, each once.
         active: How many of them a workspace or a job uses.
-        reclaimable: What would go with those that nothing uses.
+        reclaimable: What of that would go with those that nothing uses.
         store: The store itself.
     """
 
@@ -97,7 +97,7 @@ def usage(
         images=tuple(images),
         layers_size=sum(sizes.get(blob, 0) for blob in layers),
         active=len(active),
-        reclaimable=sum(sizes.get(blob, 0) for blob in having.keys() - used),
+        reclaimable=sum(sizes.get(blob, 0) for blob in layers - used),
         store=status(connection, content),
     )
 

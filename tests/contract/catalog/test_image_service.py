@@ -545,7 +545,7 @@ def test_layers_that_images_share_count_once(shelves: Shelves) -> None:
         id_of(Y): 0,
     }
     assert by_id[id_of(child)].unique == child.size - _layers(X)
-    assert found.reclaimable == X.size + child.size - _layers(X) + Y.size
+    assert found.reclaimable == found.layers_size == _layers(child) + _layers(Y)
 
 
 def test_what_a_workspace_stands_on_is_active_and_not_reclaimable(shelves: Shelves) -> None:
@@ -553,7 +553,7 @@ def test_what_a_workspace_stands_on_is_active_and_not_reclaimable(shelves: Shelv
     shelves.hold(Y, f"{WEB}:1")
     shelves.workspace("one", X)
     found = _usage(shelves)
-    assert (found.active, found.reclaimable) == (1, Y.size)
+    assert (found.active, found.reclaimable) == (1, _layers(Y))
     assert [one.summary.containers for one in found.images if one.summary.image.id == ID] == [1]
 
 
