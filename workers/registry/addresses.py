@@ -204,7 +204,7 @@ class NamedInRequest:
         """Raise UntrustedAddressError unless a request may send us to *address*."""
         if is_forbidden(address):
             raise UntrustedAddressError(
-                f"{host} resolves to {address}, to which nobody may send us", registry=host
+                f"it resolves to {address}, to which nobody may send us", registry=host
             )
         if (
             is_private(address)
@@ -212,7 +212,7 @@ class NamedInRequest:
             and not self._allowed.holds(address)
         ):
             raise UntrustedAddressError(
-                f"{host} is at {address}, a private address",
+                f"it is at {address}, a private address",
                 registry=host,
                 hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
             )
