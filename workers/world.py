@@ -128,7 +128,7 @@ def ring(connection: Connection, now: float) -> list[Message]:
     """Admit transfers and pick due jobs; returns the messages to publish after the commit."""
     messages = [
         transfer_message(admitted)
-        for direction in admission.DIRECTIONS
+        for direction in admission.waiting(connection)
         for admitted in admission.admit(connection, direction, now)
     ]
     messages += [

@@ -19,5 +19,5 @@ def main() -> None:
         code = 1
     except KeyboardInterrupt:  # before there was a command, or once more at its end
         code = 130
-    gc.freeze()  # or the interpreter looks through everything, twice, before it goes: 0.05 to 0.25 s
+    gc.freeze()  # or the interpreter looks through everything, twice, before it goes
     sys.exit(code)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, literal, select, text, update
 
 from store.catalog import collection, limits
 from store.catalog.due import NOW, due
@@ -35,12 +35,29 @@ _PROMOTIONS = 200  # a tick; more would hold the write lock too long
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
 _DIRECTION = transfers.c.direction == bindparam("direction")
-_ANY_PENDING = select(transfers.c.id).where(text(TRANSFER_PENDING), _DIRECTION).limit(1)
+_WAITING = select(
+    *(
+        exists()
+        .where(text(TRANSFER_PENDING), transfers.c.direction == literal(direction))
+        .label(direction)
+        for direction in DIRECTIONS
+    )
+)
 _BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY), _DIRECTION)
-# How many live worker threads could take up a transfer.
-_THREADS = {
-    "download": select(func.coalesce(func.sum(workers.c.downloads), 0)),
-    "upload": select(func.coalesce(func.sum(workers.c.uploads), 0)),
+# Counted over every lane, idle and parked ones too: one that was away is served next, once, and not
+# until it has caught up.
+_LAST_SERVED = select(func.coalesce(func.max(lanes.c.served), 0)).where(
+    lanes.c.direction == bindparam("direction")
+)
+_STANDING = {
+    direction: select(
+        _BUSY.scalar_subquery().label("busy"),
+        # Live worker threads that could take up a transfer.
+        select(func.coalesce(func.sum(threads), 0)).scalar_subquery().label("threads"),
+        _LAST_SERVED.scalar_subquery().label("served"),
+        collection.SHORT_OF_SPACE.scalar_subquery().label("short_of_space"),
+    )
+    for direction, threads in (("download", workers.c.downloads), ("upload", workers.c.uploads))
 }
 _HEAD = (
     select(transfers.c.priority)
@@ -57,9 +74,6 @@ _HEAD = (
 _LANES = select(lanes.c.registry, lanes.c.served, _HEAD.label("head")).where(
     lanes.c.direction == bindparam("direction"),
     due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
-)
-_LAST_SERVED = select(func.coalesce(func.max(lanes.c.served), 0)).where(
-    lanes.c.direction == bindparam("direction")
 )
 _QUEUE = (
     select(transfers.c.id, transfers.c.priority, transfers.c.digest, transfers.c.size)
@@ -179,31 +193,34 @@ def parked(connection: Connection, now: float) -> dict[str, float]:
     return {registry: until - now for registry, until in rows}
 
 
+def waiting(connection: Connection) -> list[str]:
+    """The directions in which transfers are pending: most often none."""
+    row = connection.execute(_WAITING).one()
+    return [direction for direction, pending in zip(DIRECTIONS, row, strict=True) if pending]
+
+
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """Admit what the limit leaves room for, in fair order, and return it for publishing.
 
-    While the store is short of space nothing is admitted that would fill it.
+    Takes the limits' lock; who may have nothing to admit asks for what is `waiting` first. While
+    the store is short of space nothing is admitted that would fill it.
 
     The caller publishes after its transaction has committed. What a crash keeps from being
     published is rung again by `unstarted`.
     """
-    if connection.execute(_ANY_PENDING, {"direction": direction}).first() is None:
-        return []
-    if direction == "download" and collection.short_of_space(connection):
-        return []
     limit = limits.lock_concurrency(connection)[direction]
-    busy = connection.execute(_BUSY, {"direction": direction}).scalar_one()
-    free = min(limit, connection.execute(_THREADS[direction]).scalar_one()) - busy
+    standing = connection.execute(_STANDING[direction], {"direction": direction}).one()
+    if direction == "download" and standing.short_of_space:
+        return []
+    free = min(limit, standing.threads) - standing.busy
     if free <= 0:
         return []
     room = limits.room(connection)
     open_lanes = _lanes_with_work(connection, direction, now, free, room)
     picked: list[Any] = []
-    # Counted over every lane, idle and parked ones too: one that was away is served next, once,
-    # and not until it has caught up.
-    served = connection.execute(_LAST_SERVED, {"direction": direction}).scalar_one()
-    while len(picked) < free and (waiting := [lane for lane in open_lanes if lane.queue]):
-        lane = min(waiting, key=lambda lane: (-lane.queue[0].priority, lane.served))
+    served = standing.served
+    while len(picked) < free and (queued := [lane for lane in open_lanes if lane.queue]):
+        lane = min(queued, key=lambda lane: (-lane.queue[0].priority, lane.served))
         picked.append(lane.queue.pop(0))
         served += 1
         lane.served = served

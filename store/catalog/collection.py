@@ -153,10 +153,10 @@ def total_bytes(connection: Connection) -> int:
 
 def short_of_space(connection: Connection) -> bool:
     """Whether the store is below its floor of free space, as its workers have seen."""
-    return bool(connection.execute(_SHORT).scalar_one())
+    return bool(connection.execute(SHORT_OF_SPACE).scalar_one())
 
 
-_SHORT = select(cluster.c.short_of_space)
+SHORT_OF_SPACE = select(cluster.c.short_of_space)
 
 
 def note_space(connection: Connection, *, short: bool) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, or_, select, text, update
+from sqlalchemy import Connection, bindparam, exists, func, literal, or_, select, text, update
 
 from store.catalog import collection
 from store.catalog.due import NOW, due
@@ -21,11 +21,16 @@ FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the s
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
-_ANY_DUE = select(jobs.c.id).where(text(JOB_DUE), _QUEUE).limit(1)
 _THREADS = {
     CONTROL: select(func.coalesce(func.sum(workers.c.control), 0)),
     LOCAL: select(func.coalesce(func.sum(workers.c.local), 0)),
 }
+_WAITING = select(
+    *(
+        exists().where(text(JOB_DUE), jobs.c.queue == literal(queue)).label(queue)
+        for queue in _THREADS
+    )
+)
 _OUT = select(jobs.c.registry, jobs.c.priority).where(
     text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
     _QUEUE,
@@ -55,12 +60,12 @@ def take_due(connection: Connection, now: float) -> list[Any]:
     priority 0 or above. In the control queue no registry holds more than half of them, so that a
     slow one leaves room for the others, and one that is paused holds none.
     """
-    return [row for queue in _THREADS for row in _take(connection, queue, now)]
+    waiting = connection.execute(_WAITING).one()
+    queues = [queue for queue, due_ in zip(_THREADS, waiting, strict=True) if due_]
+    return [row for queue in queues for row in _take(connection, queue, now)]
 
 
 def _take(connection: Connection, queue: str, now: float) -> list[Any]:
-    if connection.execute(_ANY_DUE, {"queue": queue}).first() is None:
-        return []
     capacity = int(connection.execute(_THREADS[queue]).scalar_one())
     if capacity == 0:
         return []

@@ -44,8 +44,13 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         usable = source.usable(idle)
         ready = [blob for blob in idle if blob.digest in usable]
         missing = [blob for blob in idle if blob.digest not in usable]
+        coming = {
+            digest for (way, digest), wait in states.items() if way == "download" and not wait.ended
+        }
         deliver.want_uploads(target, ready, lease, world)
-        deliver.want_downloads(source, missing, lease, world)
+        deliver.want_downloads(
+            source, [blob for blob in missing if str(blob.digest) not in coming], lease, world
+        )
         return Waiting()
     result = _result(spec, root, str(closure.root.digest), up_to_date=False)
     outcome = deliver.put_manifests(closure, target, lease, world, result)

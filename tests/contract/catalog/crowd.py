@@ -58,7 +58,7 @@ def work(url: str, name: str) -> dict[str, Any]:
 def _linger(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> None:
-    if "FROM lanes" in statement:  # between the count and the queue
+    if statement.startswith("SELECT lanes.registry"):  # between the count and the queue
         time.sleep(random.uniform(0, LINGER_SECONDS))
 
 

@@ -113,7 +113,9 @@ def test_an_admitter_that_does_not_take_its_turn_passes_the_limit(scene: Scene, 
     counted, go_on = threading.Event(), threading.Event()
 
     def pause(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "FROM lanes" in statement:  # it has counted what is busy, and reads the queue next
+        if statement.startswith(
+            "SELECT lanes.registry"
+        ):  # it has counted what is busy, and reads the queue next
             counted.set()
             assert go_on.wait(PATIENCE_SECONDS)
 

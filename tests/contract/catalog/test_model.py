@@ -13,6 +13,7 @@ And when all settles, every job has ended.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +54,7 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
 from workers.transfers import attempt
 from workers.transfers.tick import Tick, stop_jobs
+from workers.upkeep import Upkeep
 from workers.wire import Message
 from workers.world import World
 
@@ -108,6 +110,7 @@ class Machine(RuleBasedStateMachine):
             registries=cast("Any", _Nothing()),
             sealer=cast("Any", None),
             wire=self.bell,
+            upkeep=Upkeep(gc_interval=math.inf),  # to collect is a rule of its own
         )
         self.tick = Tick(self.world, LEASE_SECONDS)
         self.count = 0
