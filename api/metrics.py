@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
 from api.watch import Watch, in_all
-from store.catalog import admission, collection, limits
+from store.catalog import admission, collection, limits, parking
 from store.catalog.engine import SCHEMA_VERSION
 from store.catalog.schema import (
     JOB_DUE,
@@ -282,7 +282,7 @@ def _of_registries(connection: Connection, now: float) -> Iterator[Family]:
     yield Family(
         "transship_registry_parked_seconds",
         "For how much longer a registry is left alone, for what it answered or did not.",
-        [({"registry": name}, left) for name, left in admission.parked(connection, now).items()],
+        [({"registry": name}, left) for name, left in parking.parked(connection, now).items()],
     )
     yield Family(
         "transship_registry_paused",

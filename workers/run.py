@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, events, jobs, limits, progress, transfers
+from store.catalog import events, jobs, limits, parking, progress, waits
 from store.catalog.jobs import JobLease
 from store.errors import (
     CancelledError,
@@ -105,7 +105,7 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
         def finish(state: str, error: TransshipError | None = None) -> None:
             change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
             progress.settle(connection, [lease.id])
-            transfers.abandon(connection, [lease.id], now)
+            waits.abandon(connection, [lease.id], now)
             result = outcome.result if isinstance(outcome, Done) else None
             if isinstance(outcome, ReportedError):
                 result = outcome.report
@@ -142,7 +142,7 @@ def _fail_or_retry(
     match decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most):
         case Again(seconds=seconds, park=park):
             if park and isinstance(error, RegistryError):
-                transfers.park(connection, error.registry, seconds, now)
+                parking.park(connection, error.registry, seconds, now)
             jobs.save(connection, lease, attempts=lease.attempts + 1)
             jobs.release(connection, lease, now=now, again_in=seconds)
             events.record(
@@ -160,6 +160,6 @@ def _left_alone_seconds(lease: JobLease, world: World) -> float:
         if any(limits.paused(connection, registry) for registry in registries):
             return PAUSED_SECONDS
         return max(
-            (admission.parked_seconds(connection, one, world.now()) for one in registries),
+            (parking.parked_seconds(connection, one, world.now()) for one in registries),
             default=0.0,
         )

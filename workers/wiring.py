@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from store.catalog import heartbeats, limits, parking, transfers
+from store.catalog import heartbeats, limits, parking
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
@@ -89,7 +89,7 @@ def registry_client(
             return
         seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
         with _courtesy(limit.registry), catalog.write() as connection:
-            transfers.park(connection, limit.registry, seconds, clock())
+            parking.park(connection, limit.registry, seconds, clock())
 
     def back_off(registry: str, probed: bool) -> None:
         with _courtesy(registry), catalog.write() as connection:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.openapi import problems
 from api.schemas import LimitsView, LimitView, RegistryLimitsView
 from api.services import Injected, Services
-from store.catalog import admission, limits
+from store.catalog import limits, parking
 from store.errors import InvalidSpecError, TransshipError
 from store.oci.reference import parse_domain
 
@@ -89,7 +89,7 @@ def _view(services: Services) -> LimitsView:
     with services.catalog.read() as connection:
         found = limits.effective(connection)
         registries = limits.of_registries(connection)
-        parked = admission.parked(connection, services.world.now())
+        parked = parking.parked(connection, services.world.now())
     return LimitsView(
         **{
             name: LimitView(value=limit.value, source=limit.source) for name, limit in found.items()

@@ -161,38 +161,6 @@ def open_lane(connection: Connection, direction: str, registry: str) -> None:
     )
 
 
-def park(connection: Connection, registry: str, seconds: float, now: float) -> None:
-    """Leave a registry alone, in both directions, for *seconds* from *now*."""
-    for direction in DIRECTIONS:
-        open_lane(connection, direction, registry)
-    connection.execute(
-        update(lanes)
-        .where(lanes.c.registry == registry, lanes.c.parked_until < now + seconds)
-        .values(parked_until=now + seconds, parked_delay=seconds)
-    )
-
-
-def parked_seconds(connection: Connection, registry: str, now: float) -> float:
-    """For how long a registry is still parked; 0 when it is not."""
-    until = connection.execute(
-        select(func.max(lanes.c.parked_until)).where(
-            lanes.c.registry == registry,
-            ~due(lanes.c.parked_until, lanes.c.parked_delay, now),
-        )
-    ).scalar()
-    return max(0.0, (until or 0.0) - now)
-
-
-def parked(connection: Connection, now: float) -> dict[str, float]:
-    """The registries that are left alone, and for how many seconds more."""
-    rows = connection.execute(
-        select(lanes.c.registry, func.max(lanes.c.parked_until))
-        .where(~due(lanes.c.parked_until, lanes.c.parked_delay, now))
-        .group_by(lanes.c.registry)
-    )
-    return {registry: until - now for registry, until in rows}
-
-
 def waiting(connection: Connection) -> list[str]:
     """The directions in which transfers are pending: most often none."""
     row = connection.execute(_WAITING).one()

@@ -12,20 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    and_,
-    case,
-    delete,
-    exists,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, case, delete, insert, select, text, update
 
 from store.catalog import events
-from store.catalog.schema import JOB_ACTIVE, jobs, transfers, waits, workers
+from store.catalog.schema import JOB_ACTIVE, jobs, transfers, workers
 from store.catalog.transfers import Claim, end_dead
 from store.errors import RepeatedDeathError
 
@@ -145,7 +135,6 @@ def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
 
     None: it is lost. Otherwise whether a stop was requested.
     """
-    furthest = max(claim.furthest, claim.done)
     row = connection.execute(
         update(transfers)
         .where(
@@ -154,12 +143,7 @@ def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
             transfers.c.owner == claim.owner,
             text("state = 'running'"),
         )
-        .values(
-            beat=transfers.c.beat + 1,
-            bytes_done=claim.done,
-            bytes_moved=claim.bytes_moved + claim.moved,
-            furthest=furthest,
-        )
+        .values(beat=transfers.c.beat + 1, **claim.figures)
         .returning(transfers.c.stop_requested)
     ).one_or_none()
     return None if row is None else bool(row.stop_requested)
@@ -270,7 +254,5 @@ def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now:
             f"{row.deaths} workers died over it without getting further",
             subject=row.digest,
         ).as_json()
-    waiting = exists().where(waits.c.transfer == transfers.c.id, text("NOT waits.ended"))
-    lonely = and_(transfers.c.id == id_, ~waiting)
-    end_dead(connection, id_, lonely, error, now)
+    end_dead(connection, id_, error, now)
     return 1

@@ -252,7 +252,7 @@ def finish(
 ) -> None:
     """End a held job, and let go of everything it held.
 
-    The caller ends the waits of the job first (`transfers.abandon`), so that the figures of its
+    The caller ends the waits of the job first (`waits.abandon`), so that the figures of its
     transfers are final.
     """
     described = None

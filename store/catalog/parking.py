@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, func, select, text, update
 
-from store.catalog import transfers
+from store.catalog import admission, places
 from store.catalog.due import due
-from store.catalog.schema import lanes
+from store.catalog.schema import TRANSFER_DELAYED, TRANSFER_PENDING, lanes, transfers, waits
 
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
@@ -23,6 +23,63 @@ class Probe:
     """The leave to go ahead; *until* tells it from others."""
 
     until: float
+
+
+def park(connection: Connection, registry: str, seconds: float, now: float) -> None:
+    """Leave a registry alone, in both directions; what others can serve meanwhile goes to them.
+
+    It is for *seconds* from *now*. Downloads that queue there move to the lane of a waiter who
+    brought another source.
+    """
+    for direction in admission.DIRECTIONS:
+        admission.open_lane(connection, direction, registry)
+    connection.execute(
+        update(lanes)
+        .where(lanes.c.registry == registry, lanes.c.parked_until < now + seconds)
+        .values(parked_until=now + seconds, parked_delay=seconds)
+    )
+    elsewhere = exists().where(
+        waits.c.transfer == transfers.c.id, text("NOT waits.ended"), waits.c.registry != registry
+    )
+    queued = select(transfers.c.id).where(
+        transfers.c.direction == "download", transfers.c.registry == registry, elsewhere
+    )
+    for state in (TRANSFER_PENDING, TRANSFER_DELAYED):  # one statement for each one's index
+        for id_ in connection.execute(queued.where(text(f"transfers.{state}"))).scalars().all():
+            pass_on(connection, id_, registry, now)
+
+
+def pass_on(connection: Connection, id_: int, registry: str, now: float) -> None:
+    """Let a transfer that queues at a parked *registry* queue where a waiter can have it now."""
+    best = places.of_transfer(connection, id_, now)[0]
+    if best.registry == registry or parked_seconds(connection, best.registry, now):
+        return
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id == id_)
+        .values(state="pending", not_before=0, **places.queue_at(connection, id_, registry, best))
+    )
+
+
+def parked_seconds(connection: Connection, registry: str, now: float) -> float:
+    """For how long a registry is still parked; 0 when it is not."""
+    until = connection.execute(
+        select(func.max(lanes.c.parked_until)).where(
+            lanes.c.registry == registry,
+            ~due(lanes.c.parked_until, lanes.c.parked_delay, now),
+        )
+    ).scalar()
+    return max(0.0, (until or 0.0) - now)
+
+
+def parked(connection: Connection, now: float) -> dict[str, float]:
+    """The registries that are left alone, and for how many seconds more."""
+    rows = connection.execute(
+        select(lanes.c.registry, func.max(lanes.c.parked_until))
+        .where(~due(lanes.c.parked_until, lanes.c.parked_delay, now))
+        .group_by(lanes.c.registry)
+    )
+    return {registry: until - now for registry, until in rows}
 
 
 def back_off(connection: Connection, registry: str, now: float, *, probed: bool) -> float:
@@ -44,7 +101,7 @@ def back_off(connection: Connection, registry: str, now: float, *, probed: bool)
         return 0.0
     last = 0.0 if row is None else row.parked_delay
     seconds = min(max(2 * last, SHORTEST_SECONDS), LONGEST_SECONDS)
-    transfers.park(connection, registry, seconds, now)
+    park(connection, registry, seconds, now)
     return seconds
 
 

@@ -16,7 +16,7 @@ from api.auth import OPEN
 from api.cli.root import COMMANDS
 from api.metrics import Metrics
 from api.watch import Watch
-from store.catalog import transfers
+from store.catalog import parking
 from store.catalog.engine import Catalog
 from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
@@ -214,7 +214,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     scene = Scene(catalog, now=world.now())
     scene.end(scene.job("ended"), "failed")
     with catalog.write() as connection:
-        transfers.park(connection, HERE, 60, world.now())
+        parking.park(connection, HERE, 60, world.now())
     found = {
         family.name: {label for labels, _ in family.samples for label in labels}
         for family in Metrics(world, Watch()).families()

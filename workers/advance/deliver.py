@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from store.catalog import blobs, jobs, targets, transfers
+from store.catalog import blobs, jobs, targets, waits
 from store.catalog.jobs import JobLease
-from store.catalog.transfers import WaitState, Wanted
+from store.catalog.waits import WaitState, Wanted
 from store.errors import ConflictError, Side
 from store.oci.descriptor import Descriptor
 from workers.advance import plan
@@ -143,4 +143,4 @@ def _want(lease: JobLease, world: World, wanted: list[Wanted]) -> None:
     if not wanted:
         return
     with world.change() as change:
-        transfers.want(change.connection, lease, wanted, change.now)
+        waits.want(change.connection, lease, wanted, change.now)

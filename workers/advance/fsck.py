@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from store import gc
-from store.catalog import blobs, collection, transfers
+from store.catalog import blobs, collection, waits
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
-from store.catalog.transfers import Wanted
+from store.catalog.waits import Wanted
 from store.content.verify import intact
 from store.errors import DamagedStoreError, RegistryError, TransshipError
 from store.oci.digest import Digest
@@ -132,7 +132,7 @@ def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: 
     with world.catalog.write() as connection:
         blobs.lease(connection, lease.id, [one["digest"] for one in damaged])
     with world.catalog.read() as connection:
-        states = {state.digest: state for state in transfers.of_job(connection, lease.id)}
+        states = {state.digest: state for state in waits.of_job(connection, lease.id)}
     with world.catalog.write() as connection:
         here = blobs.held(connection, [one["digest"] for one in damaged], world.now())
     wanted: list[Wanted] = []
@@ -151,7 +151,7 @@ def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: 
             wanted.append(_wanted(one, one["sources"].pop(0), lease, world))
     if wanted:
         with world.change() as change:
-            transfers.want(change.connection, lease, wanted, change.now)
+            waits.want(change.connection, lease, wanted, change.now)
     return waiting or bool(wanted)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from store.catalog import jobs, transfers
+from store.catalog import jobs
+from store.catalog import waits as wait_rows
 from store.catalog.jobs import JobLease
 from store.catalog.schema import jobs as jobs_table
-from store.catalog.transfers import WaitState
+from store.catalog.waits import WaitState
 from store.errors import RecordedError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
@@ -90,7 +91,7 @@ def waits(lease: JobLease, world: World) -> dict[tuple[str, str], WaitState]:
         RecordedError: one of them has failed for this job.
     """
     with world.catalog.read() as connection:
-        states = transfers.of_job(connection, lease.id)
+        states = wait_rows.of_job(connection, lease.id)
     raise_failure(states)
     return {(state.direction, state.digest): state for state in states}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs, events, jobs, layers, references, transfers
+from store.catalog import blobs, events, jobs, layers, references, waits
 from store.catalog.jobs import JobLease
 from store.catalog.references import HeldImage
 from store.errors import Side
@@ -54,7 +54,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     plan.waits(lease, world)
     if missing:
         with world.change() as change:
-            transfers.want(
+            waits.want(
                 change.connection,
                 lease,
                 (source.wanted("download", blob) for blob in missing.values()),

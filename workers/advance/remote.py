@@ -9,7 +9,7 @@ from typing import Any
 from store.catalog import blobs
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
-from store.catalog.transfers import Wanted
+from store.catalog.waits import Wanted
 from store.errors import ManifestNotFoundError, RegistryNotFoundError, Side
 from store.images.held import read_manifest
 from store.oci.descriptor import Descriptor

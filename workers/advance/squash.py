@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from store.catalog import jobs, references, transfers
+from store.catalog import jobs, references, waits
 from store.catalog.jobs import JobLease
 from store.catalog.layers import Pair
 from store.errors import InvalidManifestError, RequestError, Side
@@ -114,7 +114,7 @@ def _brought(
         plan.count(lease, world, wanted, {blob.digest for blob in missing})
     if missing:
         with world.change() as change:
-            transfers.want(
+            waits.want(
                 change.connection,
                 lease,
                 [source.wanted("download", blob, counted=to_store) for blob in missing],

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from store.catalog import blobs, limits, parking, transfers
 from store.catalog.parking import Probe
-from store.catalog.transfers import Claim, Place
+from store.catalog.places import Place
+from store.catalog.transfers import Claim
 from store.errors import (
     BlobMissingError,
     CancelledError,
@@ -113,7 +114,7 @@ def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> 
             case Again(seconds=seconds, counts=counts, park=park):
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
                 if park:
-                    transfers.park(connection, place.registry, seconds, now)
+                    parking.park(connection, place.registry, seconds, now)
             case Strike():
                 transfers.strike(connection, claim, place, described, now)
             case _:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from store.catalog import transfers
-from store.catalog.transfers import Claim, Place
+from store.catalog.places import Place
+from store.catalog.transfers import Claim
 from store.errors import RegistryNotFoundError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest

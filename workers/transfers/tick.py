@@ -19,7 +19,7 @@ from store.catalog import (
     jobs,
     progress,
     retention,
-    transfers,
+    waits,
 )
 from store.catalog.heartbeats import Observer
 from store.errors import TransshipError
@@ -111,5 +111,5 @@ def stop_jobs(connection: Connection, id_: str, reason: str, now: float) -> list
     """Ask a job and its children to stop, for *reason*; returns those that ended here."""
     stopped = jobs.request_stop(connection, id_, reason, now)
     progress.settle(connection, stopped)
-    transfers.abandon(connection, stopped, now)
+    waits.abandon(connection, stopped, now)
     return stopped

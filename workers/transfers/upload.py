@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from store.catalog import transfers
-from store.catalog.transfers import Claim, Place
+from store.catalog.places import Place
+from store.catalog.transfers import Claim
 from store.errors import BlobMissingError, StoreError
 from store.oci.digest import Digest
 from workers.leases import Held

@@ -9,7 +9,7 @@ import pytest
 
 from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
-from tests.contract.catalog.scene import Scene
+from tests.contract.catalog.scene import THERE, Scene
 from tests.support.postgres import PostgresCluster
 
 
@@ -52,4 +52,12 @@ def scene(catalog: Catalog) -> Scene:
     """A catalog with a worker that has threads to spare."""
     scene = Scene(catalog)
     scene.worker("a worker", control=64, downloads=64, uploads=64)
+    return scene
+
+
+@pytest.fixture
+def two_sources(scene: Scene) -> Scene:
+    """Two jobs want a blob from two registries; the one from here is first."""
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("two"), "blob", registry=THERE, repository="other")
     return scene

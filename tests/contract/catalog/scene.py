@@ -18,18 +18,22 @@ from store.catalog import (
     heartbeats,
     jobs,
     limits,
+    parking,
     progress,
     rationing,
     transfers,
+    waits,
 )
 from store.catalog.engine import Catalog
 from store.catalog.events import Event
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease, NewJob
+from store.catalog.places import Place
 from store.catalog.progress import Progress
 from store.catalog.schema import TRANSFER_BUSY, lanes
 from store.catalog.schema import transfers as transfer_rows
-from store.catalog.transfers import Claim, Place, Wanted
+from store.catalog.transfers import Claim
+from store.catalog.waits import WaitState, Wanted
 from workers.transfers.tick import stop_jobs
 
 HERE, THERE = "here.test", "there.test"
@@ -60,6 +64,11 @@ class Scene:
     def no_workers(self) -> None:
         with self.catalog.write() as connection:
             heartbeats.bury_everyone(connection, self.now)
+
+    def bury(self, what: str, id_: str | int, fence: int) -> None:
+        """Take a job or a transfer, which has never beaten, from its owner."""
+        with self.catalog.write() as connection:
+            heartbeats.bury(connection, [((what, id_), (fence, 0))], self.now)
 
     def limit(self, name: str, value: int | None) -> None:
         with self.catalog.write() as connection:
@@ -92,7 +101,7 @@ class Scene:
         """End a job as its worker does: figures, waits, row."""
         with self.catalog.write() as connection:
             progress.settle(connection, [lease.id])
-            transfers.abandon(connection, [lease.id], self.now)
+            waits.abandon(connection, [lease.id], self.now)
             jobs.finish(connection, lease, state, self.now, **more)
 
     def stop(self, id_: str, reason: str = "cancelled") -> list[str]:
@@ -121,12 +130,16 @@ class Scene:
         with self.catalog.read() as connection:
             return progress.of_jobs(connection, [id_])[id_]
 
+    def waits_of(self, id_: str) -> list[WaitState]:
+        with self.catalog.read() as connection:
+            return waits.of_job(connection, id_)
+
     # --- transfers ---
 
     def want(self, lease: JobLease, *digests: str, registry: str = HERE, **more: Any) -> None:
         """Let the job wait for blobs, by default to be downloaded from `here.test/app`."""
         with self.catalog.write() as connection:
-            transfers.want(
+            waits.want(
                 connection,
                 lease,
                 [wanted(digest, registry=registry, **more) for digest in digests],
@@ -185,7 +198,7 @@ class Scene:
 
     def park(self, registry: str, seconds: float) -> None:
         with self.catalog.write() as connection:
-            transfers.park(connection, registry, seconds, self.now)
+            parking.park(connection, registry, seconds, self.now)
 
     def transfer(self, digest: str) -> Row[Any]:
         """The newest transfer of *digest*."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog import admission
+from store.catalog import admission, parking
 from store.catalog.admission import RING_SECONDS
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
@@ -226,7 +226,7 @@ def test_how_long_a_registry_is_still_parked_is_told(crowded: Scene) -> None:
     crowded.park(HERE, 60)
     with crowded.catalog.read() as connection:
         left = {
-            registry: admission.parked_seconds(connection, registry, crowded.now + 20)
+            registry: parking.parked_seconds(connection, registry, crowded.now + 20)
             for registry in (HERE, THERE)
         }
     assert left == {HERE: 40, THERE: 0}

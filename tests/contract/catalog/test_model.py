@@ -31,15 +31,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from store.catalog import blobs, heartbeats, jobs, limits, progress, references, transfers
+from store.catalog import blobs, heartbeats, jobs, limits, progress, references, transfers, waits
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease
-from store.catalog.schema import TRANSFER_ACTIVE, TRANSFER_BUSY, edges, waits
+from store.catalog.schema import TRANSFER_ACTIVE, TRANSFER_BUSY, edges
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import references as reference_rows
 from store.catalog.schema import transfers as transfer_rows
-from store.catalog.transfers import Claim, Wanted
+from store.catalog.schema import waits as wait_rows
+from store.catalog.transfers import Claim
+from store.catalog.waits import Wanted
 from store.content.memory import MemoryStore
 from store.errors import (
     LeaseLostError,
@@ -260,10 +262,10 @@ class Machine(RuleBasedStateMachine):
     def nobody_waits_for_nothing(self) -> None:
         with self.catalog.read() as connection:
             open_waits = connection.execute(
-                select(waits.c.job, transfer_rows.c.state, job_rows.c.state.label("of_job"))
-                .join(transfer_rows, transfer_rows.c.id == waits.c.transfer)
-                .join(job_rows, job_rows.c.id == waits.c.job)
-                .where(~waits.c.ended)
+                select(wait_rows.c.job, transfer_rows.c.state, job_rows.c.state.label("of_job"))
+                .join(transfer_rows, transfer_rows.c.id == wait_rows.c.transfer)
+                .join(job_rows, job_rows.c.id == wait_rows.c.job)
+                .where(~wait_rows.c.ended)
             ).all()
             active = connection.execute(
                 select(job_rows).where(job_rows.c.state.in_(jobs.ACTIVE))
@@ -315,12 +317,12 @@ class Machine(RuleBasedStateMachine):
         with self.catalog.write() as connection:
             blobs.lease(connection, lease.id, digests)
             held = blobs.held(connection, digests, self.world.now())
-            states = transfers.of_job(connection, lease.id)
+            states = waits.of_job(connection, lease.id)
         if lease.stop_requested is not None or any(state.error for state in states):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
         elif missing := sorted(digests.keys() - held):
             with self.world.change() as change:
-                transfers.want(
+                waits.want(
                     change.connection,
                     lease,
                     [_wanted(digest, lease.registry) for digest in missing],
@@ -350,7 +352,7 @@ class Machine(RuleBasedStateMachine):
 
     def _end_in(self, change: Any, lease: JobLease, state: str) -> None:
         progress.settle(change.connection, [lease.id])
-        transfers.abandon(change.connection, [lease.id], change.now)
+        waits.abandon(change.connection, [lease.id], change.now)
         jobs.finish(change.connection, lease, state, change.now)
 
     def _finish(self, claim: Claim, error: TransshipError | None) -> None:

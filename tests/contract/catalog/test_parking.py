@@ -123,3 +123,49 @@ def test_a_probe_is_not_hindered_by_a_clock_that_is_set_back(scene: Scene) -> No
     scene.park(HERE, 8)
     scene.now -= 3600
     assert isinstance(enter(scene), Probe)
+
+
+# --- what others can serve meanwhile -------------------------------------------------------------
+
+
+def test_a_parked_registry_passes_a_download_on_to_a_source_elsewhere(two_sources: Scene) -> None:
+    two_sources.park(HERE, 3600)
+    assert two_sources.admit() == ["blob"]
+    assert two_sources.transfer("blob").registry == THERE
+
+
+def test_a_parked_registry_passes_on_the_very_download_that_it_refused(two_sources: Scene) -> None:
+    two_sources.delay(two_sources.running("blob"), 3600)
+    two_sources.park(HERE, 3600)
+    assert two_sources.admit() == ["blob"]
+
+
+def test_a_download_that_waits_for_a_parked_registry_goes_with_a_joiner_from_elsewhere(
+    scene: Scene,
+) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.park(HERE, 3600)
+    scene.want(scene.job("two"), "blob", registry=THERE)
+    assert scene.admit() == ["blob"]
+
+
+def test_a_parked_registry_keeps_a_download_that_nobody_else_can_serve(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == HERE
+
+
+def test_a_download_is_not_passed_on_to_a_registry_that_is_parked_too(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    scene.want(scene.job("urgent", priority=9), "blob", registry=THERE)
+    scene.park(THERE, 3600)
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == HERE
+
+
+def test_an_upload_stays_with_its_destination(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob", direction="upload")
+    scene.want(scene.job("two"), "blob", direction="upload", registry=THERE)
+    scene.park(HERE, 3600)
+    assert scene.transfer("blob").registry == THERE
+    assert scene.admit("upload") == ["blob"]

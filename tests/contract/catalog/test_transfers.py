@@ -1,149 +1,19 @@
-"""Transfers: wanted, joined, taken up once, ended; and what the jobs that wait learn of it."""
+"""Transfers: taken up once, under a fence, ended, struck, delayed and handed back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import update
 
-from store.catalog import blobs, heartbeats, transfers
+from store.catalog import blobs, transfers
 from store.catalog.blobs import Source
-from store.catalog.schema import TRANSFER_ACTIVE, waits
+from store.catalog.places import Place
 from store.catalog.schema import transfers as rows
-from store.catalog.transfers import Claim, Place, WaitState
+from store.catalog.transfers import Claim
 from store.errors import LeaseLostError
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named
-
-
-def _waits(scene: Scene, job: str) -> list[WaitState]:
-    with scene.catalog.read() as connection:
-        return transfers.of_job(connection, job)
-
-
-def _active(scene: Scene) -> int:
-    with scene.catalog.read() as connection:
-        return len(connection.execute(select(rows.c.id).where(text(TRANSFER_ACTIVE))).all())
-
-
-# --- wanting and joining -------------------------------------------------------------------------
-
-
-def test_a_blob_wanted_by_two_jobs_is_one_transfer(scene: Scene) -> None:
-    for name in ("one", "two"):
-        scene.want(scene.job(name), "blob")
-    assert _active(scene) == 1
-
-
-def test_a_blob_wanted_from_two_registries_is_one_download(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.want(scene.job("two"), "blob", registry=THERE)
-    assert _active(scene) == 1
-
-
-@pytest.mark.parametrize("elsewhere", [{"registry": THERE}, {"repository": "other"}])
-def test_a_blob_to_be_sent_to_two_places_is_two_uploads(
-    scene: Scene, elsewhere: dict[str, str]
-) -> None:
-    scene.want(scene.job("one"), "blob", direction="upload")
-    scene.want(scene.job("two"), "blob", direction="upload", **elsewhere)
-    assert _active(scene) == 2
-
-
-def test_wanting_twice_is_wanting_once(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    before = scene.transfer("blob")
-    scene.want(lease, "blob")
-    assert scene.transfer("blob") == before
-    assert len(_waits(scene, "one")) == 1
-
-
-def test_an_ended_transfer_is_not_joined(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.fail(scene.running("blob"))
-    scene.want(scene.job("two"), "blob")
-    assert scene.transfers_of("blob") == 2
-
-
-def test_joining_raises_the_priority(scene: Scene) -> None:
-    scene.want(scene.job("low", priority=-10), "blob")
-    scene.want(scene.job("high", priority=7), "blob")
-    assert scene.transfer("blob").priority == 7
-
-
-def test_joining_does_not_lower_the_priority(scene: Scene) -> None:
-    scene.want(scene.job("high", priority=7), "blob")
-    scene.want(scene.job("low", priority=-10), "blob")
-    assert scene.transfer("blob").priority == 7
-
-
-def test_joining_gives_the_earlier_turn(scene: Scene) -> None:
-    scene.want(scene.job("mirror"), *named("mirror", 50))
-    assert scene.transfer("mirror/49").turn == 49
-    scene.want(scene.job("pull"), "mirror/49")
-    assert scene.transfer("mirror/49").turn == 0
-
-
-def test_joining_does_not_give_a_later_turn(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    late = scene.job("late")
-    scene.want(late, *named("late", 50))
-    scene.want(late, "blob")
-    assert scene.transfer("blob").turn == 0
-
-
-def test_joining_takes_back_a_request_to_stop(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    claim = scene.running("blob")
-    scene.end(lease, "cancelled")
-    assert scene.beat(claim) is True
-    scene.want(scene.job("two"), "blob")
-    assert scene.beat(claim) is False
-
-
-def test_a_job_that_is_held_by_another_cannot_want_anything(scene: Scene) -> None:
-    lease = scene.job("one")
-    _bury(scene, "job", "one", lease.fence)
-    with pytest.raises(LeaseLostError):
-        scene.want(lease, "blob")
-    assert _active(scene) == 0
-
-
-def test_a_download_that_arrived_meanwhile_is_not_wanted_again(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.complete(scene.running("blob"))
-    scene.want(scene.job("two"), "blob")
-    assert scene.transfers_of("blob") == 1
-
-
-def test_a_download_that_arrived_meanwhile_makes_the_job_due(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.complete(scene.running("blob"))
-    late = scene.job("two")
-    scene.want(late, "blob")
-    assert scene.is_due("two")
-
-
-def test_an_upload_that_was_done_since_the_job_looked_is_not_wanted_again(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob", direction="upload")
-    scene.complete(scene.running("blob", direction="upload"))
-    late = scene.job("two")
-    scene.want(late, "blob", direction="upload", absent_at=scene.now - 1)
-    assert scene.transfers_of("blob") == 1
-    assert scene.is_due("two")
-
-
-def test_an_upload_that_was_done_before_the_job_looked_is_wanted(scene: Scene) -> None:
-    """The registry has lost it since."""
-    scene.want(scene.job("one"), "blob", direction="upload")
-    scene.complete(scene.running("blob", direction="upload"))
-    scene.now += 10
-    scene.want(scene.job("two"), "blob", direction="upload", absent_at=scene.now)
-    assert scene.transfers_of("blob") == 2
-
 
 # --- taking up -----------------------------------------------------------------------------------
 
@@ -190,11 +60,6 @@ def test_a_claim_brings_the_places_of_parked_registries_last(scene: Scene) -> No
 # --- the fence -----------------------------------------------------------------------------------
 
 
-def _bury(scene: Scene, what: str, id_: str | int, fence: int) -> None:
-    with scene.catalog.write() as connection:
-        heartbeats.bury(connection, [((what, id_), (fence, 0))], scene.now)
-
-
 def _check(scene: Scene, claim: Claim) -> None:
     with scene.catalog.read() as connection:
         transfers.check(connection, claim)
@@ -219,19 +84,19 @@ def test_a_stale_owner_writes_nothing(
 ) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    _bury(scene, "transfer", stale.id, stale.fence)
+    scene.bury("transfer", stale.id, stale.fence)
     if taker is not None:
         scene.running("blob", taker)
-    before = (scene.transfer("blob"), _waits(scene, "one"))
+    before = (scene.transfer("blob"), scene.waits_of("one"))
     with pytest.raises(LeaseLostError):
         write(scene, stale)
-    assert (scene.transfer("blob"), _waits(scene, "one")) == before
+    assert (scene.transfer("blob"), scene.waits_of("one")) == before
 
 
 def test_a_stale_owner_does_not_beat(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    _bury(scene, "transfer", stale.id, stale.fence)
+    scene.bury("transfer", stale.id, stale.fence)
     scene.running("blob", "b")
     assert scene.beat(stale) is None
 
@@ -239,11 +104,24 @@ def test_a_stale_owner_does_not_beat(scene: Scene) -> None:
 def test_what_a_stale_owner_completed_is_not_in_the_store(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    _bury(scene, "transfer", stale.id, stale.fence)
+    scene.bury("transfer", stale.id, stale.fence)
     with pytest.raises(LeaseLostError):
         scene.complete(stale)
     with scene.catalog.write() as connection:
         assert blobs.held(connection, ["blob"], scene.now) == set()
+
+
+def test_a_transfer_has_higher_fences_than_an_earlier_one_of_the_same_blob(scene: Scene) -> None:
+    """So it takes over what that one left behind, and no sleeper of old writes into it."""
+    scene.want(scene.job("first"), "a blob")
+    claim = scene.running("a blob")
+    scene.hand_back(claim)
+    before = scene.running("a blob").fence
+    scene.stop("first")
+    with scene.catalog.write() as connection:
+        connection.execute(update(rows).values(state="cancelled", owner=None))
+    scene.want(scene.job("second"), "a blob")
+    assert scene.running("a blob").fence > before
 
 
 # --- ends ----------------------------------------------------------------------------------------
@@ -281,73 +159,7 @@ def test_a_place_that_did_not_serve_is_not_known_to_hold_the_blob(scene: Scene) 
     assert known == set()
 
 
-def test_completing_ends_all_waits_without_an_error(scene: Scene) -> None:
-    for name in ("one", "two"):
-        scene.want(scene.job(name), "blob")
-    scene.complete(scene.running("blob"))
-    done = [WaitState("download", "blob", ended=True, error=None)]
-    assert (_waits(scene, "one"), _waits(scene, "two")) == (done, done)
-
-
-def test_a_job_is_woken_with_the_last_of_its_waits(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "first", "second")
-    scene.release(lease)
-    scene.complete(scene.running("first"))
-    assert not scene.is_due("one")
-    scene.complete(scene.running("second"))
-    assert scene.is_due("one")
-
-
-def test_an_eager_wait_wakes_its_job_at_once(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "first", "second", eager=True)
-    scene.release(lease)
-    scene.complete(scene.running("first"))
-    assert scene.is_due("one")
-
-
-def test_an_eager_wait_does_not_wake_others(scene: Scene) -> None:
-    eager, patient = scene.job("eager"), scene.job("patient")
-    scene.want(eager, "blob", eager=True)
-    scene.want(patient, "blob", "another")
-    scene.release(patient)
-    scene.complete(scene.running("blob"))
-    assert not scene.is_due("patient")
-
-
-def test_a_failure_wakes_a_job_that_waits_for_more(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "first", "second")
-    scene.release(lease)
-    scene.fail(scene.running("first"))
-    assert scene.is_due("one")
-
-
-def test_a_failure_is_told_to_all_who_wait(scene: Scene) -> None:
-    for name in ("one", "two"):
-        scene.want(scene.job(name), "blob")
-    scene.fail(scene.running("blob"))
-    assert [_waits(scene, name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
-
-
-def test_an_end_while_the_job_is_held_is_not_missed(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    scene.complete(scene.running("blob"))
-    scene.release(lease)
-    assert scene.is_due("one")
-
-
 # --- strikes -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def two_sources(scene: Scene) -> Scene:
-    """Two jobs want a blob from two registries; the one from here is first."""
-    scene.want(scene.job("one"), "blob")
-    scene.want(scene.job("two"), "blob", registry=THERE, repository="other")
-    return scene
 
 
 def test_a_struck_place_is_followed_by_the_next_waiters(two_sources: Scene) -> None:
@@ -364,8 +176,8 @@ def test_a_struck_place_is_tried_no_more(two_sources: Scene) -> None:
 
 def test_only_who_brought_the_struck_place_is_told(two_sources: Scene) -> None:
     two_sources.strike(two_sources.running("blob"))
-    assert _waits(two_sources, "one")[0].error == FAILURE
-    assert not _waits(two_sources, "two")[0].ended
+    assert two_sources.waits_of("one")[0].error == FAILURE
+    assert not two_sources.waits_of("two")[0].ended
 
 
 def test_who_brought_the_struck_place_is_woken(two_sources: Scene) -> None:
@@ -384,7 +196,7 @@ def test_all_who_brought_the_same_place_are_told(scene: Scene) -> None:
     for name in ("one", "two"):
         scene.want(scene.job(name), "blob")
     scene.strike(scene.running("blob"))
-    assert [_waits(scene, name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
+    assert [scene.waits_of(name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
 
 
 def test_with_its_last_place_struck_a_transfer_has_failed(scene: Scene) -> None:
@@ -408,52 +220,6 @@ def test_in_another_lane_it_queues_where_its_root_would(two_sources: Scene) -> N
     claim = two_sources.running("blob")
     two_sources.strike(claim)
     assert two_sources.transfer("blob").turn == two_sources.transfer("there/0").turn
-
-
-# --- parked --------------------------------------------------------------------------------------
-
-
-def test_a_parked_registry_passes_a_download_on_to_a_source_elsewhere(two_sources: Scene) -> None:
-    two_sources.park(HERE, 3600)
-    assert two_sources.admit() == ["blob"]
-    assert two_sources.transfer("blob").registry == THERE
-
-
-def test_a_parked_registry_passes_on_the_very_download_that_it_refused(two_sources: Scene) -> None:
-    two_sources.delay(two_sources.running("blob"), 3600)
-    two_sources.park(HERE, 3600)
-    assert two_sources.admit() == ["blob"]
-
-
-def test_a_download_that_waits_for_a_parked_registry_goes_with_a_joiner_from_elsewhere(
-    scene: Scene,
-) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.park(HERE, 3600)
-    scene.want(scene.job("two"), "blob", registry=THERE)
-    assert scene.admit() == ["blob"]
-
-
-def test_a_parked_registry_keeps_a_download_that_nobody_else_can_serve(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.park(HERE, 3600)
-    assert scene.transfer("blob").registry == HERE
-
-
-def test_a_download_is_not_passed_on_to_a_registry_that_is_parked_too(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob")
-    scene.want(scene.job("urgent", priority=9), "blob", registry=THERE)
-    scene.park(THERE, 3600)
-    scene.park(HERE, 3600)
-    assert scene.transfer("blob").registry == HERE
-
-
-def test_an_upload_stays_with_its_destination(scene: Scene) -> None:
-    scene.want(scene.job("one"), "blob", direction="upload")
-    scene.want(scene.job("two"), "blob", direction="upload", registry=THERE)
-    scene.park(HERE, 3600)
-    assert scene.transfer("blob").registry == THERE
-    assert scene.admit("upload") == ["blob"]
 
 
 # --- let go --------------------------------------------------------------------------------------
@@ -506,44 +272,6 @@ def test_how_far_a_try_got_outlives_it(scene: Scene) -> None:
     assert (row.furthest, row.bytes_done, row.bytes_moved) == (60, 30, 70)
 
 
-def test_what_an_ended_job_alone_waited_for_is_cancelled(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "pending")
-    scene.end(lease, "cancelled")
-    assert scene.transfer("pending").state == "cancelled"
-
-
-@pytest.mark.parametrize("state", ["admitted", "delayed"])
-def test_what_nobody_runs_is_cancelled_at_once(scene: Scene, state: str) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    if state == "delayed":
-        scene.delay(scene.running("blob"), 60)
-    else:
-        scene.admit()
-    assert scene.transfer("blob").state == state
-    scene.end(lease, "cancelled")
-    assert scene.transfer("blob").state == "cancelled"
-
-
-def test_what_runs_is_asked_to_stop(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    claim = scene.running("blob")
-    scene.end(lease, "cancelled")
-    assert scene.transfer("blob").state == "running"
-    assert scene.beat(claim) is True
-
-
-def test_what_others_wait_for_goes_on(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "blob")
-    scene.want(scene.job("two"), "blob")
-    claim = scene.running("blob")
-    scene.end(lease, "cancelled")
-    assert scene.beat(claim) is False
-
-
 def test_a_stopped_transfer_is_cancelled(scene: Scene) -> None:
     lease = scene.job("one")
     scene.want(lease, "blob")
@@ -561,27 +289,3 @@ def test_a_stopped_transfer_that_was_joined_meanwhile_goes_on(scene: Scene) -> N
     scene.want(scene.job("two"), "blob")
     scene.stopped(claim)
     assert scene.admit() == ["blob"]
-
-
-def test_an_ended_job_waits_for_nothing(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, *named("blob", 3))
-    scene.end(lease, "cancelled")
-    with scene.catalog.read() as connection:
-        left: Any = connection.execute(
-            select(waits.c.transfer).where(waits.c.job == "one", text("NOT ended"))
-        ).all()
-    assert left == []
-
-
-def test_a_transfer_has_higher_fences_than_an_earlier_one_of_the_same_blob(scene: Scene) -> None:
-    """So it takes over what that one left behind, and no sleeper of old writes into it."""
-    scene.want(scene.job("first"), "a blob")
-    claim = scene.running("a blob")
-    scene.hand_back(claim)
-    before = scene.running("a blob").fence
-    scene.stop("first")
-    with scene.catalog.write() as connection:
-        connection.execute(update(rows).values(state="cancelled", owner=None))
-    scene.want(scene.job("second"), "a blob")
-    assert scene.running("a blob").fence > before

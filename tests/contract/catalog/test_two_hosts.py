@@ -26,6 +26,7 @@ from store.catalog import (
     references,
     targets,
     transfers,
+    waits,
 )
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
@@ -112,9 +113,9 @@ def hosts(scene: Scene, url: str, cluster: PostgresCluster) -> Iterator[Hosts]:
 def test_two_that_want_a_blob_get_one_transfer(hosts: Hosts) -> None:
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
-    want_it = hosts.elsewhere(lambda c: transfers.want(c, two, [wanted("a")], NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, two, [wanted("a")], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
-        transfers.want(connection, one, [wanted("a")], NOW)
+        waits.want(connection, one, [wanted("a")], NOW)
     assert scene.transfers_of("a") == 1
     claim = scene.running("a")
     assert {place.job for place in claim.places} == {"one", "two"}
@@ -124,9 +125,9 @@ def test_a_blob_that_is_cancelled_and_wanted_at_once_is_still_moved(hosts: Hosts
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
     scene.want(one, "a")
-    want_it = hosts.elsewhere(lambda c: transfers.want(c, two, [wanted("a")], NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, two, [wanted("a")], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
-        transfers.abandon(connection, ["one"], NOW)
+        waits.abandon(connection, ["one"], NOW)
     assert scene.running("a").places[0].job == "two"
 
 
@@ -134,9 +135,9 @@ def test_a_blob_that_is_wanted_and_cancelled_at_once_is_still_moved(hosts: Hosts
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
     scene.want(one, "a")
-    cancel = hosts.elsewhere(lambda c: transfers.abandon(c, ["one"], NOW))
+    cancel = hosts.elsewhere(lambda c: waits.abandon(c, ["one"], NOW))
     with hosts.meanwhile(cancel) as (connection, _):
-        transfers.want(connection, two, [wanted("a")], NOW)
+        waits.want(connection, two, [wanted("a")], NOW)
     assert scene.running("a").places[0].job == "two"
 
 
@@ -146,7 +147,7 @@ def test_a_source_that_is_struck_while_another_is_brought_leaves_the_other(hosts
     scene.want(one, "a")
     claim = scene.running("a")
     elsewhere = [wanted("a", registry=THERE)]
-    want_it = hosts.elsewhere(lambda c: transfers.want(c, two, elsewhere, NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, two, elsewhere, NOW))
     with hosts.meanwhile(want_it) as (connection, _):
         transfers.strike(connection, claim, claim.places[0], FAILURE, NOW)
     assert scene.running("a").places[0].registry == THERE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from store.catalog import admission
+from store.catalog import parking
 from store.catalog.schema import lanes
 from tests.unit.api.serving import Api
 
@@ -87,7 +87,7 @@ def test_one_registry_can_be_reset_alone(api: Api) -> None:
 
 def test_a_parked_registry_is_shown_with_the_time_that_is_left(api: Api) -> None:
     with api.catalog.write() as connection:
-        admission.park(connection, HOST, 60, api.world.now())
+        parking.park(connection, HOST, 60, api.world.now())
     found = api.get("/limits").json()["registries"][HOST]
     with api.catalog.write() as connection:
         connection.execute(delete(lanes))

@@ -15,7 +15,7 @@ from sqlalchemy import insert, text
 
 from api.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
 from api.watch import Watch
-from store.catalog import collection, heartbeats, limits, transfers
+from store.catalog import collection, heartbeats, limits, parking
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.schema import jobs as job_rows
@@ -130,7 +130,7 @@ def test_a_limit_that_is_changed_is_told_as_it_is(cluster: Cluster) -> None:
 
 def test_registries_that_are_left_alone_are_named(cluster: Cluster) -> None:
     with cluster.catalog.write() as connection:
-        transfers.park(connection, HERE, 60, time.time())
+        parking.park(connection, HERE, 60, time.time())
         limits.override_registry(connection, THERE, {"paused": True})
     assert 50 < cluster.value("registry_parked_seconds", registry=HERE) <= 60
     assert cluster.value("registry_paused", registry=THERE) == 1

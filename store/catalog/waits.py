@@ -1,0 +1,294 @@
+"""What jobs wait for: a wait joins a job to a transfer, and brings the place the job may use.
+
+The job's side of a transfer: here it is wanted, let go of, and its end told to those who wait.
+How it is taken up and what comes of it is in `transfers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from store.catalog import admission, blobs, parking
+from store.catalog import jobs as job_rows
+from store.catalog.jobs import JobLease
+from store.catalog.places import Place
+from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, transfers, waits
+from store.catalog.sql import upsert
+
+# Of a transfer: nobody waits for it, or nobody does any more.
+UNWANTED: Final = ~exists().where(waits.c.transfer == transfers.c.id, text("NOT waits.ended"))
+
+# --- statements of the hot path, built once: to build one takes longer than to run it ------------
+
+_ACTIVE = (
+    select(transfers)
+    .where(transfers.c.key == bindparam("wanted"), text(TRANSFER_ACTIVE))
+    .with_for_update()
+)
+_WAIT = upsert(waits).on_conflict_do_nothing()
+_INSERT = insert(transfers).returning(transfers.c.id)
+_LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
+    transfers.c.digest == bindparam("same"), transfers.c.direction == "download"
+)
+_END_WAITS = (
+    update(waits)
+    .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+    .values(ended=True, error=bindparam("failure"))
+    .returning(waits.c.job)
+)
+_WAKE_ALL = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_ACTIVE))
+    .values(due=True)
+)
+_WAKE = _WAKE_ALL.where(
+    or_(
+        exists().where(
+            waits.c.job == jobs.c.id,
+            waits.c.transfer == bindparam("waited_for"),
+            text("waits.eager"),
+        ),
+        ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A blob that a job wants moved, and the place in a registry that the job may use for it."""
+
+    direction: str
+    digest: str
+    size: int
+    media_type: str
+    registry: str
+    repository: str
+    fingerprint: str
+    counted: bool = True  # its bytes are the job's progress
+    eager: bool = False  # wake the job when this one ends, not with the last one
+    absent_at: float = 0.0  # when the destination of an upload was found to lack it
+
+    @property
+    def key(self) -> str:
+        """What makes the transfer the same one for several jobs."""
+        if self.direction == "download":
+            return f"download {self.digest}"
+        return f"upload {self.digest} {self.registry} {self.repository}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitState:
+    """How it stands with one blob that a job waits for."""
+
+    direction: str
+    digest: str
+    ended: bool
+    error: dict[str, Any] | None
+
+
+def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now: float) -> None:
+    """Make the job wait for each blob, joining a transfer that is active already.
+
+    Joining raises the transfer's priority to the job's, gives it the job's turn if that is
+    earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
+    arrived, in the store or at the destination, since the job looked is not moved again: the job
+    looks again instead.
+
+    Raises:
+        LeaseLostError: the job is held no more; it waits for nothing new.
+    """
+    job_rows.save(connection, lease)
+    everything = list(wanted)
+    downloads = [one.digest for one in everything if one.direction == "download"]
+    arrived = blobs.held(connection, downloads, now)
+    for one in everything:
+        if one.direction == "upload":
+            place = blobs.Source(one.registry, one.repository, one.fingerprint)
+            arrived |= blobs.confirmed(connection, [one.digest], place, since=one.absent_at)
+    if arrived:
+        connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
+    turns = admission.Turns(lease.root)
+    joined: list[Row[Any]] = []
+    for direction, registry in {(one.direction, one.registry) for one in everything}:
+        admission.open_lane(connection, direction, registry)
+    for one in everything:
+        if one.digest in arrived:
+            continue
+        active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
+        if active is None:
+            id_ = _insert(connection, lease, one, turns, now)
+        else:
+            id_ = active.id
+            _join(connection, lease, active, turns)
+            joined.append(active)
+        row = {
+            "job": lease.id,
+            "transfer": id_,
+            "registry": one.registry,
+            "repository": one.repository,
+            "fingerprint": one.fingerprint,
+            "priority": lease.priority,
+            "joined": active is not None,
+            "counted": one.counted,
+            "eager": one.eager,
+            "ended": False,
+        }
+        connection.execute(_WAIT, row)
+    for active in joined:
+        queued = active.direction == "download" and active.state in ("pending", "delayed")
+        if queued and parking.parked_seconds(connection, active.registry, now):
+            parking.pass_on(connection, active.id, active.registry, now)
+
+
+def of_job(connection: Connection, job: str) -> list[WaitState]:
+    """Every blob that the job has waited for, ended or not."""
+    rows = connection.execute(
+        select(transfers.c.direction, transfers.c.digest, waits.c.ended, waits.c.error)
+        .join(transfers, transfers.c.id == waits.c.transfer)
+        .where(waits.c.job == job)
+        .order_by(transfers.c.id)
+    )
+    return [WaitState(*row) for row in rows]
+
+
+def jobs_of(connection: Connection, id_: int) -> list[str]:
+    """The jobs that still wait for a transfer."""
+    return list(
+        connection.execute(
+            select(waits.c.job).where(waits.c.transfer == id_, text("NOT ended"))
+        ).scalars()
+    )
+
+
+def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> None:
+    """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop."""
+    if not ended_jobs:
+        return
+    left = connection.execute(
+        update(waits)
+        .where(waits.c.job.in_(ended_jobs), text("NOT ended"))
+        .values(ended=True)
+        .returning(waits.c.transfer)
+    ).scalars()
+    ids = sorted(set(left))
+    if not ids:
+        return
+    lonely = and_(transfers.c.id.in_(ids), UNWANTED)
+    connection.execute(
+        update(transfers)
+        .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
+        .values(state="cancelled", finished_at=now, upload_session=None)
+    )
+    connection.execute(
+        update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
+    )
+
+
+def end(connection: Connection, id_: int, *, error: dict[str, Any] | None) -> None:
+    """A transfer has ended, with *error* if it failed: tell all who wait for it."""
+    where = {"waited_for": id_, "failure": error}
+    ended = list(connection.execute(_END_WAITS, where).scalars())
+    _wake(connection, ended, id_, failed=error is not None)
+
+
+def strike(connection: Connection, id_: int, place: Place, error: dict[str, Any]) -> None:
+    """End the waits of a transfer that brought *place*, and tell their jobs why."""
+    struck = and_(
+        waits.c.transfer == id_,
+        waits.c.registry == place.registry,
+        waits.c.repository == place.repository,
+        waits.c.fingerprint == place.fingerprint,
+        text("NOT ended"),
+    )
+    touched = connection.execute(
+        update(waits).where(struck).values(ended=True, error=error).returning(waits.c.job)
+    ).scalars()
+    _wake(connection, list(touched), id_, failed=True)
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _wake(connection: Connection, ended: list[str], transfer: int, *, failed: bool) -> None:
+    """Make the jobs due that have something to do now that this wait of theirs has ended."""
+    if not ended:
+        return
+    where = {"ids": ended}
+    if failed:
+        connection.execute(_WAKE_ALL, where)
+    else:
+        connection.execute(_WAKE, {**where, "waited_for": transfer})
+
+
+def _insert(
+    connection: Connection,
+    lease: JobLease,
+    want_: Wanted,
+    turns: admission.Turns,
+    now: float,
+) -> int:
+    turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
+    row = {
+        "key": want_.key,
+        "direction": want_.direction,
+        "digest": want_.digest,
+        "size": want_.size,
+        "media_type": want_.media_type,
+        "registry": want_.registry,
+        "repository": want_.repository,
+        "root": lease.root,
+        "priority": lease.priority,
+        "turn": turn,
+        "state": "pending",
+        "stop_requested": False,
+        "not_before": 0,
+        "not_before_delay": 0,
+        "rung_until": 0,
+        "attempts": 0,
+        "tries": 0,
+        "furthest": 0,
+        "fence": _last_fence(connection, want_),
+        "beat": 0,
+        "deaths": 0,
+        "furthest_at_death": 0,
+        "bytes_done": 0,
+        "bytes_moved": 0,
+        "created_at": now,
+    }
+    return int(connection.execute(_INSERT, row).scalar_one())
+
+
+def _last_fence(connection: Connection, want_: Wanted) -> int:
+    """Where fences go on: what an earlier download of the same blob left behind has its own."""
+    if want_.direction != "download":
+        return 0
+    return int(connection.execute(_LAST_FENCE, {"same": want_.digest}).scalar_one())
+
+
+def _join(
+    connection: Connection, lease: JobLease, active: Row[Any], turns: admission.Turns
+) -> None:
+    changes: dict[str, Any] = {"stop_requested": False}
+    if lease.priority > active.priority:
+        changes["priority"] = lease.priority
+        changes["turn"] = turns.take(connection, active.direction, active.registry, lease.priority)
+    elif lease.priority == active.priority and lease.root != active.root:
+        turn = turns.take(connection, active.direction, active.registry, lease.priority)
+        changes["turn"] = min(active.turn, turn)
+    connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))
