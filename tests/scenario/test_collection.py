@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.client import Client, RefusedError
+from api.client import Client
+from api.client.exchange import RefusedError
 from api.engine import SOCKET, Engine
 from store.catalog import collection
 from store.catalog.engine import Catalog

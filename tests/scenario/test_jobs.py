@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.client import RefusedError
+from api.client.exchange import RefusedError
 from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy

@@ -18,7 +18,7 @@ from api.cli.errors import (
     job_exit_code,
     worst,
 )
-from api.client import RefusedError
+from api.client.exchange import RefusedError
 from store.errors import (
     ConflictError,
     HomeUnusableError,

@@ -1,0 +1,12 @@
+"""The client of a Transship server: one method a call, by what it is about."""
+
+from __future__ import annotations
+
+from api.client.administration import AdministrationCalls
+from api.client.images import ImageCalls
+from api.client.jobs import JobCalls
+from api.client.workspaces import WorkspaceCalls
+
+
+class Client(JobCalls, ImageCalls, WorkspaceCalls, AdministrationCalls):
+    """A server, as its API describes itself. Whoever makes it closes it."""

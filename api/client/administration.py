@@ -1,0 +1,51 @@
+"""What an operator sets: limits, tokens, and the server's own credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.client.exchange import Exchange, quoted
+
+
+class AdministrationCalls(Exchange):
+    """What can be asked about limits, tokens and credentials."""
+
+    def limits(self) -> dict[str, Any]:
+        """The limits in force."""
+        return self._object("GET", "/limits")
+
+    def change_limits(self, change: dict[str, Any]) -> dict[str, Any]:
+        """Put other values in force; what is absent stays."""
+        return self._object("PATCH", "/limits", json=change)
+
+    def reset_limits(self, registries: list[str]) -> dict[str, Any]:
+        """Take overrides back: all of them, or those of some registries."""
+        params = {"registry": registries} if registries else {}
+        return self._object("DELETE", "/limits", params=params)
+
+    def create_token(
+        self, name: str | None, scopes: list[str], expires_in_seconds: int | None
+    ) -> dict[str, Any]:
+        """Make a token."""
+        wanted = {"name": name, "scopes": scopes, "expires_in_seconds": expires_in_seconds}
+        return self._object("POST", "/tokens", json=wanted)
+
+    def tokens(self) -> dict[str, Any]:
+        """The tokens, without the tokens themselves."""
+        return self._object("GET", "/tokens")
+
+    def remove_token(self, name: str) -> None:
+        """Refuse a token from now on."""
+        self._ask("DELETE", f"/tokens/{quoted(name)}")
+
+    def add_credential(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Give the server a credential to keep."""
+        return self._object("POST", "/credentials", json=wanted)
+
+    def credentials(self) -> dict[str, Any]:
+        """The named credentials, without their secrets."""
+        return self._object("GET", "/credentials")
+
+    def remove_credential(self, name: str) -> None:
+        """Let the server forget a credential."""
+        self._ask("DELETE", f"/credentials/{quoted(name)}")

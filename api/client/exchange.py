@@ -1,0 +1,146 @@
+"""Asks a Transship server, over TCP or over a home's unix socket, and reads what it answers."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from store.errors import ProtocolError, RecordedError, ServerUnreachableError, Side
+
+_PREFIX = "/api/v1"
+_SILENCE = httpx.Timeout(60, connect=5)  # a stream says every 15 s that the server lives
+READING: Final = httpx.Timeout(600, connect=5)  # the server reads whole layers before it answers
+# A body's last piece may have to be hashed, and a layer's size to be found.
+BODY: Final = httpx.Timeout(300, connect=5)
+
+
+class RefusedError(RecordedError):
+    """The server refused a request; *status* is HTTP's."""
+
+    def __init__(self, recorded: dict[str, Any], status: int) -> None:
+        """Take the facts from the problem that the server sent."""
+        super().__init__(recorded)
+        self.http_status = status
+
+
+class Exchange:
+    """Connections to one server, and the ways to ask it. Whoever makes it closes it."""
+
+    def __init__(
+        self, base_url: str, *, socket: Path | None = None, token: str | None = None
+    ) -> None:
+        """Talk to *base_url*, through the unix *socket* where one is given, with *token*."""
+        self._where = str(socket) if socket is not None else base_url
+        # The certificates of this machine, where an operator puts a CA of the house.
+        secure = base_url.startswith("https:")
+        self._http = httpx.Client(
+            verify=ssl.create_default_context() if secure else True,
+            base_url=base_url,
+            transport=httpx.HTTPTransport(uds=str(socket)) if socket is not None else None,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(60, connect=5),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def alive(self) -> bool:
+        """Whether a server answers."""
+        try:
+            return self._http.get("/livez", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask(method, path, **options)
+        return answer
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        response = self._response(method, path, **options)
+        if not response.is_success:
+            raise self._refusal(response)
+        return response.json() if response.content else None
+
+    def _lines(
+        self, path: str, *, headers: dict[str, str] | None = None, params: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of a stream, as they come."""
+        accept = {"Accept": "application/x-ndjson", **(headers or {})}
+        with self._stream(path, params=params, headers=accept, timeout=_SILENCE) as response:
+            for line in response.iter_lines():
+                if line:  # an empty one only says that the server lives
+                    yield json.loads(line)
+
+    def _tar(self, path: str, params: dict[str, str] | None = None) -> Iterator[bytes]:
+        """The bytes of a tar, as they come."""
+        accept = {"Accept": "application/x-tar"}
+        with self._stream(path, params=params, headers=accept, timeout=READING) as response:
+            yield from response.iter_raw()
+
+    def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer to a request, a refusal too."""
+        with self._unreachable():
+            return self._http.request(method, _PREFIX + path, **options)
+
+    @contextmanager
+    def _stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes."""
+        with self._unreachable(), self._http.stream("GET", _PREFIX + path, **options) as response:
+            if response.status_code != 200:
+                response.read()
+                raise self._refusal(response)
+            yield response
+
+    @contextmanager
+    def _unreachable(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise ServerUnreachableError(
+                f"no Transship server answers: {str(error) or type(error).__name__}",
+                subject=self._where,
+                hint="check TRANSSHIP_URL, or start one with `transship up`",
+            ) from error
+
+    def _refusal(self, response: httpx.Response) -> Exception:
+        try:
+            body = response.json()
+            return RefusedError(body, response.status_code)
+        except (ValueError, KeyError, TypeError):
+            return ProtocolError(
+                f"answered {response.status_code}, and not as a Transship server does",
+                subject=self._where,
+                hint="check TRANSSHIP_URL",
+                side=Side.REQUEST,
+            )
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The parameters that say something."""
+    return {name: value for name, value in values.items() if value}
+
+
+def quoted(segment: str) -> str:
+    """A reference or a name as one part of a path."""
+    return quote(segment, safe="/:@")

@@ -1,0 +1,108 @@
+"""Images: those that the store holds, and those that a registry has."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from api.client.exchange import READING, Exchange, given, quoted
+
+
+class ImageCalls(Exchange):
+    """What can be asked about images."""
+
+    def images(
+        self, pattern: str | None, *, filters: Iterable[str] = (), all_: bool = False
+    ) -> dict[str, Any]:
+        """The images in the store."""
+        params = given(pattern=pattern, filter=list(filters), all=all_)
+        return self._object("GET", "/images", params=params)
+
+    def inspect(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
+        """What is held of an image."""
+        path = f"/images/{quoted(ref)}/inspect"
+        return self._object("GET", path, params=given(platform=platform))
+
+    def history(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
+        """How an image came about."""
+        path = f"/images/{quoted(ref)}/history"
+        return self._object("GET", path, params=given(platform=platform))
+
+    def children(self, ref: str) -> dict[str, Any]:
+        """The images that were made from another."""
+        return self._object("GET", f"/images/{quoted(ref)}/children")
+
+    def tag(self, ref: str, new: str) -> dict[str, Any]:
+        """Give an image another name."""
+        return self._object("POST", f"/images/{quoted(ref)}/tag", json={"reference": new})
+
+    def remove(
+        self, ref: str, *, force: bool = False, noprune: bool = False
+    ) -> list[dict[str, str]]:
+        """Take a name away, and with its last name the image; given an ID, all of them."""
+        removed: list[dict[str, str]] = self._ask(
+            "DELETE", f"/images/{quoted(ref)}", params=given(force=force, noprune=noprune)
+        )
+        return removed
+
+    def create(self, config: bytes, *, parent: str | None = None) -> dict[str, Any]:
+        """Make an image of a config."""
+        return self._object(
+            "POST",
+            "/images",
+            content=config,
+            params=given(parent=parent),
+            headers={"Content-Type": "application/json"},
+            timeout=READING,
+        )
+
+    def cached(
+        self, config: dict[str, Any], *, parent: str | None = None, sources: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Find the image that a step of a build gives."""
+        body = {"config": config, "parent": parent, "from": list(sources)}
+        return self._object("POST", "/images/cache", json=body)
+
+    def usage(self) -> dict[str, Any]:
+        """What images take up."""
+        return self._object("GET", "/usage")
+
+    def image_events(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        filters: Iterable[str] = (),
+        follow: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Events of images; with *follow* also those that happen from now on, until *until*."""
+        params = given(since=since, until=until, filter=list(filters))
+        if follow:
+            yield from self._lines("/events", params=params)
+            return
+        while True:
+            page = self._object("GET", "/events", params=params)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+    def inspect_remote(
+        self, ref: str, *, credential: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What a registry has under a reference."""
+        headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
+        return self._object("GET", f"/remote/{quoted(ref)}/inspect", headers=headers)
+
+    def search(self, term: str, *, filters: Iterable[str] = (), limit: int = 25) -> dict[str, Any]:
+        """Search an index of images."""
+        params = given(term=term, filter=list(filters), limit=limit)
+        return self._object("GET", "/search", params=params)
+
+
+def _registry_auth(credential: dict[str, Any]) -> str:
+    """A credential as Docker's API takes it in a header."""
+    fields = {name.replace("_token", "token"): value for name, value in credential.items()}
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
