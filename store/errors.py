@@ -11,7 +11,7 @@ terminal say the same thing.
     │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
     │   ├── TokenError, ScopeError
     │   ├── OtherPlatformError      a NotFoundError that brings the image
-    │   └── ConflictError       SupersededError, CredentialsNeededError
+    │   └── ConflictError       CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
     │   ├── DatabaseUnavailableError, CollectionStoppedError
@@ -518,6 +518,9 @@ class HandedBackError(Interruption):
     code = "handed-back"
 
 
+# --- how a job can end -------------------------------------------------------------------------
+
+
 class DeadlineExceededError(TransshipError):
     """The job's deadline passed."""
 
@@ -575,9 +578,3 @@ class DamagedStoreError(ReportedError):
 
     code = "store-damaged"
     side = Side.STORE
-
-
-class SupersededError(ConflictError):
-    """A newer job wrote the target first."""
-
-    code = "superseded"

@@ -55,7 +55,6 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "IncompleteBodyError": Fail,
     "GoneError": Fail,
     "ConflictError": Fail,
-    "SupersededError": Fail,
     "CredentialsNeededError": Fail,
     # nor does this machine, but for a database that is being restarted
     "DatabaseUnavailableError": Again,
