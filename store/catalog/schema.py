@@ -1,7 +1,7 @@
 """The tables. Times are seconds since the epoch; digests are text; JSON is text.
 
 State predicates of partial indexes must reach the database as literals, or the planner does not
-use the index: write them with the constants at the end of this module, never as bound values.
+use the index: write them with the constants below, never as bound values.
 """
 
 from __future__ import annotations
