@@ -1,5 +1,6 @@
 """Registries that are left alone for a while, and how they are taken up again.
 
+Meanwhile downloads that queue there go to where another waiter may have them.
 One that does not answer is parked for twice as long each time. When the time of any parked
 registry has come, one transfer goes ahead; the others follow when that has got an answer.
 """

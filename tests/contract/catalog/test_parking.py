@@ -1,4 +1,4 @@
-"""Registries that are left alone: how long, and who goes ahead afterwards."""
+"""Registries that are left alone: how long, who serves meanwhile, and who goes ahead afterwards."""
 
 from __future__ import annotations
 
