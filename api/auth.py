@@ -99,7 +99,7 @@ def needed(operation: str, method: str) -> str:
 
 
 class Keyring:
-    """The tokens, read again after a second."""
+    """The tokens, read again after a second, and for one that is not among them."""
 
     def __init__(self, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:
         """Read them from *catalog* when they are first asked for."""
@@ -112,9 +112,7 @@ class Keyring:
     async def tokens(self) -> dict[str, Token]:
         """Every token by its hash."""
         if self._read_at is None or self._clock() - self._read_at >= FRESH_SECONDS:
-            read_at = self._clock()
-            self._tokens = await asyncio.to_thread(self._read)
-            self._read_at = read_at
+            await self._read_again()
         return self._tokens
 
     async def find(self, text: str) -> Token:
@@ -128,7 +126,10 @@ class Keyring:
                 "this is no token of Transship, or it was cut or mistyped",
                 hint=f"a token begins with {tokens.PREFIX} and ends in a checksum",
             )
-        token = (await self.tokens()).get(tokens.hashed(text))
+        hashed = tokens.hashed(text)
+        if hashed not in await self.tokens():
+            await self._read_again()  # it may have been made a moment ago
+        token = self._tokens.get(hashed)
         now = time.time()
         if token is None:
             raise TokenError(
@@ -141,6 +142,11 @@ class Keyring:
             self._written[token.id] = now
             await asyncio.to_thread(self._write_used, token.id, now)
         return token
+
+    async def _read_again(self) -> None:
+        read_at = self._clock()
+        self._tokens = await asyncio.to_thread(self._read)
+        self._read_at = read_at
 
     def _read(self) -> dict[str, Token]:
         with self._catalog.read() as connection:
