@@ -8,6 +8,7 @@ terminal say the same thing.
     ├── InternalError           a fault of this program
     ├── RequestError            the user asked for something that cannot be
     │   ├── InvalidReferenceError, InvalidDigestError, InvalidPlatformError, InvalidSpecError
+    │   ├── InvalidPolicyError, InvalidSelectionError
     │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
     │   ├── TokenError, ScopeError
     │   ├── OtherPlatformError      a NotFoundError that brings the image
@@ -135,6 +136,19 @@ class InvalidTimeError(RequestError):
     """Not a point in time: RFC 3339, seconds since the epoch, or a duration before now."""
 
     code = "invalid-time"
+
+
+class InvalidSelectionError(RequestError):
+    """Not a pattern for tags, or not a range of versions."""
+
+    code = "invalid-selection"
+
+
+class InvalidPolicyError(RequestError):
+    """A file that says what to mirror, and cannot be used; the subject is the file and the key."""
+
+    code = "invalid-policy"
+    status = 422
 
 
 class InvalidSpecError(RequestError):

@@ -46,6 +46,8 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "InvalidDigestError": Fail,
     "InvalidPlatformError": Fail,
     "InvalidSpecError": Fail,
+    "InvalidPolicyError": Fail,
+    "InvalidSelectionError": Fail,
     "InvalidTimeError": Fail,
     "NotFoundError": Fail,
     "OtherPlatformError": Fail,
