@@ -38,8 +38,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def job_request_body() -> dict[str, Any]:
     """The body that asks for a job: the spec of a kind, and credentials beside it."""
-    document = TypeAdapter(Spec).json_schema(ref_template="#/components/schemas/{model}")
-    kinds: list[dict[str, Any]] = list(document["$defs"].values())
+    kinds, _ = _specs()
     for kind in kinds:
         kind["required"] = ["kind", *(name for name in kind.get("required", ()) if name != "kind")]
         kind["properties"]["credentials"] = {
@@ -64,12 +63,22 @@ def install(app: FastAPI) -> None:
                 if path not in OPEN:
                     scope = needed(operation["operationId"], method.upper())
                     operation["security"] = [{"token": [scope]}]
+        made["components"]["schemas"] |= _specs()[1]
         made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for unused in ("HTTPValidationError", "ValidationError"):
             made["components"]["schemas"].pop(unused, None)
         return made
 
     setattr(app, "openapi", document)  # noqa: B010 -- FastAPI's documented way
+
+
+def _specs() -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The schemas of all kinds, and by name those of what they consist of."""
+    template = "#/components/schemas/{model}"
+    document = TypeAdapter(Spec).json_schema(ref_template=template)
+    names = [one["$ref"].rpartition("/")[2] for one in document["oneOf"]]
+    parts = {name: schema for name, schema in document["$defs"].items() if name not in names}
+    return [document["$defs"][name] for name in names], parts
 
 
 def _correct(responses: dict[str, Any]) -> None:

@@ -25,9 +25,11 @@ from store.oci.platform import Platform
 from workers import entitlement
 from workers.entitlement import MayUse
 from workers.identity import new_id
+from workers.mirrors.plan import Image, left_over
 from workers.registry.credentials import Credential
 from workers.specs import (
     AnySpec,
+    CopySpec,
     MirrorSpec,
     as_json,
     fingerprint,
@@ -173,17 +175,33 @@ class JobQueue:
         self, connection: Connection, row: Row[Any], spec: dict[str, Any]
     ) -> dict[str, Any]:
         children = connection.execute(
-            select(jobs_table.c.child_key, jobs_table.c.state).where(jobs_table.c.parent == row.id)
+            select(jobs_table.c.child_key, jobs_table.c.state, jobs_table.c.spec).where(
+                jobs_table.c.parent == row.id
+            )
         ).all()
         if not children:  # it failed before it had any
             return spec
-        failed = [child.child_key for child in children if child.state != "succeeded"]
-        if not failed:
+        failed = [child for child in children if child.state != "succeeded"]
+        mirror = MirrorSpec.model_validate(spec)
+        if not mirror.entries:
+            left = {"tags": [child.child_key for child in failed]}
+            whole = {**spec, "source": str(mirror.wanted[0].origin), **left}
+        else:
+            copies = [CopySpec.model_validate(child.spec) for child in failed]
+            images = [Image(copy.origin, copy.target, copy.platforms) for copy in copies]
+            chosen = (row.plan or {}).get("chosen", {})
+            unlisted = [
+                entry
+                for n, entry in enumerate(spec["entries"])
+                if "error" in chosen.get(str(n), ())
+            ]
+            left = {"entries": [*left_over(images), *unlisted]}
+            whole = {**spec, **left}
+        if not any(left.values()):
             raise ConflictError(
                 "every image of this mirror was mirrored", subject=row.id, hint="submit it anew"
             )
-        mirror = MirrorSpec.model_validate(spec)
-        return {**spec, "source": str(mirror.origin), "tags": failed}
+        return whole
 
     def _accept(
         self,

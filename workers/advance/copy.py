@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -57,19 +58,25 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
         with world.catalog.write() as connection:
             targets.record_derivation(
-                connection, str(root.digest), _transform(spec), str(closure.root.digest)
+                connection, str(root.digest), _transform(spec.platforms), str(closure.root.digest)
             )
     return outcome
+
+
+def expected_digest(root: Descriptor, platforms: Sequence[str], world: World) -> str:
+    """What the target stands for once it has *platforms* of *root*, as far as that is known."""
+    if not platforms:
+        return str(root.digest)
+    with world.catalog.read() as connection:
+        derived = targets.derived(connection, str(root.digest), _transform(platforms))
+    return derived or str(root.digest)
 
 
 def _up_to_date(
     spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, world: World
 ) -> Done | None:
     """The job is done if the target stands already for what the source would become."""
-    expected = str(root.digest)
-    if spec.platforms:
-        with world.catalog.read() as connection:
-            expected = targets.derived(connection, expected, _transform(spec)) or expected
+    expected = expected_digest(root, spec.platforms, world)
     there = target.head()
     if there is None or str(there.digest) != expected:
         return None
@@ -88,8 +95,8 @@ def _known_blobs(root: Descriptor, world: World) -> list[Descriptor]:
         return []
 
 
-def _transform(spec: CopySpec) -> str:
-    return f"platforms={','.join(sorted(spec.platforms))}"
+def _transform(platforms: Sequence[str]) -> str:
+    return f"platforms={','.join(sorted(platforms))}"
 
 
 def _result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -> dict[str, Any]:

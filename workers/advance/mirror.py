@@ -1,8 +1,9 @@
-"""Mirror: a repository, or some tags of it, as one copy job each."""
+"""Mirror: repositories, or the tags of them that are wanted, as one copy job each image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
@@ -10,62 +11,186 @@ from sqlalchemy import Row
 from store.catalog import progress
 from store.catalog.jobs import JobLease
 from store.errors import PartialError, Side
-from workers.advance import children, plan
+from workers.advance import apart, children, rehearsal
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
 from workers.leases import Held
-from workers.specs import CopySpec, MirrorSpec
+from workers.mirrors import plan, report
+from workers.mirrors.plan import Image
+from workers.specs import CopySpec, MirrorEntry, MirrorSpec
 from workers.world import World
+
+LISTED_AT_ONCE = 32  # repositories whose tags are asked for before what was chosen is on record
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a mirror consists of, and what could not become part of it."""
+
+    images: list[Image]
+    failed: list[dict[str, Any]]  # repositories that could not be listed, and clashes
+    unlisted: int
+    nothing_selected: list[str]
 
 
 def advance(lease: JobLease, world: World, held: Held) -> Outcome:
-    """Choose the tags once, make a child for each, and report when all have ended."""
+    """Choose the tags once, make a child for each, and report when all have ended.
+
+    A repository that cannot be listed does not keep the others. With `dry_run` there are no
+    children: source and destination are compared.
+    """
     spec = MirrorSpec.model_validate(lease.spec)
-    if "tags" not in lease.plan:
-        plan.remember(lease, world, tags=_select(spec, lease, world, held))
-    tags: list[str] = lease.plan["tags"]
-    children.make(((tag, _copy(spec, tag)) for tag in tags), lease, world, held)
+    chosen = _choose(spec, lease, world, held)
+    if spec.dry_run:
+        return _plan(spec, chosen, lease, world, held)
+    children.make(
+        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, world, held
+    )
     ended = children.ended(lease, world)
     if ended is None:
         return Waiting()
-    report = _report(spec, ended, lease, world)
-    bad = len(tags) - report["by_state"].get("succeeded", 0)
-    if bad:
-        raise PartialError(
-            f"{bad} of {len(tags)} images were not mirrored",
-            subject=str(spec.origin),
-            hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
-            report=report,
-        )
-    return Done(report)
+    return _end(spec, chosen, ended, lease, world)
 
 
-def _select(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> list[str]:
-    if spec.named_tags:
-        return list(spec.named_tags)
-    return sorted(children.tags_of(Remote.of(spec.origin, Side.SOURCE, lease, world, held)))
+def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chosen:
+    tags = _tags(spec, lease, world, held)
+    failed = [
+        report.unlisted(str(entry.origin), tags[n]["error"])
+        for n, entry in enumerate(spec.wanted)
+        if n in tags and "error" in tags[n]
+    ]
+    nothing = [
+        str(entry.origin)
+        for n, entry in enumerate(spec.wanted)
+        if n in tags and tags[n].get("tags") == []
+    ]
+
+    def images() -> Iterator[Image]:
+        for n, entry in enumerate(spec.wanted):
+            platforms = entry.platforms or spec.platforms
+            if entry.one_image:
+                yield plan.image(entry.origin, entry.target, platforms)
+            else:
+                named = tags[n].get("tags", ()) if n in tags else entry.tags
+                yield from plan.images(entry.origin, entry.target, named, platforms)
+
+    kept, clashing = plan.merged(images())
+    return Chosen(kept, [*failed, *map(report.clash, clashing)], len(failed), nothing)
 
 
-def _copy(spec: MirrorSpec, tag: str) -> CopySpec:
+def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[int, dict[str, Any]]:
+    """What was chosen of each entry whose repository has to be asked; or why that failed."""
+    chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
+    left: dict[str, list[tuple[int, MirrorEntry]]] = {}  # of one repository there may be several
+    for n, entry in enumerate(spec.wanted):
+        if entry.listed and str(n) not in chosen:
+            left.setdefault(str(entry.origin), []).append((n, entry))
+
+    def tags_of(repository: str) -> list[str]:
+        origin = left[repository][0][1].origin
+        return children.tags_of(Remote.of(origin, Side.SOURCE, lease, world, held))
+
+    sources = list(left)
+    for start in range(0, len(sources), LISTED_AT_ONCE):
+        some = sources[start : start + LISTED_AT_ONCE]
+        answers: list[list[str] | dict[str, Any]]
+        # Of a single repository there is nothing left without its tags: then the job fails.
+        answers = apart.ask(tags_of, some, lease, world) if spec.entries else [tags_of(some[0])]
+        for repository, answer in zip(some, answers, strict=True):
+            for n, entry in left[repository]:
+                if isinstance(answer, dict):
+                    chosen[str(n)] = {"error": answer}
+                elif entry.select is None:
+                    chosen[str(n)] = {"tags": sorted(answer)}
+                else:
+                    chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
+        apart.remember(lease, world, chosen=chosen)
+    return {int(n): found for n, found in chosen.items()}
+
+
+def _key(spec: MirrorSpec, one: Image) -> str:
+    """What a child is called among its siblings."""
+    return str(one.target) if spec.entries else one.target.identifier
+
+
+def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
     return CopySpec(
-        source=str(spec.origin.with_tag(tag)),
-        destination=str(spec.target.with_tag(tag)),
-        platforms=spec.platforms,
-        all_platforms=spec.all_platforms,
+        source=str(one.source),
+        destination=str(one.target),
+        platforms=one.platforms,
+        all_platforms=spec.all_platforms and not one.platforms,
         priority=spec.priority,
     )
 
 
-def _report(
-    spec: MirrorSpec, ended: Sequence[Row[Any]], lease: JobLease, world: World
-) -> dict[str, Any]:
+def _plan(spec: MirrorSpec, chosen: Chosen, lease: JobLease, world: World, held: Held) -> Outcome:
+    looked = rehearsal.look_at_all(chosen.images, lease, world, held)
+    result = {
+        "reference": _reference(spec),
+        **report.plan_result(looked.items, chosen.failed),
+        "bytes": looked.bytes,
+        "bytes_known_of": looked.sized,
+        **report.nothing_selected(chosen.nothing_selected),
+    }
+    if result["failures"]:
+        images = len(chosen.images) + len(chosen.failed) - chosen.unlisted
+        raise PartialError(
+            report.what_failed(
+                result["failures"] - chosen.unlisted, images, chosen.unlisted, done="compared"
+            ),
+            subject=_reference(spec),
+            hint="see `failed` in the result",
+            report=result,
+        )
+    return Done(result)
+
+
+def _end(
+    spec: MirrorSpec, chosen: Chosen, ended: Sequence[Row[Any]], lease: JobLease, world: World
+) -> Outcome:
+    by_key = {_key(spec, one): one for one in chosen.images}
+    told = children.report(ended)
+    failed = [
+        {**one, "image": str(by_key[one["tag"]].target), "tag": by_key[one["tag"]].target.tag}
+        for one in told["failed"]
+    ]
     with world.catalog.read() as connection:
         done = progress.of_jobs(connection, [lease.id])[lease.id]
-    return {
-        "reference": str(spec.target),
-        "images": len(ended),
-        "up_to_date": sum(bool(c.result and c.result.get("up_to_date")) for c in ended),
+    items = [
+        {
+            "source": str(by_key[child.child_key].source),
+            "destination": str(by_key[child.child_key].target),
+            "state": child.state,
+            "up_to_date": bool(child.result and child.result.get("up_to_date")),
+            "digest": child.result.get("digest") if child.result else None,
+            "job": child.id,
+        }
+        for child in ended
+    ]
+    images = len(ended) + len(chosen.failed) - chosen.unlisted
+    result = {
+        "reference": _reference(spec),
+        "images": images,
+        "up_to_date": sum(item["up_to_date"] for item in items),
         "bytes_moved": done.bytes_moved,
         "bytes_spared": done.bytes_spared,
-        **children.report(ended),
+        "by_state": told["by_state"],
+        "failed": [*chosen.failed, *failed][: report.MOST_FAILED],
+        **report.named(items),
+        **report.nothing_selected(chosen.nothing_selected),
     }
+    bad = images - told["by_state"].get("succeeded", 0)
+    if bad or chosen.unlisted:
+        raise PartialError(
+            report.what_failed(bad, images, chosen.unlisted, done="mirrored"),
+            subject=str(spec.wanted[0].origin) if not spec.entries else _reference(spec),
+            hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
+            report=result,
+        )
+    return Done(result)
+
+
+def _reference(spec: MirrorSpec) -> str:
+    if not spec.entries:
+        return str(spec.wanted[0].target)
+    return spec.label.removesuffix(" (dry run)")

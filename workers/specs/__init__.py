@@ -16,7 +16,8 @@ from store.errors import InvalidSpecError
 from store.oci.platform import Platform
 from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from workers.specs.images import CommitSpec
-from workers.specs.moves import CopySpec, MirrorSpec, PullSpec, PushSpec
+from workers.specs.mirrors import MirrorEntry, MirrorSpec
+from workers.specs.moves import CopySpec, PullSpec, PushSpec
 from workers.specs.upkeep import FsckSpec, GcSpec, PruneSpec
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "GcSpec",
     "ImportSpec",
     "LoadSpec",
+    "MirrorEntry",
     "MirrorSpec",
     "PruneSpec",
     "PullSpec",
@@ -51,6 +53,7 @@ KINDS = (
 )
 _NAMED_BY_CHECKS = {
     *("reference", "platforms", "source", "destination", "tags", "filters", "last", "target"),
+    *("entries", "select"),
 }
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
@@ -91,6 +94,8 @@ def fingerprint(spec: AnySpec) -> str:
 
 
 def _field(location: tuple[int | str, ...], type_: str) -> str:
-    """Where it is wrong. Checks of a whole spec have no place; they name a field as their type."""
-    parts = location[1:] if location[:1] and location[0] in KINDS else location
-    return ".".join(map(str, parts)) or (type_ if type_ in _NAMED_BY_CHECKS else "kind")
+    """Where it is wrong. Checks of a whole have no place in it; they name a field as their type."""
+    parts = [*map(str, location[1:] if location[:1] and location[0] in KINDS else location)]
+    if type_ in _NAMED_BY_CHECKS and parts[-1:] != [type_]:
+        parts.append(type_)
+    return ".".join(parts) or "kind"

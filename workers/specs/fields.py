@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from store.errors import TransshipError
+from store.oci.digest import Digest
 from store.oci.platform import Platform
 from store.oci.reference import Reference, check_tag, parse_repository
 
@@ -32,6 +33,11 @@ def _tag(text: str) -> str:
     return text
 
 
+def _tag_or_digest(text: str) -> str:
+    checked(lambda: Digest.parse(text) if ":" in text else check_tag(text))
+    return text
+
+
 def checked(parse: Any, field: str = "value") -> Any:
     """Call *parse*. A check of the whole spec names the *field* as the type of its error."""
     try:
@@ -46,6 +52,7 @@ ReferenceText = Annotated[str, Field(min_length=1, max_length=1024), AfterValida
 RepositoryText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_repository)]
 PlatformText = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_platform)]
 TagText = Annotated[str, AfterValidator(_tag)]
+TagOrDigestText = Annotated[str, AfterValidator(_tag_or_digest)]
 
 
 class Asked(BaseModel):

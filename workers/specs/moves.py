@@ -13,8 +13,6 @@ from workers.specs.fields import (
     ID,
     AskedForPlatforms,
     ReferenceText,
-    RepositoryText,
-    TagText,
     checked,
 )
 
@@ -134,51 +132,6 @@ class CopySpec(AskedForPlatforms):
             assert origin.digest is not None
             return target.with_digest(origin.digest)
         return target
-
-    @property
-    def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
-        return tuple(dict.fromkeys((self.origin.domain, self.target.domain)))
-
-    @property
-    def label(self) -> str:
-        """How it reads in a list."""
-        return f"{self.origin} -> {self.target}"
-
-
-class MirrorSpec(AskedForPlatforms):
-    """Copy a whole repository, or the tags that are named, to another repository."""
-
-    kind: Literal["mirror"] = "mirror"
-    source: ReferenceText
-    destination: RepositoryText
-    tags: tuple[TagText, ...] = Field(default=(), max_length=100_000)
-    priority: int = Field(default=-10, ge=-100, le=100)
-
-    @model_validator(mode="after")
-    def _one_way_to_say_tags(self) -> MirrorSpec:
-        source = Reference.parse(self.source)
-        if source.digest is not None:
-            raise PydanticCustomError("source", "a mirror takes tags, not a digest")
-        if source.tag is not None and self.tags:
-            raise PydanticCustomError("tags", "the source names a tag already")
-        return self
-
-    @property
-    def origin(self) -> Reference:
-        """The repository at the source."""
-        return Reference.parse(self.source).without_identifier()
-
-    @property
-    def target(self) -> Reference:
-        """The repository at the destination."""
-        return parse_repository(self.destination)
-
-    @property
-    def named_tags(self) -> tuple[str, ...]:
-        """The tags that were named; empty means all that the source has."""
-        tag = Reference.parse(self.source).tag
-        return (tag,) if tag is not None else tuple(dict.fromkeys(self.tags))
 
     @property
     def registries(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from store.oci.platform import Platform
 from workers.specs import (
     KINDS,
     CopySpec,
+    MirrorEntry,
     MirrorSpec,
     PullSpec,
     PushSpec,
@@ -39,6 +40,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "fsck": {"kind": "fsck"},
 }
 OF_PLATFORMS = ("pull", "push", "copy", "mirror", "squash")
+ENTRY = {"source": "here.test/app", "destination": "there.test/app"}
 ARM = Platform("linux", "arm64")
 
 
@@ -51,6 +53,13 @@ def test_each_kind_needs_no_more_than_names(kind: str) -> None:
 def test_each_kind_survives_being_stored(kind: str) -> None:
     more = {"platforms": ["linux/arm64"]} if kind in OF_PLATFORMS else {}
     spec = parse_spec({**LEAST[kind], **more, "deadline": 60, "priority": 3})
+    assert parse_spec(json.loads(json.dumps(as_json(spec)))) == spec
+
+
+def test_a_mirror_of_entries_survives_being_stored() -> None:
+    rules = {"allow": ["3.*", "/^v/"], "semver": [">=1 <2"], "newest": 3}
+    entry = {"source": "alpine", "destination": "there.test/alpine", "select": rules}
+    spec = parse_spec({"kind": "mirror", "entries": [entry], "dry_run": True})
     assert parse_spec(json.loads(json.dumps(as_json(spec)))) == spec
 
 
@@ -169,7 +178,25 @@ def test_a_mirror_takes_the_tags_that_are_named_or_all(
     source: str, tags: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     spec = MirrorSpec(source=source, destination="there.test/app", tags=tags)
-    assert spec.named_tags == named
+    assert [entry.tags for entry in spec.wanted] == [named]
+
+
+def test_the_entries_of_a_mirror_are_what_it_wants() -> None:
+    spec = MirrorSpec(
+        entries=(
+            MirrorEntry(source="here.test/app", destination="there.test/app"),
+            MirrorEntry(source="alpine:3", destination="else.test/alpine:old"),
+        )
+    )
+    assert [(entry.listed, entry.one_image) for entry in spec.wanted] == [
+        (True, False), (False, True),
+    ]  # fmt: skip
+    assert spec.registries == ("here.test", "docker.io", "there.test", "else.test")
+    assert spec.label == "here.test/app -> there.test/app and 1 more"
+
+
+def test_a_dry_run_is_seen_in_a_list() -> None:
+    assert parse_spec({**LEAST["mirror"], "dry_run": True}).label.endswith(" (dry run)")
 
 
 def test_platforms_are_kept_by_the_names_that_manifests_use() -> None:
@@ -222,6 +249,10 @@ def test_another_request_has_another_fingerprint(change: dict[str, Any]) -> None
 # --- what cannot be asked for --------------------------------------------------------------------
 
 
+def _mirror(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "mirror", "entries": list(entries)}
+
+
 def _wrong(given: dict[str, Any]) -> list[str]:
     with pytest.raises(InvalidSpecError) as caught:
         parse_spec(given)
@@ -270,6 +301,25 @@ def _wrong(given: dict[str, Any]) -> list[str]:
         ({**LEAST["mirror"], "source": "alpine:3", "tags": ["4"]}, ["tags"]),
         ({**LEAST["mirror"], "tags": ["fine", "not fine"]}, ["tags.1"]),
         ({**LEAST["mirror"], "destination": "there.test/alpine:3"}, ["destination"]),
+        ({"kind": "mirror"}, ["source"]),
+        ({"kind": "mirror", "source": "alpine"}, ["destination"]),
+        ({**LEAST["mirror"], "entries": [ENTRY]}, ["entries"]),
+        ({"kind": "mirror", "entries": [ENTRY], "tags": ["1"]}, ["entries"]),
+        (_mirror(), ["source"]),
+        (_mirror({}), ["entries.0.source", "entries.0.destination"]),
+        (_mirror(ENTRY, {**ENTRY, "source": "a//b"}), ["entries.1.source"]),
+        (_mirror({**ENTRY, "destination": "there.test/a:1"}), ["entries.0.destination"]),
+        (_mirror({**ENTRY, "tags": ["fine", "not fine"]}), ["entries.0.tags.1"]),
+        (_mirror({**ENTRY, "tags": ["sha256:1"]}), ["entries.0.tags.0"]),
+        (_mirror({**ENTRY, "tags": ["1"], "select": {}}), ["entries.0.select"]),
+        (_mirror({**ENTRY, "source": "alpine:3", "tags": ["1"]}), ["entries.0.tags"]),
+        (_mirror({**ENTRY, "source": "alpine:3", "select": {}}), ["entries.0.select"]),
+        (_mirror({**ENTRY, "select": {"allow": ["*", "^a"]}}), ["entries.0.select.allow.1"]),
+        (_mirror({**ENTRY, "select": {"semver": ["x y"]}}), ["entries.0.select.semver.0"]),
+        (_mirror({**ENTRY, "select": {"newest": 0}}), ["entries.0.select.newest"]),
+        (_mirror({**ENTRY, "select": {"older": 1}}), ["entries.0.select.older"]),
+        (_mirror({**ENTRY, "platforms": ["not a platform"]}), ["entries.0.platforms.0"]),
+        (_mirror({**ENTRY, "colour": "red"}), ["entries.0.colour"]),
         ({**LEAST["copy"], "source": "a//b", "priority": 1000}, ["priority", "source"]),
         ({**LEAST["prune"], "filters": ["odd=1"]}, ["filters"]),
         ({**LEAST["prune"], "filters": ["until=yesterday"]}, ["filters"]),

@@ -46,8 +46,13 @@ def end(api: Api, job: str, state: str = "failed") -> None:
         {"kind": "push", "reference": "alpine", "destination": f"{HOST}/alpine"},
         {"kind": "copy", "source": "alpine", "destination": f"{HOST}/alpine"},
         {"kind": "mirror", "source": "alpine", "destination": f"{HOST}/alpine", "tags": ["3.20"]},
+        {
+            "kind": "mirror",
+            "entries": [{"source": "a", "destination": f"{HOST}/a", "select": {"newest": 3}}],
+            "dry_run": True,
+        },
     ],
-    ids=lambda body: body["kind"],
+    ids=lambda body: body["kind"] + (" of entries" if "entries" in body else ""),
 )
 def test_a_job_is_accepted_with_its_place(api: Api, body: dict[str, Any]) -> None:
     answer = api.post("/jobs", json=body)
@@ -94,6 +99,14 @@ def test_a_deadline_counts_from_now(api: Api) -> None:
         (spec(credentials={HOST: {"password": 1}}), f"credentials.{HOST}.password"),
         ({"kind": "copy", "source": "a"}, "destination"),
         ({"kind": "mirror", "source": "a", "destination": "b", "tags": ["-"]}, "tags.0"),
+        ({"kind": "mirror", "entries": [{"source": "a"}]}, "entries.0.destination"),
+        (
+            {
+                "kind": "mirror",
+                "entries": [{"source": "a", "destination": "b", "select": {"allow": ["("]}}],
+            },
+            "entries.0.select.allow.0",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_and_nothing_is_enqueued(

@@ -1,0 +1,63 @@
+"""What a mirror says when it has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.oci.reference import Reference
+from workers.mirrors import report
+from workers.mirrors.plan import Image
+from workers.mirrors.report import MOST_NAMED
+
+
+def _item(state: str, **more: Any) -> dict[str, Any]:
+    return {"source": "a:1", "destination": "b:1", "state": state, **more}
+
+
+@pytest.mark.parametrize(
+    ("states", "drift"),
+    [
+        ([], False),
+        (["up-to-date"], False),
+        (["up-to-date", "copy"], True),
+        (["missing"], True),
+        (["failed"], True),
+    ],
+)
+def test_whatever_is_not_up_to_date_is_drift(states: list[str], drift: bool) -> None:
+    assert report.plan_result([_item(s, error={}) for s in states], ())["drift"] is drift
+
+
+def test_a_repository_that_cannot_be_listed_is_drift() -> None:
+    result = report.plan_result([], [report.unlisted("a", {"code": "denied"})])
+    assert (result["drift"], result["failures"], result["images"]) == (True, 1, 0)
+
+
+def test_more_images_than_a_result_may_name_are_counted() -> None:
+    told = report.named([_item("copy")] * (MOST_NAMED + 5))
+    assert (len(told["items"]), told["items_left_out"]) == (MOST_NAMED, 5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "repositories", "said"),
+    [
+        (1, 0, "1 of 3 images were not mirrored"),
+        (0, 1, "the tags of 1 repository could not be listed"),
+        (
+            2,
+            2,
+            "2 of 3 images were not mirrored; the tags of 2 repositories could not be listed",
+        ),
+    ],
+)
+def test_what_failed_is_a_sentence(bad: int, repositories: int, said: str) -> None:
+    assert report.what_failed(bad, 3, repositories, done="mirrored") == said
+
+
+def test_a_clash_names_both_ends() -> None:
+    told = report.clash(Image(Reference.parse("a:1"), Reference.parse("there.test/b:1")))
+    assert told["image"] == "there.test/b:1"
+    assert told["error"]["subject"] == "docker.io/library/a:1"
+    assert "another image of this mirror goes to there.test/b:1" in told["error"]["detail"]

@@ -1,0 +1,117 @@
+"""A mirror's dry run: source and destination are compared by HEAD, and nothing is written.
+
+How much would move is asked of the manifests, of the first images only: a GET counts as a pull.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.catalog.jobs import JobLease
+from store.errors import Side
+from store.oci.descriptor import Descriptor
+from store.oci.manifest import Index, Manifest
+from store.oci.platform import Platform
+from workers.advance import apart, copy
+from workers.advance.closure import narrowed, resolve
+from workers.advance.remote import Remote
+from workers.leases import Held
+from workers.mirrors.plan import Image
+from workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE
+from workers.world import World, at
+
+LOOKED_AT_ONCE = 256  # images compared before what was found is on record
+MOST_SIZED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What each image would come to; *bytes* of the first *sized* of those to copy, at most."""
+
+    items: list[dict[str, Any]]
+    bytes: int
+    sized: int
+
+
+def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: Held) -> Looked:
+    """Compare every image. What has been compared is on record, and is not compared again."""
+    items: list[dict[str, Any]] = list(lease.plan.get("looked", ()))
+    blobs: dict[str, int] = dict(lease.plan.get("blobs", {}))  # those that several have move once
+    while len(items) < len(images):
+        some = images[len(items) : len(items) + LOOKED_AT_ONCE]
+        found = apart.ask(lambda one: _look(one, lease, world, held), some, lease, world)
+        compared = [_item(one, was) for one, was in zip(some, found, strict=True)]
+        left = MOST_SIZED - sum("bytes" in item for item in items)
+        # Some platforms of an image are known by their digest only once its index has been read.
+        to_size = [
+            (one, item)
+            for one, item in zip(some, compared, strict=True)
+            if item["state"] == COPY and (one.platforms or (left := left - 1) >= 0)
+        ]
+        sizes = apart.ask(lambda both: _size(*both, lease, world, held), to_size, lease, world)
+        for (_, item), size in zip(to_size, sizes, strict=True):
+            if isinstance(size, Size):
+                item["bytes"] = sum(size.blobs.values())
+                if size.digest == item["replaces"]:
+                    item.update(state=UP_TO_DATE, bytes=0)
+                else:
+                    blobs |= size.blobs
+            else:
+                item.update(state=FAILED, error=size)
+        items += compared
+        apart.remember(lease, world, looked=items, blobs=blobs)
+    sized = sum(item["state"] == COPY and "bytes" in item for item in items)
+    return Looked(items, sum(blobs.values()), sized)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The digest that an image has at its destination, and the blobs that it consists of."""
+
+    digest: str
+    blobs: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    root: Descriptor | None
+    there: Descriptor | None
+    expected: str
+
+
+def _look(one: Image, lease: JobLease, world: World, held: Held) -> _Found:
+    root = Remote.of(one.source, Side.SOURCE, lease, world, held).head()
+    if root is None:
+        return _Found(None, None, "")
+    there = Remote.of(one.target, Side.DESTINATION, lease, world, held).head()
+    return _Found(root, there, copy.expected_digest(root, one.platforms, world))
+
+
+def _item(one: Image, found: _Found | dict[str, Any]) -> dict[str, Any]:
+    item: dict[str, Any] = {"source": str(one.source), "destination": str(one.target)}
+    if not isinstance(found, _Found):
+        return {**item, "state": FAILED, "error": found}
+    if found.root is None:
+        return {**item, "state": MISSING}
+    there = str(found.there.digest) if found.there is not None else None
+    state = UP_TO_DATE if there == found.expected else COPY
+    return {**item, "state": state, "digest": str(found.root.digest), "replaces": there}
+
+
+def _size(one: Image, item: dict[str, Any], lease: JobLease, world: World, held: Held) -> Size:
+    source = Remote.of(one.source, Side.SOURCE, lease, world, held)
+    platforms = [Platform.parse(text) for text in one.platforms]
+
+    def fetch(wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
+        held.check()
+        with at(Side.SOURCE):
+            return [source.repository.get_manifest(str(d.digest), expected=d) for d in wanted]
+
+    head = source.repository.get_manifest(item["digest"]).descriptor
+    closure = narrowed(resolve(head, platforms, fetch), platforms)
+    return Size(
+        str(closure.root.digest),
+        {str(blob.digest): blob.size for blob in closure.distributable_blobs()},
+    )

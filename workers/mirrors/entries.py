@@ -1,0 +1,98 @@
+"""An entry of a policy: what is copied from where, whatever the format that it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from store.oci.digest import Digest
+from store.oci.platform import Platform
+from store.oci.reference import Reference, check_tag, parse_repository
+from workers.mirrors.fields import Field
+from workers.mirrors.selection import Selection
+
+MOST_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A repository, or an image where *source* names a tag or digest.
+
+    Args:
+        source: Where it comes from, in full.
+        destination: Where it goes; None leaves it to the policy or the command.
+        tags: These tags and digests of the repository; none means all, or what *select* says.
+        select: Rules for tags.
+        platforms: Only these; none means all.
+        place: The key of the file at which it stands.
+    """
+
+    source: Reference
+    destination: str | None = None
+    tags: tuple[str, ...] = ()
+    select: Selection | None = None
+    platforms: tuple[str, ...] = ()
+    place: str = field(default="", compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as a job's spec has it; without what it leaves open."""
+        found: dict[str, Any] = {"source": str(self.source)}
+        if self.destination is not None:
+            found["destination"] = self.destination
+        if self.tags:
+            found["tags"] = list(self.tags)
+        if self.select is not None:
+            found["select"] = self.select.model_dump(mode="json", exclude_defaults=True)
+        if self.platforms:
+            found["platforms"] = list(self.platforms)
+        return found
+
+
+def source_in(at: Field) -> Reference:
+    """Read a repository or an image."""
+    found: Reference = at.checked(Reference.parse)
+    return found
+
+
+def destination_in(at: Field, source: Reference) -> str:
+    """Read where *source* goes: a repository, or for a single image a tag of it too."""
+    single = source.tag is not None or source.digest is not None
+    found: Reference = at.checked(Reference.parse if single else parse_repository)
+    return str(found)
+
+
+def tags_in(at: Field) -> tuple[str, ...]:
+    """Read tags and digests, of which there is at least one; each is kept once."""
+    fields = [at] if isinstance(at.value, str) else at.items()
+    found = [field.checked(check_tag if ":" not in field.text() else _digest) for field in fields]
+    if not found:
+        raise at.wrong("names no tag", hint="leave the key out to take all of them")
+    return tuple(dict.fromkeys(found))
+
+
+def platforms_in(at: Field) -> tuple[str, ...]:
+    """Read platforms, by the names that manifests use."""
+    fields = [at] if isinstance(at.value, str) else at.items()
+    return tuple(field.checked(lambda t: str(Platform.parse(t).normalized())) for field in fields)
+
+
+def selection(at: Field, names: dict[str, str] | None = None, **rules: Any) -> Selection | None:
+    """Make a selection of what was read at a key; None where the rules select everything.
+
+    *names* has the key in the file of a rule that is called otherwise there.
+    """
+    try:
+        made = Selection(**rules)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        rule, *rest = map(str, first["loc"])
+        key = (names or {}).get(rule, rule)
+        path = (*at.path, key, *rest) if key else at.path  # '' where the rule is the value itself
+        raise Field(at.name, path, None).wrong(str(first["msg"])) from None
+    return None if made == Selection() else made
+
+
+def _digest(text: str) -> str:
+    return str(Digest.parse(text))

@@ -1,0 +1,67 @@
+"""Which images a mirror consists of. Pure: it is given the tags that were selected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from store.oci.digest import Digest
+from store.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image to copy, whole or some platforms of it."""
+
+    source: Reference
+    target: Reference
+    platforms: tuple[str, ...] = ()
+
+
+def image(source: Reference, target: Reference, platforms: tuple[str, ...]) -> Image:
+    """A single image; where the target has no tag or digest it keeps the source's."""
+    if target.tag is None and target.digest is None:
+        target = _named(target, source.identifier)
+    return Image(source, target, platforms)
+
+
+def images(
+    source: Reference, target: Reference, tags: Iterable[str], platforms: tuple[str, ...]
+) -> Iterator[Image]:
+    """The images of a repository under *tags*, some of which may be digests."""
+    for tag in tags:
+        yield Image(_named(source, tag), _named(target, tag), platforms)
+
+
+def merged(wanted: Iterable[Image]) -> tuple[list[Image], list[Image]]:
+    """Each image once; and those that would take the place of another, which came first."""
+    kept: dict[str, Image] = {}
+    clashing: list[Image] = []
+    for one in wanted:
+        first = kept.setdefault(str(one.target), one)
+        if first != one:
+            clashing.append(one)
+    return list(kept.values()), clashing
+
+
+def left_over(images: Sequence[Image]) -> list[dict[str, object]]:
+    """Entries of a spec for these images only: repositories with tags, where names agree."""
+    entries: dict[tuple[str, str, tuple[str, ...]], dict[str, object]] = {}
+    tags: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for one in images:
+        platforms = {"platforms": list(one.platforms)} if one.platforms else {}
+        same = one.source.identifier == one.target.identifier
+        plain = one.source.tag is None or one.source.digest is None
+        source = str(one.source.without_identifier() if same and plain else one.source)
+        target = str(one.target.without_identifier() if same and plain else one.target)
+        key = (source, target, one.platforms)
+        entries.setdefault(key, {"source": source, "destination": target, **platforms})
+        if same and plain:
+            tags.setdefault(key, []).append(one.source.identifier)
+    return [
+        {**entry, **({"tags": tags[key]} if key in tags else {})} for key, entry in entries.items()
+    ]
+
+
+def _named(repository: Reference, tag: str) -> Reference:
+    return repository.with_digest(Digest.parse(tag)) if ":" in tag else repository.with_tag(tag)

@@ -1,0 +1,139 @@
+"""Jobs that copy repositories: one and all its tags, or the entries of a policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from store.oci.reference import Reference, parse_repository
+from workers.mirrors.entries import MOST_ENTRIES
+from workers.mirrors.selection import Selection
+from workers.specs.fields import (
+    AskedForPlatforms,
+    PlatformText,
+    ReferenceText,
+    RepositoryText,
+    TagOrDigestText,
+    TagText,
+    checked,
+)
+
+MOST_TAGS = 100_000
+
+
+class MirrorEntry(BaseModel):
+    """A repository, or one image where the source names its tag or digest.
+
+    Of a repository all tags are copied, or those that are named, or that the rules select. An
+    image may get another tag where it goes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: ReferenceText
+    destination: ReferenceText
+    tags: tuple[TagOrDigestText, ...] = Field(default=(), max_length=MOST_TAGS)
+    select: Selection | None = None
+    platforms: tuple[PlatformText, ...] = Field(
+        default=(), max_length=100, description="instead of those of the job"
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> MirrorEntry:
+        if self.tags and self.select is not None:
+            raise PydanticCustomError("select", "an entry has tags or select, not both")
+        if self.one_image:
+            if self.tags or self.select is not None:
+                field = "tags" if self.tags else "select"
+                raise PydanticCustomError(field, "the source names an image already")
+        else:
+            checked(lambda: parse_repository(self.destination), "destination")
+        return self
+
+    @property
+    def origin(self) -> Reference:
+        """What is taken: a repository, or an image."""
+        return Reference.parse(self.source)
+
+    @property
+    def target(self) -> Reference:
+        """Where it goes."""
+        return Reference.parse(self.destination)
+
+    @property
+    def one_image(self) -> bool:
+        """Whether it is a single image."""
+        return self.origin.tag is not None or self.origin.digest is not None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the registry has to be asked which tags there are."""
+        return not self.one_image and not self.tags
+
+
+class MirrorSpec(AskedForPlatforms):
+    """Copy repositories: *source* to *destination*, or what the *entries* of a policy say.
+
+    With *dry_run* nothing is copied; the job compares, and its result is the plan.
+    """
+
+    kind: Literal["mirror"] = "mirror"
+    source: ReferenceText | None = None
+    destination: RepositoryText | None = None
+    tags: tuple[TagText, ...] = Field(default=(), max_length=MOST_TAGS)
+    entries: tuple[MirrorEntry, ...] = Field(default=(), max_length=MOST_ENTRIES)
+    dry_run: bool = False
+    priority: int = Field(default=-10, ge=-100, le=100)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_what(self) -> MirrorSpec:
+        if self.entries:
+            for name in ("source", "destination", "tags"):
+                if getattr(self, name):
+                    raise PydanticCustomError("entries", f"give entries or {name}, not both")
+            return self
+        for name in ("source", "destination"):
+            if getattr(self, name) is None:
+                raise PydanticCustomError(name, "Field required")
+        source = self.origin
+        if source.digest is not None:
+            raise PydanticCustomError("source", "a mirror takes tags, not a digest")
+        if source.tag is not None and self.tags:
+            raise PydanticCustomError("tags", "the source names a tag already")
+        return self
+
+    @property
+    def origin(self) -> Reference:
+        """What was named as the source."""
+        return Reference.parse(self.source or "")
+
+    @property
+    def wanted(self) -> tuple[MirrorEntry, ...]:
+        """The entries, of which the short form is one."""
+        if self.entries:
+            return self.entries
+        tag = self.origin.tag
+        return (
+            MirrorEntry(
+                source=str(self.origin.without_identifier()),
+                destination=self.destination or "",
+                tags=(tag,) if tag is not None else tuple(dict.fromkeys(self.tags)),
+            ),
+        )
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The registries it talks to."""
+        wanted = self.wanted
+        names = [one.origin.domain for one in wanted] + [one.target.domain for one in wanted]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def label(self) -> str:
+        """How it reads in a list."""
+        first, *more = self.wanted
+        what = f"{first.origin} -> {first.target}"
+        what = f"{what} and {len(more)} more" if more else what
+        return f"{what} (dry run)" if self.dry_run else what
