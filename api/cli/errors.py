@@ -67,6 +67,11 @@ def exit_code(error: Exception) -> int:
 
 def job_exit_code(job: dict[str, Any]) -> int:
     """How a command ends that waited for *job*."""
+    result = job.get("result") or {}
+    if result.get("dry_run"):
+        # What could not be compared is no answer, unless there is one on something else.
+        failed = job["state"] != "succeeded" and result["failures"] >= result["images"]
+        return FAILED if failed else PARTIAL if result["drift"] else DONE
     if job["state"] == "succeeded":
         return DONE
     if job["error"] and job["error"]["code"] == "partial" and job["children"].get("succeeded"):

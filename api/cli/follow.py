@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from api.cli.errors import NeedsServerError, describe, job_exit_code
+from api.cli.policies import described_plan
 from api.cli.progress import Display, lines_or_bars
 from api.connect import Connection
 from store.errors import ServerUnreachableError
@@ -75,14 +76,19 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     """Say how the job ended, and return the exit code."""
     if as_json:
         print(json.dumps(job, indent=2))
-    elif job["state"] == "succeeded":
-        if not quiet:
+        return job_exit_code(job)
+    planned = bool((job["result"] or {}).get("dry_run"))
+    if planned and not quiet:
+        print(described_plan(job["result"]))
+    if job["state"] == "succeeded":
+        if not quiet and not planned:
             print(summary(job))
     elif job["error"]:
         sys.stderr.write(describe(job["error"]))
         for one in (job["result"] or {}).get("failed", ()):
             if one["error"]:
-                sys.stderr.write(f"  {one['tag']}: {describe(one['error'])}")
+                what = one["image"] if job.get("spec", {}).get("entries") else one["tag"]
+                sys.stderr.write(f"  {what}: {describe(one['error'])}")
     else:
         sys.stderr.write(f"transship: the job was {job['state']}\n")
     return job_exit_code(job)
@@ -127,7 +133,9 @@ def summary(job: dict[str, Any]) -> str:
     if job["kind"] == "squash":
         return f"{what}@{result['digest']}: squashed"
     if job["kind"] == "mirror":
-        return f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
+        told = f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
+        nothing = result.get("nothing_selected", ())
+        return "\n".join((*(f"{one}: no tag is selected" for one in nothing), told))
     state = "up to date" if result.get("up_to_date") else "done"
     if "tags" in result:
         return f"{what}: {result['tags']} tags, {state}; {figures}"

@@ -9,6 +9,7 @@ import click
 
 from api.cli.ask import ask
 from api.cli.options import job_options, platform_options
+from api.cli.policies import read_policy, warn
 
 
 @click.command()
@@ -52,14 +53,44 @@ def copy(source: str, destination: str, **options: Any) -> int:
 
 
 @click.command()
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", required=False)
+@click.argument("destination", required=False)
 @click.option("--tag", "-t", "tags", multiple=True, help="Copy this tag only; may be repeated.")
+@click.option("--file", "-f", metavar="FILE", help="Copy what this policy says; - is the input.")
+@click.option("--scoped", is_flag=True, help="Keep host and path of each source below DST.")
+@click.option(
+    "--dry-run", is_flag=True, help="Compare only; ends with 3 if there is anything to do."
+)
 @platform_options
 @job_options
-def mirror(source: str, destination: str, tags: tuple[str, ...], **options: Any) -> int:
-    """Copy every tag of the repository SOURCE to the repository DESTINATION."""
-    return ask(
-        {"kind": "mirror", "source": source, "destination": destination, "tags": list(tags)},
-        options,
-    )
+def mirror(
+    source: str | None,
+    destination: str | None,
+    tags: tuple[str, ...],
+    file: str | None,
+    scoped: bool,
+    dry_run: bool,
+    **options: Any,
+) -> int:
+    """Copy every tag of the repository SOURCE to the repository DESTINATION.
+
+    With -f FILE what a policy says: `transship mirror -f FILE [DST]`. Entries that name no
+    destination go below DST. Transship's own format is read, and those of skopeo sync and regsync.
+    """
+    spec: dict[str, Any] = {"kind": "mirror", "dry_run": dry_run}
+    if file is not None:
+        if destination is not None:
+            raise click.UsageError("with -f there is one argument at most, DST")
+        if tags:
+            raise click.UsageError("with -f the file says which tags; leave --tag away")
+        policy = read_policy(file)
+        if not options["quiet"]:
+            warn(policy)
+        spec["entries"] = policy.entries_for(source, scoped=scoped)
+    else:
+        if source is None or destination is None:
+            raise click.UsageError("give SOURCE and DESTINATION, or a policy with -f FILE")
+        if scoped:
+            raise click.UsageError("--scoped goes with -f FILE")
+        spec |= {"source": source, "destination": destination, "tags": list(tags)}
+    return ask(spec, options)

@@ -76,6 +76,22 @@ def test_a_job_ends_its_command(ended: dict[str, Any], code: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "drift", "failures", "code"),
+    [
+        ("succeeded", False, 0, DONE),
+        ("succeeded", True, 0, PARTIAL),
+        ("failed", True, 1, PARTIAL),
+        ("failed", True, 2, FAILED),
+    ],
+)
+def test_a_dry_run_ends_with_3_where_there_is_something_to_do(
+    state: str, drift: bool, failures: int, code: int
+) -> None:
+    result = {"dry_run": True, "drift": drift, "failures": failures, "images": 2}
+    assert job_exit_code({**job(state, "partial"), "result": result}) == code
+
+
+@pytest.mark.parametrize(
     ("codes", "code"),
     [([], 0), ([0, 0], 0), ([0, 3], 3), ([3, 1, 0], 1), ([1], 1)],
 )

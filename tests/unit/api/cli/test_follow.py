@@ -37,6 +37,34 @@ def test_a_summary_of_a_mirror_counts_images() -> None:
     assert summary(done) == "a -> b: 3 images, 1 up to date; moved 2.0 MB, spared 0 B"
 
 
+def test_a_summary_of_a_mirror_names_rules_that_select_nothing() -> None:
+    result = {"images": 3, "up_to_date": 1, "nothing_selected": ["here.test/app"]}
+    told = summary(job(kind="mirror", result=result)).splitlines()
+    assert told[0] == "here.test/app: no tag is selected"
+
+
+def test_a_plan_is_shown_instead_of_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    result = {
+        "dry_run": True, "drift": True, "images": 4, "up_to_date": 1, "to_copy": 2, "missing": 1,
+        "failures": 0, "bytes": 3_000_000, "bytes_known_of": 2, "reference": "b",
+        "items_left_out": 0, "nothing_selected": ["c"], "failed": [], "items": [
+            {"source": "a:1", "destination": "b:1", "state": "up-to-date"},
+            {"source": "a:2", "destination": "b:2", "state": "copy", "bytes": 2_000_000},
+            {"source": "a:3", "destination": "b:3", "state": "copy", "replaces": "sha256:1"},
+            {"source": "a:4", "destination": "b:4", "state": "missing"},
+        ],
+    }  # fmt: skip
+    assert report(job(kind="mirror", result=result), as_json=False, quiet=False) == 3
+    assert capsys.readouterr().out.splitlines() == [
+        "up to date  a:1 -> b:1",
+        "to copy     a:2 -> b:2 (2.0 MB)",
+        "to update   a:3 -> b:3",
+        "missing     a:4 -> b:4",
+        "c: no tag is selected",
+        "b: 4 images, 1 up to date, 2 to copy (at most 3.0 MB), 1 missing",
+    ]
+
+
 def test_a_summary_of_all_tags_counts_these() -> None:
     done = job(kind="pull", result={"reference": "a", "tags": 3, "up_to_date": False})
     assert summary(done) == "a: 3 tags, done; moved 2.0 MB, spared 0 B"

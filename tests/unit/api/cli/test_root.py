@@ -24,6 +24,7 @@ HELPS = [
     *((group, name) for group in ("tokens", "credentials") for name in ("ls", "rm")),
     ("tokens", "create"),
     ("credentials", "add"),
+    ("mirrors", "convert"),
     (),
 ]
 
@@ -97,6 +98,13 @@ def test_the_version_is_shown(environ: dict[str, str]) -> None:
         ["pull", "a", "--platform", "linux/amd64", "--all-platforms"],
         ["pull", "a", "--deadline", "-1"],
         ["mirror", "a@sha256:" + "0" * 64, "b"],
+        ["mirror"],
+        ["mirror", "a"],
+        ["mirror", "a", "b", "--scoped"],
+        ["mirror", "-f", "there-is-no-such-file"],
+        ["mirror", "-f", "a", "b", "c"],
+        ["mirror", "-f", "a", "b", "--tag", "1"],
+        ["mirrors", "convert", "there-is-no-such-file"],
         ["jobs", "--limit", "0"],
         ["jobs", "wait"],
         ["tokens", "create"],

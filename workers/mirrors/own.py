@@ -1,0 +1,90 @@
+"""Transship's own format, read and written.
+
+defaults:
+  destination: registry.example.com/mirror
+  platforms: [linux/amd64, linux/arm64]
+entries:
+  - source: docker.io/library/alpine
+    select: {semver: ">=3.18", newest: 3}
+  - source: quay.io/prometheus/prometheus
+    destination: registry.example.com/prom/prometheus
+    tags: [v2.53.0, v3.0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from workers.mirrors.entries import (
+    Entry,
+    destination_in,
+    platforms_in,
+    selection,
+    source_in,
+    tags_in,
+)
+from workers.mirrors.fields import Field
+from workers.mirrors.selection import Selection
+
+ENTRIES, DEFAULTS = "entries", "defaults"
+
+
+def read(document: Field) -> tuple[list[Entry], str | None, bool]:
+    """The entries, and for those without a destination: below what, and whether scoped."""
+    keys = document.known(ENTRIES, DEFAULTS)
+    defaults = (
+        keys[DEFAULTS].known("destination", "scoped", "platforms") if DEFAULTS in keys else {}
+    )
+    platforms = platforms_in(defaults["platforms"]) if "platforms" in defaults else ()
+    items = keys[ENTRIES].items() if ENTRIES in keys else []
+    return (
+        [_entry(item, platforms) for item in items],
+        defaults["destination"].text() if "destination" in defaults else None,
+        defaults["scoped"].flag() if "scoped" in defaults else False,
+    )
+
+
+def write(entries: Sequence[Entry], *, destination: str | None, scoped: bool) -> str:
+    """A file from which `read` has the same again."""
+    document: dict[str, Any] = {}
+    if destination is not None or scoped:
+        document[DEFAULTS] = {
+            **({"destination": destination} if destination is not None else {}),
+            **({"scoped": True} if scoped else {}),
+        }
+    document[ENTRIES] = [entry.as_json() for entry in entries]
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _entry(item: Field, platforms: tuple[str, ...]) -> Entry:
+    keys = item.known("source", "destination", "tags", "select", "platforms")
+    if "source" not in keys:
+        raise item.wrong("names no source", hint="as in `source: docker.io/library/alpine`")
+    source = source_in(keys["source"])
+    for key in ("tags", "select"):
+        if key in keys and (source.tag is not None or source.digest is not None):
+            raise keys[key].wrong("the source names an image already")
+    if "tags" in keys and "select" in keys:
+        raise keys["select"].wrong("an entry has tags or select, not both", hint="make it two")
+    return Entry(
+        source=source,
+        destination=destination_in(keys["destination"], source) if "destination" in keys else None,
+        tags=tags_in(keys["tags"]) if "tags" in keys else (),
+        select=_select(keys["select"]) if "select" in keys else None,
+        platforms=platforms_in(keys["platforms"]) if "platforms" in keys else platforms,
+        place=item.place,
+    )
+
+
+def _select(at: Field) -> Selection | None:
+    keys = at.known(*Selection.model_fields)
+    rules: dict[str, Any] = {
+        name: field.texts() for name, field in keys.items() if name != "newest"
+    }
+    if "newest" in keys:
+        rules["newest"] = keys["newest"].number()
+    return selection(at, **rules)
