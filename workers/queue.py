@@ -22,7 +22,7 @@ from store.errors import (
     TransshipError,
 )
 from store.oci.platform import Platform
-from workers import entitlement
+from workers import entitlement, schedule
 from workers.entitlement import MayUse
 from workers.identity import new_id
 from workers.mirrors.plan import Image, left_over
@@ -170,6 +170,20 @@ class JobQueue:
         if isinstance(answer, TransshipError):
             raise answer
         return answer
+
+    def run_mirror(self, name: str, *, requested_by: str) -> str:
+        """Start a run of a stored mirror, and return its job.
+
+        Raises:
+            NotFoundError: there is no such mirror.
+            ConflictError: a run of it is going on.
+        """
+        with self._catalog.write() as connection:
+            now = time.time()
+            made = schedule.start(connection, name, requested_by, self._sealer, now)
+            messages = ring(connection, now)
+        self._wire.publish(messages)
+        return made
 
     def _failed_part(
         self, connection: Connection, row: Row[Any], spec: dict[str, Any]

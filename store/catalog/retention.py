@@ -12,6 +12,7 @@ from store.catalog.schema import (
     events,
     image_events,
     jobs,
+    mirror_runs,
     transfers,
     waits,
 )
@@ -44,6 +45,7 @@ def forget(connection: Connection, before: float) -> int:
             ).scalars()
         )
         _forget_transfers(connection, left)
+        connection.execute(delete(mirror_runs).where(mirror_runs.c.job.in_(gone)))
         connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
     return len(gone)
 

@@ -256,6 +256,30 @@ jobs = Table(
     _partial("jobs_deadline", "deadline", where=f"{JOB_ACTIVE} AND deadline IS NOT NULL"),
 )
 
+# Policies of what is to be mirrored, which the server keeps and starts on their interval.
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("spec", _Json, nullable=False),  # of the job that a run is
+    Column("enabled", Boolean, nullable=False),
+    Column("interval", Float),  # seconds; NULL: it runs when it is asked for
+    Column("next_run", Float, nullable=False),
+    Column("next_run_delay", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+# The jobs that were runs of a stored policy; they go with their job.
+mirror_runs = Table(
+    "mirror_runs",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("mirror", String, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Index("mirror_runs_mirror", "mirror", "started_at"),
+)
+
 # The credentials that came with a job, sealed; its children use them too.
 credentials = Table(
     "credentials",

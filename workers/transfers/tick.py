@@ -23,6 +23,7 @@ from store.catalog import (
 )
 from store.catalog.heartbeats import Observer
 from store.errors import TransshipError
+from workers.schedule import start_due
 from workers.upkeep import start_collection
 from workers.wire import Message
 from workers.world import World, ring, transfer_message
@@ -71,6 +72,7 @@ class Tick:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
             touched.update(stop_late(connection, now))
             self._look_after(connection, now, short=short)
+            start_due(connection, world.sealer, now)
             admission.promote(connection, now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)

@@ -1,4 +1,4 @@
-"""Limits of registries, collection, the image service's records, workspaces, tokens.
+"""Limits of registries, collection, the image service's records, workspaces, tokens, mirrors.
 
 What has existed before gets the value that it would have had. There is no way down: restore the
 backup that was taken before the upgrade.
@@ -23,6 +23,7 @@ def upgrade() -> None:
     _jobs_and_workers()
     _limits_of_registries()
     _access()
+    _mirrors()
 
 
 def _added(table: str, name: str, type_: sa.types.TypeEngine, default: str) -> None:
@@ -136,6 +137,27 @@ def _access() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
     )
     op.create_index("named_credentials_registry", "named_credentials", ["registry"])
+
+
+def _mirrors() -> None:
+    op.create_table(
+        "mirrors",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("spec", _JSON, nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("interval", sa.Float()),
+        sa.Column("next_run", sa.Float(), nullable=False),
+        sa.Column("next_run_delay", sa.Float(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+    )
+    op.create_table(
+        "mirror_runs",
+        sa.Column("job", sa.String(), primary_key=True),
+        sa.Column("mirror", sa.String(), nullable=False),
+        sa.Column("started_at", sa.Float(), nullable=False),
+    )
+    op.create_index("mirror_runs_mirror", "mirror_runs", ["mirror", "started_at"])
 
 
 def downgrade() -> None:

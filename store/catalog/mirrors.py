@@ -1,0 +1,236 @@
+"""Policies of what is to be mirrored, as the server keeps them, and their runs.
+
+A run is a job. Whoever starts one locks the policy's row first and looks in a second statement
+whether one is going on, so that no two workers, and no schedule and person, start the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from store.catalog.due import due
+from store.catalog.jobs import ACTIVE
+from store.catalog.schema import jobs, mirror_runs
+from store.catalog.schema import mirrors as table
+from store.catalog.sql import upsert
+from store.errors import ConflictError, NotFoundError, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMirror:
+    """A policy as it was when read.
+
+    Attributes:
+        spec: Of the job that a run is.
+        enabled: Whether its interval counts.
+        interval: Seconds between the beginnings of two runs; None: it runs when it is asked for.
+        next_run: When the next one is due, if it is enabled and has an interval.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    enabled: bool
+    interval: float | None
+    next_run: float
+    created_at: float
+    updated_at: float
+
+
+def put(
+    connection: Connection,
+    name: str,
+    *,
+    spec: Mapping[str, Any],
+    interval: float | None,
+    enabled: bool,
+    now: float,
+) -> bool:
+    """Keep a policy, in place of the one of that name; say whether it is new.
+
+    With another interval than before it is due at once; with the same, when it was. A run that is
+    going on stays as it is.
+    """
+    values: dict[str, Any] = {
+        "spec": dict(spec),
+        "enabled": enabled,
+        "interval": interval,
+        "updated_at": now,
+    }
+    at_once = {"next_run": now, "next_run_delay": 0.0}
+    before = _locked(connection, name)
+    if before is not None:
+        values |= {} if before.interval == interval else at_once
+        connection.execute(update(table).where(table.c.name == name).values(**values))
+        return False
+    values |= at_once
+    connection.execute(
+        upsert(table)
+        .values(name=name, created_at=now, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )
+    return True
+
+
+def get(connection: Connection, name: str) -> StoredMirror:
+    """The policy *name*.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    if row is None:
+        raise _missing(name)
+    return _read(row)
+
+
+def listed(connection: Connection) -> list[StoredMirror]:
+    """Every policy, by name."""
+    return [_read(row) for row in connection.execute(select(table).order_by(table.c.name))]
+
+
+def enable(connection: Connection, name: str, enabled: bool, now: float) -> None:
+    """Let the interval of a policy count, or not.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    changed = update(table).where(table.c.name == name).values(enabled=enabled, updated_at=now)
+    if connection.execute(changed).rowcount != 1:
+        raise _missing(name)
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Forget a policy and which jobs were its runs; the jobs stay, and one under way goes on.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    if connection.execute(delete(table).where(table.c.name == name)).rowcount != 1:
+        raise _missing(name)
+    connection.execute(delete(mirror_runs).where(mirror_runs.c.mirror == name))
+
+
+def due_names(connection: Connection, now: float) -> list[str]:
+    """The policies whose time has come; a run of them may be going on still."""
+    return list(
+        connection.execute(
+            select(table.c.name).where(_is_due(now)).order_by(table.c.name)
+        ).scalars()
+    )
+
+
+def start_due(connection: Connection, name: str, now: float) -> StoredMirror | None:
+    """Take the run that is due; None where somebody else was first.
+
+    Also None while a run is going on: the next one starts when that has ended. The caller makes
+    the job in the same transaction, and tells of it by `record_run`.
+    """
+    row = _locked(connection, name)
+    if row is None or running(connection, name) is not None:
+        return None
+    return _started(connection, row, now, _is_due(now))
+
+
+def start(connection: Connection, name: str, now: float) -> StoredMirror:
+    """Begin a run that was asked for; the caller makes the job, likewise.
+
+    Raises:
+        NotFoundError: there is no such policy.
+        ConflictError: a run is going on.
+    """
+    row = _locked(connection, name)
+    if row is None:
+        raise _missing(name)
+    if (other := running(connection, name)) is not None:
+        raise ConflictError(
+            "a run of this mirror is under way",
+            subject=name,
+            hint=f"see `transship jobs show {other}`",
+        )
+    started = _started(connection, row, now, table.c.name == name)
+    assert started is not None
+    return started
+
+
+def record_run(connection: Connection, name: str, job: str, now: float) -> None:
+    """Write down that *job* is a run of the policy."""
+    connection.execute(insert(mirror_runs).values(job=job, mirror=name, started_at=now))
+
+
+def running(connection: Connection, name: str) -> str | None:
+    """The job of the run that is going on, if there is one."""
+    return connection.execute(
+        select(jobs.c.id)
+        .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
+        .where(mirror_runs.c.mirror == name, jobs.c.state.in_(ACTIVE))
+        .limit(1)
+    ).scalar()
+
+
+def runs(connection: Connection, name: str, *, limit: int) -> list[Row[Any]]:
+    """The jobs that were runs of a policy, the newest first."""
+    return list(
+        connection.execute(
+            select(jobs)
+            .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
+            .where(mirror_runs.c.mirror == name)
+            .order_by(jobs.c.seq.desc())
+            .limit(limit)
+        ).all()
+    )
+
+
+def last_run(connection: Connection, name: str) -> Any:
+    """Of the newest run: id, state, created_at and finished_at of its job; None before any."""
+    return connection.execute(
+        select(jobs.c.id, jobs.c.state, jobs.c.created_at, jobs.c.finished_at)
+        .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
+        .where(mirror_runs.c.mirror == name)
+        .order_by(mirror_runs.c.started_at.desc(), jobs.c.seq.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _is_due(now: float) -> Any:
+    on_schedule = table.c.enabled & table.c.interval.is_not(None)
+    return on_schedule & due(table.c.next_run, table.c.next_run_delay, now)
+
+
+def _locked(connection: Connection, name: str) -> Row[Any] | None:
+    return connection.execute(
+        select(table).where(table.c.name == name).with_for_update()
+    ).one_or_none()
+
+
+def _started(
+    connection: Connection, row: Row[Any], now: float, condition: Any
+) -> StoredMirror | None:
+    delay = row.interval if row.interval is not None else 0.0
+    claimed = connection.execute(
+        update(table)
+        .where(table.c.name == row.name, condition)
+        .values(next_run=now + delay, next_run_delay=delay)
+    )
+    return _read(row) if claimed.rowcount == 1 else None
+
+
+def _read(row: Row[Any]) -> StoredMirror:
+    return StoredMirror(
+        name=row.name,
+        spec=row.spec,
+        enabled=row.enabled,
+        interval=row.interval,
+        next_run=row.next_run,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(
+        "no such mirror", subject=name, hint="see `transship mirrors ls`", side=Side.REQUEST
+    )

@@ -1,0 +1,89 @@
+"""Runs of stored mirrors, as the tick starts them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from store.catalog import credentials, mirrors
+from store.catalog.credentials import NamedCredential, SealedCredential
+from store.catalog.schema import jobs as job_rows
+from tests.unit.workers.advance.test_pull_again import Stage, stage
+from workers import schedule
+from workers.specs import as_json, parse_spec
+from workers.transfers.tick import Tick
+
+__all__ = ["stage"]
+
+SPEC = as_json(
+    parse_spec(
+        {
+            "kind": "mirror",
+            "deadline": 600,
+            "entries": [{"source": "r.test/app:1", "destination": "t.test/app"}],
+        }
+    )
+)
+
+
+def _keep(stage: Stage, name: str = "nightly", spec: dict[str, Any] = SPEC) -> None:
+    with stage.world.catalog.write() as connection:
+        mirrors.put(connection, name, spec=spec, interval=3600, enabled=True, now=time.time())
+
+
+def _jobs(stage: Stage) -> list[Any]:
+    with stage.world.catalog.read() as connection:
+        query = select(job_rows).where(job_rows.c.parent.is_(None)).order_by(job_rows.c.seq)
+        return list(connection.execute(query))
+
+
+def test_a_tick_starts_what_is_due_and_the_next_one_does_not(stage: Stage) -> None:
+    _keep(stage)
+    ticks = [Tick(stage.world, 20) for _ in range(2)]
+    for tick in ticks:
+        tick.once()
+    (job,) = _jobs(stage)
+    assert (job.kind, job.requested_by, job.spec) == ("mirror", "mirror nightly", SPEC)
+    assert job.deadline == pytest.approx(time.time() + 600, abs=60)
+    assert [message.id for message in stage.bells.waiting] == [job.id]
+
+
+def test_workers_that_tick_at_the_same_time_start_it_once(stage: Stage) -> None:
+    _keep(stage)
+    barrier = threading.Barrier(4)
+
+    def tick() -> None:
+        barrier.wait()
+        Tick(stage.world, 20).once()
+
+    threads = [threading.Thread(target=tick) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(_jobs(stage)) == 1
+
+
+def test_a_run_has_the_credentials_of_the_server_for_its_registries(stage: Stage) -> None:
+    _keep(stage)
+    sealer = stage.world.sealer
+    with stage.world.catalog.write() as connection:
+        for host in ("r.test", "else.test"):
+            sealed = SealedCredential(host, sealer.seal({"username": "ann", "password": "x"}), "f")
+            credentials.keep_named(connection, NamedCredential(host, sealed, 0))
+        (job,) = schedule.start_due(connection, sealer, time.time())
+        assert credentials.of_root(connection, job).keys() == {"r.test"}
+
+
+def test_one_that_cannot_be_started_does_not_keep_the_others(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    _keep(stage, "broken", {"kind": "mirror", "entries": [], "of": "another version"})
+    _keep(stage, "sound")
+    Tick(stage.world, 20).once()
+    assert [job.requested_by for job in _jobs(stage)] == ["mirror sound"]
+    assert "the mirror broken cannot be started" in caplog.text
