@@ -24,6 +24,7 @@ from api.routes import (
     jobs,
     limits,
     metrics,
+    mirrors,
     remote,
     streams,
     tokens,
@@ -83,7 +84,11 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
         dependencies=[Depends(authorize)],
     )
     app.state.news = news  # whoever serves the application closes it when that ends
-    longer = {f"{PREFIX}/jobs": MAX_JOB_BYTES, f"{PREFIX}/images": MAX_CONFIG_BYTES}
+    longer = {
+        f"{PREFIX}/jobs": MAX_JOB_BYTES,
+        f"{PREFIX}/mirrors/[^/]+": MAX_JOB_BYTES,
+        f"{PREFIX}/images": MAX_CONFIG_BYTES,
+    }
     app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer=longer)
     app.add_middleware(Guard, catalog=world.catalog, public=public)  # before all that came before
     problems.install(app)
@@ -92,7 +97,7 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
     app.include_router(metrics.router)
     for module in (
         *(jobs, streams, archives, images, image_events, create, workspaces, workspace_files),
-        *(usage, remote, limits, tokens, credentials),
+        *(mirrors, usage, remote, limits, tokens, credentials),
     ):
         app.include_router(module.router, prefix=PREFIX)
     return app

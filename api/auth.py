@@ -51,6 +51,7 @@ OPERATIONS: Final = {
     "putFiles": SUBMIT,
     "deleteFiles": SUBMIT,
     "commitWorkspace": SUBMIT,
+    "runMirror": SUBMIT,  # as an admin wrote it down, with the server's credentials
     "inspectRemote": SUBMIT,  # the server asks a registry, as it does for a job
     "searchRegistry": SUBMIT,
     "listTokens": ADMIN,

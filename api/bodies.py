@@ -18,13 +18,13 @@ STREAMED = re.compile(r"/api/v1/(?:loads|imports|workspaces/[^/]+/files)")
 
 
 class BodyLimit:
-    """Answers 413 to a body above *max_bytes*; *longer* has the paths that may have more."""
+    """Answers 413 to a body above *max_bytes*; *longer* has patterns of longer ones' paths."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, longer: dict[str, int]) -> None:
         """Stand before *app*."""
         self._app = app
         self._max_bytes = max_bytes
-        self._longer = longer
+        self._longer = [(re.compile(path), most) for path, most in longer.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with its body under watch."""
@@ -32,7 +32,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        most = self._longer.get(scope["path"], self._max_bytes)
+        path = scope["path"]
+        fitting = (most for pattern, most in self._longer if pattern.fullmatch(path))
+        most = next(fitting, self._max_bytes)
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > most:
             await problem(_too_large(request, most))(scope, receive, send)

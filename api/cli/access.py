@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-class _Duration(click.ParamType[int]):
+class Duration(click.ParamType[int]):
     """A number with a unit, as 90m, 12h, 30d."""
 
     name = "duration"
@@ -68,7 +68,7 @@ def tokens() -> None:
     metavar="SCOPE",
     help="read, submit, admin or use:CREDENTIAL; may be repeated.",
 )
-@click.option("--expires", type=_Duration(), metavar="30d", help="Refuse it after so long.")
+@click.option("--expires", type=Duration(), metavar="30d", help="Refuse it after so long.")
 @json_option
 def create_token(
     name: str | None, scopes: tuple[str, ...], expires: int | None, as_json: bool

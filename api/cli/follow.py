@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from api.cli.errors import NeedsServerError, describe, job_exit_code
 from api.cli.policies import described_plan
 from api.cli.progress import Display, lines_or_bars
+from api.client import Client
 from api.connect import Connection
 from store.errors import ServerUnreachableError
 from store.settings import Settings
@@ -24,6 +26,20 @@ def run_job(
     idempotency_key: str | None,
 ) -> int:
     """Submit *spec*, show how it goes, and return the exit code of its end."""
+    return start_job(
+        lambda client: client.submit(
+            spec, credentials=credentials, idempotency_key=idempotency_key
+        ),
+        as_json=as_json,
+        quiet=quiet,
+        detach=detach,
+    )
+
+
+def start_job(
+    start: Callable[[Client], dict[str, Any]], *, as_json: bool, quiet: bool, detach: bool
+) -> int:
+    """Have a job made by *start*, show how it goes, and return the exit code of its end."""
     settings = Settings.load()
     with Connection(settings) as connection:
         if detach and not connection.lasting:
@@ -31,9 +47,7 @@ def run_job(
                 "--detach needs a server that stays when this command ends",
                 hint="start one with `transship up`, or set TRANSSHIP_URL",
             )
-        job = connection.client.submit(
-            spec, credentials=credentials, idempotency_key=idempotency_key
-        )
+        job = start(connection.client)
         if detach:
             print(json.dumps(job) if as_json else job["id"])
             return 0

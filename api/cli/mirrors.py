@@ -1,17 +1,183 @@
-"""mirrors: policies of what is to be mirrored."""
+"""mirrors: policies of what is to be mirrored, in files and kept by a server."""
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 import click
 
+from api.cli.access import Duration
+from api.cli.options import json_option, platform_options
 from api.cli.policies import read_policy, warn
 
 
-@click.group()
-def mirrors() -> None:
-    """Work with policies of what is to be mirrored."""
+def _connect() -> Any:
+    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
+    from store.settings import Settings  # noqa: PLC0415
+
+    return Connection(Settings.load())
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def mirrors(context: click.Context, /) -> int:
+    """Keep policies of what is to be mirrored, run them and look at their runs.
+
+    Alone it lists them. With an interval a policy is started by any worker that runs, and never
+    twice at a time.
+    """
+    if context.invoked_subcommand is None:
+        return int(context.invoke(list_mirrors, as_json=False))
+    return 0
+
+
+@mirrors.command()
+@click.argument("name")
+@click.argument("destination", metavar="[DST]", required=False)
+@click.option("--file", "-f", required=True, metavar="FILE", help="The policy; - is the input.")
+@click.option("--scoped", is_flag=True, help="Keep host and path of each source below DST.")
+@click.option("--every", type=Duration(), metavar="6h", help="Start it so often, and at once.")
+@click.option("--disabled", is_flag=True, help="Let the interval not count for now.")
+@click.option("--priority", type=click.IntRange(-100, 100), help="Of its runs; higher goes first.")
+@platform_options
+@json_option
+def add(
+    name: str,
+    destination: str | None,
+    file: str,
+    scoped: bool,
+    every: int | None,
+    disabled: bool,
+    priority: int | None,
+    platforms: tuple[str, ...],
+    all_platforms: bool,
+    as_json: bool,
+) -> int:
+    """Keep the policy in FILE as NAME, in place of the one of that name.
+
+    Its runs sign in with the credentials of the server; see `transship credentials`.
+    """
+    policy = read_policy(file)
+    warn(policy)
+    wanted: dict[str, Any] = {
+        "entries": policy.entries_for(destination, scoped=scoped),
+        "platforms": list(platforms),
+        "all_platforms": all_platforms,
+        "interval_seconds": every,
+        "enabled": not disabled,
+    }
+    if priority is not None:
+        wanted["priority"] = priority
+    with _connect() as connection:
+        kept = connection.client.put_mirror(name, wanted)
+    print(json.dumps(kept, indent=2) if as_json else kept["name"])
+    return 0
+
+
+@mirrors.command("ls")
+@json_option
+def list_mirrors(as_json: bool) -> int:
+    """List the policies that are kept."""
+    from api.cli.table import table  # noqa: PLC0415
+
+    with _connect() as connection:
+        page = connection.client.mirrors()
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    rows = [
+        (
+            one["name"],
+            "yes" if one["enabled"] else "no",
+            _every(one["interval_seconds"]),
+            one["next_run_at"] or "-",
+            one["last_run"]["state"] if one["last_run"] else "-",
+            str(one["entries"]),
+        )
+        for one in page["items"]
+    ]
+    print(table(("MIRROR", "ENABLED", "EVERY", "NEXT", "LAST", "ENTRIES"), rows))
+    return 0
+
+
+@mirrors.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
+    """Show a policy as JSON."""
+    with _connect() as connection:
+        print(json.dumps(connection.client.mirror(name), indent=2))
+    return 0
+
+
+@mirrors.command()
+@click.argument("name")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--detach", "-d", is_flag=True, help="Print the job's id and return.")
+@json_option
+def run(name: str, quiet: bool, detach: bool, as_json: bool) -> int:
+    """Start a run now, whether or not the policy is enabled, and follow it to its end."""
+    from api.cli.follow import start_job  # noqa: PLC0415
+
+    return start_job(
+        lambda client: client.run_mirror(name), as_json=as_json, quiet=quiet, detach=detach
+    )
+
+
+@mirrors.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@json_option
+def history(name: str, limit: int, as_json: bool) -> int:
+    """List the runs of a policy, the newest first."""
+    from api.cli.table import table  # noqa: PLC0415
+
+    with _connect() as connection:
+        page = connection.client.mirror_runs(name, limit=limit)
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return 0
+    rows = [
+        (
+            job["id"],
+            job["state"],
+            job["created_at"],
+            job["finished_at"] or "-",
+            str((job["result"] or {}).get("images", "-")),
+            str(len((job["result"] or {}).get("failed", ()))),
+            job["requested_by"],
+        )
+        for job in page["items"]
+    ]
+    header = ("JOB", "STATE", "STARTED", "ENDED", "IMAGES", "FAILED", "BY")
+    print(table(header, rows))
+    return 0
+
+
+@mirrors.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def enable(names: tuple[str, ...]) -> int:
+    """Let the interval of policies count. One whose time has passed meanwhile starts at once."""
+    return _change(names, enabled=True)
+
+
+@mirrors.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def disable(names: tuple[str, ...]) -> int:
+    """Let the interval of policies not count. A run that is going on goes on."""
+    return _change(names, enabled=False)
+
+
+@mirrors.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def remove(names: tuple[str, ...]) -> int:
+    """Forget policies. Their runs stay as jobs, and one that is going on goes on."""
+    with _connect() as connection:
+        for name in names:
+            connection.client.remove_mirror(name)
+    return 0
 
 
 @mirrors.command()
@@ -29,3 +195,19 @@ def convert(file: str, destination: str | None, scoped: bool) -> int:
         policy.entries_for(destination, scoped=scoped)  # whether it can be
     sys.stdout.write(policy.to_yaml(destination, scoped=scoped))
     return 0
+
+
+def _change(names: tuple[str, ...], *, enabled: bool) -> int:
+    with _connect() as connection:
+        for name in names:
+            connection.client.change_mirror(name, enabled=enabled)
+    return 0
+
+
+def _every(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s"

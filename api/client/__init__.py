@@ -5,8 +5,9 @@ from __future__ import annotations
 from api.client.administration import AdministrationCalls
 from api.client.images import ImageCalls
 from api.client.jobs import JobCalls
+from api.client.mirrors import MirrorCalls
 from api.client.workspaces import WorkspaceCalls
 
 
-class Client(JobCalls, ImageCalls, WorkspaceCalls, AdministrationCalls):
+class Client(JobCalls, MirrorCalls, ImageCalls, WorkspaceCalls, AdministrationCalls):
     """A server, as its API describes itself. Whoever makes it closes it."""

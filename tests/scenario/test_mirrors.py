@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from tests.support.images import build_image, push_to_registry
+from tests.support.processes import wait_until
 from tests.support.registries import RegistryProcess
-from tests.support.server import run
+from tests.support.server import Server, run
 from tests.support.up import Yard, yard
 
 
@@ -187,3 +188,50 @@ def test_a_wrong_file_is_2_and_enqueues_nothing(here: Yard, tmp_path: Path) -> N
         f"transship: in the request: {file}: entries.1.tgas: this key is not known here\n"
     )
     assert here.up.client.jobs(limit=1)["items"][:1] == before
+
+
+# --- kept by the server --------------------------------------------------------------------------
+
+
+def test_a_mirror_that_is_kept_runs_by_itself_and_when_it_is_asked_to(
+    here: Yard, tmp_path: Path
+) -> None:
+    file, base = policy(here, tmp_path), f"{here.target.host}/kept"
+    added = transship(here, "mirrors", "add", "nightly", "-f", file, base, "--every", "1h")
+    assert (added.returncode, added.stdout) == (0, "nightly\n"), added.stderr
+    wait_until(
+        lambda: (
+            [one["state"] for one in here.up.client.mirror_runs("nightly", limit=9)["items"]]
+            == ["succeeded"]
+        ),
+        30,
+        "the first run to end",
+    )
+    assert tags(here.target, "kept/app") == ["1.1", "2.0"]
+
+    again = transship(here, "mirrors", "run", "nightly")
+    assert again.returncode == 0, again.stderr
+    assert "3 images, 3 up to date" in again.stdout
+    history = transship(here, "mirrors", "history", "nightly").stdout.splitlines()
+    assert [line.split()[-1] for line in history] == ["BY", "local", "nightly"]
+
+    assert transship(here, "mirrors", "disable", "nightly").returncode == 0
+    listed = transship(here, "mirrors").stdout.splitlines()
+    assert listed[1].split() == ["nightly", "no", "1h", "-", "succeeded", "2"]
+    assert transship(here, "mirrors", "rm", "nightly").returncode == 0
+    gone = transship(here, "mirrors", "show", "nightly")
+    assert gone.returncode == 1
+    assert "no such mirror" in gone.stderr
+
+
+def test_several_workers_start_a_run_once(
+    start_server: Callable[..., Server], source: RegistryProcess, target: RegistryProcess
+) -> None:
+    push_to_registry(source.url, "team/app", "1", build_image("once", layers=1))
+    server = start_server(workers=3)
+    entry = {"source": f"{source.host}/team/app", "destination": f"{target.host}/once"}
+    server.client.put_mirror("often", {"entries": [entry], "interval_seconds": 60})
+    wait_until(lambda: server.client.mirror("often")["last_run"], 20, "a run")
+    job = server.client.wait(server.client.mirror("often")["last_run"]["job"])
+    assert (job["state"], job["requested_by"]) == ("succeeded", "mirror often")
+    assert [one["id"] for one in server.client.jobs()["items"]] == [job["id"]]

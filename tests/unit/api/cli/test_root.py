@@ -24,7 +24,10 @@ HELPS = [
     *((group, name) for group in ("tokens", "credentials") for name in ("ls", "rm")),
     ("tokens", "create"),
     ("credentials", "add"),
-    ("mirrors", "convert"),
+    *(
+        ("mirrors", name)
+        for name in ("add", "ls", "show", "run", "history", "enable", "disable", "rm", "convert")
+    ),
     (),
 ]
 
@@ -105,6 +108,9 @@ def test_the_version_is_shown(environ: dict[str, str]) -> None:
         ["mirror", "-f", "a", "b", "c"],
         ["mirror", "-f", "a", "b", "--tag", "1"],
         ["mirrors", "convert", "there-is-no-such-file"],
+        ["mirrors", "add", "nightly"],
+        ["mirrors", "add", "nightly", "-f", "there-is-no-such-file"],
+        ["mirrors", "add", "nightly", "-f", "a", "--every", "often"],
         ["jobs", "--limit", "0"],
         ["jobs", "wait"],
         ["tokens", "create"],
