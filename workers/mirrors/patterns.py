@@ -15,7 +15,17 @@ from workers.mirrors.expressions import Chars, Choice, Edge, Node, Repeat, Row, 
 
 MOST_CHARACTERS = 512
 MOST_STATES = 2000
-MOST_REMEMBERED = 4096  # steps kept a pattern; the same few come up for all tags
+MOST_REMEMBERED = 100_000  # states, in the steps kept; the same few come up for all tags
+
+
+def check(text: str) -> None:
+    """Read a pattern without compiling it, which takes much longer where it is large.
+
+    Raises:
+        InvalidSelectionError: it cannot be read, or is too large.
+    """
+    if _states(_read(text)) > MOST_STATES:
+        raise InvalidSelectionError("the pattern is too large")
 
 
 class Pattern:
@@ -27,12 +37,9 @@ class Pattern:
         Raises:
             InvalidSelectionError: it cannot be read, or is too large.
         """
-        if not 1 <= len(text) <= MOST_CHARACTERS:
-            raise InvalidSelectionError(f"a pattern has 1 to {MOST_CHARACTERS} characters")
-        is_regex = len(text) > 1 and text[0] == text[-1] == "/"
-        node = regex(text[1:-1]) if is_regex else glob(text)
         self._machine = _Machine()
-        self._start = self._machine.add(node, after=_Machine.ACCEPT)
+        self._start = self._machine.add(_read(text), after=_Machine.ACCEPT)
+        self._remembered = 0
         self._steps: dict[tuple[frozenset[int], bool, str], frozenset[int] | None] = {}
 
     def matches(self, tag: str) -> bool:
@@ -41,8 +48,10 @@ class Pattern:
         for position, character in enumerate(tag):
             key = (here, position == 0, character)
             if key not in self._steps:
-                if len(self._steps) >= MOST_REMEMBERED:
+                self._remembered += len(here)
+                if self._remembered > MOST_REMEMBERED:
                     self._steps.clear()
+                    self._remembered = len(here)
                 self._steps[key] = self._step(*key)
             following = self._steps[key]
             if following is None:
@@ -117,8 +126,31 @@ class _Machine:
     def _state(
         self, *free: tuple[str, int], takes: tuple[frozenset[str], int] | None = None
     ) -> int:
-        if len(self.takes) >= MOST_STATES:
+        if len(self.takes) > MOST_STATES:
             raise InvalidSelectionError("the pattern is too large")
         self.takes.append(takes)
         self.free.append(list(free))
         return len(self.takes) - 1
+
+
+def _read(text: str) -> Node:
+    if not 1 <= len(text) <= MOST_CHARACTERS:
+        raise InvalidSelectionError(f"a pattern has 1 to {MOST_CHARACTERS} characters")
+    is_regex = len(text) > 1 and text[0] == text[-1] == "/"
+    return regex(text[1:-1]) if is_regex else glob(text)
+
+
+def _states(node: Node) -> int:
+    """How many states a machine for *node* has, as `_Machine.add` makes them."""
+    match node:
+        case Chars() | Edge():
+            return 1
+        case Row(items):
+            return sum(map(_states, items))
+        case Choice(items):
+            return 1 + sum(map(_states, items))
+        case Repeat(item, least, most):
+            inner = _states(item)
+            if most is None:
+                return (least + 1) * inner + 1
+            return least * inner + (most - least) * (inner + 1)

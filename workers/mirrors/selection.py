@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from store.errors import TransshipError
 from workers.mirrors.patterns import Pattern
+from workers.mirrors.patterns import check as check_pattern
 from workers.mirrors.versions import Range, Version
 
 MOST_PATTERNS = 100
@@ -28,7 +29,7 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-PatternText = Annotated[str, AfterValidator(_checked(Pattern))]
+PatternText = Annotated[str, AfterValidator(_checked(check_pattern))]
 RangeText = Annotated[str, AfterValidator(_checked(Range.parse))]
 
 

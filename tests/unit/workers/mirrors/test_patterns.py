@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import InvalidSelectionError
-from workers.mirrors.patterns import MOST_CHARACTERS, Pattern
+from workers.mirrors import patterns
+from workers.mirrors.patterns import MOST_CHARACTERS, Pattern, check
 
 TAGS = st.text(alphabet="ab1.-_", max_size=8)
 
@@ -79,8 +80,9 @@ def test_a_pattern_is_for_some_tags_and_not_for_others(
     ],
 )
 def test_what_cannot_be_read_says_why(pattern: str, reason: str) -> None:
-    with pytest.raises(InvalidSelectionError, match=reason):
-        Pattern(pattern)
+    for read in (Pattern, check):
+        with pytest.raises(InvalidSelectionError, match=reason):
+            read(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["/^(a+)+$/", "/^(a|a)*$/", "/^(a*)*b$/", "/(.*)*(.*)*(.*)*x/"])
@@ -116,7 +118,17 @@ def test_regular_expressions_mean_what_they_mean_in_python(
 ) -> None:
     start, middle, end = parts
     found = re.search(f"{start}(?:{middle})" + (r"\Z" if end else ""), tag)
-    assert Pattern(f"/{start}(?:{middle}){end}/").matches(tag) is (found is not None)
+    pattern = Pattern(f"/{start}(?:{middle}){end}/")
+    assert pattern.matches(tag) is (found is not None)
+    assert pattern.matches(tag) is (found is not None)  # the second time from memory
+
+
+@given(REGEXES)
+def test_how_large_a_pattern_is_can_be_told_without_compiling_it(
+    parts: tuple[str, str, str],
+) -> None:
+    text = f"/{''.join(parts)}/"
+    assert patterns._states(patterns._read(text)) == len(Pattern(text)._machine.takes) - 1
 
 
 @given(st.text(max_size=40))
