@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from store.catalog import jobs, limits
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 def ask(
     question: Callable[[T], R], items: Sequence[T], lease: JobLease, world: World
-) -> list[R | dict[str, Any]]:
-    """Ask of each item, several at a time; a failure is the error as JSON.
+) -> list[R | dict[str, Any] | TransshipError]:
+    """Ask of each item, several at a time.
 
-    Raises:
-        TransshipError: one failed, and the whole job is to try again later.
+    A failure is the error as JSON where it is final, and the error itself where the job is to try
+    again later; the caller keeps what it has got, and raises that (`raise_unsettled`).
     """
 
     def asked(item: T) -> R | TransshipError:
@@ -34,17 +34,22 @@ def ask(
     with world.catalog.read() as connection:
         most = limits.effective(connection)["max_download_attempts"].value
     attempt = Attempt(lease.attempts, lease.attempts + 1, 0)
+
+    def settled(answer: R | TransshipError) -> R | dict[str, Any] | TransshipError:
+        if not isinstance(answer, TransshipError):
+            return answer
+        if isinstance(decide(answer, attempt, most=most), Again):
+            return answer
+        return {"attempts": lease.attempts + 1, **answer.as_json()}
+
+    return [settled(answer) for answer in answers]
+
+
+def raise_unsettled(answers: Iterable[object]) -> None:
+    """Raise the first error that is not final, so that the job tries again later."""
     for answer in answers:
-        if isinstance(answer, TransshipError) and isinstance(
-            decide(answer, attempt, most=most), Again
-        ):
+        if isinstance(answer, TransshipError):
             raise answer
-    return [
-        {"attempts": lease.attempts + 1, **answer.as_json()}
-        if isinstance(answer, TransshipError)
-        else answer
-        for answer in answers
-    ]
 
 
 def remember(lease: JobLease, world: World, **facts: Any) -> None:

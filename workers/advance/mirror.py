@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from store.catalog import progress
 from store.catalog.jobs import JobLease
-from store.errors import PartialError, Side
+from store.errors import PartialError, Side, TransshipError
 from workers.advance import apart, children, rehearsal
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
@@ -20,7 +20,7 @@ from workers.mirrors.plan import Image
 from workers.specs import CopySpec, MirrorEntry, MirrorSpec
 from workers.world import World
 
-LISTED_AT_ONCE = 32  # repositories whose tags are asked for before what was chosen is on record
+LISTED_AT_ONCE = 128  # repositories whose tags are asked for before what was chosen is on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +93,22 @@ def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[i
     sources = list(left)
     for start in range(0, len(sources), LISTED_AT_ONCE):
         some = sources[start : start + LISTED_AT_ONCE]
-        answers: list[list[str] | dict[str, Any]]
+        answers: list[list[str] | dict[str, Any] | TransshipError]
         # Of a single repository there is nothing left without its tags: then the job fails.
         answers = apart.ask(tags_of, some, lease, world) if spec.entries else [tags_of(some[0])]
         for repository, answer in zip(some, answers, strict=True):
             for n, entry in left[repository]:
+                if isinstance(answer, TransshipError):
+                    continue
                 if isinstance(answer, dict):
                     chosen[str(n)] = {"error": answer}
                 elif entry.select is None:
                     chosen[str(n)] = {"tags": sorted(answer)}
                 else:
                     chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
-        apart.remember(lease, world, chosen=chosen)
+        if not all(isinstance(answer, TransshipError) for answer in answers):
+            apart.remember(lease, world, chosen=chosen)
+        apart.raise_unsettled(answers)
     return {int(n): found for n, found in chosen.items()}
 
 
@@ -124,12 +128,10 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
 
 
 def _plan(spec: MirrorSpec, chosen: Chosen, lease: JobLease, world: World, held: Held) -> Outcome:
-    looked = rehearsal.look_at_all(chosen.images, lease, world, held)
+    tally = rehearsal.look_at_all(chosen.images, lease, world, held)
     result = {
         "reference": _reference(spec),
-        **report.plan_result(looked.items, chosen.failed),
-        "bytes": looked.bytes,
-        "bytes_known_of": looked.sized,
+        **report.plan_result(tally, chosen.failed),
         **report.nothing_selected(chosen.nothing_selected),
     }
     if result["failures"]:

@@ -6,7 +6,7 @@ How much would move is asked of the manifests, of the first images only: a GET c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from store.catalog.jobs import JobLease
@@ -19,51 +19,42 @@ from workers.advance.closure import narrowed, resolve
 from workers.advance.remote import Remote
 from workers.leases import Held
 from workers.mirrors.plan import Image
-from workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE
+from workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE, Tally
 from workers.world import World, at
 
 LOOKED_AT_ONCE = 256  # images compared before what was found is on record
 MOST_SIZED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What each image would come to; *bytes* of the first *sized* of those to copy, at most."""
-
-    items: list[dict[str, Any]]
-    bytes: int
-    sized: int
-
-
-def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: Held) -> Looked:
+def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: Held) -> Tally:
     """Compare every image. What has been compared is on record, and is not compared again."""
-    items: list[dict[str, Any]] = list(lease.plan.get("looked", ()))
-    blobs: dict[str, int] = dict(lease.plan.get("blobs", {}))  # those that several have move once
-    while len(items) < len(images):
-        some = images[len(items) : len(items) + LOOKED_AT_ONCE]
+    tally = Tally(**lease.plan.get("looked", {}))
+    while tally.images < len(images):
+        some = images[tally.images : tally.images + LOOKED_AT_ONCE]
         found = apart.ask(lambda one: _look(one, lease, world, held), some, lease, world)
-        compared = [_item(one, was) for one, was in zip(some, found, strict=True)]
-        left = MOST_SIZED - sum("bytes" in item for item in items)
+        apart.raise_unsettled(found)
+        items = [_item(one, was) for one, was in zip(some, found, strict=True)]
+        left = MOST_SIZED - tally.sized
         # Some platforms of an image are known by their digest only once its index has been read.
         to_size = [
             (one, item)
-            for one, item in zip(some, compared, strict=True)
+            for one, item in zip(some, items, strict=True)
             if item["state"] == COPY and (one.platforms or (left := left - 1) >= 0)
         ]
         sizes = apart.ask(lambda both: _size(*both, lease, world, held), to_size, lease, world)
+        apart.raise_unsettled(sizes)
         for (_, item), size in zip(to_size, sizes, strict=True):
-            if isinstance(size, Size):
-                item["bytes"] = sum(size.blobs.values())
-                if size.digest == item["replaces"]:
-                    item.update(state=UP_TO_DATE, bytes=0)
-                else:
-                    blobs |= size.blobs
-            else:
+            if not isinstance(size, Size):
                 item.update(state=FAILED, error=size)
-        items += compared
-        apart.remember(lease, world, looked=items, blobs=blobs)
-    sized = sum(item["state"] == COPY and "bytes" in item for item in items)
-    return Looked(items, sum(blobs.values()), sized)
+            elif size.digest == item["replaces"]:
+                item.update(state=UP_TO_DATE)
+            else:
+                item["bytes"] = sum(size.blobs.values())
+                tally.blobs |= size.blobs
+        for item in items:
+            tally.count(item)
+        apart.remember(lease, world, looked=asdict(tally))
+    return tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,7 @@ def _look(one: Image, lease: JobLease, world: World, held: Held) -> _Found:
     return _Found(root, there, copy.expected_digest(root, one.platforms, world))
 
 
-def _item(one: Image, found: _Found | dict[str, Any]) -> dict[str, Any]:
+def _item(one: Image, found: object) -> dict[str, Any]:
     item: dict[str, Any] = {"source": str(one.source), "destination": str(one.target)}
     if not isinstance(found, _Found):
         return {**item, "state": FAILED, "error": found}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from store.errors import ConflictError, Side
@@ -42,35 +42,60 @@ def clash(one: Image) -> dict[str, Any]:
     }
 
 
-def plan_result(
-    items: Sequence[dict[str, Any]], failed: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+@dataclass(slots=True)
+class Tally:
+    """What a dry run has found so far, as much as its result may have. Safe to store as JSON.
+
+    Args:
+        states: How many images would come to what.
+        items: The first images, by name.
+        failed: The first of those that could not be compared.
+        sized: How many of those to copy have a size.
+        blobs: What these consist of; what several have moves once.
+    """
+
+    states: dict[str, int] = field(default_factory=dict)
+    items: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    sized: int = 0
+    blobs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """How many images have been compared."""
+        return sum(self.states.values())
+
+    def count(self, item: dict[str, Any]) -> None:
+        """Add an image that has been compared."""
+        state = item["state"]
+        self.states[state] = self.states.get(state, 0) + 1
+        self.sized += state == COPY and "bytes" in item
+        if len(self.items) < MOST_NAMED:
+            self.items.append(item)
+        if state == FAILED and len(self.failed) < MOST_FAILED:
+            told = {"image": item["destination"], "tag": None, "job": None, "state": FAILED}
+            self.failed.append({**told, "error": item["error"]})
+
+
+def plan_result(tally: Tally, failed: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The result of a dry run: what each image would come to, and whether there is anything to do.
 
     *failed* has what is no image: repositories that could not be listed, and clashes.
     """
-    states = Counter(item["state"] for item in items)
-    broken = [
-        {
-            "image": item["destination"],
-            "tag": None,
-            "job": None,
-            "state": FAILED,
-            "error": item["error"],
-        }
-        for item in items
-        if item["state"] == FAILED
-    ]
+    counts = {state: tally.states.get(state, 0) for state in (UP_TO_DATE, COPY, MISSING, FAILED)}
     return {
         "dry_run": True,
-        "images": len(items),
-        "up_to_date": states[UP_TO_DATE],
-        "to_copy": states[COPY],
-        "missing": states[MISSING],
-        "drift": states[UP_TO_DATE] < len(items) or bool(failed),
-        "failed": [*failed, *broken][:MOST_FAILED],
-        "failures": len(failed) + len(broken),
-        **named(items),
+        "images": tally.images,
+        "up_to_date": counts[UP_TO_DATE],
+        "to_copy": counts[COPY],
+        "missing": counts[MISSING],
+        "drift": counts[UP_TO_DATE] < tally.images or bool(failed),
+        "bytes": sum(tally.blobs.values()),
+        "bytes_known_of": tally.sized,
+        "failed": [*failed, *tally.failed][:MOST_FAILED],
+        "failures": len(failed) + counts[FAILED],
+        "items": tally.items,
+        "items_left_out": tally.images - len(tally.items),
     }
 
 

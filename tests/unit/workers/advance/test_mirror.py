@@ -208,6 +208,8 @@ def test_a_registry_that_may_come_back_is_asked_again_before_it_counts(stage: St
         )
     row = _advance(stage, job)
     assert (row.attempts, len(_children(stage, job))) == (0, 1)
+    lists = [r.url.path for r in stage.shop.requests if r.url.path.endswith("/other/tags/list")]
+    assert len(lists) == 1
 
 
 def test_of_two_images_for_one_place_the_first_is_copied_and_the_other_told(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -9,11 +11,18 @@ import pytest
 from store.oci.reference import Reference
 from workers.mirrors import report
 from workers.mirrors.plan import Image
-from workers.mirrors.report import MOST_NAMED
+from workers.mirrors.report import MOST_FAILED, MOST_NAMED, Tally
 
 
 def _item(state: str, **more: Any) -> dict[str, Any]:
     return {"source": "a:1", "destination": "b:1", "state": state, **more}
+
+
+def _tally(*states: str) -> Tally:
+    tally = Tally()
+    for state in states:
+        tally.count(_item(state, error={}))
+    return tally
 
 
 @pytest.mark.parametrize(
@@ -27,12 +36,22 @@ def _item(state: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_whatever_is_not_up_to_date_is_drift(states: list[str], drift: bool) -> None:
-    assert report.plan_result([_item(s, error={}) for s in states], ())["drift"] is drift
+    assert report.plan_result(_tally(*states), ())["drift"] is drift
 
 
 def test_a_repository_that_cannot_be_listed_is_drift() -> None:
-    result = report.plan_result([], [report.unlisted("a", {"code": "denied"})])
+    result = report.plan_result(Tally(), [report.unlisted("a", {"code": "denied"})])
     assert (result["drift"], result["failures"], result["images"]) == (True, 1, 0)
+
+
+def test_a_tally_has_no_more_than_a_result_may_have_and_can_be_stored() -> None:
+    tally = _tally(*["failed"] * (MOST_NAMED + 5))
+    again = Tally(**json.loads(json.dumps(asdict(tally))))
+    result = report.plan_result(again, ())
+    assert (result["images"], len(result["items"]), result["items_left_out"]) == (
+        MOST_NAMED + 5, MOST_NAMED, 5,
+    )  # fmt: skip
+    assert (result["failures"], len(result["failed"])) == (MOST_NAMED + 5, MOST_FAILED)
 
 
 def test_more_images_than_a_result_may_name_are_counted() -> None:
