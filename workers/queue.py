@@ -171,16 +171,20 @@ class JobQueue:
             raise answer
         return answer
 
-    def run_mirror(self, name: str, *, requested_by: str) -> str:
-        """Start a run of a stored mirror, and return its job.
+    def run_mirror(
+        self, name: str, *, requested_by: str, idempotency_key: str | None = None
+    ) -> str:
+        """Start a run of a stored mirror, and return its job. The same key gives the same job.
 
         Raises:
             NotFoundError: there is no such mirror.
-            ConflictError: a run of it is going on.
+            ConflictError: a run of it is going on, or the key belongs to another request.
         """
         with self._catalog.write() as connection:
             now = time.time()
-            made = schedule.start(connection, name, requested_by, self._sealer, now)
+            made = schedule.start(
+                connection, name, requested_by, self._sealer, now, idempotency_key=idempotency_key
+            )
             messages = ring(connection, now)
         self._wire.publish(messages)
         return made

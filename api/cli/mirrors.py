@@ -116,13 +116,17 @@ def show(name: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing 
 @click.argument("name")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.option("--detach", "-d", is_flag=True, help="Print the job's id and return.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job.")
 @json_option
-def run(name: str, quiet: bool, detach: bool, as_json: bool) -> int:
+def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_json: bool) -> int:
     """Start a run now, whether or not the policy is enabled, and follow it to its end."""
     from api.cli.follow import start_job  # noqa: PLC0415
 
     return start_job(
-        lambda client: client.run_mirror(name), as_json=as_json, quiet=quiet, detach=detach
+        lambda client: client.run_mirror(name, idempotency_key=idempotency_key),
+        as_json=as_json,
+        quiet=quiet,
+        detach=detach,
     )
 
 

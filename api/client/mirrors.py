@@ -30,9 +30,10 @@ class MirrorCalls(Exchange):
         """Forget a policy."""
         self._ask("DELETE", _mirror(name))
 
-    def run_mirror(self, name: str) -> dict[str, Any]:
+    def run_mirror(self, name: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Start a run of a policy, which is a job."""
-        return self._object("POST", f"{_mirror(name)}/runs")
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._object("POST", f"{_mirror(name)}/runs", headers=headers)
 
     def mirror_runs(self, name: str, *, limit: int) -> dict[str, Any]:
         """The runs of a policy, the newest first."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
@@ -166,12 +166,17 @@ def delete_mirror(services: Injected, name: MirrorName) -> None:
     responses=problems(404, 409, 422),
 )
 async def run_mirror(
-    services: Injected, asking: Asking, response: Response, name: MirrorName
+    services: Injected,
+    asking: Asking,
+    response: Response,
+    name: MirrorName,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> JobView:
     """Start a run, which is a job; 409 while one is going on. The next is due an interval later."""
 
     def start() -> JobView:
-        id_ = services.jobs.run_mirror(name, requested_by=asking.name)
+        key = idempotency_key.strip('"') if idempotency_key else None
+        id_ = services.jobs.run_mirror(name, requested_by=asking.name, idempotency_key=key)
         with services.catalog.read() as connection:
             row = jobs.get(connection, id_)
             assert row is not None

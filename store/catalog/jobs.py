@@ -139,6 +139,15 @@ def get(connection: Connection, id_: str) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
 
 
+def of_key(connection: Connection, requested_by: str, idempotency_key: str) -> Row[Any] | None:
+    """The row of the job that a request with this key made."""
+    return connection.execute(
+        select(jobs).where(
+            jobs.c.requested_by == requested_by, jobs.c.idempotency_key == idempotency_key
+        )
+    ).one_or_none()
+
+
 def active_of_kind(connection: Connection, kind: str, *, before: int | None = None) -> str | None:
     """The oldest active job of a kind, of those made *before* a seq where one is given."""
     query = select(jobs.c.id).where(text(JOB_ACTIVE), jobs.c.kind == kind)

@@ -109,6 +109,16 @@ def test_a_run_is_a_job_and_only_one_at_a_time(fresh: Api) -> None:
     assert len(fresh.get("/mirrors/nightly/runs", params={"limit": 1}).json()["items"]) == 1
 
 
+def test_the_same_key_gives_the_same_run(fresh: Api) -> None:
+    put(fresh)
+    put(fresh, "other")
+    key = {"Idempotency-Key": "k"}
+    first = fresh.post("/mirrors/nightly/runs", headers=key).json()
+    put(fresh, platforms=["linux/arm64"])
+    assert fresh.post("/mirrors/nightly/runs", headers=key).json()["id"] == first["id"]
+    assert fresh.post("/mirrors/other/runs", headers=key).status_code == 409
+
+
 def test_the_next_run_is_told_where_one_is_to_come(fresh: Api) -> None:
     assert put(fresh, "asked").json()["next_run_at"] is None
     assert put(fresh, "off", interval_seconds=60, enabled=False).json()["next_run_at"] is None
