@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,3 +236,30 @@ def test_several_workers_start_a_run_once(
     job = server.client.wait(server.client.mirror("often")["last_run"]["job"])
     assert (job["state"], job["requested_by"]) == ("succeeded", "mirror often")
     assert [one["id"] for one in server.client.jobs()["items"]] == [job["id"]]
+
+
+def test_a_file_for_skopeo_sync_brings_the_same_to_the_same_places(
+    here: Yard, tmp_path: Path
+) -> None:
+    program = shutil.which("skopeo")
+    if program is None:
+        pytest.skip("skopeo is not installed")
+    file = tmp_path / "sync.yaml"
+    file.write_text(f"""
+{here.source.host}:
+  tls-verify: false
+  images: {{team/tools: [stable]}}
+  images-by-tag-regex: {{team/app: '^[12]\\.[01]'}}
+""")
+    subprocess.run(
+        [program, "sync", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
+         str(file), f"{here.target.host}/theirs"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    done = transship(here, "mirror", "-f", str(file), f"{here.target.host}/ours")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (
+        {name: tags(here.target, f"{base}/{name}") for name in ("app", "tools")}
+        for base in ("ours", "theirs")
+    )
+    assert ours == theirs == {"app": ["1.0", "1.1", "2.0", "2.1-rc1"], "tools": ["stable"]}
