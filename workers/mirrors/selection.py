@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 
 from store.errors import TransshipError
 from workers.mirrors.patterns import Pattern
-from workers.mirrors.patterns import check as check_pattern
 from workers.mirrors.versions import Range, Version
 
 MOST_PATTERNS = 100
@@ -29,7 +28,7 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-PatternText = Annotated[str, AfterValidator(_checked(check_pattern))]
+PatternText = Annotated[str, AfterValidator(_checked(Pattern))]
 RangeText = Annotated[str, AfterValidator(_checked(Range.parse))]
 
 

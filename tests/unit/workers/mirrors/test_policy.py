@@ -246,7 +246,7 @@ def test_what_is_the_servers_matter_is_passed_over_with_a_warning() -> None:
         ("h.test: {images: {A: []}}", "f.yaml: h.test.images.A: h.test/A: the repository must be"),
         ("h.test: {images: {'a:1': []}}", "f.yaml: h.test.images.a:1: h.test/a:1: expected a repo"),
         ("h.test: {images: {a: [b c]}}", "f.yaml: h.test.images.a.0: b c: not a tag"),
-        ("h.test: {images-by-tag-regex: {a: '('}}", "f.yaml: h.test.images-by-tag-regex.a: a pare"),
+        ("h.test: {images-by-tag-regex: {a: '('}}", "f.yaml: h.test.images-by-tag-regex.a: the "),
         ("h.test: {images-by-tag-regex: {a: [b]}}", "f.yaml: h.test.images-by-tag-regex.a: expect"),
         ("h.test: {images-by-semver: {a: x y}}", "f.yaml: h.test.images-by-semver.a: 'x y' is not"),
         ("h.test: {tls-verify: maybe, images: {a: []}}", "f.yaml: h.test.tls-verify: expected tr"),
