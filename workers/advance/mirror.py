@@ -13,6 +13,7 @@ from store.catalog.jobs import JobLease
 from store.errors import PartialError, Side, TransshipError
 from workers.advance import apart, children, rehearsal
 from workers.advance.outcome import Done, Outcome, Waiting
+from workers.advance.plan import remember
 from workers.advance.remote import Remote
 from workers.leases import Held
 from workers.mirrors import plan, report
@@ -106,7 +107,9 @@ def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[i
                     chosen[str(n)] = {"tags": sorted(answer)}
                 else:
                     chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
-        if not all(isinstance(answer, TransshipError) for answer in answers):
+        if not spec.entries:
+            remember(lease, world, chosen=chosen)
+        elif not all(isinstance(answer, TransshipError) for answer in answers):
             apart.remember(lease, world, chosen=chosen)
         apart.raise_unsettled(answers)
     return {int(n): found for n, found in chosen.items()}

@@ -54,8 +54,8 @@ def test_many_requests_share_transactions_and_are_answered_after_the_commit(
         for thread, _ in sent:
             thread.join()
         assert sum(counting.batches) == REQUESTS
-        assert len(counting.batches) == 2
-        assert api.catalog.writes - before - 1 == 2  # one of them was ours
+        # The first alone, where the submitter took it before the others came.
+        assert api.catalog.writes - before - 1 == len(counting.batches) <= 2  # one write was ours
         answered = {answers[0]["id"] for _, answers in sent}
         with api.catalog.read() as connection:
             assert set(connection.execute(select(jobs.c.id)).scalars()) == answered
