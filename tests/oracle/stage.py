@@ -299,12 +299,19 @@ class Stage:
         """Forget what happened so far; `events` tells of what happens from now on."""
         self._clock = self.subject.clock()
 
-    def events(self, filters: Filters | None = None, *, again: bool = False) -> None:
-        """What happened since this was asked last; with *again*, the next asks for the same."""
-        self._step(
-            ["events", *filter_words(filters)],
-            lambda: self.subject.events(self._clock, filters),
-        )
+    def events(
+        self, filters: Filters | None = None, *, again: bool = False, in_order: bool = True
+    ) -> None:
+        """What happened since this was asked last; with *again*, the next asks for the same.
+
+        Not *in_order* where Docker's own order is chance.
+        """
+
+        def ask() -> Json:
+            seen = self._labels.write(self.subject.events(self._clock, filters))
+            return seen if in_order else sorted(seen, key=lambda event: str(event["id"]))
+
+        self._step(["events", *filter_words(filters)], ask)
         if not again:
             self.listen()
 
