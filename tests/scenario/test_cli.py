@@ -246,8 +246,11 @@ def test_ctrl_c_twice_leaves_although_others_use_this_engine_and_these_go_on(
 
 def connected(here: Yard, pid: int) -> bool:
     """Whether a process has an open socket."""
-    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-    return any(str(path.readlink()).startswith("socket:") for path in descriptors)
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            if str(descriptor.readlink()).startswith("socket:"):
+                return True
+    return False
 
 
 # --- jobs that are looked at -------------------------------------------------------------------
