@@ -36,12 +36,12 @@ def explain(error: Exception) -> str:
     )
 
 
-def describe(error: dict[str, Any]) -> str:
-    """The same for an error as jobs and problems carry it."""
+def describe(error: dict[str, Any], about: str = "transship") -> str:
+    """The same for an error as jobs and problems carry it, beginning with what it is *about*."""
     side = _SIDES.get(error["side"], error["side"])
     subject = f"{error['subject']}: " if error["subject"] else ""
     tries = f" (after {error['attempts']} attempts)" if error.get("attempts", 1) > 1 else ""
-    lines = [f"transship: {side}: {subject}{error['detail']}{tries}\n"]
+    lines = [f"{about}: {side}: {subject}{error['detail']}{tries}\n"]
     lines += [
         f"  {one['field']}: {one['message']}\n"
         for one in error.get("errors") or ()

@@ -102,7 +102,7 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
         for one in (job["result"] or {}).get("failed", ()):
             if one["error"]:
                 what = one["image"] if job.get("spec", {}).get("entries") else one["tag"]
-                sys.stderr.write(f"  {what}: {describe(one['error'])}")
+                sys.stderr.write(describe(one["error"], f"  {what}"))
     else:
         sys.stderr.write(f"transship: the job was {job['state']}\n")
     return job_exit_code(job)
