@@ -163,7 +163,7 @@ def test_a_mirror_of_which_some_failed_is_3(here: Yard) -> None:
         "-t", "1", "-t", "gone",
     )  # fmt: skip
     assert done.returncode == 3
-    assert "  gone: transship: at the source: " in done.stderr
+    assert "  gone: at the source: " in done.stderr
 
 
 def test_a_server_that_does_not_answer_is_2(here: Yard) -> None:

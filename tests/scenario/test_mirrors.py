@@ -160,7 +160,7 @@ def test_a_dry_run_says_what_is_missing_and_what_could_not_be_compared(
     assert done.returncode == 3
     assert f"missing     {here.source.host}/team/app:9.9 -> " in done.stdout
     assert "1 missing, 1 could not be compared" in done.stdout
-    assert f"{here.source.host}/team/never: transship: at the source" in done.stderr
+    assert f"{here.source.host}/team/never: at the source" in done.stderr
 
 
 def test_a_file_for_skopeo_keeps_host_and_path_where_scoped(here: Yard, tmp_path: Path) -> None:

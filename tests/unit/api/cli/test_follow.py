@@ -86,7 +86,7 @@ def test_a_failure_is_told_even_when_quiet(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert out == ""
     assert "1 of 2 images failed" in err
-    assert "  1: transship: at the source: no such tag" in err
+    assert "  1: at the source: no such tag" in err
 
 
 def test_a_cancelled_job_is_told(capsys: pytest.CaptureFixture[str]) -> None:
