@@ -37,13 +37,16 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
         left = MOST_SIZED - tally.sized
         # Some platforms of an image are known by their digest only once its index has been read.
         to_size = [
-            (one, item)
-            for one, item in zip(some, items, strict=True)
-            if item["state"] == COPY and (one.platforms or (left := left - 1) >= 0)
+            (one, was.root, item)
+            for one, was, item in zip(some, found, items, strict=True)
+            if isinstance(was, _Found) and was.root is not None and item["state"] == COPY
+            if one.platforms or (left := left - 1) >= 0
         ]
-        sizes = apart.ask(lambda both: _size(*both, lease, world, held), to_size, lease, world)
+        sizes = apart.ask(
+            lambda each: _size(each[0], each[1], lease, world, held), to_size, lease, world
+        )
         apart.raise_unsettled(sizes)
-        for (_, item), size in zip(to_size, sizes, strict=True):
+        for (*_, item), size in zip(to_size, sizes, strict=True):
             if not isinstance(size, Size):
                 item.update(state=FAILED, error=size)
             elif size.digest == item["replaces"]:
@@ -91,7 +94,7 @@ def _item(one: Image, found: object) -> dict[str, Any]:
     return {**item, "state": state, "digest": str(found.root.digest), "replaces": there}
 
 
-def _size(one: Image, item: dict[str, Any], lease: JobLease, world: World, held: Held) -> Size:
+def _size(one: Image, root: Descriptor, lease: JobLease, world: World, held: Held) -> Size:
     source = Remote.of(one.source, Side.SOURCE, lease, world, held)
     platforms = [Platform.parse(text) for text in one.platforms]
 
@@ -100,8 +103,7 @@ def _size(one: Image, item: dict[str, Any], lease: JobLease, world: World, held:
         with at(Side.SOURCE):
             return [source.repository.get_manifest(str(d.digest), expected=d) for d in wanted]
 
-    head = source.repository.get_manifest(item["digest"]).descriptor
-    closure = narrowed(resolve(head, platforms, fetch), platforms)
+    closure = narrowed(resolve(root, platforms, fetch), platforms)
     return Size(
         str(closure.root.digest),
         {str(blob.digest): blob.size for blob in closure.distributable_blobs()},

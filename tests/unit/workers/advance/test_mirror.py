@@ -293,6 +293,8 @@ def test_a_dry_run_compares_and_neither_writes_nor_makes_children(stage: Stage) 
     with stage.world.catalog.read() as connection:
         assert connection.execute(select(transfers)).all() == []
     assert {request.method for request in stage.shop.requests} <= {"HEAD", "GET"}
+    got = [r for r in stage.shop.requests if r.method == "GET" and "/manifests/" in r.url.path]
+    assert len(got) == 1  # a GET counts as a pull
     assert stage.shop.bodies() == []
 
 
