@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,21 +82,38 @@ def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chos
 def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[int, dict[str, Any]]:
     """What was chosen of each entry whose repository has to be asked; or why that failed."""
     chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
+
+    def tags_of(entry: MirrorEntry) -> list[str]:
+        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, world, held))
+
+    if spec.entries:
+        _choose_of_each(spec.entries, chosen, tags_of, lease, world, held)
+    else:
+        (only,) = spec.wanted
+        if only.listed and not chosen:
+            # Without its tags there is nothing left: the job fails, and counts its tries itself.
+            chosen["0"] = {"tags": sorted(tags_of(only))}
+            remember(lease, world, chosen=chosen)
+    return {int(n): found for n, found in chosen.items()}
+
+
+def _choose_of_each(
+    entries: Sequence[MirrorEntry],
+    chosen: dict[str, dict[str, Any]],
+    tags_of: Callable[[MirrorEntry], list[str]],
+    lease: JobLease,
+    world: World,
+    held: Held,
+) -> None:
+    """Complete what is *chosen* of the entries of a policy; each repository is asked once."""
     left: dict[str, list[tuple[int, MirrorEntry]]] = {}  # of one repository there may be several
-    for n, entry in enumerate(spec.wanted):
+    for n, entry in enumerate(entries):
         if entry.listed and str(n) not in chosen:
             left.setdefault(str(entry.origin), []).append((n, entry))
-
-    def tags_of(repository: str) -> list[str]:
-        origin = left[repository][0][1].origin
-        return children.tags_of(Remote.of(origin, Side.SOURCE, lease, world, held))
-
     sources = list(left)
     for start in range(0, len(sources), LISTED_AT_ONCE):
         some = sources[start : start + LISTED_AT_ONCE]
-        answers: list[list[str] | dict[str, Any] | TransshipError]
-        # Of a single repository there is nothing left without its tags: then the job fails.
-        answers = apart.ask(tags_of, some, lease, world) if spec.entries else [tags_of(some[0])]
+        answers = apart.ask(lambda name: tags_of(left[name][0][1]), some, lease, world)
         for repository, answer in zip(some, answers, strict=True):
             for n, entry in left[repository]:
                 if isinstance(answer, TransshipError):
@@ -107,12 +124,9 @@ def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[i
                     chosen[str(n)] = {"tags": sorted(answer)}
                 else:
                     chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
-        if not spec.entries:
-            remember(lease, world, chosen=chosen)
-        elif not all(isinstance(answer, TransshipError) for answer in answers):
+        if not all(isinstance(answer, TransshipError) for answer in answers):
             apart.remember(lease, world, chosen=chosen)
         apart.raise_unsettled(answers)
-    return {int(n): found for n, found in chosen.items()}
 
 
 def _key(spec: MirrorSpec, one: Image) -> str:
