@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -109,7 +110,7 @@ class MirrorSpec(AskedForPlatforms):
         """What was named as the source."""
         return Reference.parse(self.source or "")
 
-    @property
+    @cached_property
     def wanted(self) -> tuple[MirrorEntry, ...]:
         """The entries, of which the short form is one."""
         if self.entries:
