@@ -135,7 +135,6 @@ class _Assembly:
         self._first: dict[int, str] = {}  # the name that an inode was written under, by its id
         # Those whose content is still to come, by layer and position.
         self.files: defaultdict[int, dict[int, _File]] = defaultdict(dict)
-        self._left = 0  # of the content of the file that came last
 
     def add(self, named: Named) -> None:
         path, inode = named
@@ -157,10 +156,8 @@ class _Assembly:
         """Write a piece of a file; its other names follow the last one."""
         if piece.entry is not None:
             self._emit(piece.entry._replace(name=piece.file.names[0]))
-            self._left = piece.entry.size
         self._tar.content(piece.data)
-        self._left -= len(piece.data)
-        if not self._left:
+        if not self._tar.content_left:
             first, *others = piece.file.names
             for name in others:
                 self._emit(_link(piece.file.inode.entry, name, first))

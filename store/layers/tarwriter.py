@@ -27,7 +27,7 @@ class TarWriter:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
-        self._content_left = 0
+        self.content_left = 0  # of the entry begun last
         self._padding = 0
         self.size = 0  # of what was written
 
@@ -40,7 +40,7 @@ class TarWriter:
         self._end_entry()
         self._put(header(entry))
         if entry.kind is Kind.FILE:
-            self._content_left, self._padding = entry.size, -entry.size % BLOCK_BYTES
+            self.content_left, self._padding = entry.size, -entry.size % BLOCK_BYTES
 
     def content(self, data: bytes) -> None:
         """Go on with the content of the entry.
@@ -48,9 +48,9 @@ class TarWriter:
         Raises:
             ValueError: it is longer than the entry said.
         """
-        if len(data) > self._content_left:
+        if len(data) > self.content_left:
             raise ValueError("more content than the entry's size")
-        self._content_left -= len(data)
+        self.content_left -= len(data)
         self._put(data)
 
     def finish(self) -> None:
@@ -63,7 +63,7 @@ class TarWriter:
         self._put(_ZERO_BLOCKS)
 
     def _end_entry(self) -> None:
-        if self._content_left:
+        if self.content_left:
             raise ValueError("less content than the entry's size")
         if self._padding:
             self._put(_ZERO_BLOCKS[: self._padding])
