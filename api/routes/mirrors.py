@@ -206,7 +206,7 @@ def _summary(connection: Connection, stored: StoredMirror) -> MirrorSummary:
         enabled=stored.enabled,
         interval_seconds=stored.interval,
         next_run_at=rfc3339(stored.next_run) if by_itself else None,
-        running=mirrors.running(connection, stored.name),
+        running=last.id if last is not None and last.state in jobs.ACTIVE else None,
         last_run=None
         if last is None
         else RunView(

@@ -190,7 +190,7 @@ def last_run(connection: Connection, name: str) -> Any:
         select(jobs.c.id, jobs.c.state, jobs.c.created_at, jobs.c.finished_at)
         .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
         .where(mirror_runs.c.mirror == name)
-        .order_by(mirror_runs.c.started_at.desc(), jobs.c.seq.desc())
+        .order_by(jobs.c.seq.desc())
         .limit(1)
     ).one_or_none()
 
