@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from typing import Any
@@ -10,17 +9,7 @@ from typing import Any
 import click
 
 from api.cli.options import json_option
-
-
-def _connect() -> Any:
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
-    return Connection(Settings.load())
-
-
-def _print(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+from api.cli.reach import connect, print_json
 
 
 @click.command()
@@ -42,10 +31,10 @@ def images(
     """List the images in the store, those that match PATTERN where one is given."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.images(pattern, filters=filters, all_=all_)
     if as_json:
-        _print(page)
+        print_json(page)
         return 0
     rows = [line for item in page["items"] for line in _lines(item, digests=digests)]
     print(table(("REFERENCE", "IMAGE ID", "PLATFORM", "SIZE", *(("DIGEST",) * digests)), rows))
@@ -79,11 +68,13 @@ def _lines(item: dict[str, Any], *, digests: bool) -> list[tuple[str, ...]]:
 @json_option
 def inspect(reference: str, platform: str | None, remote: bool, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
     """Show what is held of REFERENCE, or with --remote what its registry has, as JSON."""
-    with _connect() as connection:
+    with connect() as connection:
         if remote:
-            _print(connection.client.inspect_remote(reference, credential=_credential(reference)))
+            print_json(
+                connection.client.inspect_remote(reference, credential=_credential(reference))
+            )
         else:
-            _print(connection.client.inspect(reference, platform=platform))
+            print_json(connection.client.inspect(reference, platform=platform))
     return 0
 
 
@@ -108,10 +99,10 @@ def history(reference: str, platform: str | None, no_trunc: bool, as_json: bool)
     from api.cli.table import table  # noqa: PLC0415
     from store.sizes import human_bytes  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.history(reference, platform=platform)
     if as_json:
-        _print(page)
+        print_json(page)
         return 0
     rows = [
         (
@@ -137,10 +128,10 @@ def _one_line(text: str, most: int | None) -> str:
 @json_option
 def children(reference: str, as_json: bool) -> int:
     """List the IDs of the images that were made here from REFERENCE."""
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.children(reference)
     if as_json:
-        _print(page)
+        print_json(page)
     else:
         for image_id in page["items"]:
             print(image_id)
@@ -153,10 +144,10 @@ def children(reference: str, as_json: bool) -> int:
 @json_option
 def tag(reference: str, new: str, as_json: bool) -> int:
     """Give REFERENCE the name NEW, whatever that stood for before."""
-    with _connect() as connection:
+    with connect() as connection:
         named = connection.client.tag(reference, new)
     if as_json:
-        _print(named)
+        print_json(named)
     else:
         print(named["reference"])
     return 0
@@ -178,7 +169,7 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
     Given an ID, the image goes with all its names.
     """
     removed: list[dict[str, str]] = []
-    with _connect() as connection:
+    with connect() as connection:
         for name in references:
             gone = connection.client.remove(name, force=force, noprune=no_prune)
             removed += gone
@@ -187,5 +178,5 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
                     for what, which in one.items():
                         print(f"{what}: {which}")
     if as_json:
-        _print(removed)
+        print_json(removed)
     return 0

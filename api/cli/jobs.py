@@ -11,13 +11,7 @@ from typing import Any
 import click
 
 from api.cli.options import json_option
-
-
-def _connect() -> Any:
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
-    return Connection(Settings.load())
+from api.cli.reach import connect, print_json
 
 
 @click.group(invoke_without_command=True)
@@ -33,10 +27,10 @@ def jobs(context: click.Context, /, as_json: bool, **filters: Any) -> int:
         return 0
     from api.cli.table import table  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.jobs(**{k: v or None for k, v in filters.items()})
     if as_json:
-        print(json.dumps(page, indent=2))
+        print_json(page)
         return 0
     rows = [
         (job["id"], job["kind"], job["state"], _percent(job), job["label"]) for job in page["items"]
@@ -50,8 +44,8 @@ def jobs(context: click.Context, /, as_json: bool, **filters: Any) -> int:
 @json_option
 def show(job: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
     """Show a job as JSON."""
-    with _connect() as connection:
-        print(json.dumps(connection.client.job(job), indent=2))
+    with connect() as connection:
+        print_json(connection.client.job(job))
     return 0
 
 
@@ -63,10 +57,10 @@ def transfers(job: str, as_json: bool) -> int:
     from api.cli.table import table  # noqa: PLC0415
     from store.sizes import human_bytes  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.transfers(job)
     if as_json:
-        print(json.dumps(page, indent=2))
+        print_json(page)
         return 0
     rows = [
         (
@@ -90,7 +84,7 @@ def log(job: str, as_json: bool) -> int:
     """Print what happened to a job."""
     from api.cli.progress import describe_event  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         happened = _log(connection.client, job)
         if as_json:
             print(json.dumps({"items": list(happened), "next": None}, indent=2))
@@ -108,10 +102,10 @@ def wait(ids: tuple[str, ...], as_json: bool) -> int:
     from api.cli.errors import job_exit_code, worst  # noqa: PLC0415
     from api.cli.follow import await_end, report  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         ended = [await_end(connection, one) for one in ids]
     if as_json:
-        print(json.dumps(ended, indent=2))
+        print_json(ended)
         return worst([job_exit_code(one) for one in ended])
     return worst([report(one, as_json=False, quiet=False) for one in ended])
 
@@ -126,7 +120,7 @@ def follow(job: str, quiet: bool, as_json: bool) -> int:
     from api.cli.follow import report  # noqa: PLC0415
     from api.cli.progress import lines_or_bars  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         ended = follow_job(connection, job, lines_or_bars(quiet=quiet or as_json))
     return report(ended, as_json=as_json, quiet=quiet)
 
@@ -136,10 +130,10 @@ def follow(job: str, quiet: bool, as_json: bool) -> int:
 @json_option
 def cancel(ids: tuple[str, ...], as_json: bool) -> int:
     """Ask jobs, and their children, to stop."""
-    with _connect() as connection:
+    with connect() as connection:
         asked = [connection.client.cancel(one) for one in ids]
     if as_json:
-        print(json.dumps(asked, indent=2))
+        print_json(asked)
     return 0
 
 
@@ -152,7 +146,7 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
     from workers.registry.credentials import load_docker_config  # noqa: PLC0415
     from workers.specs import parse_spec  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         if not connection.lasting:
             raise NeedsServerError(
                 "the new job needs a server that stays when this command ends",

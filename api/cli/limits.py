@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from api.cli.options import json_option
+from api.cli.reach import connect
 
 _COUNT = click.IntRange(min=0)
 _TRIES = click.IntRange(min=1)
@@ -61,9 +62,6 @@ def limits(
 
     A change acts at once, up and down, and stays until it is reset.
     """
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
     given = {name: value for name, value in values.items() if value is not None}
     of_registry: dict[str, Any] = {
         name: given.pop(name)
@@ -78,7 +76,7 @@ def limits(
         raise click.UsageError("say what is to be changed for the registry, or --reset")
     if reset and (given or of_registry):
         raise click.UsageError("--reset takes no new values")
-    with Connection(Settings.load()) as connection:
+    with connect() as connection:
         if reset:
             found = connection.client.reset_limits(list(registries))
         elif given or of_registry:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from api.cli.options import json_option
+from api.cli.reach import connect
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
@@ -23,11 +24,8 @@ def create(config: Path, parent: str | None, as_json: bool) -> int:
 
     The file is kept byte for byte, and names the layers by their diffIDs. The image has no name.
     """
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
     raw = _read(config)
-    with Connection(Settings.load()) as connection:
+    with connect() as connection:
         made = connection.client.create(raw, parent=parent)
     print(json.dumps(made, indent=2) if as_json else made["image_id"])
     return 0
@@ -50,11 +48,8 @@ def cache(sources: tuple[str, ...], config: Path, parent: str | None, as_json: b
     It is looked for among the children of the parent, and in the images FROM, which may have been
     built elsewhere. Ends with 1 where it is not known.
     """
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
     step = _parsed(_read(config))
-    with Connection(Settings.load()) as connection:
+    with connect() as connection:
         found = connection.client.cached(step, parent=parent, sources=sources)
     if as_json:
         print(json.dumps(found, indent=2))

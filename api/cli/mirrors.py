@@ -11,13 +11,7 @@ import click
 from api.cli.access import Duration
 from api.cli.options import json_option, platform_options
 from api.cli.policies import read_policy, warn
-
-
-def _connect() -> Any:
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
-    return Connection(Settings.load())
+from api.cli.reach import connect, print_json
 
 
 @click.group(invoke_without_command=True)
@@ -70,7 +64,7 @@ def add(
     }
     if priority is not None:
         wanted["priority"] = priority
-    with _connect() as connection:
+    with connect() as connection:
         kept = connection.client.put_mirror(name, wanted)
     print(json.dumps(kept, indent=2) if as_json else kept["name"])
     return 0
@@ -82,10 +76,10 @@ def list_mirrors(as_json: bool) -> int:
     """List the policies that are kept."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.mirrors()
     if as_json:
-        print(json.dumps(page, indent=2))
+        print_json(page)
         return 0
     rows = [
         (
@@ -107,8 +101,8 @@ def list_mirrors(as_json: bool) -> int:
 @json_option
 def show(name: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
     """Show a policy as JSON."""
-    with _connect() as connection:
-        print(json.dumps(connection.client.mirror(name), indent=2))
+    with connect() as connection:
+        print_json(connection.client.mirror(name))
     return 0
 
 
@@ -138,10 +132,10 @@ def history(name: str, limit: int, as_json: bool) -> int:
     """List the runs of a policy, the newest first."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.mirror_runs(name, limit=limit)
     if as_json:
-        print(json.dumps(page, indent=2))
+        print_json(page)
         return 0
     rows = [
         (
@@ -178,7 +172,7 @@ def disable(names: tuple[str, ...]) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def remove(names: tuple[str, ...]) -> int:
     """Forget policies. Their runs stay as jobs, and one that is going on goes on."""
-    with _connect() as connection:
+    with connect() as connection:
         for name in names:
             connection.client.remove_mirror(name)
     return 0
@@ -202,7 +196,7 @@ def convert(file: str, destination: str | None, scoped: bool) -> int:
 
 
 def _change(names: tuple[str, ...], *, enabled: bool) -> int:
-    with _connect() as connection:
+    with connect() as connection:
         for name in names:
             connection.client.change_mirror(name, enabled=enabled)
     return 0

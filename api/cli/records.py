@@ -8,13 +8,7 @@ from typing import Any
 import click
 
 from api.cli.options import json_option
-
-
-def _connect() -> Any:
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
-    return Connection(Settings.load())
+from api.cli.reach import connect, print_json
 
 
 @click.command()
@@ -25,10 +19,10 @@ def df(verbose: bool, as_json: bool) -> int:
     from api.cli.table import table  # noqa: PLC0415
     from store.sizes import human_bytes  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         used = connection.client.usage()
     if as_json:
-        print(json.dumps(used, indent=2))
+        print_json(used)
         return 0
     images, store = used["images"], used["store"]
     rows = [
@@ -82,7 +76,7 @@ def events(
     since: str | None, until: str | None, filters: tuple[str, ...], follow: bool, as_json: bool
 ) -> int:
     """Show what has happened to images."""
-    with _connect() as connection:
+    with connect() as connection:
         asked = {"since": since, "until": until, "filters": filters}
         found = connection.client.image_events(**asked, follow=follow)
         for event in found:
@@ -111,10 +105,10 @@ def search(term: str, filters: tuple[str, ...], limit: int, as_json: bool) -> in
     """Search an index of images for TERM; HOST/TERM asks another than Docker's."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _connect() as connection:
+    with connect() as connection:
         page = connection.client.search(term, filters=filters, limit=limit)
     if as_json:
-        print(json.dumps(page, indent=2))
+        print_json(page)
         return 0
     rows = [
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,21 +10,11 @@ from typing import Any, BinaryIO
 import click
 
 from api.cli.options import job_options, json_option, source_date_epoch
+from api.cli.reach import connect, print_json
 
 _READ_BYTES = 1024 * 1024
 _LETTERS = {"added": "A", "modified": "C", "deleted": "D"}
 _TYPES = {"directory": "d", "symlink": "l", "fifo": "p", "character": "c", "block": "b"}
-
-
-def _connect() -> Any:
-    from api.connect import Connection  # noqa: PLC0415 -- --help needs none of it
-    from store.settings import Settings  # noqa: PLC0415
-
-    return Connection(Settings.load())
-
-
-def _print(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 @click.group()
@@ -43,10 +32,10 @@ def create_workspace(
     name: str, reference: str | None, platform: str | None, busy: bool, as_json: bool
 ) -> int:
     """Make the workspace NAME over the image REFERENCE, or an empty one."""
-    with _connect() as connection:
+    with connect() as connection:
         made = connection.client.create_workspace(name, reference, platform=platform, busy=busy)
     if as_json:
-        _print(made)
+        print_json(made)
     else:
         print(made["name"])
     return 0
@@ -58,13 +47,13 @@ def create_workspace(
 @json_option
 def list_workspaces(name: str | None, path: str, as_json: bool) -> int:
     """List the workspaces, or what the workspace NAME has at PATH and below it."""
-    with _connect() as connection:
+    with connect() as connection:
         if name is None:
             page = connection.client.workspaces()
         else:
             page = connection.client.list_files(name, path)
     if as_json:
-        _print(page)
+        print_json(page)
     else:
         print(_workspaces(page["items"]) if name is None else _files(page["items"]))
     return 0
@@ -111,10 +100,10 @@ def _files(items: list[dict[str, Any]]) -> str:
 @json_option
 def put(name: str, path: str, tar: BinaryIO, as_json: bool) -> int:
     """Put the files of TAR, plain or compressed, into the directory PATH; `-` is stdin."""
-    with _connect() as connection:
+    with connect() as connection:
         layer = connection.client.put_files(name, path, _pieces(tar))
     if as_json:
-        _print(layer)
+        print_json(layer)
     return 0
 
 
@@ -131,7 +120,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 )
 def get(name: str, path: str, output: Path | None) -> int:
     """Write what is at PATH, with all that is below it, as a tar."""
-    with _connect() as connection:
+    with connect() as connection:
         _save(connection.client.get_files(name, path), output)
     return 0
 
@@ -147,13 +136,13 @@ def get(name: str, path: str, output: Path | None) -> int:
 @json_option
 def diff(name: str, output: Path | None, as_json: bool) -> int:
     """List what differs from the image: A for added, C for changed, D for deleted."""
-    with _connect() as connection:
+    with connect() as connection:
         if output is not None:
             _save(connection.client.workspace_layer(name), output)
             return 0
         page = connection.client.workspace_changes(name)
     if as_json:
-        _print(page)
+        print_json(page)
     else:
         for one in page["items"]:
             print(f"{_LETTERS[one['kind']]} {one['path']}")
@@ -198,7 +187,7 @@ def commit(name: str, reference: str | None, **options: Any) -> int:
 @click.argument("path", required=False)
 def rm(name: str, path: str | None) -> int:
     """Drop the workspace NAME, or only remove PATH from it."""
-    with _connect() as connection:
+    with connect() as connection:
         if path is None:
             connection.client.remove_workspace(name)
         else:
@@ -212,10 +201,10 @@ def rm(name: str, path: str | None) -> int:
 @json_option
 def busy(name: str, off: bool, as_json: bool) -> int:
     """Say that somebody works in NAME: its image cannot be removed then, not even by force."""
-    with _connect() as connection:
+    with connect() as connection:
         changed = connection.client.change_workspace(name, busy=not off)
     if as_json:
-        _print(changed)
+        print_json(changed)
     return 0
 
 
