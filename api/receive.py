@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect
 from api.handover import ClosedPipeError, Inlet
 from store.catalog.jobs import JobLease
 from store.errors import IncompleteBodyError, TransshipError
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.receiving import Receiver
 from workers.world import World
 

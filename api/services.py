@@ -19,7 +19,8 @@ from api.watch import Watch
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import TransshipError
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.wire import Wire
 from workers.world import World
 

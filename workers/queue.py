@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select, update
 from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
-from store.catalog.jobs import JobLease, NewJob
+from store.catalog.jobs import JobLease
 from store.catalog.schema import jobs as jobs_table
 from store.errors import (
     ConflictError,
@@ -24,14 +24,12 @@ from store.errors import (
 from store.oci.platform import Platform
 from workers import entitlement, schedule
 from workers.entitlement import MayUse
-from workers.identity import new_id
+from workers.making import Submission, known, make
 from workers.mirrors.plan import Image, left_over
 from workers.registry.credentials import Credential
 from workers.specs import (
-    AnySpec,
     CopySpec,
     MirrorSpec,
-    as_json,
     fingerprint,
     fix_platforms,
     parse_spec,
@@ -41,23 +39,6 @@ from workers.wire import Wire
 from workers.world import ring
 
 RECEIVED = "received"  # in the plan: what came of a job's body, once it is there in whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A checked request for a job.
-
-    *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
-    may have where none came, None all of them.
-    """
-
-    spec: AnySpec
-    requested_by: str
-    id: str = field(default_factory=new_id)
-    idempotency_key: str | None = None
-    credentials: Mapping[str, Credential] = field(default_factory=dict)
-    may_use: MayUse = frozenset()
-    retry_of: str | None = None
 
 
 class JobQueue:
@@ -241,58 +222,22 @@ class JobQueue:
         named: Sequence[NamedCredential],
         now: float,
     ) -> str | TransshipError:
-        spec = fix_platforms(wanted.spec, self._host)
-        digest = fingerprint(spec)
-        known = self._known(connection, wanted)
-        if known is not None:
-            if known.fingerprint == digest:
-                return str(known.id)
+        wanted = replace(wanted, spec=fix_platforms(wanted.spec, self._host))
+        digest = fingerprint(wanted.spec)
+        try:
+            made = known(
+                connection, wanted.requested_by, wanted.idempotency_key, digest, id_=wanted.id
+            )
+        except ConflictError as conflict:
+            return conflict
+        if made is not None:
+            return made
+        kind = wanted.spec.kind
+        if wanted.spec.alone and (other := jobs.active_of_kind(connection, kind)) is not None:
             return ConflictError(
-                "this idempotency key belongs to another request",
-                subject=wanted.idempotency_key or wanted.id,
-                hint="use a new key for a new request",
+                f"another {kind} is under way", subject=other, hint="wait until it has ended"
             )
-        if spec.alone and (other := jobs.active_of_kind(connection, spec.kind)) is not None:
-            return ConflictError(
-                f"another {spec.kind} is under way", subject=other, hint="wait until it has ended"
-            )
-        registry = spec.registries[0] if spec.registries else ""
-        entitled = entitlement.settle(
-            spec.registries, wanted.credentials, named, wanted.may_use, self._sealer
-        )
-        jobs.create(
-            connection,
-            [
-                NewJob(
-                    id=wanted.id,
-                    kind=spec.kind,
-                    spec=as_json(spec),
-                    label=spec.label,
-                    registry=registry,
-                    queue=spec.queue,
-                    priority=spec.priority,
-                    requested_by=wanted.requested_by,
-                    fingerprint=digest,
-                    idempotency_key=wanted.idempotency_key,
-                    deadline=now + spec.deadline if spec.deadline is not None else None,
-                    retry_of=wanted.retry_of,
-                    plan=entitled.plan,
-                )
-            ],
-            now,
-        )
-        credentials.keep(connection, wanted.id, entitled.sealed)
-        return wanted.id
-
-    def _known(self, connection: Connection, wanted: Submission) -> Any:
-        same = jobs_table.c.id == wanted.id
-        if wanted.idempotency_key is not None:
-            same |= (jobs_table.c.idempotency_key == wanted.idempotency_key) & (
-                jobs_table.c.requested_by == wanted.requested_by
-            )
-        return connection.execute(
-            select(jobs_table.c.id, jobs_table.c.fingerprint).where(same)
-        ).first()
+        return make(connection, wanted, named, self._sealer, now, fingerprint=digest)
 
 
 def _free_key(connection: Connection, requested_by: str, key: str) -> None:

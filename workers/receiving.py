@@ -37,7 +37,8 @@ from store.layers.intake import take_in
 from store.layers.sources import Check
 from store.oci.digest import Digest
 from workers.leases import PROGRESS_SECONDS, Held, Keeper
-from workers.queue import RECEIVED, JobQueue, Submission
+from workers.making import Submission
+from workers.queue import RECEIVED, JobQueue
 from workers.world import World
 
 log = logging.getLogger(__name__)

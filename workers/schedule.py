@@ -6,14 +6,12 @@ import logging
 
 from sqlalchemy import Connection
 
-from store.catalog import credentials, jobs, mirrors
+from store.catalog import credentials, mirrors
 from store.catalog.credentials import Sealer
-from store.catalog.jobs import NewJob
 from store.catalog.mirrors import StoredMirror
-from store.errors import ConflictError, TransshipError
-from workers import entitlement
-from workers.identity import new_id
-from workers.specs import as_json, parse_spec
+from store.errors import TransshipError
+from workers.making import Submission, known, make
+from workers.specs import parse_spec
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +50,9 @@ def start(
         NotFoundError: there is no such mirror.
         ConflictError: a run of it is going on, or the key belongs to another request.
     """
-    if idempotency_key is not None:
-        known = jobs.of_key(connection, requested_by, idempotency_key)
-        if known is not None and known.fingerprint == _fingerprint(name):
-            return str(known.id)
-        if known is not None:
-            raise ConflictError(
-                "this idempotency key belongs to another request",
-                subject=idempotency_key,
-                hint="use a new key for a new request",
-            )
+    made = known(connection, requested_by, idempotency_key, _fingerprint(name))
+    if made is not None:
+        return made
     stored = mirrors.start(connection, name, now)
     return _make(connection, stored, requested_by, sealer, now, idempotency_key=idempotency_key)
 
@@ -76,30 +67,18 @@ def _make(
     idempotency_key: str | None = None,
 ) -> str:
     """Make the job of a run. It may use all credentials of the server: an admin wrote it down."""
-    job, spec = new_id(), parse_spec(stored.spec)
-    named = credentials.all_named(connection)
-    entitled = entitlement.settle(spec.registries, {}, named, None, sealer)
-    jobs.create(
+    spec = parse_spec(stored.spec)
+    job = make(
         connection,
-        [
-            NewJob(
-                id=job,
-                kind=spec.kind,
-                spec=as_json(spec),
-                label=f"{stored.name}: {spec.label}",
-                registry=spec.registries[0],
-                queue=spec.queue,
-                priority=spec.priority,
-                requested_by=requested_by,
-                fingerprint=_fingerprint(stored.name),
-                idempotency_key=idempotency_key,
-                deadline=now + spec.deadline if spec.deadline is not None else None,
-                plan=entitled.plan,
-            )
-        ],
+        Submission(
+            spec=spec, requested_by=requested_by, idempotency_key=idempotency_key, may_use=None
+        ),
+        credentials.all_named(connection),
+        sealer,
         now,
+        fingerprint=_fingerprint(stored.name),
+        label=f"{stored.name}: {spec.label}",
     )
-    credentials.keep(connection, job, entitled.sealed)
     mirrors.record_run(connection, stored.name, job, now)
     return job
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from workers import process
 from workers.app import task
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import parse_spec
 from workers.wire import Message, Queue
 

@@ -23,7 +23,7 @@ from store.catalog import exports, jobs
 from store.errors import CancelledError, ContentError, StoreError, TransshipError
 from store.layers.codecs import Compression
 from workers.advance.export import of_export
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import parse_spec
 
 router = APIRouter(tags=["archives"])

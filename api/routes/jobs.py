@@ -32,7 +32,7 @@ from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
 from store.errors import InvalidSpecError, NotFoundError, RequestError
-from workers.queue import Submission
+from workers.making import Submission
 from workers.registry.credentials import Credential
 from workers.specs import KINDS, parse_spec
 

@@ -19,7 +19,7 @@ from store.catalog.schema import blobs
 from store.catalog.workspaces import Workspace
 from store.images.workspaces import create, ground
 from store.oci.platform import Platform
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import CommitSpec, parse_spec
 from workers.specs.images import WorkspaceName
 

@@ -139,13 +139,14 @@ def get(connection: Connection, id_: str) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
 
 
-def of_key(connection: Connection, requested_by: str, idempotency_key: str) -> Row[Any] | None:
-    """The row of the job that a request with this key made."""
-    return connection.execute(
-        select(jobs).where(
-            jobs.c.requested_by == requested_by, jobs.c.idempotency_key == idempotency_key
-        )
-    ).one_or_none()
+def of_request(
+    connection: Connection, id_: str, requested_by: str, idempotency_key: str | None
+) -> Row[Any, Any] | None:
+    """Id and fingerprint of the job that a request with this id, or with this key, has made."""
+    same = jobs.c.id == id_
+    if idempotency_key is not None:
+        same |= (jobs.c.idempotency_key == idempotency_key) & (jobs.c.requested_by == requested_by)
+    return connection.execute(select(jobs.c.id, jobs.c.fingerprint).where(same)).first()
 
 
 def active_of_kind(connection: Connection, kind: str, *, before: int | None = None) -> str | None:

@@ -31,7 +31,8 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.faults import FaultProxy, Rule, Verb
 from tests.support.registry_simulator import Quirks, RegistrySimulator
 from workers.leases import Keeper
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.rates import LocalBuckets
 from workers.run import run_job
 from workers.specs import AnySpec, CopySpec, MirrorSpec

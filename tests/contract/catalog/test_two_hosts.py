@@ -37,7 +37,8 @@ from store.oci.platform import Platform
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job, wanted
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.specs import as_json, fingerprint, fix_platforms, parse_spec
 from workers.transfers.tick import stop_jobs
 from workers.wire import LocalWire

@@ -18,7 +18,8 @@ from store.errors import ConflictError, CredentialsNeededError, NotFoundError, T
 from store.oci.platform import Platform
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.registry.credentials import Credential
 from workers.specs import parse_spec
 from workers.wire import Message, Queue

@@ -16,7 +16,7 @@ from store.content.memory import MemoryStore
 from tests.contract.catalog.shelves import Shelves
 from tests.unit.workers.advance.test_pull_again import WORKER, Stage, stage
 from workers.leases import Held
-from workers.queue import Submission
+from workers.making import Submission
 from workers.receiving import Receiver
 from workers.run import run_job
 from workers.specs import parse_spec

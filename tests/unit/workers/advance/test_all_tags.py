@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 from store.catalog import image_events, references
 from store.catalog.schema import jobs as job_rows
 from tests.unit.workers.advance.test_pull_again import BLOBS, IMAGE, OTHER, Shop, Stage, stage
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import parse_spec
 
 __all__ = ["stage"]

@@ -14,7 +14,7 @@ from store.catalog.schema import transfers
 from store.errors import ConflictError
 from tests.unit.workers.advance.test_pull_again import IMAGE, OTHER, WORKER, Stage, stage
 from workers.advance import apart, rehearsal
-from workers.queue import Submission
+from workers.making import Submission
 from workers.run import run_job
 from workers.specs import parse_spec
 

@@ -13,7 +13,7 @@ from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
 from tests.unit.workers.advance.test_pull_again import WORKER, Stage, stage
 from workers.advance import prune
 from workers.leases import Held
-from workers.queue import Submission
+from workers.making import Submission
 from workers.run import run_job
 from workers.specs import parse_spec
 

@@ -27,7 +27,8 @@ from tests.contract.catalog.scene import Scene
 from tests.support.images import Image, build_image
 from tests.unit.workers.registry.simulated import Simulated
 from workers.leases import Keeper
-from workers.queue import JobQueue, Submission
+from workers.making import Submission
+from workers.queue import JobQueue
 from workers.run import run_job
 from workers.specs import parse_spec
 from workers.transfers.attempt import attempt

@@ -14,7 +14,7 @@ from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import layers as layer_rows
 from tests.unit.workers.advance.test_pull_again import IMAGE, NAME, OTHER, Stage, stage
 from tests.unit.workers.registry.simulated import Simulated
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import parse_spec
 
 __all__ = ["stage"]

@@ -8,7 +8,7 @@ import httpx
 
 from tests.support.images import build_image, build_index
 from tests.unit.workers.advance.test_pull_again import NAME, Stage, stage
-from workers.queue import Submission
+from workers.making import Submission
 from workers.specs import parse_spec
 
 __all__ = ["stage"]

@@ -1,0 +1,98 @@
+"""Makes the job of a request, in the caller's transaction: once, with what it may sign in with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from store.catalog import credentials, jobs
+from store.catalog.credentials import NamedCredential, Sealer
+from store.catalog.jobs import NewJob
+from store.errors import ConflictError
+from workers import entitlement
+from workers.entitlement import MayUse
+from workers.identity import new_id
+from workers.registry.credentials import Credential
+from workers.specs import AnySpec, as_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A checked request for a job.
+
+    *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
+    may have where none came, None all of them.
+    """
+
+    spec: AnySpec
+    requested_by: str
+    id: str = field(default_factory=new_id)
+    idempotency_key: str | None = None
+    credentials: Mapping[str, Credential] = field(default_factory=dict)
+    may_use: MayUse = frozenset()
+    retry_of: str | None = None
+
+
+def known(
+    connection: Connection,
+    requested_by: str,
+    idempotency_key: str | None,
+    fingerprint: str,
+    *,
+    id_: str = "",
+) -> str | None:
+    """The job that the same request has made already, which its id or its key tells; None: none.
+
+    Raises:
+        ConflictError: another request has this id or key, which *fingerprint* tells.
+    """
+    row = jobs.of_request(connection, id_, requested_by, idempotency_key)
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise ConflictError(
+            "this idempotency key belongs to another request",
+            subject=idempotency_key or id_,
+            hint="use a new key for a new request",
+        )
+    return str(row.id)
+
+
+def make(
+    connection: Connection,
+    wanted: Submission,
+    named: Sequence[NamedCredential],
+    sealer: Sealer,
+    now: float,
+    *,
+    fingerprint: str,
+    label: str | None = None,
+) -> str:
+    """Make the job of *wanted*, which is not known, and return its id.
+
+    *named* are the server's own credentials; *label* takes the place of the one of the spec.
+    """
+    spec = wanted.spec
+    entitled = entitlement.settle(
+        spec.registries, wanted.credentials, named, wanted.may_use, sealer
+    )
+    job = NewJob(
+        id=wanted.id,
+        kind=spec.kind,
+        spec=as_json(spec),
+        label=label if label is not None else spec.label,
+        registry=spec.registries[0] if spec.registries else "",
+        queue=spec.queue,
+        priority=spec.priority,
+        requested_by=wanted.requested_by,
+        fingerprint=fingerprint,
+        idempotency_key=wanted.idempotency_key,
+        deadline=now + spec.deadline if spec.deadline is not None else None,
+        retry_of=wanted.retry_of,
+        plan=entitled.plan,
+    )
+    jobs.create(connection, [job], now)
+    credentials.keep(connection, wanted.id, entitled.sealed)
+    return wanted.id
