@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
+from pydantic import AfterValidator
 
 from api.access import Access
 from api.metrics import Metrics
@@ -110,3 +111,11 @@ def _services(request: Request) -> Services:
 
 
 Injected = Annotated[Services, Depends(_services)]
+
+
+def _unquoted(key: str | None) -> str | None:
+    """The key, which the header's draft has in quotes and most clients send without."""
+    return key.strip('"') if key else None
+
+
+IdempotencyKey = Annotated[str | None, Header(max_length=255), AfterValidator(_unquoted)]

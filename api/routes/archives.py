@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.auth import Asking, Caller
@@ -16,7 +16,7 @@ from api.handover import Write, pieces
 from api.openapi import problems
 from api.problems import problem
 from api.schemas import JobView, job_views
-from api.services import Injected, Services
+from api.services import IdempotencyKey, Injected, Services
 from store.archives.plan import Plan
 from store.archives.write import send
 from store.catalog import exports, jobs
@@ -40,7 +40,6 @@ _TAR_BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"application/x-tar": _BINARY}}
 }
 
-Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 Priority = Annotated[int, Query(ge=-100, le=100)]
 Deadline = Annotated[float | None, Query(gt=0, description="seconds from now")]
 
@@ -62,7 +61,7 @@ async def create_load(
     ] = None,
     priority: Priority = 0,
     deadline: Deadline = None,
-    idempotency_key: Key = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take the images of the archive that is the body: a docker-archive or an OCI layout as a tar.
 
@@ -98,7 +97,7 @@ async def create_import(
     ] = None,
     priority: Priority = 0,
     deadline: Deadline = None,
-    idempotency_key: Key = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Make an image of one layer of the body: the tar of a file system, compressed or not.
 
@@ -161,7 +160,7 @@ async def _received(
     wanted = Submission(
         spec=parse_spec({**spec, **more}),
         requested_by=asking.name,
-        idempotency_key=idempotency_key.strip('"') if idempotency_key else None,
+        idempotency_key=idempotency_key,
         may_use=asking.may_use,
     )
     id_, error = await services.bodies.receive(request, wanted)

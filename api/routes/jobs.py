@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection, select
 
@@ -26,7 +26,7 @@ from api.schemas import (
     event_view,
     job_views,
 )
-from api.services import Injected, Services
+from api.services import IdempotencyKey, Injected, Services
 from store.catalog import events, jobs
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
@@ -65,7 +65,7 @@ async def create_job(
     asking: Asking,
     response: Response,
     body: Annotated[dict[str, Any], Body()],
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Accept a job: when this answers, it is on disk, and will end whatever dies."""
     given = _given_credentials(body.pop("credentials", {}))
@@ -73,12 +73,11 @@ async def create_job(
     spec = await asyncio.to_thread(parse_spec, body) if "entries" in body else parse_spec(body)
     if spec.kind in ADMINS_KINDS:
         asking.require(ADMIN)
-    key = idempotency_key.strip('"') if idempotency_key else None
     id_ = await services.submitter.submit(
         Submission(
             spec=spec,
             requested_by=asking.name,
-            idempotency_key=key,
+            idempotency_key=idempotency_key,
             credentials=given,
             may_use=asking.may_use,
         )

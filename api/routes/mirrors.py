@@ -10,14 +10,14 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from api.auth import Asking
 from api.openapi import problems
 from api.schemas import JobList, JobView, job_views, rfc3339
-from api.services import Injected
+from api.services import IdempotencyKey, Injected
 from store.catalog import jobs, mirrors
 from store.catalog.mirrors import StoredMirror
 from workers.mirrors.entries import MOST_ENTRIES
@@ -170,13 +170,14 @@ async def run_mirror(
     asking: Asking,
     response: Response,
     name: MirrorName,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Start a run, which is a job; 409 while one is going on. The next is due an interval later."""
 
     def start() -> JobView:
-        key = idempotency_key.strip('"') if idempotency_key else None
-        id_ = services.jobs.run_mirror(name, requested_by=asking.name, idempotency_key=key)
+        id_ = services.jobs.run_mirror(
+            name, requested_by=asking.name, idempotency_key=idempotency_key
+        )
         with services.catalog.read() as connection:
             row = jobs.get(connection, id_)
             assert row is not None

@@ -6,14 +6,14 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Response
+from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from api.auth import Asking
 from api.openapi import problems
 from api.schemas import JobView, job_views, rfc3339
-from api.services import Injected, Services
+from api.services import IdempotencyKey, Injected, Services
 from store.catalog import jobs, workspaces
 from store.catalog.schema import blobs
 from store.catalog.workspaces import Workspace
@@ -169,7 +169,7 @@ async def commit_workspace(
     response: Response,
     name: str,
     body: Annotated[dict[str, Any], Body()],
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Ask for a job that makes an image of the workspace.
 
@@ -183,7 +183,7 @@ async def commit_workspace(
         Submission(
             spec=spec,
             requested_by=asking.name,
-            idempotency_key=idempotency_key.strip('"') if idempotency_key else None,
+            idempotency_key=idempotency_key,
         )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
