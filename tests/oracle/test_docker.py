@@ -9,7 +9,7 @@ import pytest
 from tests.oracle.docker import DockerSubject
 from tests.oracle.records import recorded
 from tests.oracle.scenario import all_scenarios, play
-from tests.support.dockerd import Dockerd, available
+from tests.support.dockerd import daemon_or_skip
 from tests.support.registries import RegistryProcess
 
 pytestmark = pytest.mark.slow
@@ -23,14 +23,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProce
 
 @pytest.fixture
 def docker() -> Iterator[DockerSubject]:
-    reason = available()
-    if reason is not None:
-        pytest.skip(reason)
-    try:
-        daemon = Dockerd()
-    except AssertionError as failed:
-        pytest.skip(f"dockerd does not start here: {failed}")
-    with daemon:
+    with daemon_or_skip() as daemon:
         if daemon.driver != "overlay2":
             pytest.skip("the answers are recorded over overlay2, which does not start here")
         yield DockerSubject(daemon)

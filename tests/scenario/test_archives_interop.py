@@ -10,7 +10,6 @@ import io
 import os
 import shutil
 import subprocess
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +22,7 @@ from store.content.memory import MemoryStore
 from store.layers.codecs import Compression
 from store.oci.digest import Digest
 from store.oci.reference import Reference
-from tests.support import dockerd
-from tests.support.dockerd import Dockerd
+from tests.support.dockerd import Dockerd, daemon_or_skip
 from tests.support.images import (
     AMD64,
     ARM64,
@@ -102,17 +100,7 @@ def skopeo(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def docker() -> Iterator[Dockerd]:
-    reason = dockerd.available()
-    if reason is not None:
-        pytest.skip(reason)
-    try:
-        with warnings.catch_warnings():
-            # httpcore leaves the socket of a refused connection to the garbage collector.
-            warnings.simplefilter("ignore", ResourceWarning)
-            daemon = Dockerd()
-    except AssertionError as error:
-        pytest.skip(f"dockerd does not start: {error}")
-    with daemon:
+    with daemon_or_skip() as daemon:
         yield daemon
 
 

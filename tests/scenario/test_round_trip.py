@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
-import time
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from store.content.local import LocalStore
 from store.layers.codecs import Compression
 from store.oci.digest import Digest
 from store.oci.reference import Reference
-from tests.support import dockerd
-from tests.support.dockerd import Dockerd
+from tests.support.dockerd import Dockerd, daemon_or_skip
 from tests.support.images import AMD64, big_image, put_image
 from tests.support.server import TRANSSHIP, environment, run
 from tests.support.up import Up
@@ -28,19 +26,14 @@ NAME = "test/large:1"
 BYTES = 1024**3
 LAYERS = 40
 MOST_ABOVE_IDLE = 100 * 1024**2
+LOOK_SECONDS = 0.01  # between two looks at the memory of a command
 
 
 @pytest.fixture(scope="module")
 def docker() -> Iterator[Dockerd]:
     if shutil.which("docker") is None:
         pytest.skip("docker is not installed")
-    if reason := dockerd.available():
-        pytest.skip(reason)
-    with warnings.catch_warnings():
-        # httpcore leaves the socket of a refused connection to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        daemon = Dockerd()
-    with daemon:
+    with daemon_or_skip() as daemon:
         yield daemon
 
 
@@ -121,7 +114,8 @@ def command_peak(*arguments: str, environ: Mapping[str, str]) -> int:
         # Not wait4's figure: that has the memory of the process that started it in it.
         while process.poll() is None:
             peak = max(peak, status_bytes(process.pid, "VmHWM"))
-            time.sleep(0.01)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
     assert process.returncode == 0, arguments
     return peak
 

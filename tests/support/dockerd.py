@@ -11,12 +11,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import pytest
 
 from tests.support.processes import ChildProcess
 
@@ -227,3 +229,20 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             continue
         item, position = decoder.raw_decode(text, position)
         yield item
+
+
+@contextlib.contextmanager
+def daemon_or_skip() -> Iterator[Dockerd]:
+    """A daemon for tests, which are skipped where none starts."""
+    reason = available()
+    if reason is not None:
+        pytest.skip(reason)
+    try:
+        with warnings.catch_warnings():
+            # httpcore leaves the socket of a refused connection to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            daemon = Dockerd()
+    except AssertionError as error:
+        pytest.skip(f"dockerd does not start here: {error}")
+    with daemon:
+        yield daemon
