@@ -59,7 +59,8 @@ class Selection(BaseModel):
         With `semver` or `newest`, tags that are no versions are left out.
         """
         left = sorted(set(tags))
-        versions = {tag: Version.parse(tag) for tag in left}
+        by_version = bool(self.semver) or self.newest is not None
+        versions = {tag: Version.parse(tag) for tag in left} if by_version else {}
         if self.semver:
             ranges = [Range.parse(text) for text in self.semver]
             left = [
