@@ -2,7 +2,8 @@
 
 It speaks HTTP/1.1 with kept connections, a thread each. Its counts can be trusted for limits: a
 body counts from before its first byte is sent until just before its last is, so that no client
-that keeps to a limit is seen beyond it.
+that keeps to a limit is seen beyond it. Bytes are logged before they are sent: who has received
+them finds them in the log.
 """
 
 from __future__ import annotations
@@ -354,8 +355,8 @@ class _Handler(BaseHTTPRequestHandler):
         if request.method != "HEAD":
             body = action.body if action.cut_after is None else action.body[: action.cut_after]
             self._before_last(request)
-            self.wfile.write(body)
             request.bytes_sent = len(body)
+            self.wfile.write(body)
             self.close_connection |= len(body) < len(action.body)
 
     # --- to the registry -----------------------------------------------------------------------
@@ -501,15 +502,15 @@ class _Handler(BaseHTTPRequestHandler):
             if action.cut_after is not None and request.bytes_sent + len(piece) > action.cut_after:
                 piece = piece[: action.cut_after - request.bytes_sent]
                 leave()
-                self.wfile.write(piece)
                 request.bytes_sent += len(piece)
+                self.wfile.write(piece)
                 self.close_connection = True
                 return
             if left == 0:
                 leave()
                 self._before_last(request)
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             request.bytes_sent += len(piece)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             if rate is not None:
                 self._hold(begun + request.bytes_sent / rate - time.monotonic(), None)
         if chunked:
