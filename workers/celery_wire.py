@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = f"{KEY_PREFIX}jobs"
 _QUIET_SECONDS = 1.0  # after a failure; the tick rings again every second anyway
-_LISTEN_SECONDS = 1.0
+_LISTEN_SECONDS = 1.0  # so late an end is noticed, where Redis cannot tell of it
 
 
 class CeleryWire:
@@ -62,24 +63,20 @@ class CeleryWire:
 
     def announce(self, jobs: Iterable[str]) -> None:
         """Publish the ids on the channel."""
-        if time.monotonic() < self._quiet_until:
-            return
-        try:
-            for job in jobs:
-                self._redis.publish(CHANNEL, job)
-        except redis.RedisError as error:
-            self._failed("cannot announce", error)
+        self._publish(CHANNEL, jobs)
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         """Subscribe on a thread of its own, again and again while Redis is away."""
         end = threading.Event()
+        waking = f"{CHANNEL}.{uuid.uuid4()}"  # nobody else listens there
         thread = threading.Thread(
-            target=self._listen, args=(on_job, end), name="announcements", daemon=True
+            target=self._listen, args=(on_job, waking, end), name="announcements", daemon=True
         )
         thread.start()
 
         def close() -> None:
             end.set()
+            self._publish(waking, [""])
             thread.join()
 
         return close
@@ -89,17 +86,26 @@ class CeleryWire:
         self._redis.close()
         self._producers.force_close_all()
 
-    def _listen(self, on_job: Callable[[str], None], end: threading.Event) -> None:
+    def _publish(self, channel: str, texts: Iterable[str]) -> None:
+        if time.monotonic() < self._quiet_until:
+            return
+        try:
+            for text in texts:
+                self._redis.publish(channel, text)
+        except redis.RedisError as error:
+            self._failed("cannot announce", error)
+
+    def _listen(self, on_job: Callable[[str], None], waking: str, end: threading.Event) -> None:
         while not end.is_set():
             try:
                 pubsub: Any = self._redis.pubsub  # which redis-py leaves untyped
                 with pubsub(ignore_subscribe_messages=True) as subscription:
-                    subscription.subscribe(CHANNEL)
+                    subscription.subscribe(CHANNEL, waking)
                     while not end.is_set():
                         message: dict[str, Any] | None = subscription.get_message(
                             timeout=_LISTEN_SECONDS
                         )
-                        if message is not None:
+                        if message is not None and not end.is_set():
                             on_job(message["data"].decode())
             except redis.RedisError as error:
                 self._failed("cannot listen", error)

@@ -18,7 +18,7 @@ from store.catalog.schema import jobs, transfers, workers
 from tests.support.hosts import Host
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.postgres import PostgresCluster
-from tests.support.processes import ChildProcess, free_port, wait_until
+from tests.support.processes import ChildProcess, free_port, stop_all, wait_until
 from tests.support.proxy import ProxiedRequest, SlowProxy
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
@@ -130,8 +130,7 @@ class Fleet:
         """End everything."""
         self.client.close()
         self.catalog.close()
-        for process in self._processes.values():
-            process.stop()
+        stop_all(self._processes.values())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -140,10 +140,12 @@ class ChildProcess:
 
     def stop(self, seconds: float = 10) -> None:
         """Ask it to end, and make it end if it does not. Its children end with it."""
-        if self.exit_status is None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
+        self._process.terminate()
+        self._end_within(seconds)
+
+    def _end_within(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
         self.kill()
 
     def __enter__(self) -> Self:
@@ -156,3 +158,12 @@ class ChildProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def stop_all(processes: Iterable[ChildProcess]) -> None:
+    """Stop all of them at the same time."""
+    asked = list(processes)
+    for process in asked:
+        process.send(signal.SIGTERM)
+    for process in asked:
+        process._end_within(10)

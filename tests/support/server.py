@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from api.client import Client
 from store.catalog import jobs
 from store.catalog.engine import Catalog
 from store.catalog.schema import transfers, workers
-from tests.support.processes import ChildProcess, free_port, wait_until
+from tests.support.processes import ChildProcess, free_port, stop_all, wait_until
 from tests.support.redis import RedisProcess
 
 TRANSSHIP = (sys.executable, "-P", "-m", "api")
@@ -89,8 +90,7 @@ class Server:
     def restart_workers(self, **settings: str) -> None:
         """End the workers, and start as many with other settings."""
         count = len(self.workers)
-        for worker in self.workers:
-            worker.stop()
+        stop_all(self.workers)
         self.environ |= settings
         self.workers = [self._start(f"worker{n}-again", "worker") for n in range(count)]
         wait_until(lambda: len(self.live_workers()) == count, 30, "workers to register")
@@ -124,8 +124,12 @@ class Server:
         """End everything that was started here."""
         self.client.close()
         self.catalog.close()
-        for process in (*self.workers, self.api):
-            process.stop()
+        self.api.send(signal.SIGTERM)
+        stop_all(self.workers)
+        # It still serves those who have not noticed that it is not ready any more. There is nobody,
+        # and a Ctrl-C tells it so.
+        self.api.send(signal.SIGINT)
+        self.api.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import fakeredis
 import pytest
 
 from tests.support.processes import free_port, wait_until
-from workers.celery_wire import CeleryWire, redis_url
+from workers.celery_wire import CHANNEL, CeleryWire, redis_url
 from workers.wire import Message, Queue
 
 LABEL = "sha256:0123456789ab… 31 MB"
@@ -64,6 +64,19 @@ def test_an_announcement_reaches_a_listener(wire: CeleryWire) -> None:
         wait_until(announced, 10, "the announcement")
     finally:
         close()
+
+
+def test_a_listener_ends_without_waiting_for_news(
+    wire: CeleryWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.celery_wire._LISTEN_SECONDS", 60.0)
+    heard: list[str] = []
+    close = wire.listen(heard.append)
+    wait_until(lambda: wire._redis.pubsub_numsub(CHANNEL)[0][1], 10, "the subscription")
+    began = time.monotonic()
+    close()
+    assert time.monotonic() - began < 10
+    assert heard == []
 
 
 def test_a_broker_that_is_away_costs_little_and_raises_nothing() -> None:
