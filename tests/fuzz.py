@@ -1,7 +1,7 @@
 """`make fuzz`: the readers of what others wrote, fed with noise for a minute each.
 
-The tests are those of `make test`, which gives each of them some hundred examples. What one of them
-finds is kept for the next `make test`, which begins with it.
+The tests are those of `make test`, which gives each of them some hundred examples, the same every
+time. What one of them finds is kept: with `--hypothesis-profile=random` they begin with it.
 """
 
 from __future__ import annotations

@@ -69,9 +69,6 @@ def test_every_answer_is_described(schema: schemathesis.BaseSchema) -> None:
 
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())

@@ -456,6 +456,5 @@ TestModel = Machine.TestCase
 TestModel.settings = settings(
     max_examples=40,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -296,7 +296,7 @@ def test_memory_stays_flat_however_long_a_file_is(piece: bytes) -> None:
     assert peak < 16 * 2**20
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     packed=st.sampled_from([PACKED, tar(layout_files(IMAGE)), gzip.compress(PACKED)]),
     edits=st.lists(
@@ -330,7 +330,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.sampled_from(["manifest.json", "index.json", "oci-layout", "repositories"]), json_values

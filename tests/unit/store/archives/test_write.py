@@ -198,7 +198,7 @@ def test_an_artifact_is_kept_and_is_not_for_docker_to_load() -> None:
     assert digests(read(packed)) == [artifact.digest]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     roots=st.lists(st.sampled_from(EVERYTHING), min_size=1, max_size=5),
     tags=st.lists(st.sampled_from(["a:1", "a:2", "b:1", "r.test/c:x"]), min_size=5, max_size=5),

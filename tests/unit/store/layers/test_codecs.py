@@ -219,7 +219,7 @@ def test_whatever_is_read_is_data_or_a_clean_error(
 
 
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP, Compression.ZSTD])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(0, 3_500_000), step=st.integers(1000, 2_000_000))
 def test_what_is_written_is_the_same_for_any_writes_and_threads(
     compression: Compression, size: int, step: int

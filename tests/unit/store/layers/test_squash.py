@@ -191,7 +191,7 @@ def _meaning(layers: Sequence[bytes]) -> dict[str, tuple[Any, ...]]:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.lists(MEMBERS, max_size=6), min_size=1, max_size=4), st.integers(0, 3))
 def test_any_split_of_any_layers_means_the_same(layers: list[list[Member]], below: int) -> None:
     image = [tar_of(*members) for members in layers]

@@ -371,7 +371,8 @@ def test_what_our_writer_and_pythons_write_both_readers_read_alike(
     ]
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as theirs:
         found = theirs.getmembers()
-        assert [info.name for info in found] == [name.rstrip("/")] * 2
+        # Where a name is in a pax header, Python leaves out the slashes that it ends with.
+        assert [info.name.rstrip("/") for info in found] == [name.rstrip("/")] * 2
         assert found[1].linkname == link
         read = theirs.extractfile(found[0])
         assert read is not None

@@ -345,7 +345,7 @@ ODD = st.recursive(
 SERVED = st.none() | st.sampled_from([*mediatypes.ACCEPT, "application/json", "x"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([MANIFEST, INDEX]), st.dictionaries(KEYS, ODD, max_size=3), SERVED)
 def test_any_change_to_a_field_is_read_or_refused(
     document: dict[str, Any], changed: dict[str, Any], served: str | None
@@ -358,7 +358,7 @@ def test_any_change_to_a_field_is_read_or_refused(
     assert parsed.digest == Digest.of(raw)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([MANIFEST, INDEX]), st.integers(0, 900), st.binary(max_size=6), SERVED)
 def test_any_bytes_put_in_are_read_or_refused(
     document: dict[str, Any], position: int, put_in: bytes, served: str | None

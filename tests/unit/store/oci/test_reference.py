@@ -218,7 +218,7 @@ def test_what_is_not_a_tag_is_refused(tag: str) -> None:
         check_tag(tag)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=80) | st.text(alphabet="aA0.:/@_-[]%\n", max_size=40))
 def test_any_text_is_a_reference_or_refused(text: str) -> None:
     """And what is accepted means the same when it is read again."""

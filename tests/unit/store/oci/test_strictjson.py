@@ -90,7 +90,7 @@ def test_the_error_says_what_was_read() -> None:
     assert caught.value.subject == "test"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\u0dD8aeE+-.1', max_size=40))
 def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
     raw = data if isinstance(data, bytes) else data.encode()
