@@ -18,58 +18,70 @@ from store.oci.platform import Platform
 log = logging.getLogger(__name__)
 
 
-def candidates(
-    connection: Connection, filters: Filters, *, now: float, host: Platform | None = None
-) -> list[str]:
-    """The IDs of images to prune, the oldest first.
+class Choice:
+    """Which images a prune is for.
 
     Unless `dangling=false` these have no tag. An image without names that has children stays.
-
-    Args:
-        connection: To read from.
-        filters: Of `PRUNE_KEYS`. Images have every `label`, not all of `label!`, and were created
-            at `until` or before.
-        now: What durations in `until` count back from.
-        host: Whose platform answers for an index.
-
-    Raises:
-        InvalidSpecError: a filter's value cannot be.
     """
-    tagged_too = filters.flag("dangling") is False
-    until = moment(filters, "until", now)
-    parents = lineage.parents(connection)
 
-    def chosen(image: LocalImage) -> bool:
-        if image.id in parents and (not image.names or not tagged_too):
+    def __init__(self, filters: Filters, *, now: float, host: Platform | None = None) -> None:
+        """Choose by filters of `PRUNE_KEYS`.
+
+        Images have every `label`, not all of `label!`, and were created at `until` or before.
+
+        Args:
+            filters: What was asked for.
+            now: What durations in `until` count back from.
+            host: Whose platform answers for an index.
+
+        Raises:
+            InvalidSpecError: a filter's value cannot be.
+        """
+        self.host = host
+        self._tagged_too = filters.flag("dangling") is False
+        self._until = moment(filters, "until", now)
+        self._labels = filters.values("label")
+        self._unwanted = filters.values("label!")
+
+    def takes(self, image: LocalImage, *, has_children: bool) -> bool:
+        """Whether the image is to go."""
+        if has_children and (not image.names or not self._tagged_too):
             return False
-        if image.tags and not tagged_too:
+        if image.tags and not self._tagged_too:
             return False
-        if until is not None and created_at(image.manifest) > until:
+        if self._until is not None and created_at(image.manifest) > self._until:
             return False
         labels = image.manifest.labels if image.manifest is not None else {}
-        unwanted = filters.values("label!")
-        return has_labels(filters.values("label"), labels) and not (
-            unwanted and has_labels(unwanted, labels)
+        return has_labels(self._labels, labels) and not (
+            self._unwanted and has_labels(self._unwanted, labels)
         )
 
-    found = [image for image in Shelf.whole(connection, host).images() if chosen(image)]
+
+def candidates(connection: Connection, choice: Choice) -> list[str]:
+    """The IDs of the images to prune, the oldest first."""
+    parents = lineage.parents(connection)
+    found = [
+        image
+        for image in Shelf.whole(connection, choice.host).images()
+        if choice.takes(image, has_children=image.id in parents)
+    ]
     found.sort(key=lambda image: (created_at(image.manifest), image.id))
     return [image.id for image in found]
 
 
 def prune_one(
-    connection: Connection,
-    content: ContentStore,
-    image_id: str,
-    *,
-    now: float,
-    host: Platform | None = None,
+    connection: Connection, content: ContentStore, image_id: str, choice: Choice, *, now: float
 ) -> list[Removed]:
-    """Delete an image as far as it is not used: name by name, so that one in use keeps its last."""
-    image = Shelf.of_id(connection, image_id, host).image(image_id)
+    """Delete an image as far as it is not used: name by name, so that one in use keeps its last.
+
+    One that was given a name, or a child, since it was a candidate is chosen no more, and stays.
+    """
+    image = Shelf.of_id(connection, image_id, choice.host).image(image_id)
     if image is None:
         return []
-    deletion = Deletion(connection, content, now=now, host=host)
+    if not choice.takes(image, has_children=bool(lineage.children(connection, image_id))):
+        return []
+    deletion = Deletion(connection, content, now=now, host=choice.host)
     removed: list[Removed] = []
     for text in [row.name for row in image.names] or [image_id]:
         try:

@@ -25,9 +25,10 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         ConflictError: another prune, that was asked for before, has not ended.
     """
     spec = PruneSpec.model_validate(lease.spec)
+    choice = prune.Choice(spec.wanted, now=lease.created_at)
     with world.catalog.read() as connection:
         other = jobs.active_of_kind(connection, lease.kind, before=lease.seq)
-        chosen = prune.candidates(connection, spec.wanted, now=lease.created_at)
+        chosen = prune.candidates(connection, choice)
     if other is not None:
         raise ConflictError(
             "another prune is under way", subject=other, hint="wait until it has ended"
@@ -39,7 +40,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         with world.catalog.write() as connection:
             now = world.now()
             for image_id in chosen[start : start + TOGETHER]:
-                removed = prune.prune_one(connection, world.content, image_id, now=now)
+                removed = prune.prune_one(connection, world.content, image_id, choice, now=now)
                 report += [one.as_json() for one in removed]
                 reclaimed += sum(one.size for one in removed)
             lease.plan["reclaimed"] = reclaimed

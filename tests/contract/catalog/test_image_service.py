@@ -437,15 +437,17 @@ def test_children_are_direct_ones(shelves: Shelves) -> None:
 # --- prune ---------------------------------------------------------------------------------------
 
 
+def _choice(shelves: Shelves, *filters: str) -> prune.Choice:
+    return prune.Choice(Filters.parse(filters, PRUNE_KEYS), now=shelves.now, host=shelves.host)
+
+
 def _prune(shelves: Shelves, *filters: str) -> tuple[list[dict[str, str]], int]:
     """What a prune removes, in one go."""
-    parsed = Filters.parse(filters, PRUNE_KEYS)
+    choice = _choice(shelves, *filters)
     removed = []
     with shelves.catalog.write() as connection:
-        for id_ in prune.candidates(connection, parsed, now=shelves.now, host=shelves.host):
-            removed += prune.prune_one(
-                connection, shelves.content, id_, now=shelves.now, host=shelves.host
-            )
+        for id_ in prune.candidates(connection, choice):
+            removed += prune.prune_one(connection, shelves.content, id_, choice, now=shelves.now)
         reclaimed = sum(one.size for one in removed)
         prune.record(connection, reclaimed, shelves.now)
     return [one.as_json() for one in removed], reclaimed
@@ -511,7 +513,22 @@ def test_a_parent_with_a_name_goes_with_its_child(shelves: Shelves) -> None:
 
 def test_an_image_that_is_gone_is_not_pruned_twice(shelves: Shelves) -> None:
     with shelves.catalog.write() as connection:
-        assert prune.prune_one(connection, shelves.content, ID, now=0, host=shelves.host) == []
+        assert prune.prune_one(connection, shelves.content, ID, _choice(shelves), now=0) == []
+
+
+@pytest.mark.parametrize("change", ["tag", "child"])
+def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: Shelves, change: str) -> None:
+    shelves.hold(X)
+    choice = _choice(shelves)
+    with shelves.catalog.read() as connection:
+        assert prune.candidates(connection, choice) == [ID]
+    if change == "tag":
+        shelves.hold(X, f"{APP}:1")
+    else:
+        shelves.hold(small("child", base=X), f"{APP}:1", parent=X)
+    with shelves.catalog.write() as connection:
+        assert prune.prune_one(connection, shelves.content, ID, choice, now=0) == []
+    assert ID in shelves.names()
 
 
 # --- usage ---------------------------------------------------------------------------------------
