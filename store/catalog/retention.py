@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, exists, select, text
+from sqlalchemy import Connection, and_, delete, exists, func, select, text
 
 from store.catalog.jobs import ACTIVE
 from store.catalog.schema import (
@@ -21,17 +21,22 @@ MOST_AT_ONCE = 200  # more would hold the write lock too long
 
 
 def forget(connection: Connection, before: float) -> int:
-    """Delete jobs of which the whole tree ended before *before*, with all that belongs to them.
+    """Delete jobs that ended before *before*, as their root did, with all that belongs to them.
 
-    At most `MOST_AT_ONCE` at a time, children before parents; returns how many went.
+    At most `MOST_AT_ONCE` at a time, children before parents, and none of a tree that is active;
+    returns how many went. The newest job stays, whatever its age: SQLite would give its number to
+    the next one, which would then look older than what has written the names that it is to write.
     """
     tree, child = jobs.alias("tree"), jobs.alias("child")
     active = exists().where(tree.c.root == jobs.c.root, tree.c.state.in_(ACTIVE))
+    root_is_old = exists().where(tree.c.id == jobs.c.root, tree.c.finished_at < before)
     has_children = exists().where(child.c.parent == jobs.c.id)
+    newest = select(func.max(jobs.c.seq)).scalar_subquery()
     gone = list(
         connection.execute(
             select(jobs.c.id)
-            .where(jobs.c.finished_at < before, ~active, ~has_children)
+            .where(jobs.c.finished_at < before, root_is_old, ~active, ~has_children)
+            .where(jobs.c.seq < newest)
             .order_by(jobs.c.finished_at)
             .limit(MOST_AT_ONCE)
             .with_for_update(skip_locked=True)

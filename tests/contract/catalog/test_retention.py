@@ -13,6 +13,11 @@ from tests.contract.catalog.scene import Scene
 
 
 def _forget(scene: Scene, *, older_than: float = 10.0) -> int:
+    """As when another job was asked for meanwhile."""
+    with scene.catalog.read() as connection:
+        known = connection.execute(select(func.count()).where(jobs.c.id == "newest")).scalar_one()
+    if not known:
+        scene.submit("newest")
     with scene.catalog.write() as connection:
         return retention.forget(connection, scene.now - older_than)
 
@@ -36,7 +41,7 @@ def test_an_old_job_goes_with_its_events_waits_and_transfers(scene: Scene) -> No
     scene.end(lease, "succeeded")
     scene.now += 11
     assert _forget(scene) == 1
-    assert _counts(scene) == [0, 0, 0, 0]
+    assert _counts(scene) == [1, 1, 0, 0]  # the newest, and that it is queued
 
 
 def test_a_job_that_ended_lately_stays(scene: Scene) -> None:
@@ -69,6 +74,26 @@ def test_children_stay_as_long_as_their_tree_is_active(scene: Scene) -> None:
     scene.end(root, "succeeded")
     scene.now += 11
     assert [_forget(scene), _forget(scene), _forget(scene)] == [1, 1, 0]
+
+
+def test_children_stay_as_long_as_their_root(scene: Scene) -> None:
+    root = scene.job("root")
+    _end(scene, "child", root="root", parent="root", child_key="1")
+    scene.now += 9
+    scene.end(root, "succeeded")
+    scene.now += 2
+    assert _forget(scene) == 0
+
+
+def test_no_number_is_given_twice(scene: Scene) -> None:
+    """Else a job would look older than the one that wrote the name that it is to write."""
+    _end(scene, "one")
+    before = scene.job_row("one").seq
+    scene.now += 11
+    with scene.catalog.write() as connection:
+        retention.forget(connection, scene.now)
+    scene.submit("two")
+    assert scene.job_row("two").seq > before
 
 
 def test_many_go_in_several_steps(scene: Scene) -> None:
