@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from store.catalog import collection
 from store.catalog.collection import Snapshot
@@ -23,6 +24,7 @@ DRAFT_SECONDS = 24 * 3600.0  # a body that is received is written to now and the
 ORPHAN_SECONDS = 3600.0
 
 Check = Callable[[], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ def sweep(
     while not enough(report.bytes) and (some := _next(ahead, snapshot, report.bytes, enough)):
         check()
         with catalog.write() as connection:
-            swept = collection.sweep(connection, some, number)
+            swept = collection.sweep(connection, some, number)  # no row means absent, from here on
         _to_trash(catalog, content, swept)
         report.blobs += len(swept)
         report.bytes += sum(swept.values())
@@ -134,23 +136,22 @@ def tidy(
     now = time.time()
     for partial in list(content.partials()):
         check()
-        if partial.modified_at < partials_before and not _wanted(catalog, partial.digest):
+        if partial.modified_at < partials_before and _unwanted(catalog, [str(partial.digest)]):
             content.discard_partials(partial.digest)
             report.partials += 1
     report.drafts += content.discard_old_drafts(now - DRAFT_SECONDS)
     _sweep_orphans(catalog, content, report, now - ORPHAN_SECONDS, check)
     keep = URGENT_TRASH_SECONDS if urgent else TRASH_SECONDS
-    for trashed in list(content.trashed()):
+    for some in _chunks(list(content.trashed())):
         check()
-        if trashed.since > now - keep:
-            continue
         with catalog.read() as connection:
-            has_row = bool(collection.held(connection, [str(trashed.digest)]))
-        if has_row and content.size(trashed.digest) is None:
-            content.restore(trashed.digest)
-        else:
-            content.erase(trashed.digest)
-            report.erased_bytes += trashed.size
+            held = collection.held(connection, [str(trashed.digest) for trashed in some])
+        for trashed in some:
+            if str(trashed.digest) in held and content.size(trashed.digest) is None:
+                content.restore(trashed.digest)
+            elif trashed.since <= now - keep:
+                content.erase(trashed.digest)
+                report.erased_bytes += trashed.size
 
 
 def _next(
@@ -166,16 +167,20 @@ def _next(
     return some
 
 
-def _to_trash(catalog: Catalog, content: ContentStore, swept: Iterable[str]) -> None:
-    """Move the files of rows that are gone; a blob that has come again meanwhile stays."""
-    digests = list(swept)
-    if not digests:
-        return
-    with catalog.read() as connection:
-        again = collection.held(connection, digests)
-    for digest in digests:
-        if digest not in again:
-            content.remove(Digest.parse(digest))
+def _to_trash(catalog: Catalog, content: ContentStore, digests: Collection[str]) -> int:
+    """Move files that have no row; what is wanted, or again meanwhile, stays. Returns how many.
+
+    Who wants it says so in the catalog before looking for the file, or looks for it again after
+    that. So it is asked again when the files have been moved: whoever came too late to be seen
+    then has seen that they are gone.
+    """
+    moved = [
+        digest for digest in _unwanted(catalog, digests) if content.remove(Digest.parse(digest))
+    ]
+    gone = _unwanted(catalog, moved)
+    for digest in set(moved).difference(gone):
+        content.restore(Digest.parse(digest))
+    return len(gone)
 
 
 def _sweep_orphans(
@@ -184,24 +189,26 @@ def _sweep_orphans(
     """Files that no row, no lease and no transfer names, and that are not new."""
     for digests in _chunks(content.digests()):
         check()
-        with catalog.read() as connection:
-            wanted = collection.wanted(connection, [str(digest) for digest in digests])
+        old = []
         for digest in digests:
             written = content.modified_at(digest)
-            if str(digest) in wanted or written is None or written > before:
-                continue
-            report.orphans += content.remove(digest)
+            if written is not None and written <= before:
+                old.append(str(digest))
+        report.orphans += _to_trash(catalog, content, old)
 
 
-def _wanted(catalog: Catalog, digest: Digest) -> bool:
+def _unwanted(catalog: Catalog, digests: Collection[str]) -> list[str]:
+    if not digests:
+        return []
     with catalog.read() as connection:
-        return bool(collection.wanted(connection, [str(digest)]))
+        wanted = collection.wanted(connection, digests)
+    return [digest for digest in digests if digest not in wanted]
 
 
-def _chunks(digests: Iterator[Digest]) -> Iterator[list[Digest]]:
-    some: list[Digest] = []
-    for digest in digests:
-        some.append(digest)
+def _chunks(all_: Iterable[T]) -> Iterator[list[T]]:
+    some: list[T] = []
+    for one in all_:
+        some.append(one)
         if len(some) == CHUNK:
             yield some
             some = []

@@ -18,8 +18,8 @@ from store.archives.limits import ArchiveLimits
 from store.archives.receive import receive_archive
 from store.catalog import blobs, collection, events, jobs, limits
 from store.catalog.jobs import JobLease
+from store.content.present import see_present
 from store.errors import (
-    BlobMissingError,
     CancelledError,
     ContentError,
     DigestMismatchError,
@@ -237,11 +237,7 @@ class Arrivals:
             blobs.lease(connection, self._lease.id, [str(digest) for digest, _ in found])
             for digest, size in found:
                 blobs.add(connection, str(digest), size, self._world.now())
-        # A collection may have swept the row of just these bytes a moment before they came again.
-        content = self._world.content
-        for digest, _ in found:
-            if content.size(digest) is None and not content.restore(digest):
-                raise BlobMissingError("it was collected as it came", subject=str(digest))
+        see_present(self._world.content, (digest for digest, _ in found))
 
 
 class _ArchiveSink:

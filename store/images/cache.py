@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from store.catalog import lineage, references
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
+from store.content.present import see_present
 from store.errors import BlobMissingError, ContentError, NotFoundError, Side
 from store.images.commit import encoded, kept
 from store.images.container_config import command, same_step
@@ -212,6 +213,7 @@ class BuildCache:
             publish_at_once(connection, new, holder=holder, now=now)
             if parent is not None:
                 adopt(connection, image_id, parent.id)
+        see_present(self._content, (manifest.config.digest, manifest.digest))
         return image_id
 
 

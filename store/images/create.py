@@ -16,6 +16,7 @@ from store.catalog.schema import blobs as blob_rows
 from store.catalog.schema import edges, images
 from store.catalog.schema import layers as layer_rows
 from store.content.ports import ContentStore
+from store.content.present import see_present
 from store.errors import (
     BlobMissingError,
     ConflictError,
@@ -108,6 +109,7 @@ class Creation:
             publish_at_once(connection, new, holder=holder, now=now)
             if parent_id is not None:
                 adopt(connection, str(config.digest), parent_id)
+        see_present(self._content, (config.digest, manifest.digest))
         return Created(str(config.digest), str(manifest.digest))
 
     def _layer(self, diff_id: Digest) -> tuple[Digest, int, Compression]:

@@ -11,6 +11,7 @@ from store.catalog import blobs, layers, workspaces
 from store.catalog.engine import Catalog
 from store.catalog.workspaces import Workspace
 from store.content.ports import ContentStore
+from store.content.present import see_present
 from store.errors import (
     ContentError,
     InvalidArchiveError,
@@ -122,10 +123,11 @@ def add(
                 raise NotFoundError("the workspace was removed meanwhile", subject=seen.name)
             if now.layers == before.layers:
                 _record(connection, seen.name, made, clock())
-                return
+                break
         before = now
         stack = ground(now.base, (*now.layers, str(made.digest)), content)
         _check_applies(stack.whole(content))
+    see_present(content, [made.digest])
 
 
 def _record(connection: Connection, name: str, made: MadeLayer, now: float) -> None:

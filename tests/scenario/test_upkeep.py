@@ -133,13 +133,20 @@ def test_fsck_repair_fetches_again_what_is_wrong_and_what_is_missing(
 
 
 def test_a_file_that_lies_in_the_trash_is_taken_back(
-    source: RegistryProcess, start_server: Start
+    source: RegistryProcess, target: RegistryProcess, start_server: Start
 ) -> None:
     image, name = _put(source, "one")
     server = start_server(workers=1)
     _pull(server, name)
     layer = list(image.blobs)[-1]
-    _blob(server, layer).rename(server.home / "trash" / str(layer).replace(":", "-"))
+    trashed = server.home / "trash" / str(layer).replace(":", "-")
+    _blob(server, layer).rename(trashed)
+    pushed = server.client.wait(
+        server.submit(kind="push", reference=name, destination=f"{target.host}/other:1")
+    )
+    assert pushed["state"] == "succeeded", pushed["error"]
+
+    _blob(server, layer).rename(trashed)
     done = run("fsck", "--json", environ=_client(server))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["result"]["restored"] == [str(layer)]
@@ -149,11 +156,18 @@ def test_a_file_that_lies_in_the_trash_is_taken_back(
 def test_ended_jobs_are_forgotten_after_a_while(
     source: RegistryProcess, start_server: Start
 ) -> None:
+    """But for the newest one."""
     _, name = _put(source, "one")
+    other, other_name = _put(source, "other")
     server = start_server(workers=1, TRANSSHIP_KEEP_JOBS="2s")
     _pull(server, name)
-    wait_until(lambda: server.client.jobs()["items"] == [], 60, "the job to be forgotten")
-    assert server.transfer_rows() == []
+    newest = _pull(server, other_name)["id"]
+
+    def left() -> list[str]:
+        return [job["id"] for job in server.client.jobs()["items"]]
+
+    wait_until(lambda: left() == [newest], 60, "the other job to be forgotten")
+    assert {row.digest for row in server.transfer_rows()} <= set(map(str, other.blobs))
     assert _pull(server, name)["result"]["up_to_date"] is True
 
 

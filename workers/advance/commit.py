@@ -7,12 +7,14 @@ from typing import Any
 
 from store.catalog import blobs, jobs, references, workspaces
 from store.catalog.jobs import JobLease
+from store.content.present import see_present
 from store.images.commit import Commit, child_config, child_platform
 from store.images.manifests import manifest_after
 from store.images.new_layer import MadeLayer, NewLayer
 from store.images.publish import Made, made, publish
 from store.images.workspaces import Ground, ground
 from store.layers.squash import squash
+from store.oci.digest import Digest
 from store.oci.platform import Platform
 from workers.advance.outcome import Done, Outcome
 from workers.leases import Held
@@ -142,4 +144,5 @@ def _publish(
         done = Done(result, superseded_by=newer)
         lease.plan["published"] = asdict(done)
         jobs.save(connection, lease, plan=lease.plan)
+    see_present(world.content, map(Digest.parse, new.digests))
     return done

@@ -11,6 +11,7 @@ from store.catalog import blobs, collection, waits
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
 from store.catalog.waits import Wanted
+from store.content.present import see_present
 from store.content.verify import intact
 from store.errors import DamagedStoreError, RegistryError, TransshipError
 from store.oci.digest import Digest
@@ -187,6 +188,7 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
             fingerprint = world.fingerprint(lease.root, registry, repository)
             source = Source(registry, repository, fingerprint)
             blobs.confirm(connection, [one["digest"]], source, now)
+        see_present(world.content, [manifest.digest])
         return True
     return False
 

@@ -31,11 +31,13 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             check=held.check,
             enough=(lambda freed: freed >= excess) if spec.automatic else (lambda _: False),
         )
+    # A download that is not on record any more is begun anew, and does not take over what is left.
+    keep = min(world.upkeep.keep_partial, world.upkeep.keep_jobs)
     gc.tidy(
         world.catalog,
         world.content,
         report,
-        partials_before=world.now() - world.upkeep.keep_partial,
+        partials_before=world.now() - keep,
         urgent=excess > 0,
         check=held.check,
     )

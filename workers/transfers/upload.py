@@ -35,7 +35,9 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
     if claim.fence > 1 and repository.head_blob(digest) is not None:
         claim.done = claim.size
         return
-    if world.content.size(digest) != claim.size:
+    size = world.content.size(digest)
+    # A collection that died half way may have moved what is wanted again.
+    if size != claim.size and not (size is None and world.content.restore(digest)):
         raise BlobMissingError(
             "the store does not hold the blob to send",
             subject=claim.digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from store.catalog import blobs, collection, references
 from store.catalog.references import HeldImage
 from store.content.memory import MemoryStore
+from store.content.ports import Trashed
 from store.errors import CollectionStoppedError
 from store.gc import Swept, mark, sweep, tidy
 from store.oci.digest import Digest
@@ -193,6 +195,31 @@ def test_what_comes_again_before_its_file_is_moved_stays(store: Store) -> None:
     assert store.held("a") == ["a"]
 
 
+@pytest.mark.parametrize("wanting", ["add", "lease"])
+@pytest.mark.parametrize("orphan", [False, True])
+def test_what_is_wanted_again_as_its_file_is_moved_is_taken_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, wanting: str, orphan: bool
+) -> None:
+    """Somebody saw the file before it went, and counts on it."""
+    remove = store.content.remove
+    digest = store.content.put(b"a")
+    if not orphan:
+        store.add("a")
+
+    def remove_as_it_comes_again(digest: Digest) -> bool:
+        if wanting == "lease":
+            store.lease("a")
+        else:
+            with store.scene.catalog.write() as connection:
+                blobs.add(connection, str(digest), 1, 0.0)
+        return remove(digest)
+
+    monkeypatch.setattr(store.content, "remove", remove_as_it_comes_again)
+    assert (_tidy(store).orphans if orphan else store.sweep().blobs) == (0 if orphan else 1)
+    assert store.content.size(digest) == 1
+    assert list(store.content.trashed()) == []
+
+
 def test_marking_walks_a_cycle_once(store: Store) -> None:
     store.add("a", "b")
     store.link("a", "b")
@@ -258,8 +285,14 @@ def test_the_trash_is_emptied(store: Store) -> None:
     assert list(store.content.trashed()) == []
 
 
-def test_what_has_a_row_is_taken_back_from_the_trash(store: Store) -> None:
+@pytest.mark.parametrize("since", [0.0, time.time() + 1e6])
+def test_what_has_a_row_is_taken_back_from_the_trash(
+    store: Store, monkeypatch: pytest.MonkeyPatch, since: float
+) -> None:
+    """A collection that died before it looked again had moved it, however lately."""
     store.add("a")
     _trash(store, ["a"])
+    trashed = [Trashed(one.digest, one.size, since) for one in store.content.trashed()]
+    monkeypatch.setattr(store.content, "trashed", lambda: iter(trashed))
     _tidy(store)
     assert store.held("a") == ["a"]
