@@ -23,7 +23,8 @@ class Submission:
     """A checked request for a job.
 
     *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
-    may have where none came, None all of them.
+    may have where none came, None all of them. *fingerprint* tells the request from another one
+    with its idempotency key; empty: its spec does.
     """
 
     spec: AnySpec
@@ -33,6 +34,7 @@ class Submission:
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     may_use: MayUse = frozenset()
     retry_of: str | None = None
+    fingerprint: str = ""
 
 
 def known(
@@ -67,7 +69,6 @@ def make(
     sealer: Sealer,
     now: float,
     *,
-    fingerprint: str,
     label: str | None = None,
 ) -> str:
     """Make the job of *wanted*, which is not known, and return its id.
@@ -87,7 +88,7 @@ def make(
         queue=spec.queue,
         priority=spec.priority,
         requested_by=wanted.requested_by,
-        fingerprint=fingerprint,
+        fingerprint=wanted.fingerprint,
         idempotency_key=wanted.idempotency_key,
         deadline=now + spec.deadline if spec.deadline is not None else None,
         retry_of=wanted.retry_of,

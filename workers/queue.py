@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from store.catalog import credentials, jobs
+from store.catalog import credentials, jobs, mirrors
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease
@@ -116,20 +116,30 @@ class JobQueue:
         requested_by: str,
         given: Mapping[str, Credential] | None = None,
         may_use: MayUse = frozenset(),
+        idempotency_key: str | None = None,
     ) -> str:
         """Make a new job like an ended one; of a mirror, only for the children that failed.
 
         Credentials that came with the first one are gone: *given* are used, and the server's own
-        as for a new job.
+        as for a new job. What was a run of a stored mirror is one again. The same key gives the
+        same job.
 
         Raises:
             NotFoundError: there is no such job.
-            ConflictError: it has not ended, its body is not kept, or there is nothing to do again.
+            ConflictError: it has not ended, its body is not kept, there is nothing to do again, a
+                run of its stored mirror is going on, or the key belongs to another request.
             CredentialsNeededError: the first one had credentials for a registry, and there are
                 none for it now.
         """
+        told_by = f"a retry of {id_}"
         with self._catalog.read() as connection:
+            made = known(connection, requested_by, idempotency_key, told_by)
+            if made is not None:
+                return made
             row = _existing(connection, id_)
+            stored = mirrors.of_run(connection, id_)
+            if stored is not None:
+                may_use = None
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
             if where := parse_spec(row.spec).body:
@@ -143,10 +153,14 @@ class JobQueue:
         submission = Submission(
             spec=parse_spec(spec),
             requested_by=requested_by,
+            idempotency_key=idempotency_key,
             credentials=given or {},
             may_use=may_use,
             retry_of=id_,
+            fingerprint=told_by,
         )
+        if stored is not None:
+            return self._run_again(stored, submission)
         (answer,) = self.submit([submission])
         if isinstance(answer, TransshipError):
             raise answer
@@ -161,11 +175,30 @@ class JobQueue:
             NotFoundError: there is no such mirror.
             ConflictError: a run of it is going on, or the key belongs to another request.
         """
+        while True:
+            with self._catalog.read() as connection:
+                stored = mirrors.get(connection, name)
+            ready = schedule.Ready.of(stored)
+            with self._catalog.write() as connection:
+                now = time.time()
+                made = schedule.start(
+                    connection,
+                    ready,
+                    requested_by,
+                    self._sealer,
+                    now,
+                    idempotency_key=idempotency_key,
+                )
+                messages = ring(connection, now)
+            if made is not None:
+                self._wire.publish(messages)
+                return made
+            # The mirror was changed while it was being understood.
+
+    def _run_again(self, mirror: str, wanted: Submission) -> str:
         with self._catalog.write() as connection:
             now = time.time()
-            made = schedule.start(
-                connection, name, requested_by, self._sealer, now, idempotency_key=idempotency_key
-            )
+            made = schedule.start_again(connection, mirror, wanted, self._sealer, now)
             messages = ring(connection, now)
         self._wire.publish(messages)
         return made
@@ -178,7 +211,7 @@ class JobQueue:
                 jobs_table.c.parent == row.id
             )
         ).all()
-        if not children:  # it failed before it had any
+        if not children or not (row.plan or {}).get("children_made"):  # it ended before it had all
             return spec
         failed = [child for child in children if child.state != "succeeded"]
         mirror = MirrorSpec.model_validate(spec)
@@ -222,22 +255,23 @@ class JobQueue:
         named: Sequence[NamedCredential],
         now: float,
     ) -> str | TransshipError:
-        wanted = replace(wanted, spec=fix_platforms(wanted.spec, self._host))
-        digest = fingerprint(wanted.spec)
+        spec = fix_platforms(wanted.spec, self._host)
+        told_by = wanted.fingerprint or fingerprint(spec)
+        wanted = replace(wanted, spec=spec, fingerprint=told_by)
         try:
             made = known(
-                connection, wanted.requested_by, wanted.idempotency_key, digest, id_=wanted.id
+                connection, wanted.requested_by, wanted.idempotency_key, told_by, id_=wanted.id
             )
         except ConflictError as conflict:
             return conflict
         if made is not None:
             return made
-        kind = wanted.spec.kind
-        if wanted.spec.alone and (other := jobs.active_of_kind(connection, kind)) is not None:
+        kind = spec.kind
+        if spec.alone and (other := jobs.active_of_kind(connection, kind)) is not None:
             return ConflictError(
                 f"another {kind} is under way", subject=other, hint="wait until it has ended"
             )
-        return make(connection, wanted, named, self._sealer, now, fingerprint=digest)
+        return make(connection, wanted, named, self._sealer, now)
 
 
 def _free_key(connection: Connection, requested_by: str, key: str) -> None:

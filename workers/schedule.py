@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 from sqlalchemy import Connection
 
 from store.catalog import credentials, mirrors
 from store.catalog.credentials import Sealer
+from store.catalog.engine import Catalog
 from store.catalog.mirrors import StoredMirror
 from store.errors import TransshipError
 from workers.making import Submission, known, make
-from workers.specs import parse_spec
+from workers.specs import AnySpec, parse_spec
 
 log = logging.getLogger(__name__)
 
@@ -21,68 +25,110 @@ def requester(name: str) -> str:
     return f"mirror {name}"
 
 
-def start_due(connection: Connection, sealer: Sealer, now: float) -> list[str]:
-    """Start every stored mirror whose time has come, and return the jobs. Once, whoever calls."""
-    started = []
-    for name in mirrors.due_names(connection, now):
-        stored = mirrors.start_due(connection, name, now)
-        if stored is None:
-            continue
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A stored mirror, and the spec of its run or why that cannot be understood."""
+
+    stored: StoredMirror
+    spec: AnySpec | TransshipError
+
+    @classmethod
+    def of(cls, stored: StoredMirror) -> Self:
+        """Understand *stored*, which takes a while where it is long: in no transaction."""
         try:
-            started.append(_make(connection, stored, requester(name), sealer, now))
-        except TransshipError as error:  # its spec is of another version; the interval goes on
-            log.warning("the mirror %s cannot be started: %s", name, error)
-    return started
+            return cls(stored, parse_spec(stored.spec))
+        except TransshipError as error:  # it is of another version
+            return cls(stored, error)
+
+
+def due(catalog: Catalog, now: float) -> list[Ready]:
+    """The mirrors whose time has come; others may write meanwhile."""
+    with catalog.read() as connection:
+        stored = mirrors.due_now(connection, now)
+    return [Ready.of(one) for one in stored]
+
+
+def start_due(connection: Connection, ready: Iterable[Ready], sealer: Sealer, now: float) -> None:
+    """Start those that are due still. Once, whoever calls; the interval of all of them goes on."""
+    for one in ready:
+        if not mirrors.start_due(connection, one.stored, now):
+            continue
+        if isinstance(one.spec, TransshipError):
+            log.warning("the mirror %s cannot be started: %s", one.stored.name, one.spec)
+            continue
+        name = one.stored.name
+        wanted = Submission(spec=one.spec, requested_by=requester(name), fingerprint=_told_by(name))
+        _make(connection, name, wanted, sealer, now)
 
 
 def start(
     connection: Connection,
-    name: str,
+    ready: Ready,
     requested_by: str,
     sealer: Sealer,
     now: float,
     *,
     idempotency_key: str | None = None,
-) -> str:
+) -> str | None:
     """Start a run that was asked for, and return its job. The same key gives the same job again.
 
+    None where the mirror has been changed meanwhile.
+
     Raises:
-        NotFoundError: there is no such mirror.
+        NotFoundError: it has been removed meanwhile.
         ConflictError: a run of it is going on, or the key belongs to another request.
+        InvalidSpecError: it was kept by another version, and cannot be understood.
     """
-    made = known(connection, requested_by, idempotency_key, _fingerprint(name))
+    name = ready.stored.name
+    made = known(connection, requested_by, idempotency_key, _told_by(name))
     if made is not None:
         return made
-    stored = mirrors.start(connection, name, now)
-    return _make(connection, stored, requested_by, sealer, now, idempotency_key=idempotency_key)
+    if isinstance(ready.spec, TransshipError):
+        raise ready.spec
+    if not mirrors.start(connection, ready.stored, now):
+        return None
+    wanted = Submission(
+        spec=ready.spec,
+        requested_by=requested_by,
+        idempotency_key=idempotency_key,
+        fingerprint=_told_by(name),
+    )
+    return _make(connection, name, wanted, sealer, now)
 
 
-def _make(
-    connection: Connection,
-    stored: StoredMirror,
-    requested_by: str,
-    sealer: Sealer,
-    now: float,
-    *,
-    idempotency_key: str | None = None,
+def start_again(
+    connection: Connection, name: str, wanted: Submission, sealer: Sealer, now: float
 ) -> str:
+    """Start the run *wanted*, which does again what one of the mirror *name* has left.
+
+    The same key gives the same job again.
+
+    Raises:
+        NotFoundError: the mirror has been removed meanwhile.
+        ConflictError: a run of it is going on, or the key belongs to another request.
+    """
+    key, fingerprint = wanted.idempotency_key, wanted.fingerprint
+    made = known(connection, wanted.requested_by, key, fingerprint)
+    if made is not None:
+        return made
+    mirrors.hold_idle(connection, name)
+    return _make(connection, name, wanted, sealer, now)
+
+
+def _make(connection: Connection, name: str, wanted: Submission, sealer: Sealer, now: float) -> str:
     """Make the job of a run. It may use all credentials of the server: an admin wrote it down."""
-    spec = parse_spec(stored.spec)
     job = make(
         connection,
-        Submission(
-            spec=spec, requested_by=requested_by, idempotency_key=idempotency_key, may_use=None
-        ),
+        replace(wanted, may_use=None),
         credentials.all_named(connection),
         sealer,
         now,
-        fingerprint=_fingerprint(stored.name),
-        label=f"{stored.name}: {spec.label}",
+        label=f"{name}: {wanted.spec.label}",
     )
-    mirrors.record_run(connection, stored.name, job, now)
+    mirrors.record_run(connection, name, job, now)
     return job
 
 
-def _fingerprint(name: str) -> str:
+def _told_by(name: str) -> str:
     """What a request for a run is told by: not by what the mirror says at the time."""
     return f"a run of {name}"

@@ -193,17 +193,23 @@ def retry_job(
     response: Response,
     job: str,
     body: Annotated[RetryBody | None, Body()] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Make a new job like an ended one; of a mirror only for the children that failed.
 
-    It is a job of whoever asks now. One that came with credentials needs them again.
+    It is a job of whoever asks now. One that came with credentials needs them again; a run of a
+    stored mirror uses the server's.
     """
     with services.catalog.read() as connection:
         if _existing(connection, job).kind in ADMINS_KINDS:
             asking.require(ADMIN)
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(
-        job, requested_by=asking.name, given=_as_credentials(given), may_use=asking.may_use
+        job,
+        requested_by=asking.name,
+        given=_as_credentials(given),
+        may_use=asking.may_use,
+        idempotency_key=idempotency_key,
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
     return _view(services, id_)

@@ -1,7 +1,8 @@
 """Policies of what is to be mirrored, as the server keeps them, and their runs.
 
-A run is a job. Whoever starts one locks the policy's row first and looks in a second statement
-whether one is going on, so that no two workers, and no schedule and person, start the same.
+A run is a job. Whoever starts one reads the policy, and makes what it can of it, while others may
+write; then it locks the policy's row, sees that it is as it was read, and looks in a second
+statement whether a run is going on, so that no two workers, and no schedule and person, start one.
 """
 
 from __future__ import annotations
@@ -114,29 +115,42 @@ def remove(connection: Connection, name: str) -> None:
     connection.execute(delete(mirror_runs).where(mirror_runs.c.mirror == name))
 
 
-def due_names(connection: Connection, now: float) -> list[str]:
-    """The policies whose time has come; a run of them may be going on still."""
-    return list(
-        connection.execute(
-            select(table.c.name).where(_is_due(now)).order_by(table.c.name)
-        ).scalars()
-    )
+def due_now(connection: Connection, now: float) -> list[StoredMirror]:
+    """The policies whose time has come, but for those of which a run is going on still."""
+    rows = connection.execute(select(table).where(_is_due(now)).order_by(table.c.name)).all()
+    return [_read(row) for row in rows if running(connection, row.name) is None]
 
 
-def start_due(connection: Connection, name: str, now: float) -> StoredMirror | None:
-    """Take the run that is due; None where somebody else was first.
+def start_due(connection: Connection, seen: StoredMirror, now: float) -> bool:
+    """Take the run of *seen* that is due; False where somebody else was first.
 
-    Also None while a run is going on: the next one starts when that has ended. The caller makes
-    the job in the same transaction, and tells of it by `record_run`.
+    Also False where the policy has been changed since, and while a run is going on: the next one
+    starts when that has ended. The caller makes the job in the same transaction, and tells of it
+    by `record_run`.
     """
-    row = _locked(connection, name)
-    if row is None or running(connection, name) is not None:
-        return None
+    row = _locked(connection, seen.name)
+    if row is None or row.updated_at != seen.updated_at or running(connection, seen.name):
+        return False
     return _started(connection, row, now, _is_due(now))
 
 
-def start(connection: Connection, name: str, now: float) -> StoredMirror:
+def start(connection: Connection, seen: StoredMirror, now: float) -> bool:
     """Begin a run that was asked for; the caller makes the job, likewise.
+
+    False where the policy has been changed since it was *seen*.
+
+    Raises:
+        NotFoundError: there is no such policy any more.
+        ConflictError: a run is going on.
+    """
+    row = hold_idle(connection, seen.name)
+    if row.updated_at != seen.updated_at:
+        return False
+    return _started(connection, row, now, table.c.name == seen.name)
+
+
+def hold_idle(connection: Connection, name: str) -> Any:
+    """Keep everybody else from starting a run until this transaction has ended.
 
     Raises:
         NotFoundError: there is no such policy.
@@ -151,14 +165,17 @@ def start(connection: Connection, name: str, now: float) -> StoredMirror:
             subject=name,
             hint=f"see `transship jobs show {other}`",
         )
-    started = _started(connection, row, now, table.c.name == name)
-    assert started is not None
-    return started
+    return row
 
 
 def record_run(connection: Connection, name: str, job: str, now: float) -> None:
     """Write down that *job* is a run of the policy."""
     connection.execute(insert(mirror_runs).values(job=job, mirror=name, started_at=now))
+
+
+def of_run(connection: Connection, job: str) -> str | None:
+    """The policy that *job* was a run of, if it was one."""
+    return connection.execute(select(mirror_runs.c.mirror).where(mirror_runs.c.job == job)).scalar()
 
 
 def running(connection: Connection, name: str) -> str | None:
@@ -200,22 +217,21 @@ def _is_due(now: float) -> Any:
     return on_schedule & due(table.c.next_run, table.c.next_run_delay, now)
 
 
-def _locked(connection: Connection, name: str) -> Row[Any] | None:
+def _locked(connection: Connection, name: str) -> Any:
+    columns = (table.c.name, table.c.interval, table.c.updated_at)  # not what may be long
     return connection.execute(
-        select(table).where(table.c.name == name).with_for_update()
+        select(*columns).where(table.c.name == name).with_for_update()
     ).one_or_none()
 
 
-def _started(
-    connection: Connection, row: Row[Any], now: float, condition: Any
-) -> StoredMirror | None:
+def _started(connection: Connection, row: Row[Any], now: float, condition: Any) -> bool:
     delay = row.interval if row.interval is not None else 0.0
     claimed = connection.execute(
         update(table)
         .where(table.c.name == row.name, condition)
         .values(next_run=now + delay, next_run_delay=delay)
     )
-    return _read(row) if claimed.rowcount == 1 else None
+    return claimed.rowcount == 1
 
 
 def _read(row: Row[Any]) -> StoredMirror:

@@ -23,7 +23,7 @@ from store.catalog import (
 )
 from store.catalog.heartbeats import Observer
 from store.errors import TransshipError
-from workers.schedule import start_due
+from workers import schedule
 from workers.upkeep import start_collection
 from workers.wire import Message
 from workers.world import World, ring, transfer_message
@@ -61,6 +61,7 @@ class Tick:
             pulses = heartbeats.pulses(connection)
         dead = self._observer.silent(pulses, time.monotonic())
         short = world.content.free_bytes() < world.upkeep.min_free_bytes
+        due = schedule.due(world.catalog, world.now())
         messages: list[Message] = []
         touched: set[str] = set()
         with world.catalog.write() as connection:
@@ -72,7 +73,7 @@ class Tick:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
             touched.update(stop_late(connection, now))
             self._look_after(connection, now, short=short)
-            start_due(connection, world.sealer, now)
+            schedule.start_due(connection, due, world.sealer, now)
             admission.promote(connection, now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)

@@ -39,17 +39,23 @@ def _get(scene: Scene, name: str = "nightly") -> StoredMirror:
 
 def _due(scene: Scene) -> list[str]:
     with scene.catalog.read() as connection:
-        return mirrors.due_names(connection, scene.now)
+        return [one.name for one in mirrors.due_now(connection, scene.now)]
+
+
+def _seen(scene: Scene, name: str = "nightly") -> StoredMirror:
+    with scene.catalog.read() as connection:
+        return mirrors.get(connection, name)
 
 
 def _start_due(scene: Scene, job: str, name: str = "nightly") -> bool:
     """Start a run as the tick does: its job is made in the same transaction."""
+    seen = _seen(scene, name)
     with scene.catalog.write() as connection:
-        started = mirrors.start_due(connection, name, scene.now)
-        if started is not None:
+        started = mirrors.start_due(connection, seen, scene.now)
+        if started:
             jobs.create(connection, [new_job(job)], scene.now)
             mirrors.record_run(connection, name, job, scene.now)
-    return started is not None
+    return started
 
 
 def _end(scene: Scene, job: str) -> None:
@@ -88,7 +94,7 @@ def test_there_is_no_such_mirror(scene: Scene, what: str) -> None:
         "get": lambda c: mirrors.get(c, "none"),
         "enable": lambda c: mirrors.enable(c, "none", True, scene.now),
         "remove": lambda c: mirrors.remove(c, "none"),
-        "start": lambda c: mirrors.start(c, "none", scene.now),
+        "start": lambda c: mirrors.hold_idle(c, "none"),
     }
     with pytest.raises(NotFoundError), scene.catalog.write() as connection:
         asks[what](connection)
@@ -120,6 +126,7 @@ def test_others_are_never_due(scene: Scene, interval: float | None, enabled: boo
 def test_a_clock_that_was_set_back_does_not_keep_it_from_starting(scene: Scene) -> None:
     _put(scene)
     _start_due(scene, "first")
+    _end(scene, "first")
     scene.now -= 1000
     assert _due(scene) == ["nightly"]
 
@@ -127,6 +134,7 @@ def test_a_clock_that_was_set_back_does_not_keep_it_from_starting(scene: Scene) 
 def test_to_write_the_same_again_does_not_start_it_again(scene: Scene) -> None:
     _put(scene)
     _start_due(scene, "first")
+    _end(scene, "first")
     scene.now += 5
     _put(scene, spec={**SPEC, "priority": 3})
     assert _due(scene) == []
@@ -147,12 +155,13 @@ def test_one_that_is_enabled_again_starts_if_its_time_has_passed(scene: Scene) -
 
 def test_what_is_due_is_started_once_whoever_tries(scene: Scene) -> None:
     _put(scene)
+    seen = _seen(scene)
     barrier, started = threading.Barrier(8), []
 
     def tick(number: int) -> None:
         barrier.wait()
         with scene.catalog.write() as connection:
-            if mirrors.start_due(connection, "nightly", scene.now) is not None:
+            if mirrors.start_due(connection, seen, scene.now):
                 mirrors.record_run(connection, "nightly", f"run {number}", scene.now)
                 started.append(number)
 
@@ -170,7 +179,7 @@ def test_a_run_that_is_going_on_is_not_started_twice(scene: Scene) -> None:
     scene.now += 1000
     assert not _start_due(scene, "second")
     with pytest.raises(ConflictError) as caught, scene.catalog.write() as connection:
-        mirrors.start(connection, "nightly", scene.now)
+        mirrors.start(connection, _seen(scene), scene.now)
     assert "first" in caught.value.hint
     _end(scene, "first")
     assert _start_due(scene, "second")
@@ -179,14 +188,27 @@ def test_a_run_that_is_going_on_is_not_started_twice(scene: Scene) -> None:
 def test_a_run_that_was_asked_for_puts_off_the_next(scene: Scene) -> None:
     _put(scene)
     with scene.catalog.write() as connection:
-        mirrors.start(connection, "nightly", scene.now)
+        assert mirrors.start(connection, _seen(scene), scene.now)
     assert _due(scene) == []
+
+
+@pytest.mark.parametrize("start", [mirrors.start, mirrors.start_due])
+def test_what_was_changed_since_it_was_seen_is_not_started(
+    scene: Scene, start: Callable[..., bool]
+) -> None:
+    _put(scene)
+    seen = _seen(scene)
+    scene.now += 1
+    _put(scene)
+    with scene.catalog.write() as connection:
+        assert not start(connection, seen, scene.now)
+        assert start(connection, mirrors.get(connection, "nightly"), scene.now)
 
 
 def test_one_that_is_disabled_can_be_run(scene: Scene) -> None:
     _put(scene, enabled=False, interval=None)
     with scene.catalog.write() as connection:
-        assert mirrors.start(connection, "nightly", scene.now).name == "nightly"
+        assert mirrors.start(connection, mirrors.get(connection, "nightly"), scene.now)
 
 
 # --- runs ----------------------------------------------------------------------------------------

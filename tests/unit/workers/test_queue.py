@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select
 
-from store.catalog import credentials
-from store.catalog.credentials import Sealer
+from store.catalog import credentials, jobs, mirrors
+from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.schema import jobs as job_rows
 from store.errors import ConflictError, CredentialsNeededError, NotFoundError, TransshipError
@@ -21,7 +22,7 @@ from tests.contract.catalog.scene import Scene
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.credentials import Credential
-from workers.specs import parse_spec
+from workers.specs import as_json, parse_spec
 from workers.wire import Message, Queue
 
 PULL: dict[str, Any] = {"kind": "pull", "reference": "here.test/app:1"}
@@ -276,13 +277,20 @@ def test_a_retry_uses_the_credentials_that_it_is_given(queue: JobQueue, scene: S
     assert _kept(scene, again).keys() == {"here.test"}
 
 
-def _mirror(queue: JobQueue, scene: Scene, **children: str) -> str:
+def _mirror(queue: JobQueue, scene: Scene, *, had_all: bool = True, **children: str) -> str:
     """A mirror that has failed, with a child in the given state for each tag."""
-    parent = scene.take(_job(queue, MIRROR))
+    return _fail(scene, _job(queue, MIRROR), had_all=had_all, **children)
+
+
+def _fail(scene: Scene, id_: str, *, had_all: bool = True, **children: str) -> str:
+    parent = scene.take(id_)
     assert parent is not None
     for tag, state in children.items():
         child = scene.job(f"child {tag}", parent=parent.id, child_key=tag, root=parent.id)
         scene.end(child, state)
+    if had_all:
+        with scene.catalog.write() as connection:
+            jobs.save(connection, parent, plan={**parent.plan, "children_made": True})
     scene.end(parent, "failed")
     return parent.id
 
@@ -300,6 +308,61 @@ def test_a_mirror_that_failed_before_it_had_children_is_retried_whole(
 ) -> None:
     first = _mirror(queue, scene)
     assert scene.job_row(queue.retry(first, requested_by="ada")).spec["tags"] == []
+
+
+def test_a_mirror_that_ended_before_it_had_all_its_children_is_retried_whole(
+    queue: JobQueue, scene: Scene
+) -> None:
+    first = _mirror(queue, scene, had_all=False, good="succeeded", stopped="cancelled")
+    assert scene.job_row(queue.retry(first, requested_by="ada")).spec["tags"] == []
+
+
+def test_the_same_key_gives_the_same_retry(queue: JobQueue, scene: Scene) -> None:
+    first, other = _ended(scene, _job(queue)), _ended(scene, _job(queue))
+    again = queue.retry(first, requested_by="ada", idempotency_key="k")
+    assert queue.retry(first, requested_by="ada", idempotency_key="k") == again
+    assert queue.retry(first, requested_by="ada") != again
+    with pytest.raises(ConflictError, match="another request"):
+        queue.retry(other, requested_by="ada", idempotency_key="k")
+    assert isinstance(_submit(queue, idempotency_key="k"), ConflictError)
+
+
+def _run(queue: JobQueue, scene: Scene) -> str:
+    """A run of a stored mirror that has failed, for want of one image."""
+    with scene.catalog.write() as connection:
+        sealed = SealedCredential("here.test", SEALER.seal(asdict(ANN)), "f")
+        credentials.keep_named(connection, NamedCredential("ann", sealed, 0))
+        spec = as_json(parse_spec(MIRROR))
+        mirrors.put(connection, "nightly", spec=spec, interval=3600, enabled=True, now=scene.now)
+    id_ = queue.run_mirror("nightly", requested_by="ada")
+    return _fail(scene, id_, good="succeeded", bad="failed")
+
+
+def test_what_was_a_run_of_a_stored_mirror_is_one_again(queue: JobQueue, scene: Scene) -> None:
+    first = _run(queue, scene)
+    again = queue.retry(first, requested_by="bob", idempotency_key="k")
+    row = scene.job_row(again)
+    assert (row.spec["tags"], row.retry_of, row.requested_by) == (["bad"], first, "bob")
+    assert row.label.startswith("nightly: ")
+    assert _kept(scene, again).keys() == {"here.test"}
+    with scene.catalog.read() as connection:
+        assert mirrors.running(connection, "nightly") == again
+    assert queue.retry(first, requested_by="bob", idempotency_key="k") == again
+    with pytest.raises(ConflictError, match="under way"):
+        queue.retry(first, requested_by="bob")
+    with pytest.raises(ConflictError, match="under way"):
+        queue.run_mirror("nightly", requested_by="ada")
+
+
+def test_a_run_whose_mirror_was_removed_is_retried_as_any_job(
+    queue: JobQueue, scene: Scene
+) -> None:
+    first = _run(queue, scene)
+    with scene.catalog.write() as connection:
+        mirrors.remove(connection, "nightly")
+    with pytest.raises(CredentialsNeededError):
+        queue.retry(first, requested_by="bob")
+    assert queue.retry(first, requested_by="bob", may_use=None)
 
 
 def test_a_mirror_of_which_everything_succeeded_is_not_retried(

@@ -75,8 +75,11 @@ def test_a_run_has_the_credentials_of_the_server_for_its_registries(stage: Stage
         for host in ("r.test", "else.test"):
             sealed = SealedCredential(host, sealer.seal({"username": "ann", "password": "x"}), "f")
             credentials.keep_named(connection, NamedCredential(host, sealed, 0))
-        (job,) = schedule.start_due(connection, sealer, time.time())
-        assert credentials.of_root(connection, job).keys() == {"r.test"}
+        ready = [schedule.Ready.of(mirrors.get(connection, "nightly"))]
+        schedule.start_due(connection, ready, sealer, time.time())
+    (job,) = _jobs(stage)
+    with stage.world.catalog.read() as connection:
+        assert credentials.of_root(connection, job.id).keys() == {"r.test"}
 
 
 def test_one_that_cannot_be_started_does_not_keep_the_others(

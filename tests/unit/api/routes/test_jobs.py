@@ -324,6 +324,14 @@ def test_a_job_that_brought_credentials_needs_them_again(api: Api) -> None:
     assert accepted.status_code == 202
 
 
+def test_a_retry_that_is_asked_for_twice_under_one_key_is_one_job(api: Api) -> None:
+    job = api.submit()["id"]
+    end(api, job)
+    answers = [api.post(f"/jobs/{job}/retry", headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+
+
 def test_a_retry_with_unknown_fields_is_refused(api: Api) -> None:
     job = api.submit()["id"]
     end(api, job)
