@@ -12,6 +12,7 @@ import pytest
 from store.errors import RegistryUnavailableError, TransshipError, UnauthorizedError
 from store.oci.digest import Digest
 from tests.contract.registry.conftest import nothing
+from tests.support.processes import wait_until
 from tests.support.proxy import Action, SlowProxy
 from tests.support.registry_simulator import LIKE, Quirks, RegistrySimulator
 from workers.registry.client import RegistryClient, Repository
@@ -149,6 +150,8 @@ def test_what_came_of_a_cut_chunk_is_not_sent_again(
         with pytest.raises(TransshipError):
             owner.send()
         proxy.on_request = None
+        arrived = 2 * CHUNK + part
+        wait_until(lambda: simulator.received_bytes() == arrived, 10, "the part to arrive")
         owner.send()
     assert simulator.blobs["app"] == {str(Digest.of(DATA)): DATA}
     assert simulator.received_bytes() == len(DATA)
