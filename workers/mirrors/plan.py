@@ -19,9 +19,12 @@ class Image:
 
 
 def image(source: Reference, target: Reference, platforms: tuple[str, ...]) -> Image:
-    """A single image; where the target has no tag or digest it keeps the source's."""
+    """A single image; where the target has no tag or digest it keeps the source's, as in a copy.
+
+    Of a source with both that is the tag: the digest may be another once platforms are left out.
+    """
     if target.tag is None and target.digest is None:
-        target = _named(target, source.identifier)
+        target = _named(target, source.tag or source.identifier)
     return Image(source, target, platforms)
 
 

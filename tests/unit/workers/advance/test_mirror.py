@@ -165,6 +165,22 @@ def test_the_report_names_each_image_and_what_failed(stage: Stage) -> None:
     assert [(one["image"], one["tag"]) for one in result["failed"]] == [(f"{TARGET}:2", "2")]
 
 
+def test_an_image_of_a_tag_and_a_digest_keeps_its_tag_in_plan_copy_and_report(
+    stage: Stage,
+) -> None:
+    _holds(stage, TARGET)
+    entries = [{"source": f"{SOURCE}:1@{DIGEST}", "destination": TARGET}]
+    planned = _run(stage, dry_run=True, entries=entries)
+    job = _submit(stage, entries=entries)
+    _advance(stage, job)
+    assert _copies(stage, job) == [(f"{SOURCE}:1@{DIGEST}", f"{TARGET}:1")]
+    _end(stage, job, "failed")
+    result = _advance(stage, job).result
+    told = [item["destination"] for found in (planned.result, result) for item in found["items"]]
+    assert told == [f"{TARGET}:1"] * 2
+    assert [(one["image"], one["tag"]) for one in result["failed"]] == [(f"{TARGET}:1", "1")]
+
+
 def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(stage: Stage) -> None:
     _lists(stage, SOURCE, "1")
     _refuses(stage, "r.test/secret", 403)

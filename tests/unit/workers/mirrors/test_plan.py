@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from store.oci.reference import Reference
 from workers.mirrors import plan
 from workers.mirrors.plan import Image
-from workers.specs import MirrorEntry
+from workers.specs import CopySpec, MirrorEntry
 
 DIGEST = "sha256:" + "ab" * 32
 R = Reference.parse
@@ -25,12 +25,15 @@ SOURCE, TARGET = R("here.test/app"), R("there.test/app")
         ("here.test/app:1", "there.test/app:2", "there.test/app:2"),
         (f"here.test/app@{DIGEST}", "there.test/app", f"there.test/app@{DIGEST}"),
         (f"here.test/app@{DIGEST}", "there.test/app:1", "there.test/app:1"),
+        (f"here.test/app:1@{DIGEST}", "there.test/app", "there.test/app:1"),
+        (f"here.test/app:1@{DIGEST}", "there.test/app:2", "there.test/app:2"),
     ],
 )
 def test_an_image_keeps_its_tag_or_digest_unless_told(
     source: str, target: str, becomes: str
 ) -> None:
     assert str(plan.image(R(source), R(target), ()).target) == becomes
+    assert str(CopySpec(source=source, destination=target).target) == becomes
 
 
 def test_tags_and_digests_are_the_same_on_both_sides() -> None:
@@ -62,7 +65,7 @@ def test_what_is_left_over_is_grouped_by_repository() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(["a", "b"]),
-            st.sampled_from(["1", "2", DIGEST]),
+            st.sampled_from([":1", ":2", f"@{DIGEST}", f":1@{DIGEST}"]),
             st.sampled_from(["", ":1", ":other"]),
             st.sampled_from([(), ("linux/arm64",)]),
         ),
@@ -74,11 +77,11 @@ def test_entries_for_what_is_left_over_are_the_same_images(
 ) -> None:
     wanted = [
         plan.image(
-            R(f"here.test/{name}{'@' if ':' in tag else ':'}{tag}"),
+            R(f"here.test/{name}{called}"),
             R(f"there.test/{name}{other}"),
             platforms,
         )
-        for name, tag, other, platforms in parts
+        for name, called, other, platforms in parts
     ]
     images, _ = plan.merged(wanted)
     again = [one for entry in plan.left_over(images) for one in _of_entry(entry)]
