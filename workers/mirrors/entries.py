@@ -64,11 +64,9 @@ def destination_in(at: Field, source: Reference) -> str:
 
 
 def tags_in(at: Field) -> tuple[str, ...]:
-    """Read tags and digests, of which there is at least one; each is kept once."""
+    """Read tags and digests; each is kept once. What none stands for is the format's matter."""
     fields = [at] if isinstance(at.value, str) else at.items()
     found = [field.checked(check_tag if ":" not in field.text() else _digest) for field in fields]
-    if not found:
-        raise at.wrong("names no tag", hint="leave the key out to take all of them")
     return tuple(dict.fromkeys(found))
 
 

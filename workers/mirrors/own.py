@@ -30,6 +30,8 @@ from workers.mirrors.fields import Field
 from workers.mirrors.selection import Selection
 
 ENTRIES, DEFAULTS = "entries", "defaults"
+# What narrows an entry, and what it consists of: left empty it would stand for all tags.
+_NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "pattern"}
 
 
 def read(document: Field) -> tuple[list[Entry], str | None, bool]:
@@ -61,7 +63,7 @@ def write(entries: Sequence[Entry], *, destination: str | None, scoped: bool) ->
 
 
 def _entry(item: Field, platforms: tuple[str, ...]) -> Entry:
-    keys = item.known("source", "destination", "tags", "select", "platforms")
+    keys = _known(item, "source", "destination", "tags", "select", "platforms")
     if "source" not in keys:
         raise item.wrong("names no source", hint="as in `source: docker.io/library/alpine`")
     source = source_in(keys["source"])
@@ -81,10 +83,20 @@ def _entry(item: Field, platforms: tuple[str, ...]) -> Entry:
 
 
 def _select(at: Field) -> Selection | None:
-    keys = at.known(*Selection.model_fields)
+    keys = _known(at, *Selection.model_fields)
     rules: dict[str, Any] = {
         name: field.texts() for name, field in keys.items() if name != "newest"
     }
     if "newest" in keys:
         rules["newest"] = keys["newest"].number()
     return selection(at, **rules)
+
+
+def _known(at: Field, *names: str) -> dict[str, Field]:
+    """The keys with a value. One that narrows must have some: its items may be commented out."""
+    found = at.known(*names)
+    for key, field in at.keys().items():
+        if key in _NARROWING and field.value in (None, [], {}):
+            what = _NARROWING[key]
+            raise field.wrong(f"names no {what}", hint="leave the key out to take all tags")
+    return found

@@ -145,7 +145,10 @@ def test_a_port_becomes_part_of_a_path() -> None:
         ("entries: [{source: a, tags: [x:y]}]", "f.yaml: entries.0.tags.0: "),
         ("entries: [{source: 'a:1', tags: [b]}]", "f.yaml: entries.0.tags: the source names"),
         ("entries: [{source: 'a:1', select: {newest: 1}}]", "f.yaml: entries.0.select: the source"),
-        ("entries: [{source: a, tags: b, select: {}}]", "f.yaml: entries.0.select: an entry has"),
+        (
+            "entries: [{source: a, tags: b, select: {newest: 1}}]",
+            "f.yaml: entries.0.select: an entry has",
+        ),
         (
             "entries: [{source: a, select: {newest: x}}]",
             "f.yaml: entries.0.select.newest: expected",
@@ -166,6 +169,33 @@ def test_a_port_becomes_part_of_a_path() -> None:
 )
 def test_a_wrong_file_is_named_with_its_key(text: str, message: str) -> None:
     assert _wrong(text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("tags:\n    # - latest", "tags: names no tag"),
+        ("tags: ~\n    select: {newest: 1}", "tags: names no tag"),
+        ("select:\n    #  newest: 1", "select: names no rule"),
+        ("select: {}", "select: names no rule"),
+        ("select: {allow: [], newest: 1}", "select.allow: names no pattern"),
+        (
+            "select:\n      allow:\n      # - edge\n      deny: [b]",
+            "select.allow: names no pattern",
+        ),
+        ("select: {semver: []}", "select.semver: names no range"),
+        ("select: {semver: }", "select.semver: names no range"),
+    ],
+)
+def test_what_narrows_an_entry_is_not_left_empty(entry: str, message: str) -> None:
+    text = f"entries:\n  - source: a\n    {entry}\n"
+    assert _wrong(text) == f"f.yaml: entries.0.{message}"
+
+
+def test_what_narrows_nothing_where_it_is_empty_may_be() -> None:
+    text = "entries: [{source: a, platforms: , destination: , select: {deny: [], newest: }}]"
+    (entry,) = _read(text + "\ndefaults: ").entries_for("there.test")
+    assert entry == {"source": "docker.io/library/a", "destination": "there.test/a"}
 
 
 def test_an_entry_needs_a_destination_from_somewhere() -> None:
