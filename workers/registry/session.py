@@ -130,9 +130,13 @@ class Session:
                 self.network.note_limits(self.registry, answer.headers)
                 return answer
             lines = answer.headers.get_list("www-authenticate")
-            following = authenticator.after_refusal(
-                self.registry, self._credential, ask.scopes, lines, grant
-            )
+            try:
+                following = authenticator.after_refusal(
+                    self.registry, self._credential, ask.scopes, lines, grant
+                )
+            except BaseException:  # nobody else has the answer, and the pool keeps what is open
+                answer.response.close()
+                raise
             if following is None or not ask.may_repeat:
                 raise self._unauthorized(answer, ask.asked, grant)
             discard(answer.response)

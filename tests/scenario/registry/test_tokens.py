@@ -15,15 +15,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
+import httpcore
 import pytest
 
-from store.errors import UnauthorizedError, UntrustedAddressError
+from store.errors import DeniedError, UnauthorizedError, UntrustedAddressError
 from store.oci.digest import Digest
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
 from workers.registry.client import RegistryClient
 from workers.registry.credentials import Credential
 from workers.registry.hosts import HostPolicy
+from workers.registry.transport import CheckedTransport
 
 ANN = Credential("ann", "pw")
 
@@ -268,3 +270,32 @@ def test_tokens_that_are_never_accepted_end_in_unauthorized(
     with pytest.raises(UnauthorizedError):
         push(client, f"{proxy.host}/a/b", b"data")
     assert len(tokens.asked) == 1
+
+
+def test_refused_passwords_leave_no_connection_in_use(
+    client: RegistryClient, proxy: SlowProxy
+) -> None:
+    challenge = f'Bearer realm="http://{proxy.host}/token",service="s"'
+
+    def script(request: ProxiedRequest) -> Action:
+        if request.path == "/token":
+            return Action(status=403)
+        return Action(status=401, headers={"WWW-Authenticate": challenge}, body=b"{}")
+
+    proxy.on_request = script
+    for number in range(10):
+        wrong = Credential("ann", f"wrong {number}")
+        with pytest.raises(DeniedError):
+            client.repository(f"{proxy.host}/a/b", credential=wrong).get_manifest("1")
+    assert [open_ for open_ in connections(client) if not open_.is_idle()] == []
+
+
+def connections(client: RegistryClient) -> list[httpcore.ConnectionInterface]:
+    """All connections that the client has at present."""
+    transports = [one._transport for one in client._connections._clients.values()]
+    return [
+        connection
+        for transport in transports
+        if isinstance(transport, CheckedTransport)
+        for connection in transport._pool.connections
+    ]

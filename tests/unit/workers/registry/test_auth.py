@@ -5,9 +5,16 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from store.errors import DeniedError, ProtocolError, UnauthorizedError, UntrustedAddressError
+from store.errors import (
+    CancelledError,
+    DeniedError,
+    ProtocolError,
+    TransshipError,
+    UnauthorizedError,
+    UntrustedAddressError,
+)
 from store.oci.digest import Digest
-from tests.unit.workers.registry.simulated import Simulated, TokenRegistry, basic
+from tests.unit.workers.registry.simulated import Answer, Simulated, TokenRegistry, basic
 from workers.registry.credentials import Credential
 
 DIGEST = Digest.of(b"hello")
@@ -139,6 +146,47 @@ def test_a_realm_that_refuses_is_an_error_of_the_registry(
     with pytest.raises(kind) as refused:
         registry.repository(credential=ANN).head_blob(DIGEST)
     assert refused.value.registry == "r.test"
+
+
+class _Left(httpx.ByteStream):
+    """A body that tells whether its answer was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _fails(failure: Exception) -> Answer:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise failure
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        lambda _: httpx.Response(401),
+        lambda _: httpx.Response(403),
+        lambda _: httpx.Response(503),
+        lambda _: httpx.Response(200, text="no token"),
+        _fails(httpx.ConnectError("refused")),
+        _fails(CancelledError("stop")),
+    ],
+    ids=["401", "403", "503", "no token", "unreachable", "interrupted"],
+)
+def test_a_401_is_closed_where_no_token_can_be_had(realm: Answer) -> None:
+    registry = TokenRegistry()
+    body = _Left(b"{}")
+    headers = {"WWW-Authenticate": f'Bearer realm="{registry.realm}",service="s"'}
+    registry.routes["https://r.test/v2/"] = lambda _: httpx.Response(
+        401, headers=headers, stream=body
+    )
+    registry.routes[registry.realm] = realm
+    with pytest.raises(TransshipError):
+        registry.repository(credential=ANN).get_manifest("1")
+    assert body.closed
 
 
 def test_a_realm_in_plain_http_gets_nothing() -> None:
