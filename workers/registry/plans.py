@@ -24,7 +24,7 @@ class Plans:
         )
 
     def refused_put(self, host: str) -> None:
-        """A blob that PUT would not take went by PATCH."""
+        """A blob that PUT would not take, and not in passing, went by PATCH."""
         self._no_put.add(host)
 
     def refused_chunks(self, host: str) -> None:

@@ -22,7 +22,7 @@ from workers.registry.sending import Sending
 from workers.registry.session import Session
 from workers.registry.upload_sessions import Upload, UploadSessions
 
-_PUT_REFUSED = frozenset({404, 405, 413, 416})
+_PUT_REFUSED = frozenset({404, 405, 413, 416, 501})
 _CHUNK_REFUSED = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
 _SESSION_LOST = frozenset({400, 404, 416})
 _MOST_CORRECTIONS = 3
@@ -97,7 +97,9 @@ class Uploader:
             self._stream(self._sessions.start(), sending)
         except RegistryError as again:
             raise (failed if failed.http_status >= 500 else again) from again
-        if upload is None or failed.http_status != 404:  # a session from before may just be gone
+        if upload is not None and failed.http_status == 404:
+            return  # a session from before may just be gone
+        if failed.http_status in _PUT_REFUSED:  # any other 5xx passes
             plans.refused_put(host)
 
     def _put_whole(self, upload: Upload, sending: Sending) -> RegistryError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import time
@@ -73,7 +74,7 @@ def test_the_progress_adds_up(proxied: Repository, data: bytes) -> None:
     assert max(told) <= MIB
 
 
-@pytest.mark.parametrize("status", [404, 405, 413, 416, 500])
+@pytest.mark.parametrize("status", [404, 405, 413, 416, 500, 501])
 def test_where_put_is_refused_the_blob_is_patched(
     proxied: Repository, proxy: SlowProxy, data: bytes, status: int
 ) -> None:
@@ -85,12 +86,28 @@ def test_where_put_is_refused_the_blob_is_patched(
     assert proxied.head_blob(Digest.of(blob)) == len(blob)
 
 
-def test_the_refusal_is_remembered(proxied: Repository, proxy: SlowProxy, data: bytes) -> None:
-    proxy.on_request = refuse_body(413)
+@pytest.mark.parametrize("status", [413, 501])
+def test_the_refusal_is_remembered(
+    proxied: Repository, proxy: SlowProxy, data: bytes, status: int
+) -> None:
+    proxy.on_request = refuse_body(status)
     push_blob(proxied, data)
     proxy.forget()
     push_blob(proxied, data + b"2")
     assert methods(proxy) == ["POST", "PATCH", "PUT"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_what_passes_is_not_remembered(
+    proxied: Repository, proxy: SlowProxy, data: bytes, status: int
+) -> None:
+    proxy.on_request = refuse_body(status)
+    with contextlib.nullcontext() if status >= 500 else pytest.raises(RegistryError):
+        push_blob(proxied, data)
+    proxy.on_request = None
+    proxy.forget()
+    push_blob(proxied, data + b"2")
+    assert methods(proxy) == ["POST", "PUT"]
 
 
 def test_an_empty_blob_is_patched_where_put_is_refused(
