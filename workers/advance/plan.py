@@ -45,10 +45,15 @@ def count(
     missing: Collection[Digest],
     **facts: Any,
 ) -> None:
-    """Write down, once, how much the job comprises and how much of it is in place already."""
-    if "counted" in lease.plan:
+    """Write down, once, how much the job comprises and how much of it is in place already.
+
+    *facts* go into the plan with it. Where it lacks some, what was written is replaced: a copy that
+    died over a target that was up to date may find that changed when it is taken up again.
+    """
+    new = {name: fact for name, fact in facts.items() if name not in lease.plan}
+    if "counted" in lease.plan and not new:
         return
-    lease.plan.update(facts, counted=True)
+    lease.plan.update(new, counted=True)
     spared = [blob for blob in everything if blob.digest not in missing]
     with world.catalog.write() as connection:
         jobs.save(
