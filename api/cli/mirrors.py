@@ -144,7 +144,7 @@ def history(name: str, limit: int, as_json: bool) -> int:
             job["created_at"],
             job["finished_at"] or "-",
             str((job["result"] or {}).get("images", "-")),
-            str(len((job["result"] or {}).get("failed", ()))),
+            str(_failures(job)),
             job["requested_by"],
         )
         for job in page["items"]
@@ -200,6 +200,17 @@ def _change(names: tuple[str, ...], *, enabled: bool) -> int:
         for name in names:
             connection.client.change_mirror(name, enabled=enabled)
     return 0
+
+
+def _failures(job: dict[str, Any]) -> int:
+    """How many images and repositories of a run failed, so far if it has not ended.
+
+    Its result counts them all, and names some. One without a count is of an older version.
+    """
+    result = job["result"] or {}
+    known = max(job["children"].get("failed", 0), len(result.get("failed", ())))
+    counted: int = result.get("failures", known)
+    return counted
 
 
 def _every(seconds: float | None) -> str:

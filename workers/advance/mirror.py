@@ -187,6 +187,7 @@ def _end(
         for child in ended
     ]
     images = len(ended) + len(chosen.failed) - chosen.unlisted
+    bad = images - told["by_state"].get("succeeded", 0)
     result = {
         "reference": _reference(spec),
         "images": images,
@@ -195,11 +196,11 @@ def _end(
         "bytes_spared": done.bytes_spared,
         "by_state": told["by_state"],
         "failed": [*chosen.failed, *failed][: report.MOST_FAILED],
+        "failures": bad + chosen.unlisted,
         **report.named(items),
         **report.nothing_selected(chosen.nothing_selected),
     }
-    bad = images - told["by_state"].get("succeeded", 0)
-    if bad or chosen.unlisted:
+    if result["failures"]:
         raise PartialError(
             report.what_failed(bad, images, chosen.unlisted, done="mirrored"),
             subject=str(spec.wanted[0].origin) if not spec.entries else _reference(spec),

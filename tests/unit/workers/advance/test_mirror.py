@@ -13,8 +13,9 @@ from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import transfers
 from store.errors import ConflictError
 from tests.unit.workers.advance.test_pull_again import IMAGE, OTHER, WORKER, Stage, stage
-from workers.advance import apart, rehearsal
+from workers.advance import apart, children, rehearsal
 from workers.making import Submission
+from workers.mirrors import report
 from workers.run import run_job
 from workers.specs import parse_spec
 
@@ -199,6 +200,26 @@ def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(stage: Stag
     (failed,) = row.result["failed"]
     assert (failed["image"], failed["state"]) == ("r.test/secret", "unlisted")
     assert (failed["error"]["code"], failed["error"]["side"]) == ("denied-by-registry", "source")
+
+
+def test_all_that_failed_is_counted_and_some_of_it_named(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MOST_FAILED", 2)
+    monkeypatch.setattr(children, "MOST_REPORTED", 2)
+    _refuses(stage, "r.test/secret", 403)
+    job = _submit(
+        stage,
+        entries=[
+            {"source": "r.test/secret", "destination": "t.test/secret"},
+            {"source": SOURCE, "destination": TARGET, "tags": ["1", "2", "3", "4", "5"]},
+            {"source": f"{SOURCE}:2", "destination": f"{TARGET}:1"},
+        ],
+    )
+    _advance(stage, job)
+    _end(stage, job, "new", "failed", "failed", "failed", "same")
+    result = _advance(stage, job).result
+    assert (result["images"], result["failures"], len(result["failed"])) == (6, 5, 2)
 
 
 def test_a_repository_of_the_short_form_that_cannot_be_listed_fails_the_job(stage: Stage) -> None:
