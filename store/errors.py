@@ -574,9 +574,15 @@ class ReportedError(TransshipError):
     code = "reported"
 
     def __init__(
-        self, detail: str, *, subject: str = "", hint: str = "", report: dict[str, Any]
+        self,
+        detail: str,
+        *,
+        subject: str = "",
+        hint: str = "",
+        side: Side | None = None,
+        report: dict[str, Any],
     ) -> None:
-        super().__init__(detail, subject=subject, hint=hint)
+        super().__init__(detail, subject=subject, hint=hint, side=side)
         self.report = report
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,7 @@ def _default_home() -> Path:
 
 
 _PREFIX = "TRANSSHIP_"  # of variables
+_BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -111,15 +113,22 @@ class Settings(BaseModel):
             raise ValueError("expected http://HOST:PORT or https://HOST")
         return value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(_BROKERS):
+            raise ValueError("expected redis://HOST:PORT/DB")
+        return value
+
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
         """Read the environment and the file.
 
         Raises:
-            RequestError: the file cannot be read.
+            RequestError: the file cannot be read, or names what is no setting.
             InvalidSpecError: a value is wrong; each is named by its variable.
         """
-        in_file = _from_file(os.environ.get(f"{_PREFIX}CONFIG"))
+        in_file = _from_file(os.environ.get(f"{_PREFIX}CONFIG"), cls.model_fields)
         in_environment = {
             name: os.environ[variable]
             for name in cls.model_fields
@@ -133,6 +142,8 @@ class Settings(BaseModel):
                 for e in invalid.errors(include_input=False, include_url=False)
             ]
             detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+            if len(errors) == 1:  # which is the error's subject
+                detail = errors[0]["message"]
             raise InvalidSpecError(f"a setting is wrong: {detail}", errors=errors) from None
 
     @property
@@ -158,12 +169,19 @@ class Settings(BaseModel):
         return int(self.listen.rpartition(":")[2])
 
 
-def _from_file(name: str | None) -> dict[str, Any]:
+def _from_file(name: str | None, known: Collection[str]) -> dict[str, Any]:
     if not name:
         return {}
     try:
-        return tomllib.loads(Path(name).read_text())
+        values = tomllib.loads(Path(name).read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise RequestError(
             f"the settings file cannot be read: {wrong}", subject=name, hint="see TRANSSHIP_CONFIG"
         ) from wrong
+    if unknown := sorted(values.keys() - set(known)):
+        raise RequestError(
+            f"there is no setting {unknown[0]}",
+            subject=name,
+            hint="names are those of the variables, lower case and without the prefix",
+        )
+    return values

@@ -62,7 +62,13 @@ def import_(
 
 @click.command()
 @click.argument("references", nargs=-1, required=True)
-@click.option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Where to; - is standard output.",
+)
 @click.option(
     "--format",
     "format_",

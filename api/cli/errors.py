@@ -45,7 +45,7 @@ def describe(error: dict[str, Any], about: str = "transship") -> str:
     lines += [
         f"  {one['field']}: {one['message']}\n"
         for one in error.get("errors") or ()
-        if one["message"] != error["detail"]
+        if one["message"] not in error["detail"]
     ]
     if error.get("hint"):
         lines.append(f"  {error['hint']}\n")

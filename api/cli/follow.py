@@ -153,4 +153,6 @@ def summary(job: dict[str, Any]) -> str:
     state = "up to date" if result.get("up_to_date") else "done"
     if "tags" in result:
         return f"{what}: {result['tags']} tags, {state}; {figures}"
-    return f"{what}@{result.get('digest')}: {state}; {figures}"
+    if "@" not in what:
+        what = f"{what}@{result.get('digest')}"
+    return f"{what}: {state}; {figures}"

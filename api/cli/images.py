@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from api.cli.errors import exit_code, explain
 from api.cli.options import json_option
 from api.cli.reach import connect, print_json
+from store.errors import TransshipError
 
 
 @click.command()
@@ -169,9 +172,15 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
     Given an ID, the image goes with all its names.
     """
     removed: list[dict[str, str]] = []
+    code = 0
     with connect() as connection:
         for name in references:
-            gone = connection.client.remove(name, force=force, noprune=no_prune)
+            try:
+                gone = connection.client.remove(name, force=force, noprune=no_prune)
+            except TransshipError as error:  # as with Docker, the others go on
+                sys.stderr.write(explain(error))
+                code = max(code, exit_code(error))
+                continue
             removed += gone
             if not as_json:
                 for one in gone:
@@ -179,4 +188,4 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
                         print(f"{what}: {which}")
     if as_json:
         print_json(removed)
-    return 0
+    return code

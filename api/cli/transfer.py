@@ -153,11 +153,11 @@ def written(target: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if target.exists() and not target.is_file():  # a device or a pipe is written as it is
-        with target.open("wb") as file:
-            yield file
-        return
     try:
+        if target.exists() and not target.is_file():  # a device or a pipe is written as it is
+            with target.open("wb") as file:
+                yield file
+            return
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise StoreError(f"cannot be written: {error.strerror}", subject=str(target)) from error
@@ -169,6 +169,9 @@ def written(target: Path | None) -> Iterator[BinaryIO]:
         os.umask(mask)
         draft.chmod(0o666 & ~mask)
         draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StoreError(f"cannot be written: {error.strerror}", subject=str(target)) from error
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

@@ -13,7 +13,13 @@ from urllib.parse import quote
 
 import httpx
 
-from store.errors import ProtocolError, RecordedError, ServerUnreachableError, Side
+from store.errors import (
+    ProtocolError,
+    RecordedError,
+    RequestError,
+    ServerUnreachableError,
+    Side,
+)
 
 _PREFIX = "/api/v1"
 _SILENCE = httpx.Timeout(60, connect=5)  # a stream says every 15 s that the server lives
@@ -142,5 +148,11 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def quoted(segment: str) -> str:
-    """A reference or a name as one part of a path."""
+    """A reference or a name as one part of a path.
+
+    Raises:
+        RequestError: it has a part that would lead to another path.
+    """
+    if not {".", ".."}.isdisjoint(segment.split("/")):
+        raise RequestError("no name has `.` or `..` as a part", subject=segment)
     return quote(segment, safe="/:@")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 from collections.abc import Iterator
@@ -96,7 +97,8 @@ def _start(directory: Path, running: ExitStack) -> Stage:
     config.parent.mkdir()
     auths = {}
     if credentials is not None:
-        auths[target.host] = {"username": credentials[0], "password": credentials[1]}
+        login = base64.b64encode(":".join(credentials).encode()).decode()
+        auths[target.host] = {"auth": login}  # as `docker login` writes it
     config.write_text(json.dumps({"auths": auths}))
 
     url = f"http://127.0.0.1:{free_port()}"

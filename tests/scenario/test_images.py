@@ -55,6 +55,35 @@ def test_an_image_is_tagged_looked_at_and_removed(here: Yard) -> None:
     transship(here, "inspect", result["image_id"], code=1)
 
 
+def test_what_can_be_removed_is_although_something_else_cannot(here: Yard) -> None:
+    """As with Docker."""
+    result = pulled(here, "removed-in-part")
+    for name in ("part:1", "part:2"):
+        transship(here, "tag", result["reference"], name)
+    done = run("rm", "part:1", "part:nope", "part:2", environ=here.environ)
+    assert (done.returncode, done.stdout) == (1, "untagged: part:1\nuntagged: part:2\n")
+    assert "part:nope" in done.stderr
+
+
+def test_no_name_leads_to_another_path(here: Yard) -> None:
+    result = pulled(here, "led-to")
+    transship(here, "tag", result["reference"], "led-to:1")
+    transship(here, "limits", "--max-concurrent-downloads", "9")
+    transship(here, "rm", "../limits", "x/../led-to:1", ".", code=2)
+    transship(here, "mirrors", "rm", "../images/led-to:1", code=2)
+    limits = json.loads(transship(here, "limits", "--json"))
+    assert limits["max_concurrent_downloads"]["value"] == 9
+    transship(here, "inspect", "led-to:1")
+    transship(here, "limits", "--reset")
+
+
+def test_what_cannot_be_written_is_said(here: Yard, tmp_path: Path) -> None:
+    result = pulled(here, "written-to")
+    transship(here, "save", result["reference"], "-o", str(tmp_path), code=2)
+    done = run("save", result["reference"], "-o", "/dev/full", environ=here.environ)
+    assert (done.returncode, "/dev/full: cannot be written" in done.stderr) == (1, True)
+
+
 def test_a_wrong_filter_is_a_wrong_usage(here: Yard) -> None:
     for command in (["images"], ["events"], ["prune"]):
         done = run(*command, "--filter", "odd=1", environ=here.environ)

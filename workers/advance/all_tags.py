@@ -123,6 +123,7 @@ def _result(
             f"{bad} of {len(ended)} tags were not {done}",
             subject=str(repository),
             hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
+            side=children.side_of(result["failed"]),
             report=result,
         )
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Column, Row, select
 from store.catalog import jobs
 from store.catalog.jobs import JobLease, NewJob
 from store.catalog.schema import jobs as jobs_table
+from store.errors import Side
 from workers.advance import plan
 from workers.advance.remote import Remote
 from workers.identity import new_id
@@ -64,6 +65,12 @@ def ended(lease: JobLease, world: World) -> Sequence[Row[Any]] | None:
         return connection.execute(
             select(*_TOLD).where(jobs_table.c.parent == lease.id).order_by(jobs_table.c.seq)
         ).all()
+
+
+def side_of(failed: Iterable[Mapping[str, Any]]) -> Side:
+    """On which side they failed where they agree; else that of the source, which is asked first."""
+    sides = {one["error"]["side"] for one in failed if one["error"]}
+    return Side(sides.pop()) if len(sides) == 1 else Side.SOURCE
 
 
 def report(children: Sequence[Row[Any]]) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def _plan(spec: MirrorSpec, chosen: Chosen, lease: JobLease, world: World, held:
             ),
             subject=_reference(spec),
             hint="see `failed` in the result",
+            side=children.side_of(result["failed"]),
             report=result,
         )
     return Done(result)
@@ -205,6 +206,7 @@ def _end(
             report.what_failed(bad, images, chosen.unlisted, done="mirrored"),
             subject=str(spec.wanted[0].origin) if not spec.entries else _reference(spec),
             hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
+            side=children.side_of(result["failed"]),
             report=result,
         )
     return Done(result)

@@ -135,6 +135,8 @@ def test_an_address_to_listen_on_has_a_host_and_a_port(listen: str, host: str, p
         ("LISTEN", ":5005"),
         ("LISTEN", "localhost:65536"),
         ("URL", "localhost:5005"),
+        ("BROKER_URL", "localhost:6379"),
+        ("BROKER_URL", "amqp://localhost"),
         ("TRUST", "everyone"),
     ],
 )
@@ -160,6 +162,13 @@ def test_a_wrong_value_of_the_file_is_named_too(file: Path) -> None:
         Settings.load()
 
 
+def test_a_name_in_the_file_that_is_no_setting_is_refused(file: Path) -> None:
+    file.write_text("max_concurent_downloads = 1\n")
+    with pytest.raises(RequestError, match="no setting max_concurent_downloads") as caught:
+        Settings.load()
+    assert caught.value.subject == str(file)
+
+
 @pytest.mark.parametrize("content", [b"max_concurrent_downloads =", b"\xff\xfe"])
 def test_a_file_that_cannot_be_understood_is_named(file: Path, content: bytes) -> None:
     file.write_bytes(content)
@@ -178,7 +187,7 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "TOKEN"):
-        monkeypatch.setenv(f"TRANSSHIP_{name}", f"scheme://user:{SECRET}@host")
+        monkeypatch.setenv(f"TRANSSHIP_{name}", f"redis://user:{SECRET}@host")
     settings = Settings.load()
     assert SECRET not in f"{settings} {settings!r} {settings.model_dump()}"
 

@@ -358,6 +358,7 @@ def test_a_destination_that_refuses_is_told_and_does_not_keep_the_others(stage: 
     row = _run(stage, dry_run=True, entries=entries)
     assert (row.state, row.error["code"]) == ("failed", "partial")
     assert row.error["detail"] == "1 of 2 images were not compared"
+    assert row.error["side"] == "destination"
     assert _states(row) == ["up-to-date", "failed"]
     assert row.result["failed"][0]["error"]["side"] == "destination"
 
