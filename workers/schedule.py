@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from store.catalog import credentials, mirrors
 from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
 from store.catalog.mirrors import StoredMirror
 from store.errors import TransshipError
 from workers.making import Submission, known, make
@@ -39,13 +38,6 @@ class Ready:
             return cls(stored, parse_spec(stored.spec))
         except TransshipError as error:  # it is of another version
             return cls(stored, error)
-
-
-def due(catalog: Catalog, now: float) -> list[Ready]:
-    """The mirrors whose time has come; others may write meanwhile."""
-    with catalog.read() as connection:
-        stored = mirrors.due_now(connection, now)
-    return [Ready.of(one) for one in stored]
 
 
 def start_due(connection: Connection, ready: Iterable[Ready], sealer: Sealer, now: float) -> None:

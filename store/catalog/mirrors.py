@@ -117,8 +117,10 @@ def remove(connection: Connection, name: str) -> None:
 
 def due_now(connection: Connection, now: float) -> list[StoredMirror]:
     """The policies whose time has come, but for those of which a run is going on still."""
-    rows = connection.execute(select(table).where(_is_due(now)).order_by(table.c.name)).all()
-    return [_read(row) for row in rows if running(connection, row.name) is None]
+    # The names first: a policy may be long, and is due each second while its run outlasts it.
+    names = connection.execute(select(table.c.name).where(_is_due(now)).order_by(table.c.name))
+    idle = [name for name in names.scalars().all() if running(connection, name) is None]
+    return [get(connection, name) for name in idle]
 
 
 def start_due(connection: Connection, seen: StoredMirror, now: float) -> bool:

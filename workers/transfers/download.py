@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from store.catalog import transfers
 from store.catalog.places import Place
 from store.catalog.transfers import Claim
+from store.content.verify import intact
 from store.errors import RegistryNotFoundError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
@@ -28,7 +27,7 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
         place.root, place.registry, place.repository, mirrored=claim.attempts % 2 == 0
     )
     held.bound(SILENCE_BOUND_SECONDS)
-    if world.content.size(digest) == claim.size and _intact(world, digest, held.check):
+    if world.content.size(digest) == claim.size and intact(world.content, digest, held.check):
         if repository.head_blob(digest) is None:
             raise _absent(claim, place)
         return
@@ -61,15 +60,6 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
                 transfers.check(connection, claim)
 
         ingest.commit(size=claim.size, guard=still_ours)
-
-
-def _intact(world: World, digest: Digest, check: Callable[[], None]) -> bool:
-    hasher = digest.hasher()
-    with world.content.open(digest) as file:
-        while chunk := file.read(1024 * 1024):
-            check()
-            hasher.update(chunk)
-    return hasher.hexdigest() == digest.hex
 
 
 def _absent(claim: Claim, place: Place) -> RegistryNotFoundError:

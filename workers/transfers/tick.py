@@ -17,6 +17,7 @@ from store.catalog import (
     exports,
     heartbeats,
     jobs,
+    mirrors,
     progress,
     retention,
     waits,
@@ -59,9 +60,10 @@ class Tick:
         world = self._world
         with world.catalog.read() as connection:
             pulses = heartbeats.pulses(connection)
+            due = mirrors.due_now(connection, world.now())
         dead = self._observer.silent(pulses, time.monotonic())
         short = world.content.free_bytes() < world.upkeep.min_free_bytes
-        due = schedule.due(world.catalog, world.now())
+        ready = [schedule.Ready.of(one) for one in due]
         messages: list[Message] = []
         touched: set[str] = set()
         with world.catalog.write() as connection:
@@ -73,7 +75,7 @@ class Tick:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
             touched.update(stop_late(connection, now))
             self._look_after(connection, now, short=short)
-            schedule.start_due(connection, due, world.sealer, now)
+            schedule.start_due(connection, ready, world.sealer, now)
             admission.promote(connection, now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)
