@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,10 @@ class SqliteDatabase:
         """A transaction that sees one state."""
         with self._translated(), self._reader.begin() as connection:
             yield connection
+
+    def now(self) -> float:
+        """All that use the file are on this host, so its clock is the database's."""
+        return time.time()
 
     def lift_time_limits(self, connection: Connection) -> None:
         """Statements here have none."""
