@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -108,7 +107,7 @@ class Access:
             InvalidSpecError: a scope that does not exist, or a credential that does not.
             ConflictError: there is a token of that name.
         """
-        id_, text, now = new_id(), tokens.make(), time.time()
+        id_, text, now = new_id(), tokens.make(), self._catalog.now()
         token = Token(
             id=id_,
             name=wanted.name or f"token-{id_[-8:]}",
@@ -157,7 +156,7 @@ class Access:
             ),
             secret.fingerprint,
         )
-        named = NamedCredential(wanted.name or registry, sealed, time.time())
+        named = NamedCredential(wanted.name or registry, sealed, self._catalog.now())
         with self._catalog.write() as connection:
             credentials.keep_named(connection, named)
         return _without_secret(named)

@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from api.problems import problem
 from store.catalog import tokens
 from store.catalog.engine import Catalog
 from store.catalog.tokens import Token
-from store.errors import ScopeError, StoreError, TokenError, TransshipError
+from store.errors import RequestError, ScopeError, StoreError, TokenError, TransshipError
 from workers.registry.addresses import is_loopback
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class Keyring:
         self._read_at: float | None = None
         self._tokens: dict[str, Token] = {}
         self._written: dict[str, float] = {}  # when its use was last written down, by id
+        self._writing = ThreadPoolExecutor(1, "token-uses")
 
     async def tokens(self) -> dict[str, Token]:
         """Every token by its hash."""
@@ -117,7 +119,7 @@ class Keyring:
         return self._tokens
 
     async def find(self, text: str) -> Token:
-        """The token that *text* is; its use is written down, at most once a minute.
+        """The token that *text* is; its use is written down, soon and at most once a minute.
 
         Raises:
             TokenError: it is none, or has expired.
@@ -131,7 +133,7 @@ class Keyring:
         if hashed not in await self.tokens():
             await self._read_again()  # it may have been made a moment ago
         token = self._tokens.get(hashed)
-        now = time.time()
+        now = self._catalog.now()
         if token is None:
             raise TokenError(
                 "this token is not known here", hint="it may have been removed; ask for another"
@@ -141,7 +143,8 @@ class Keyring:
         written = self._written.get(token.id, token.used_at)
         if written is None or now - written >= tokens.USED_SECONDS:
             self._written[token.id] = now
-            await asyncio.to_thread(self._write_used, token.id, now)
+            # Nobody waits for it: it may have to wait for its turn to write.
+            self._writing.submit(self._write_used, token.id, now)
         return token
 
     async def _read_again(self) -> None:
@@ -174,6 +177,7 @@ class Guard:
         """Pass a request on, with its caller, or refuse it."""
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
+                _check_address(scope)
                 scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except TransshipError as error:
                 await problem(error)(scope, receive, send)
@@ -202,6 +206,16 @@ class Guard:
                 hint="use a token, or ask for http://127.0.0.1 or http://localhost",
             )
         return LOCAL
+
+
+def _check_address(scope: Scope) -> None:
+    """Refuse what no database can be asked for.
+
+    Raises:
+        RequestError: there is a NUL in the path or in the query.
+    """
+    if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+        raise RequestError("the address has a NUL in it", hint="leave %00 out")
 
 
 def _through_unix_socket(scope: Scope) -> bool:

@@ -32,7 +32,7 @@ def check_guarded(host: str, catalog: Catalog) -> None:
     if is_loopback(host):
         return
     with catalog.read() as connection:
-        if tokens.any_usable(connection, time.time()):
+        if tokens.any_usable(connection, catalog.now()):
             return
     raise RequestError(
         "without a token only loopback addresses are served",

@@ -73,18 +73,22 @@ class Submitter:
                 return
 
     def _commit(self, batch: list[tuple[Submission, Future[str]]]) -> None:
+        # A client may have gone away. Its job is made all the same; it is told nothing, and from
+        # here on nobody can leave any more.
+        stays = [future.set_running_or_notify_cancel() for _, future in batch]
+
         def committed(answers: list[str | TransshipError]) -> None:
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if isinstance(answer, TransshipError):
+            for (_, future), there, answer in zip(batch, stays, answers, strict=True):
+                if there and isinstance(answer, TransshipError):
                     future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+                elif there:
+                    future.set_result(str(answer))
 
         try:
             self._jobs.submit([wanted for wanted, _ in batch], committed)
         except Exception as error:  # noqa: BLE001 -- whoever waits must hear of it
-            for _, future in batch:
-                if not future.done():
+            for (_, future), there in zip(batch, stays, strict=True):
+                if there and not future.done():
                     future.set_exception(error)
 
 

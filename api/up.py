@@ -203,7 +203,7 @@ class _Supervisor:
                 # Its end is certain, so nobody need wait for its leases to expire.
                 try:
                     with catalog.write() as connection:
-                        heartbeats.bury_process(connection, process.pid, time.time())
+                        heartbeats.bury_process(connection, process.pid, catalog.now())
                 except StoreError as error:
                     log.warning("what it held is free only when its leases expire: %s", error)
                 child.start()

@@ -41,19 +41,20 @@ def known(
     connection: Connection,
     requested_by: str,
     idempotency_key: str | None,
-    fingerprint: str,
-    *,
+    *fingerprints: str,
     id_: str = "",
 ) -> str | None:
     """The job that the same request has made already, which its id or its key tells; None: none.
 
+    It is the same if it has one of *fingerprints*.
+
     Raises:
-        ConflictError: another request has this id or key, which *fingerprint* tells.
+        ConflictError: another request has this id or key, which its fingerprint tells.
     """
     row = jobs.of_request(connection, id_, requested_by, idempotency_key)
     if row is None:
         return None
-    if row.fingerprint != fingerprint:
+    if row.fingerprint not in fingerprints:
         raise ConflictError(
             "this idempotency key belongs to another request",
             subject=idempotency_key or id_,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.exc import DataError
 
 from store.catalog import credentials, jobs, mirrors
 from store.catalog.credentials import NamedCredential, Sealer
@@ -17,8 +19,10 @@ from store.catalog.schema import jobs as jobs_table
 from store.errors import (
     ConflictError,
     CredentialsNeededError,
+    InternalError,
     InvalidSpecError,
     NotFoundError,
+    StoreError,
     TransshipError,
 )
 from store.oci.platform import Platform
@@ -33,11 +37,15 @@ from workers.specs import (
     fingerprint,
     fix_platforms,
     parse_spec,
+    whole_fingerprint,
 )
-from workers.transfers.tick import stop_jobs
-from workers.wire import Wire
-from workers.world import ring
+from workers.stopping import stop_jobs
+from workers.wire import Message, Wire
+from workers.world import MAX_ANNOUNCED, ring
 
+log = logging.getLogger(__name__)
+
+CANCEL_SECONDS = 2.0  # so long a request stops children itself
 RECEIVED = "received"  # in the plan: what came of a job's body, once it is there in whole
 
 
@@ -59,17 +67,38 @@ class JobQueue:
         """Make jobs, all in one transaction; call *committed* when it is on disk, then ring.
 
         Returns for each its job's id, or the error that kept it from being made: another body
-        under a known idempotency key, or another active job of a kind that is alone. The same key
-        and body give the same job again.
+        under a known idempotency key, another active job of a kind that is alone, or something
+        that the database refuses, which is nobody else's fault. The same key and body give the
+        same job again.
+
+        Raises:
+            StoreError: the database does not answer, or cannot grow; nothing was made.
         """
-        with self._catalog.write() as connection:
-            now = time.time()
-            named = credentials.all_named(connection)
-            answers = [self._accept(connection, one, named, now) for one in wanted]
-            messages = ring(connection, now)
+        try:
+            answers, messages = self._submitted(wanted)
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(wanted) == 1:
+                log.exception("a request cannot be stored")
+                answers, messages = [_refusal(error)], []
+            else:
+                log.warning("a batch of requests cannot be stored, so each is by itself: %s", error)
+                answers, messages = [], []
+                for one in wanted:
+                    answers += self.submit([one])
         committed(answers)
         self._wire.publish(messages)
         return answers
+
+    def _submitted(
+        self, wanted: Sequence[Submission]
+    ) -> tuple[list[str | TransshipError], list[Message]]:
+        with self._catalog.write() as connection:
+            now = self._catalog.now()
+            named = credentials.all_named(connection)
+            answers = [self._accept(connection, one, named, now) for one in wanted]
+            return answers, ring(connection, now)
 
     def take(self, wanted: Submission, receiver: str) -> JobLease | str:
         """Make a job whose body is to be received now, and take it up for *receiver*.
@@ -82,7 +111,7 @@ class JobQueue:
                 is being received.
         """
         with self._catalog.write() as connection:
-            now = time.time()
+            now = self._catalog.now()
             if wanted.idempotency_key is not None:
                 _free_key(connection, wanted.requested_by, wanted.idempotency_key)
             answer = self._make(connection, wanted, credentials.all_named(connection), now)
@@ -98,16 +127,24 @@ class JobQueue:
     def cancel(self, id_: str) -> None:
         """Ask a job and its children to stop. A job that has ended stays as it is.
 
+        Of very many children some may be left when this returns: a worker takes the job up and
+        asks them too.
+
         Raises:
             NotFoundError: there is no such job.
         """
-        with self._catalog.write() as connection:
-            now = time.time()
-            row = _existing(connection, id_)
-            ended = stop_jobs(connection, row.id, "cancelled", now)
-            messages = ring(connection, now)
-        self._wire.publish(messages)
-        self._wire.announce({*ended, id_, *([row.parent] if row.parent else [])})
+        until = time.monotonic() + CANCEL_SECONDS
+        left = True
+        while left and time.monotonic() < until:
+            with self._catalog.write() as connection:
+                now = self._catalog.now()
+                row = _existing(connection, id_)
+                ended = stop_jobs(connection, row.id, "cancelled", now)
+                left = bool(jobs.open_children(connection, row.id, limit=1))
+                messages = ring(connection, now)
+            self._wire.publish(messages)
+            told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
+            self._wire.announce(dict.fromkeys(told))
 
     def retry(
         self,
@@ -180,7 +217,7 @@ class JobQueue:
                 stored = mirrors.get(connection, name)
             ready = schedule.Ready.of(stored)
             with self._catalog.write() as connection:
-                now = time.time()
+                now = self._catalog.now()
                 made = schedule.start(
                     connection,
                     ready,
@@ -197,7 +234,7 @@ class JobQueue:
 
     def _run_again(self, mirror: str, wanted: Submission) -> str:
         with self._catalog.write() as connection:
-            now = time.time()
+            now = self._catalog.now()
             made = schedule.start_again(connection, mirror, wanted, self._sealer, now)
             messages = ring(connection, now)
         self._wire.publish(messages)
@@ -256,11 +293,16 @@ class JobQueue:
         now: float,
     ) -> str | TransshipError:
         spec = fix_platforms(wanted.spec, self._host)
-        told_by = wanted.fingerprint or fingerprint(spec)
+        told_by = wanted.fingerprint or fingerprint(wanted.spec)
         wanted = replace(wanted, spec=spec, fingerprint=told_by)
         try:
             made = known(
-                connection, wanted.requested_by, wanted.idempotency_key, told_by, id_=wanted.id
+                connection,
+                wanted.requested_by,
+                wanted.idempotency_key,
+                told_by,
+                whole_fingerprint(spec),
+                id_=wanted.id,
             )
         except ConflictError as conflict:
             return conflict
@@ -272,6 +314,14 @@ class JobQueue:
                 f"another {kind} is under way", subject=other, hint="wait until it has ended"
             )
         return make(connection, wanted, named, self._sealer, now)
+
+
+def _refusal(error: Exception) -> TransshipError:
+    """What to say of a request that the database refuses."""
+    if isinstance(error, DataError | UnicodeError):
+        message = "the database cannot store it"
+        return InvalidSpecError(message, errors=[{"field": "", "message": message}])
+    return InternalError(f"{type(error).__name__} while the job was stored")
 
 
 def _free_key(connection: Connection, requested_by: str, key: str) -> None:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.auth import Asking, Caller
+from api.checked import CheckedRoute
 from api.handover import Write, pieces
 from api.openapi import problems
 from api.problems import problem
@@ -26,7 +27,7 @@ from workers.advance.export import of_export
 from workers.making import Submission
 from workers.specs import parse_spec
 
-router = APIRouter(tags=["archives"])
+router = APIRouter(route_class=CheckedRoute, tags=["archives"])
 
 EXTEND_SECONDS = 300.0  # how often a download under way says that its export is still wanted
 _MEDIA_TYPES: Final = {
@@ -184,7 +185,7 @@ def _status(error: TransshipError) -> int:
 
 def _opened(services: Services, job: str) -> Plan:
     with services.catalog.write() as connection:
-        row = exports.opened(connection, job, time.time())
+        row = exports.opened(connection, job, services.world.now())
         parts = exports.pinned(connection, job)
     return of_export(row, parts, services.content)
 
@@ -199,7 +200,7 @@ def _sending(
         nonlocal due
         due = time.monotonic() + EXTEND_SECONDS
         with suppress(StoreError), services.catalog.write() as connection:  # it is kept already
-            exports.extend(connection, job, time.time())
+            exports.extend(connection, job, services.world.now())
 
     def check() -> None:
         if time.monotonic() > due:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
 from store.images.cache import BuildCache
@@ -16,7 +16,7 @@ from store.images.container_config import check
 from store.images.create import Creation
 from workers.identity import new_id
 
-router = APIRouter(tags=["make"])
+router = APIRouter(route_class=CheckedRoute, tags=["make"])
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 MOST_SOURCES = 100
@@ -85,7 +85,7 @@ async def create_image(
         services.catalog, services.content, shared_trust=services.world.shared_trust
     )
     made = await run_in_threadpool(
-        creation.create, raw, holder=new_id(), now=time.time(), parent=parent
+        creation.create, raw, holder=new_id(), now=services.world.now(), parent=parent
     )
     return CreatedView(image_id=made.image_id, digest=made.digest)
 
@@ -107,6 +107,6 @@ def find_cached(services: Injected, body: Annotated[CacheBody, Body()]) -> Cache
         parent=body.parent,
         sources=body.sources,
         holder=new_id(),
-        now=time.time(),
+        now=services.world.now(),
     )
     return CacheView(image_id=answer.image_id, source=answer.source, unknown=list(answer.unknown))

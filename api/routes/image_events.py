@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
 
+from api.checked import CheckedRoute
 from api.news import wait
 from api.openapi import problems
 from api.schemas import rfc3339
@@ -21,7 +22,7 @@ from store.images.filters import EVENT_KEYS, Filters
 from store.images.watching import TYPE, wanted
 from store.oci import timestamps
 
-router = APIRouter(tags=["images"])
+router = APIRouter(route_class=CheckedRoute, tags=["images"])
 
 LOOK_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
@@ -73,7 +74,7 @@ async def list_image_events(
 
     A stream goes on where `Last-Event-ID` left off.
     """
-    now = time.time()
+    now = services.world.now()
     asked = _Asked(
         filters=Filters.parse(filter_ or (), EVENT_KEYS),
         since=_seconds(since, now),
@@ -96,7 +97,7 @@ async def _stream(services: Services, asked: _Asked, after: int) -> Events:
     async with services.news.of([_NEWS]) as news:
         while True:
             ending = services.news.closing or (
-                asked.until is not None and time.time() > asked.until
+                asked.until is not None and services.world.now() > asked.until
             )
             found = await asyncio.to_thread(_read, services, asked, after)
             for event in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.checked import CheckedRoute
 from api.image_schemas import (
     ChildList,
     HistoryList,
@@ -38,7 +38,7 @@ from store.oci.platform import Platform
 from store.oci.reference import Reference
 from store.oci.strictjson import loads
 
-router = APIRouter(tags=["images"])
+router = APIRouter(route_class=CheckedRoute, tags=["images"])
 
 FilterQuery = Annotated[
     list[str] | None, Query(alias="filter", description=f"KEY=VALUE; of {', '.join(LIST_KEYS)}")
@@ -70,7 +70,7 @@ def list_images(
     filters = Filters.parse(filter_ or (), LIST_KEYS)
     named = None if pattern is None else _matching(pattern)
     with services.catalog.read() as connection:
-        found = listed(connection, filters, all_=all_, named=named, now=time.time())
+        found = listed(connection, filters, all_=all_, named=named, now=services.world.now())
     return ImageList(items=[summary_view(summary) for summary in found])
 
 
@@ -133,7 +133,7 @@ def image_children(ref: str, services: Injected) -> ChildList:
 def tag_image(ref: str, body: TagBody, services: Injected) -> Tagged:
     """Let a name stand for the image from now on, whatever it stood for before."""
     with services.catalog.write() as connection:
-        named = tag(connection, ref, body.reference, now=time.time())
+        named = tag(connection, ref, body.reference, now=services.world.now())
     return Tagged(reference=named.familiar)
 
 
@@ -152,7 +152,7 @@ def delete_image(
     layers that no other image has, by their chain IDs. Their bytes go when they are collected.
     """
     with services.catalog.write() as connection:
-        deletion = Deletion(connection, services.content, now=time.time())
+        deletion = Deletion(connection, services.content, now=services.world.now())
         removed = deletion.delete(ref, force=force, prune=not noprune)
     return [one.as_json() for one in removed]
 

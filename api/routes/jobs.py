@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from api.access import CredentialBody
 from api.auth import ADMIN, ADMINS_KINDS, Asking
+from api.checked import CheckedRoute
 from api.news import FALLBACK_SECONDS, wait
 from api.openapi import job_request_body, problems
 from api.schemas import (
@@ -36,7 +37,7 @@ from workers.making import Submission
 from workers.registry.credentials import Credential
 from workers.specs import KINDS, parse_spec
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
 MOST_ON_A_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0

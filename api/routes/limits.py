@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.schemas import LimitsView, LimitView, RegistryLimitsView
 from api.services import Injected, Services
@@ -14,7 +15,7 @@ from store.catalog import limits, parking
 from store.errors import InvalidSpecError, TransshipError
 from store.oci.reference import parse_domain
 
-router = APIRouter(tags=["limits"])
+router = APIRouter(route_class=CheckedRoute, tags=["limits"])
 
 MOST = 100_000
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=CheckedRoute, tags=["health"])
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -7,7 +7,6 @@ the policy down, may. Only admins write and remove.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from api.auth import Asking
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.schemas import JobList, JobView, job_views, rfc3339
 from api.services import IdempotencyKey, Injected
@@ -24,7 +24,7 @@ from workers.mirrors.entries import MOST_ENTRIES
 from workers.specs import MirrorEntry, as_json, parse_spec
 from workers.specs.fields import PlatformText
 
-router = APIRouter(tags=["mirrors"])
+router = APIRouter(route_class=CheckedRoute, tags=["mirrors"])
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 SHORTEST_SECONDS = 60
@@ -134,7 +134,7 @@ def put_mirror(
             spec=spec,
             interval=wanted.interval_seconds,
             enabled=wanted.enabled,
-            now=time.time(),
+            now=services.world.now(),
         )
         response.status_code = 201 if new else 200
         return _view(connection, mirrors.get(connection, name))
@@ -146,7 +146,7 @@ def change_mirror(
 ) -> MirrorView:
     """Let the interval of a policy count, or not. A run that is going on goes on."""
     with services.catalog.write() as connection:
-        mirrors.enable(connection, name, change.enabled, time.time())
+        mirrors.enable(connection, name, change.enabled, services.world.now())
         return _view(connection, mirrors.get(connection, name))
 
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel
 
 from api.auth import Asking
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
 from store.errors import DigestMismatchError, NotFoundError, RequestError, Side
@@ -26,7 +27,7 @@ from workers.registry.credentials import Credential
 from workers.registry.search import DEFAULT_LIMIT, KEYS, MOST, Wish
 from workers.world import at
 
-router = APIRouter(tags=["registries"])
+router = APIRouter(route_class=CheckedRoute, tags=["registries"])
 
 LONGEST_AUTH = 16 * 1024
 _AUTH_FIELDS = {

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection, Row, select
 
+from api.checked import CheckedRoute
 from api.docker_stream import Telling
 from api.docker_words import Line
 from api.news import wait
@@ -29,7 +30,7 @@ from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
 from store.errors import NotFoundError
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
 PROGRESS_SECONDS = 0.5
 ALIVE_SECONDS = 15.0

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 
 from api.access import MadeToken, NewToken, TokenList
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
 
-router = APIRouter(tags=["access"])
+router = APIRouter(route_class=CheckedRoute, tags=["access"])
 
 
 @router.post(

@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.checked import CheckedRoute
 from api.handover import Write, pieces
 from api.openapi import problems
 from api.request_body import with_body
@@ -29,7 +30,7 @@ from store.layers.squash import changes_of, squash
 from store.layers.tar import Entry, Kind
 from workers.identity import new_id
 
-router = APIRouter(tags=["workspaces"])
+router = APIRouter(route_class=CheckedRoute, tags=["workspaces"])
 
 TAR: Final = "application/x-tar"
 _SAID: Final = {Change.ADDED: "added", Change.CHANGED: "modified", Change.DELETED: "deleted"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
@@ -11,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from api.auth import Asking
+from api.checked import CheckedRoute
 from api.openapi import problems
 from api.schemas import JobView, job_views, rfc3339
 from api.services import IdempotencyKey, Injected, Services
 from store.catalog import jobs, workspaces
 from store.catalog.schema import blobs
+from store.catalog.sql import chunks
 from store.catalog.workspaces import Workspace
 from store.images.workspaces import create, ground
 from store.oci.platform import Platform
@@ -23,7 +24,7 @@ from workers.making import Submission
 from workers.specs import CommitSpec, parse_spec
 from workers.specs.images import WorkspaceName
 
-router = APIRouter(tags=["workspaces"])
+router = APIRouter(route_class=CheckedRoute, tags=["workspaces"])
 
 _SIZE = "of blobs as held, compressed"
 
@@ -110,7 +111,7 @@ def create_workspace(services: Injected, body: Annotated[NewWorkspace, Body()]) 
             body.reference,
             busy=body.busy,
             platform=platform,
-            now=time.time(),
+            now=services.world.now(),
         )
         return _view(connection, made, services)
 
@@ -140,7 +141,7 @@ def change_workspace(
 ) -> WorkspaceView:
     """Say whether somebody works in it."""
     with services.catalog.write() as connection:
-        workspaces.set_busy(connection, name, body.busy, time.time())
+        workspaces.set_busy(connection, name, body.busy, services.world.now())
         return _view(connection, workspaces.get(connection, name), services)
 
 
@@ -222,7 +223,10 @@ def _view(connection: Connection, workspace: Workspace, services: Services) -> W
 
 
 def _sizes(connection: Connection, digests: tuple[str, ...]) -> dict[str, int]:
-    rows = connection.execute(
-        select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(digests))
-    )
-    return {row.digest: row.size for row in rows}
+    return {
+        row.digest: row.size
+        for some in chunks(digests)
+        for row in connection.execute(
+            select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(some))
+        )
+    }

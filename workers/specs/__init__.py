@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from store.errors import InvalidSpecError
 from store.oci.platform import Platform
+from store.text import check_storable
 from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from workers.specs.images import CommitSpec
 from workers.specs.mirrors import MirrorEntry, MirrorSpec
@@ -41,6 +42,7 @@ __all__ = [
     "fingerprint",
     "fix_platforms",
     "parse_spec",
+    "whole_fingerprint",
 ]
 
 _Moves = PullSpec | PushSpec | CopySpec | MirrorSpec
@@ -64,6 +66,7 @@ def parse_spec(value: Mapping[str, Any]) -> AnySpec:
     Raises:
         InvalidSpecError: it cannot be; each wrong field is named.
     """
+    check_storable(dict(value))
     try:
         return _adapter.validate_python(dict(value))
     except ValidationError as invalid:
@@ -88,9 +91,22 @@ def as_json(spec: AnySpec) -> dict[str, Any]:
 
 
 def fingerprint(spec: AnySpec) -> str:
-    """What tells one request from another under the same idempotency key."""
-    canonical = json.dumps(as_json(spec), sort_keys=True).encode()
-    return hashlib.sha256(canonical).hexdigest()
+    """What tells one request from another under the same idempotency key.
+
+    Only what was asked for counts: not what the host adds, whose architecture may be another, nor
+    fields that were left out, of which the next version may have more.
+    """
+    asked = {"kind": spec.kind, **spec.model_dump(mode="json", exclude_defaults=True)}
+    return _hashed(asked)
+
+
+def whole_fingerprint(spec: AnySpec) -> str:
+    """The fingerprint as versions before 0.2 kept it: of a spec with its platforms fixed."""
+    return _hashed(as_json(spec))
+
+
+def _hashed(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _field(location: tuple[int | str, ...], type_: str) -> str:
