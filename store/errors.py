@@ -15,7 +15,7 @@ terminal say the same thing.
     │   └── ConflictError       CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
-    │   ├── DatabaseUnavailableError, CollectionStoppedError
+    │   ├── DatabaseUnavailableError
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
@@ -271,10 +271,11 @@ class BlobMissingError(StoreError):
     code = "blob-missing"
 
 
-class CollectionStoppedError(StoreError):
-    """Something that is in use is missing, so that nothing is swept."""
+class BlobHiddenError(StoreError):
+    """A blob that the store holds could not be read for a moment."""
 
-    code = "collection-stopped"
+    code = "blob-hidden"
+    retryable = True
 
 
 class SchemaVersionError(StoreError):
@@ -287,6 +288,12 @@ class EngineRunningError(StoreError):
     """Another engine holds this home."""
 
     code = "engine-running"
+
+
+class ForeignProcessError(StoreError):
+    """A process does not belong to the cluster: another data directory, or another key."""
+
+    code = "foreign-process"
 
 
 class AddressInUseError(StoreError):
@@ -327,6 +334,19 @@ class SizeMismatchError(ContentError):
     def __init__(self, *, subject: str, expected: int, actual: int) -> None:
         super().__init__(f"expected {expected} bytes, got {actual}", subject=subject)
         self.expected, self.actual = expected, actual
+
+
+class WrongSizeError(ContentError):
+    """A descriptor claims another size than the blob of its digest has. No retry mends that."""
+
+    code = "wrong-size"
+
+    def __init__(self, *, subject: str, claimed: int, actual: int) -> None:
+        super().__init__(
+            f"its manifest claims {claimed} bytes, but the blob of this digest has {actual}",
+            subject=subject,
+            hint="the image was made or changed by something that counts wrongly; build it again",
+        )
 
 
 class DigestMismatchError(ContentError):

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from uuid import uuid4
 
 from store.errors import HomeUnusableError
 from store.settings import Settings
+
+_ID = "home.id"
+
+
+def home_id(home: Path) -> str | None:
+    """The id of a data directory, which it has once it has belonged to a cluster; None before."""
+    try:
+        return (home / _ID).read_text().strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(home, error) from error
+
+
+def write_home_id(home: Path, id_: str) -> str:
+    """Give a data directory an id, if it has none, and return the one that it has.
+
+    Of several hosts that do so at once one is first, and all get its.
+    """
+    try:
+        draft = home / f".{_ID}.{uuid4().hex}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{id_}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, home / _ID)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise _unusable(home, error) from error
+    return home_id(home) or id_
 
 
 def prepare_home(settings: Settings) -> None:
@@ -21,8 +57,12 @@ def prepare_home(settings: Settings) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise HomeUnusableError(
-            f"the home cannot be used: {error.strerror}",
-            subject=str(settings.home),
-            hint="set TRANSSHIP_HOME to a directory that can be written",
-        ) from error
+        raise _unusable(settings.home, error) from error
+
+
+def _unusable(home: Path, error: OSError) -> HomeUnusableError:
+    return HomeUnusableError(
+        f"the home cannot be used: {error.strerror}",
+        subject=str(home),
+        hint="set TRANSSHIP_HOME to a directory that can be written",
+    )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from uuid import uuid4
 
-from store.catalog import heartbeats, limits, parking
+from store.catalog import cluster, heartbeats, limits, parking
 from store.catalog.credentials import Sealer, home_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
 from store.errors import StoreError
+from store.home import home_id, write_home_id
 from store.settings import Settings
 from workers.rates import Buckets, LocalBuckets, Rates
 from workers.registry.client import RegistryClient
@@ -30,14 +32,47 @@ PARK_SECONDS = 60.0  # a registry whose limit is used up, and that does not say 
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalog of a prepared home, with its schema checked, or made where it is new."""
+    """The catalog of a prepared home, with its schema checked, or made where it is new.
+
+    Raises:
+        ForeignProcessError: the database belongs to another data directory, or to a cluster with
+            another secret key.
+    """
     catalog = Catalog(settings.catalog_url)
     try:
         catalog.prepare()
+        join_cluster(settings, catalog)
     except BaseException:
         catalog.close()
         raise
     return catalog
+
+
+def join_cluster(settings: Settings, catalog: Catalog, *, adopt: bool = False) -> None:
+    """Check that this process belongs to the cluster, or make it the first that does.
+
+    With *adopt* its data directory and its key become the cluster's, whatever was recorded.
+
+    Raises:
+        ForeignProcessError: it does not belong there.
+    """
+    home = home_id(settings.home)
+    own = cluster.Identity(home, sealer(settings).fingerprint)
+    with catalog.read() as connection:
+        known = cluster.recorded(connection)
+    if own == known:
+        return
+    with catalog.write() as connection:
+        known = cluster.recorded(connection)
+        if home is None:
+            # A database in the directory itself belongs to it, whatever became of the id.
+            inside = known.home if adopt or settings.database_url is None else None
+            if known.home is None or inside is not None or adopt:
+                home = write_home_id(settings.home, inside or uuid4().hex)
+                own = replace(own, home=home)
+        if not adopt:
+            cluster.check(own, known)
+        cluster.record(connection, own)
 
 
 def write_defaults(catalog: Catalog, settings: Settings) -> None:
@@ -66,7 +101,7 @@ def bury_predecessors(catalog: Catalog) -> None:
     """
     bury = heartbeats.bury_host if catalog.shared else heartbeats.bury_everyone
     with catalog.write() as connection:
-        bury(connection, time.time())
+        bury(connection, catalog.now())
 
 
 def sealer(settings: Settings) -> Sealer:
@@ -80,20 +115,24 @@ def registry_client(
     settings: Settings,
     catalog: Catalog,
     buckets: Buckets,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
 ) -> RegistryClient:
-    """The process's client for all registries; one that has nothing left to give is parked."""
+    """The process's client for all registries; one that has nothing left to give is parked.
+
+    Time is read from *clock*, by default the catalog's.
+    """
+    now = clock or catalog.now
 
     def park_exhausted(limit: RateLimit) -> None:
         if limit.remaining > 0:
             return
         seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
         with _courtesy(limit.registry), catalog.write() as connection:
-            parking.park(connection, limit.registry, seconds, clock())
+            parking.park(connection, limit.registry, seconds, now())
 
     def back_off(registry: str, probed: bool) -> None:
         with _courtesy(registry), catalog.write() as connection:
-            seconds = parking.back_off(connection, registry, clock(), probed=probed)
+            seconds = parking.back_off(connection, registry, now(), probed=probed)
             if seconds:
                 log.warning("%s does not answer, it is left alone for %.0f s", registry, seconds)
 

@@ -61,16 +61,23 @@ def worker(queues: str) -> int:
 
 
 @click.command()
-def migrate() -> int:
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Make this data directory and this secret key the cluster's, after a move or a loss.",
+)
+def migrate(adopt: bool) -> int:
     """Bring the database to this version's schema. Run it while nothing else runs."""
     from store.catalog.engine import Catalog  # noqa: PLC0415
     from store.home import prepare_home  # noqa: PLC0415
+    from workers.wiring import join_cluster  # noqa: PLC0415
 
     settings = _settings(None)
     prepare_home(settings)
     catalog = Catalog(settings.catalog_url)
     try:
         catalog.migrate()
+        join_cluster(settings, catalog, adopt=adopt)
     finally:
         catalog.close()
     return 0

@@ -6,6 +6,8 @@ Named ones are the server's own, and stay.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -27,7 +29,10 @@ class Sealer:
     """Seals and opens small JSON objects with one key. The key never shows in its repr."""
 
     def __init__(self, key: str) -> None:
-        """Use *key*, 32 url-safe base64 bytes as `Fernet.generate_key` makes them."""
+        """Use *key*, 32 url-safe base64 bytes as `Fernet.generate_key` makes them.
+
+        `fingerprint` tells the key from others, and tells nothing else about it.
+        """
         try:
             self._fernet = Fernet(key)
         except ValueError as wrong:
@@ -35,6 +40,8 @@ class Sealer:
                 "the key that seals credentials is not 32 url-safe base64 bytes",
                 subject="TRANSSHIP_SECRET_KEY",
             ) from wrong
+        raw = base64.urlsafe_b64decode(key)
+        self.fingerprint = hmac.new(raw, b"transship: which key is this", "sha256").hexdigest()
 
     def seal(self, value: Mapping[str, Any]) -> str:
         """The sealed form of *value*."""
