@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from store.catalog import collection
+from sqlalchemy import Connection
+
+from store.catalog import collection, references
 from store.catalog.collection import Snapshot
 from store.catalog.engine import Catalog
+from store.catalog.sql import chunks
 from store.content.ports import ContentStore
-from store.errors import CollectionStoppedError
 from store.oci.digest import Digest
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,27 @@ TRASH_SECONDS = 3600.0
 URGENT_TRASH_SECONDS = 120.0  # where the disk is full; still longer than any lease
 DRAFT_SECONDS = 24 * 3600.0  # a body that is received is written to now and then
 ORPHAN_SECONDS = 3600.0
+MAX_BROKEN = 100  # so many broken images are named
 
 Check = Callable[[], None]
-T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A manifest or index that is held and lacks some of what it holds on to.
+
+    *above* are the digests of what leads to it, itself included; *names* stand for one of these.
+    """
+
+    digest: str
+    missing: tuple[str, ...]
+    above: frozenset[str]
+    names: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in the report of a job."""
+        missing = list(self.missing[:MAX_BROKEN])
+        return {"digest": self.digest, "names": list(self.names), "missing": missing}
 
 
 @dataclass(slots=True)
@@ -38,10 +58,10 @@ class Swept:
     orphans: int = 0
     erased_bytes: int = 0  # from the trash, for good
     kept_bytes: int = 0
-    _unused: dict[str, int] = field(default_factory=dict, repr=False)
+    broken: list[Broken] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, int]:
-        """The report of a job."""
+    def as_json(self) -> dict[str, Any]:
+        """The report of a job; of broken images the first hundred."""
         return {
             "blobs": self.blobs,
             "bytes": self.bytes,
@@ -50,39 +70,49 @@ class Swept:
             "orphans": self.orphans,
             "erased_bytes": self.erased_bytes,
             "kept_bytes": self.kept_bytes,
+            "broken": len(self.broken),
+            "broken_images": [one.as_json() for one in self.broken[:MAX_BROKEN]],
         }
 
 
-def mark(snapshot: Snapshot) -> set[str]:
-    """Everything that is in use: what a root leads to, over the edges that are held.
+def broken(snapshot: Snapshot) -> list[Broken]:
+    """The manifests and indexes in use that hold on to something that is missing.
 
-    An index that was pulled for one platform has no edges to the others, on purpose. A root may be
-    leased before it arrives; but what a blob that is here holds on to has to be here.
-
-    Raises:
-        CollectionStoppedError: it is not, so that the catalog cannot be trusted with a sweep.
+    That they lost it is a fact about these images alone, which keep what they have left.
     """
-    marked = reachable(snapshot)
-    for digest in marked & snapshot.held.keys():
-        for child in snapshot.edges.get(digest, ()):
-            if child not in snapshot.held:
-                raise CollectionStoppedError(
-                    f"{child}, which it holds on to, is missing",
-                    subject=digest,
-                    hint="run `transship fsck --repair`",
-                )
-    return marked
+    lacking = {
+        digest: missing
+        for digest in reachable(snapshot) & snapshot.held.keys()
+        if (missing := [c for c in snapshot.edges.get(digest, ()) if c not in snapshot.held])
+    }
+    above: dict[str, list[str]] = {}
+    if lacking:
+        for parent, children in snapshot.edges.items():
+            for child in children:
+                above.setdefault(child, []).append(parent)
+    return [
+        Broken(digest, tuple(sorted(missing)), frozenset(_closure([digest], above)))
+        for digest, missing in sorted(lacking.items())
+    ]
 
 
 def reachable(snapshot: Snapshot) -> set[str]:
-    """What the roots lead to, whether it is here or not."""
+    """What is in use: what the roots lead to over the edges that are held, here or not.
+
+    An index that was pulled for one platform has no edges to the others, on purpose. A root may be
+    leased before it arrives.
+    """
+    return _closure(snapshot.roots, snapshot.edges)
+
+
+def _closure(roots: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     found: set[str] = set()
-    ahead = list(snapshot.roots)
+    ahead = list(roots)
     while ahead:
         digest = ahead.pop()
         if digest not in found:
             found.add(digest)
-            ahead.extend(snapshot.edges.get(digest, ()))
+            ahead.extend(edges.get(digest, ()))
     return found
 
 
@@ -95,18 +125,22 @@ def sweep(
 ) -> Swept:
     """Collect what is not in use, least recently used first, until *enough* (of the bytes) is so.
 
-    Jobs go on meanwhile: what they lease in time stays. Files go to the trash.
-
-    Raises:
-        CollectionStoppedError: see `mark`; nothing was swept.
+    Jobs go on meanwhile: what they lease in time stays. Files go to the trash. Images that lack
+    something keep the rest, and are named in the report; they keep nobody else's from going.
     """
+    with catalog.read() as connection:
+        stale = collection.stale_holders(connection)
+    for some in chunks(stale, CHUNK):
+        with catalog.write() as connection:
+            collection.drop_stale(connection, some)
     with catalog.write() as connection:
         number = collection.begin(connection)
     with catalog.read() as connection:
         snapshot = collection.snapshot(connection)
-    marked = mark(snapshot)
-    unused = sorted(snapshot.held.keys() - marked, key=lambda d: snapshot.held[d].used_at)
-    report = Swept()
+        report = Swept(broken=_with_names(connection, broken(snapshot)))
+    unused = sorted(
+        snapshot.held.keys() - reachable(snapshot), key=lambda d: snapshot.held[d].used_at
+    )
     ahead = iter(unused)
     while not enough(report.bytes) and (some := _next(ahead, snapshot, report.bytes, enough)):
         check()
@@ -117,6 +151,16 @@ def sweep(
         report.bytes += sum(swept.values())
     report.kept_bytes = sum(held.size for held in snapshot.held.values()) - report.bytes
     return report
+
+
+def _with_names(connection: Connection, found: list[Broken]) -> list[Broken]:
+    named = found[:MAX_BROKEN]
+    above = frozenset[str]().union(*(one.above for one in named))
+    names = [(row.name, row.digest) for row in references.of_digests(connection, above)]
+    return [
+        replace(one, names=tuple(name for name, digest in names if digest in one.above))
+        for one in named
+    ] + found[MAX_BROKEN:]
 
 
 def tidy(
@@ -130,8 +174,9 @@ def tidy(
 ) -> None:
     """Drop what crashes and cancelled jobs left on the disk, and empty the trash.
 
-    Partials go that nobody has written to since *partials_before*; the trash of the last hour
-    stays, or, where it is *urgent*, of the last minutes. What has a row is taken back from it.
+    Partials go that nobody has written to since *partials_before*, and what was put aside before
+    then; the trash of the last hour stays, or, where it is *urgent*, of the last minutes. What has
+    a row is taken back from it.
     """
     now = time.time()
     for partial in list(content.partials()):
@@ -142,7 +187,8 @@ def tidy(
     report.drafts += content.discard_old_drafts(now - DRAFT_SECONDS)
     _sweep_orphans(catalog, content, report, now - ORPHAN_SECONDS, check)
     keep = URGENT_TRASH_SECONDS if urgent else TRASH_SECONDS
-    for some in _chunks(list(content.trashed())):
+    content.discard_quarantined(partials_before)
+    for some in chunks(list(content.trashed()), CHUNK):
         check()
         with catalog.read() as connection:
             held = collection.held(connection, [str(trashed.digest) for trashed in some])
@@ -187,7 +233,7 @@ def _sweep_orphans(
     catalog: Catalog, content: ContentStore, report: Swept, before: float, check: Check
 ) -> None:
     """Files that no row, no lease and no transfer names, and that are not new."""
-    for digests in _chunks(content.digests()):
+    for digests in chunks(content.digests(), CHUNK):
         check()
         old = []
         for digest in digests:
@@ -203,14 +249,3 @@ def _unwanted(catalog: Catalog, digests: Collection[str]) -> list[str]:
     with catalog.read() as connection:
         wanted = collection.wanted(connection, digests)
     return [digest for digest in digests if digest not in wanted]
-
-
-def _chunks(all_: Iterable[T]) -> Iterator[list[T]]:
-    some: list[T] = []
-    for one in all_:
-        some.append(one)
-        if len(some) == CHUNK:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -265,7 +265,9 @@ class _ArchiveSink:
         """Drafts are for sha256; this goes the way of downloads, whose fences are lower."""
         with self._world.catalog.write() as connection:
             blobs.lease(connection, self._lease.id, [str(expected)])
-        with self._world.content.ingest(expected, fence=time.time_ns()) as ingest:
+        with self._world.content.ingest(
+            expected, fence=time.time_ns(), origin=f"received by {self._lease.id}"
+        ) as ingest:
             try:
                 ingest.rewind()
                 for piece in pieces:

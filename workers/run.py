@@ -11,8 +11,10 @@ from store.catalog import events, jobs, limits, parking, progress, waits
 from store.catalog.jobs import JobLease
 from store.errors import (
     CancelledError,
+    DeadlineExceededError,
     HandedBackError,
     InternalError,
+    Interruption,
     LeaseLostError,
     RegistryError,
     ReportedError,
@@ -34,10 +36,11 @@ from workers.advance import (
 )
 from workers.advance.outcome import Done, Later, Outcome
 from workers.leases import Held, Keeper, stop_exception
+from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.specs import parse_spec
+from workers.stopping import stop_children
 from workers.transfers.retry import Again, Attempt, decide
-from workers.transfers.tick import stop_jobs
 from workers.world import World
 
 log = logging.getLogger(__name__)
@@ -72,7 +75,10 @@ def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
         world.wire.announce([id_])
     with keeper.keep(lease) as held:
         try:
-            _settle(lease, world, _advance(lease, world, held))
+            outcome = _advance(lease, world, held)
+            if isinstance(outcome, TransshipError):
+                outcome = looked_again(outcome, world)
+            _settle(lease, world, outcome)
         except LeaseLostError as lost:
             log.warning("job %s: %s", id_, lost)
 
@@ -99,6 +105,10 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
 
 
 def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
+    again = _retry(lease, outcome, world) if isinstance(outcome, TransshipError) else None
+    if isinstance(outcome, TransshipError) and again is None:
+        late = isinstance(outcome, DeadlineExceededError)
+        stop_children(lease, world, jobs.DEADLINE_EXCEEDED if late else "cancelled")
     with world.change() as change:
         connection, now = change.connection, change.now
 
@@ -123,34 +133,40 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
                 jobs.release(connection, lease, now=now, again_in=0)
             case CancelledError():
                 finish("cancelled")
-                stop_jobs(connection, lease.id, "cancelled", now)
+            case TransshipError() if again is None:
+                finish("failed", outcome)
             case TransshipError():
-                _fail_or_retry(lease, outcome, change.connection, now, finish)
+                assert again is not None
+                _delay(lease, outcome, again, connection, now)
             case _:
                 jobs.release(connection, lease, now=now)
 
 
-def _fail_or_retry(
-    lease: JobLease,
-    error: TransshipError,
-    connection: Connection,
-    now: float,
-    finish: Callable[[str, TransshipError], None],
+def _retry(lease: JobLease, error: TransshipError, world: World) -> Again | None:
+    """When to try again, or None: the job ends.
+
+    Control work keeps to the same table as transfers, counted on the job.
+    """
+    if isinstance(error, HandedBackError):
+        return Again(seconds=0, counts=False, park=False)
+    if isinstance(error, Interruption):
+        return None
+    with world.catalog.read() as connection:
+        most = limits.effective(connection)["max_download_attempts"].value
+    decision = decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most)
+    return decision if isinstance(decision, Again) else None
+
+
+def _delay(
+    lease: JobLease, error: TransshipError, again: Again, connection: Connection, now: float
 ) -> None:
-    """Control work keeps to the same table as transfers, counted on the job."""
-    most = limits.effective(connection)["max_download_attempts"].value
-    match decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most):
-        case Again(seconds=seconds, park=park):
-            if park and isinstance(error, RegistryError):
-                parking.park(connection, error.registry, seconds, now)
-            jobs.save(connection, lease, attempts=lease.attempts + 1)
-            jobs.release(connection, lease, now=now, again_in=seconds)
-            events.record(
-                connection, lease.id, "retrying", now, seconds=seconds, error=error.as_json()
-            )
-        case _:
-            finish("failed", error)
-            stop_jobs(connection, lease.id, "cancelled", now)
+    if again.park and isinstance(error, RegistryError):
+        parking.park(connection, error.registry, again.seconds, now)
+    jobs.save(connection, lease, attempts=lease.attempts + 1)
+    jobs.release(connection, lease, now=now, again_in=again.seconds)
+    events.record(
+        connection, lease.id, "retrying", now, seconds=again.seconds, error=error.as_json()
+    )
 
 
 def _left_alone_seconds(lease: JobLease, world: World) -> float:

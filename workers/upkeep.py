@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from store.catalog import jobs
 from store.catalog.jobs import NewJob
@@ -60,7 +60,13 @@ def start_collection(connection: Connection, upkeep: Upkeep, now: float, *, urge
         return False
     last = connection.execute(select(func.max(jobs_table.c.created_at)).where(mine)).scalar()
     if last is None and not urgent:  # a new store has nothing to collect yet
-        last = connection.execute(select(func.min(jobs_table.c.created_at))).scalar() or now
+        first = (
+            select(jobs_table.c.created_at)
+            .where(text("parent IS NULL"))
+            .order_by(jobs_table.c.seq)
+            .limit(1)
+        )
+        last = connection.execute(first).scalar() or now
     interval = min(upkeep.gc_interval, URGENT_SECONDS) if urgent else upkeep.gc_interval
     # A time in the future: the clock was set back.
     if last is not None and 0 <= now - last < interval:

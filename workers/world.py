@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from workers.wire import Message, Queue, Wire
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
+MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and then anyway
 MOST_OPENED = 256  # jobs whose credentials are kept in memory
 PROBE_THREADS = 16  # a HEAD a blob, for images of many layers
 QUEUES = {
@@ -91,8 +91,8 @@ class World:
         self.catalog.close()
 
     def now(self) -> float:
-        """Seconds since the epoch, for records and delays; never for leases."""
-        return time.time()
+        """The database's clock, for records and delays; never for leases."""
+        return self.catalog.now()
 
     def repository(
         self, root: str, registry: str, repository: str, *, mirrored: bool = False

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, literal, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
 
 from store.catalog import collection, limits
 from store.catalog.due import NOW, due
 from store.catalog.schema import (
+    TRANSFER_ADMITTED,
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
     TRANSFER_PENDING,
@@ -37,8 +38,12 @@ _PROMOTIONS = 200  # a tick; more would hold the write lock too long
 _DIRECTION = transfers.c.direction == bindparam("direction")
 _WAITING = select(
     *(
-        exists()
+        # In the order of the index, or PostgreSQL reads the table until it finds one.
+        select(transfers.c.id)
         .where(text(TRANSFER_PENDING), transfers.c.direction == literal(direction))
+        .order_by(transfers.c.registry)
+        .limit(1)
+        .scalar_subquery()
         .label(direction)
         for direction in DIRECTIONS
     )
@@ -93,7 +98,7 @@ _SERVED = (
 )
 _UNSTARTED = (
     update(transfers)
-    .where(text("state = 'admitted'"), due(transfers.c.rung_until, literal(RING_SECONDS), NOW))
+    .where(text(TRANSFER_ADMITTED), due(transfers.c.rung_until, literal(RING_SECONDS), NOW))
     .values(rung_until=bindparam("until"))
     .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
 )
@@ -164,7 +169,9 @@ def open_lane(connection: Connection, direction: str, registry: str) -> None:
 def waiting(connection: Connection) -> list[str]:
     """The directions in which transfers are pending: most often none."""
     row = connection.execute(_WAITING).one()
-    return [direction for direction, pending in zip(DIRECTIONS, row, strict=True) if pending]
+    return [
+        direction for direction, first in zip(DIRECTIONS, row, strict=True) if first is not None
+    ]
 
 
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:

@@ -1,6 +1,9 @@
 """Which blobs are held, where each digest has been seen, and who keeps it from being collected.
 
 Lease first, then ask whether a blob is there: what is leased is not swept.
+
+A registry's word that it holds a digest, by HEAD, a mount or an upload, is one thing; bytes that
+came from there are another. Only bytes prove who may use a blob that is held (`proven`).
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from itertools import takewhile
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from store.catalog.schema import blob_sources, blobs, cluster, edges, leases
-from store.catalog.sql import upsert
+from store.catalog.schema import blob_origins, blob_sources, blobs, cluster, edges, leases
+from store.catalog.sql import chunks, upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ _ADD = (
         set_={"used_at": bindparam("now"), "collection": _COLLECTION},
     )
 )
+_ORIGIN = upsert(blob_origins).on_conflict_do_update(
+    index_elements=["digest", "registry", "repository"], set_={"proven": True}
+)
 _CONFIRM = upsert(blob_sources).on_conflict_do_update(
     index_elements=["digest", "registry", "repository", "fingerprint"],
     set_={"confirmed_at": bindparam("now")},
@@ -57,7 +63,7 @@ def lease(connection: Connection, holder: str, digests: Iterable[str]) -> None:
     ordered = sorted(set(digests))
     if not ordered:
         return
-    for some in _chunks(ordered):
+    for some in chunks(ordered):
         _lock(connection, some)
         connection.execute(
             update(blobs).where(blobs.c.digest.in_(some)).values(collection=_COLLECTION)
@@ -78,17 +84,21 @@ def add(connection: Connection, digest: str, size: int, now: float) -> None:
 
 def held(connection: Connection, digests: Collection[str], now: float) -> set[str]:
     """Those of *digests* that are in the store; they count as used now."""
-    found: set[str] = set()
-    for some in _chunks(sorted(set(digests))):
+    return set(sizes(connection, digests, now))
+
+
+def sizes(connection: Connection, digests: Collection[str], now: float) -> dict[str, int]:
+    """How long those of *digests* are that are in the store; they count as used now."""
+    found: dict[str, int] = {}
+    for some in chunks(sorted(set(digests))):
         _lock(connection, some)
-        found.update(
-            connection.execute(
-                update(blobs)
-                .where(blobs.c.digest.in_(some))
-                .values(used_at=now)
-                .returning(blobs.c.digest)
-            ).scalars()
+        rows = connection.execute(
+            update(blobs)
+            .where(blobs.c.digest.in_(some))
+            .values(used_at=now)
+            .returning(blobs.c.digest, blobs.c.size)
         )
+        found.update((row.digest, row.size) for row in rows)
     return found
 
 
@@ -97,8 +107,35 @@ def forget(connection: Connection, digest: str) -> None:
     connection.execute(blobs.delete().where(blobs.c.digest == digest))
 
 
+def record_bytes(connection: Connection, digests: Iterable[str], source: Source) -> None:
+    """The bytes of *digests* came from the repository of *source*, and were checked."""
+    where = {"registry": source.registry, "repository": source.repository, "proven": True}
+    rows = [{**where, "digest": digest} for digest in digests]
+    if rows:
+        connection.execute(_ORIGIN, rows)
+
+
+def proven(
+    connection: Connection, digests: Collection[str], *, registry: str, repository: str
+) -> set[str]:
+    """Those of *digests* whose bytes once came from that very repository, by any credential."""
+    found: set[str] = set()
+    for some in chunks(digests):
+        found.update(
+            connection.execute(
+                select(blob_origins.c.digest).where(
+                    blob_origins.c.digest.in_(some),
+                    blob_origins.c.registry == registry,
+                    blob_origins.c.repository == repository,
+                    blob_origins.c.proven,
+                )
+            ).scalars()
+        )
+    return found
+
+
 def confirm(connection: Connection, digests: Iterable[str], source: Source, now: float) -> None:
-    """*source* has shown that it holds *digests*."""
+    """*source* has said that it holds *digests*."""
     where = asdict(source)
     rows = [{**where, "digest": d, "confirmed_at": now, "now": now} for d in digests]
     if rows:
@@ -108,9 +145,9 @@ def confirm(connection: Connection, digests: Iterable[str], source: Source, now:
 def confirmed(
     connection: Connection, digests: Collection[str], source: Source, *, since: float = 0.0
 ) -> set[str]:
-    """Those of *digests* that *source* is known to hold, by what it showed after *since*."""
+    """Those of *digests* that *source* is known to hold, by what it said after *since*."""
     found: set[str] = set()
-    for some in _chunks(digests):
+    for some in chunks(digests):
         found.update(
             connection.execute(
                 select(blob_sources.c.digest).where(
@@ -161,13 +198,25 @@ def _common_parts(one: str, other: str) -> int:
 
 
 def sources_of(connection: Connection, digest: str) -> list[Source]:
-    """Where a digest has been seen, the latest first."""
-    rows = connection.execute(
+    """Where a held digest may be fetched again: where its bytes came from, then where it was seen.
+
+    The latest first; each repository once, with the credential that was last seen to open it.
+    """
+    seen = connection.execute(
         select(blob_sources.c.registry, blob_sources.c.repository, blob_sources.c.fingerprint)
         .where(blob_sources.c.digest == digest)
         .order_by(blob_sources.c.confirmed_at.desc())
-    )
-    return [Source(*row) for row in rows]
+        .limit(_MOST_SEEN)
+    ).all()
+    origins = connection.execute(
+        select(blob_origins.c.registry, blob_origins.c.repository)
+        .where(blob_origins.c.digest == digest)
+        .order_by(blob_origins.c.proven.desc())
+        .limit(_MOST_SEEN)
+    ).all()
+    credential = {(row.registry, row.repository): row.fingerprint for row in reversed(seen)}
+    places = dict.fromkeys((row.registry, row.repository) for row in [*origins, *seen])
+    return [Source(*place, credential.get(place, "")) for place in places]
 
 
 def link(connection: Connection, parent: str, children: Iterable[str]) -> None:
@@ -202,7 +251,7 @@ def links(
     """Every parent and child of which the one is among *parents*, or the other among *children*."""
     found: set[tuple[str, str]] = set()
     for column, digests in ((edges.c.parent, parents), (edges.c.child, children)):
-        for some in _chunks(digests):
+        for some in chunks(digests):
             query = select(edges.c.parent, edges.c.child).where(column.in_(some))
             found.update((row.parent, row.child) for row in connection.execute(query))
     return sorted(found)
@@ -216,9 +265,3 @@ def _lock(connection: Connection, ordered: list[str]) -> None:
         .order_by(blobs.c.digest)
         .with_for_update()
     )
-
-
-def _chunks(digests: Collection[str], size: int = 500) -> Iterable[list[str]]:
-    ordered = list(digests)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]

@@ -11,11 +11,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, or_, select, text, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    TextClause,
+    delete,
+    exists,
+    func,
+    select,
+    text,
+    union,
+    update,
+)
 
 from store.catalog.schema import (
     JOB_ACTIVE,
     TRANSFER_ACTIVE,
+    blob_origins,
     blobs,
     cluster,
     edges,
@@ -28,6 +40,7 @@ from store.catalog.schema import (
     workspace_layers,
     workspaces,
 )
+from store.catalog.sql import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,6 @@ class Snapshot:
 
 def begin(connection: Connection) -> int:
     """Open a collection and return its number; whatever is leased from now on is spared by it."""
-    _drop_stale_leases(connection)
     number = connection.execute(
         update(cluster).values(collection=cluster.c.collection + 1).returning(cluster.c.collection)
     ).scalar_one()
@@ -86,44 +98,39 @@ def sweep(connection: Connection, digests: Collection[str], number: int) -> dict
     Returns what was deleted, with sizes. The caller moves the files after the commit: no row
     means absent, whatever lies on the disk.
     """
-    ordered = sorted(digests)
-    connection.execute(
-        select(blobs.c.digest)
-        .where(blobs.c.digest.in_(ordered))
-        .order_by(blobs.c.digest)
-        .with_for_update()
-    )
     leased = exists().where(leases.c.digest == blobs.c.digest)
-    swept = {
-        row.digest: row.size
-        for row in connection.execute(
+    swept: dict[str, int] = {}
+    for some in chunks(sorted(digests)):
+        connection.execute(
+            select(blobs.c.digest)
+            .where(blobs.c.digest.in_(some))
+            .order_by(blobs.c.digest)
+            .with_for_update()
+        )
+        gone = connection.execute(
             delete(blobs)
-            .where(blobs.c.digest.in_(ordered), blobs.c.collection < number, ~leased)
+            .where(blobs.c.digest.in_(some), blobs.c.collection < number, ~leased)
             .returning(blobs.c.digest, blobs.c.size)
         )
-    }
-    connection.execute(delete(edges).where(edges.c.parent.in_(swept)))
-    connection.execute(delete(layers).where(layers.c.digest.in_(swept)))
+        swept.update((row.digest, row.size) for row in gone)
+    for some in chunks(swept):
+        for column in (edges.c.parent, layers.c.digest, blob_origins.c.digest):
+            connection.execute(delete(column.table).where(column.in_(some)))
     return swept
 
 
 def wanted(connection: Connection, digests: Collection[str]) -> set[str]:
     """Those of *digests* that have a row, a lease, or a transfer that is under way."""
-    found: set[str] = set()
-    for query in (
-        select(blobs.c.digest).where(blobs.c.digest.in_(digests)),
-        select(leases.c.digest).where(leases.c.digest.in_(digests)),
-        select(transfers.c.digest).where(text(TRANSFER_ACTIVE), transfers.c.digest.in_(digests)),
-    ):
-        found.update(connection.execute(query).scalars())
-    return found
+    return (
+        held(connection, digests)
+        | _among(connection, leases.c.digest, digests)
+        | _among(connection, transfers.c.digest, digests, text(TRANSFER_ACTIVE))
+    )
 
 
 def held(connection: Connection, digests: Collection[str]) -> set[str]:
     """Those of *digests* that have a row."""
-    return set(
-        connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(digests))).scalars()
-    )
+    return _among(connection, blobs.c.digest, digests)
 
 
 def held_after(connection: Connection, digest: str, *, limit: int) -> Sequence[Any]:
@@ -138,11 +145,9 @@ def held_after(connection: Connection, digest: str, *, limit: int) -> Sequence[A
 
 def only_leased(connection: Connection, digests: Collection[str]) -> set[str]:
     """Those of *digests* that a job waits for, and that nothing in the store holds on to yet."""
-    found = set(
-        connection.execute(select(leases.c.digest).where(leases.c.digest.in_(digests))).scalars()
-    )
+    found = _among(connection, leases.c.digest, digests)
     for column in (edges.c.child, references.c.digest, images.c.digest, workspace_layers.c.digest):
-        found -= set(connection.execute(select(column).where(column.in_(digests))).scalars())
+        found -= _among(connection, column, digests)
     return found
 
 
@@ -167,11 +172,34 @@ def note_space(connection: Connection, *, short: bool) -> bool:
     return changed.rowcount > 0
 
 
-def _drop_stale_leases(connection: Connection) -> None:
-    """Leases of jobs that have ended, or are not on record any more.
+def _among(
+    connection: Connection,
+    column: ColumnElement[str],
+    digests: Collection[str],
+    *conditions: ColumnElement[bool] | TextClause,
+) -> set[str]:
+    """Those of *digests* that *column* holds in a row that meets the *conditions*."""
+    found: set[str] = set()
+    for some in chunks(digests):
+        query = select(column).where(column.in_(some), *conditions)
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def stale_holders(connection: Connection) -> list[str]:
+    """Holders of leases that are jobs which have ended, or are not on record any more.
 
     An owner that was declared dead may have leased once more after its job had ended. Holders
-    that are no jobs have a colon in their names.
+    that are no jobs have a colon in their names. Reads every lease: no transaction that writes
+    should.
     """
     active = exists().where(jobs.c.id == leases.c.holder, text(JOB_ACTIVE))
-    connection.execute(delete(leases).where(~or_(active, leases.c.holder.contains(":"))))
+    stale = select(leases.c.holder).where(~active, ~leases.c.holder.contains(":"))
+    return list(connection.execute(stale.distinct()).scalars())
+
+
+def drop_stale(connection: Connection, holders: Collection[str]) -> None:
+    """Let go of what *holders* lease that are stale still."""
+    active = exists().where(jobs.c.id == leases.c.holder, text(JOB_ACTIVE))
+    for some in chunks(holders):
+        connection.execute(delete(leases).where(leases.c.holder.in_(some), ~active))

@@ -22,7 +22,7 @@ from store.catalog.postgresql import PostgresqlDatabase
 from store.catalog.sqlite import SqliteDatabase
 from store.errors import SchemaVersionError, StoreError
 
-SCHEMA_VERSION = "0002"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0003"  # the newest revision in migrations/versions
 
 
 class Database(Protocol):
@@ -44,6 +44,9 @@ class Database(Protocol):
 
     def read(self) -> AbstractContextManager[Connection]:
         """Make a transaction that sees one state of the database and changes nothing."""
+
+    def now(self) -> float:
+        """Read the database's clock, in seconds since the epoch; costs no round trip as a rule."""
 
     def lift_time_limits(self, connection: Connection) -> None:
         """Let the statements of this transaction take as long as they take."""
@@ -68,6 +71,17 @@ class Catalog:
     def shared(self) -> bool:
         """Whether other hosts may use the same database."""
         return self._database.shared
+
+    def now(self) -> float:
+        """Read the database's clock, in seconds since the epoch.
+
+        Every time that is written down, and every time that is compared with one, is read here:
+        the clocks of hosts differ.
+
+        Raises:
+            DatabaseUnavailableError: it was never asked before, and does not answer.
+        """
+        return self._database.now()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

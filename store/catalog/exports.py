@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, text, update
 
 from store.catalog import blobs, jobs
+from store.catalog.schema import LEASE_OF_EXPORT, leases
 from store.catalog.schema import jobs as job_rows
-from store.catalog.schema import leases
 from store.errors import ConflictError, GoneError, NotFoundError
 from store.oci.timestamps import NANOS, parse, rfc3339
 
@@ -69,7 +69,7 @@ def extend(connection: Connection, job: str, now: float) -> None:
 
 def release_expired(connection: Connection, now: float) -> int:
     """Let go of what exports pin that have expired, failed, or are on record no more."""
-    mine = select(leases.c.holder).where(leases.c.holder.startswith(_HOLDER)).distinct()
+    mine = select(leases.c.holder).where(text(LEASE_OF_EXPORT)).distinct()
     released = 0
     for holder in connection.execute(mine).scalars().all():
         row = jobs.get(connection, holder.removeprefix(_HOLDER))

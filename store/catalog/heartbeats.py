@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, insert, select, text, update
 
 from store.catalog import events
-from store.catalog.schema import JOB_ACTIVE, jobs, transfers, workers
+from store.catalog.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
 from store.catalog.transfers import Claim, end_dead
 from store.errors import RepeatedDeathError
 
@@ -66,7 +66,7 @@ def pulses(connection: Connection) -> dict[Key, Pulse]:
 def _held_pulses(connection: Connection, owner: str | None = None) -> dict[Key, Pulse]:
     """The pulse of everything that *owner* holds, or that anybody does."""
     moving = select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(
-        text("state = 'running'")
+        text(TRANSFER_RUNNING)
     )
     led = select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(text("owner IS NOT NULL"))
     if owner is not None:
@@ -185,7 +185,7 @@ def bury_everyone(connection: Connection, now: float) -> int:
         connection.execute(select(jobs.c.owner).where(text("owner IS NOT NULL"))).scalars()
     )
     owners |= set(
-        connection.execute(select(transfers.c.owner).where(text("state = 'running'"))).scalars()
+        connection.execute(select(transfers.c.owner).where(text(TRANSFER_RUNNING))).scalars()
     )
     return sum(bury_owner(connection, owner, now) for owner in owners if owner is not None)
 
@@ -204,6 +204,7 @@ def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: floa
             jobs.c.id == id_,
             jobs.c.fence == fence,
             jobs.c.beat == beat,
+            jobs.c.owner.is_not(None),  # it may have been let go since it was observed
             text(JOB_ACTIVE),
         )
         .values(

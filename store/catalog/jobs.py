@@ -7,7 +7,7 @@ happens meanwhile sets it again and is not missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,17 +28,20 @@ from store.catalog import events
 from store.catalog.due import due
 from store.catalog.schema import (
     JOB_ACTIVE,
+    JOB_DELAYED,
     JOB_DUE,
+    JOB_WAITING,
     credentials,
     jobs,
     leases,
     targets,
     waits,
 )
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 from store.errors import LeaseLostError, TransshipError
 
 CONTROL, LOCAL = "control", "local"  # whose threads advance a job
+DEADLINE_EXCEEDED = "deadline-exceeded"  # a reason to stop
 ACTIVE = ("queued", "running")
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -113,9 +116,10 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     for job in new:
         root = job.root or job.id
         lane = (job.registry, job.priority, root)
+        is_root = root == job.id
         turn = turns.get(lane)
         if turn is None:
-            turn = _first_turn(connection, root, job.registry, job.priority)
+            turn = _first_turn(connection, None if is_root else root, job.registry, job.priority)
         turns[lane] = turn + 1
         rows.append({**_FRESH, **asdict(job), "root": root, "turn": turn, "created_at": now})
     if not rows:
@@ -125,7 +129,12 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     events.record_all(
         connection,
         [
-            events.NewEvent(row["id"], "queued", {"label": row["label"], "kind": row["kind"]})
+            events.NewEvent(
+                row["id"],
+                row["parent"],
+                "queued",
+                {"label": row["label"], "kind": row["kind"]},
+            )
             for row in rows
             if row["id"] in inserted
         ],
@@ -232,8 +241,8 @@ def release(
             connection,
             lease,
             owner=None,
-            due=True,
-            not_before=now + again_in,
+            due=again_in <= 0,
+            not_before=now + again_in if again_in > 0 else 0,
             not_before_delay=again_in,
         )
         return
@@ -248,6 +257,19 @@ def release(
         not_before=0,
         deaths=0,
     )
+
+
+def promote(connection: Connection, now: float, *, limit: int) -> int:
+    """Make jobs due that were let go for a time that is over, *limit* at most; say how many."""
+    late = (
+        select(jobs.c.id)
+        .where(text(JOB_DELAYED), due(jobs.c.not_before, jobs.c.not_before_delay, now))
+        .order_by(jobs.c.not_before)
+        .limit(limit)
+    )
+    return connection.execute(
+        update(jobs).where(jobs.c.id.in_(late)).values(due=True, not_before=0)
+    ).rowcount
 
 
 def finish(
@@ -279,33 +301,49 @@ def finish(
         error=described,
         superseded_by=superseded_by,
     )
-    _after_end(connection, lease.id, lease.root, lease.parent)
+    _after_end(connection, [lease])
     events.record(connection, lease.id, state, now, error=described, result=result)
 
 
-def request_stop(connection: Connection, id_: str, reason: str, now: float) -> list[str]:
-    """Ask a job and its children to stop; those that nobody holds end at once.
+def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: float) -> list[str]:
+    """Ask jobs to stop. Those that nobody holds end at once, if all their children were asked.
 
-    Returns the ids of the jobs that ended here. The caller abandons their waits.
+    *ids* are as many as one transaction should hold. Returns the ids of the jobs that ended here;
+    the caller abandons their waits.
     """
-    tree = (jobs.c.id == id_) | (jobs.c.parent == id_)
+    chosen = and_(jobs.c.id.in_(ids), text(JOB_ACTIVE))
     connection.execute(
         update(jobs)
-        .where(tree, text(JOB_ACTIVE))
+        .where(chosen)
         .values(stop_requested=reason, due=True, not_before=0, not_before_delay=0)
     )
+    child = jobs.alias("child")
+    open_child = exists().where(
+        child.c.parent == jobs.c.id, child.c.state.in_(ACTIVE), child.c.stop_requested.is_(None)
+    )
     state = "cancelled" if reason == "cancelled" else "failed"
+    error = stop_error(reason)
     ended = connection.execute(
         update(jobs)
-        .where(tree, text(JOB_ACTIVE), jobs.c.owner.is_(None))
-        .values(state=state, due=False, finished_at=now, error=stop_error(reason))
+        .where(chosen, jobs.c.owner.is_(None), ~open_child)
+        .values(state=state, due=False, finished_at=now, error=error)
         .returning(jobs.c.id, jobs.c.root, jobs.c.parent)
     ).all()
-    for row in ended:
-        events.record(connection, row.id, state, now, error=stop_error(reason))
-    for row in ended:
-        _after_end(connection, row.id, row.root, row.parent)
+    events.record_all(
+        connection,
+        [events.NewEvent(row.id, row.parent, state, {"error": error}) for row in ended],
+        now,
+    )
+    _after_end(connection, ended)
     return [row.id for row in ended]
+
+
+def open_children(connection: Connection, id_: str, *, limit: int) -> list[str]:
+    """Active children of a job that were not asked to stop, *limit* at most."""
+    query = select(jobs.c.id).where(
+        jobs.c.parent == id_, jobs.c.state.in_(ACTIVE), jobs.c.stop_requested.is_(None)
+    )
+    return list(connection.execute(query.limit(limit)).scalars())
 
 
 def stop_error(reason: str) -> dict[str, Any] | None:
@@ -313,7 +351,7 @@ def stop_error(reason: str) -> dict[str, Any] | None:
     if reason == "cancelled":
         return None
     return {
-        "code": "deadline-exceeded",
+        "code": DEADLINE_EXCEEDED,
         "side": "request",
         "subject": "",
         "detail": "the job's deadline passed before it was done",
@@ -323,15 +361,17 @@ def stop_error(reason: str) -> dict[str, Any] | None:
     }
 
 
-def past_deadline(connection: Connection, now: float) -> list[str]:
-    """Active jobs whose deadline has passed and that were not asked to stop yet."""
+def past_deadline(connection: Connection, now: float, *, limit: int) -> list[str]:
+    """Active jobs past their deadline that were not asked to stop yet, *limit* at most."""
     return list(
         connection.execute(
-            select(jobs.c.id).where(
-                text(f"{JOB_ACTIVE} AND deadline IS NOT NULL"),
+            select(jobs.c.id)
+            .where(
+                text(f"{JOB_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"),
                 jobs.c.deadline <= now,
-                jobs.c.stop_requested.is_(None),
             )
+            .order_by(jobs.c.deadline)
+            .limit(limit)
         ).scalars()
     )
 
@@ -356,26 +396,42 @@ def _held(lease: JobLease) -> Any:
     )
 
 
-def _after_end(connection: Connection, id_: str, root: str, parent: str | None) -> None:
-    connection.execute(delete(leases).where(leases.c.holder == id_))
-    connection.execute(update(targets).where(targets.c.holder == id_).values(holder=None))
-    unfinished = select(jobs.c.id).where(jobs.c.root == root, jobs.c.state.in_(ACTIVE))
-    if connection.execute(unfinished.limit(1)).first() is None:
-        connection.execute(delete(credentials).where(credentials.c.root == root))
-    if parent is not None:
-        siblings = select(jobs.c.id).where(jobs.c.parent == parent, jobs.c.state.in_(ACTIVE))
-        if connection.execute(siblings.limit(1)).first() is None:
+def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> None:
+    """Let go of what the jobs held; wake parents of which no child is active any more."""
+    other = jobs.alias("other")
+    for some in chunks(ended):
+        ids = [one.id for one in some]
+        connection.execute(delete(leases).where(leases.c.holder.in_(ids)))
+        connection.execute(
+            update(targets)
+            .where(targets.c.holder.in_(ids), text("holder IS NOT NULL"))
+            .values(holder=None)
+        )
+        tree_active = exists().where(other.c.root == credentials.c.root, other.c.state.in_(ACTIVE))
+        connection.execute(
+            delete(credentials).where(
+                credentials.c.root.in_(sorted({one.root for one in some})), ~tree_active
+            )
+        )
+        parents = sorted({one.parent for one in some if one.parent is not None})
+        if parents:
+            child_active = exists().where(other.c.parent == jobs.c.id, other.c.state.in_(ACTIVE))
             connection.execute(
-                update(jobs).where(jobs.c.id == parent, text(JOB_ACTIVE)).values(due=True)
+                update(jobs)
+                .where(jobs.c.id.in_(parents), text(JOB_WAITING), ~child_active)
+                .values(due=True)
             )
 
 
-def _first_turn(connection: Connection, root: str, registry: str, priority: int) -> int:
+def _first_turn(connection: Connection, root: str | None, registry: str, priority: int) -> int:
+    """Where jobs of a *root* queue, behind what it has there; None: a new one has nothing yet."""
     waiting = select(jobs.c.turn).where(
         text(JOB_ACTIVE), jobs.c.registry == registry, jobs.c.priority == priority
     )
     head = connection.execute(waiting.order_by(jobs.c.turn).limit(1)).scalar()
-    last = connection.execute(
-        waiting.where(jobs.c.root == root).order_by(jobs.c.turn.desc()).limit(1)
-    ).scalar()
+    last = None
+    if root is not None:
+        last = connection.execute(
+            waiting.where(jobs.c.root == root).order_by(jobs.c.turn.desc()).limit(1)
+        ).scalar()
     return max(head or 0, (last + 1) if last is not None else 0)

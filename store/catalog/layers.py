@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from store.catalog.schema import layers
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,12 @@ def digests_of(connection: Connection, diff_id: str) -> list[str]:
 
 def diff_sizes(connection: Connection, digests: Collection[str]) -> dict[str, int]:
     """How long the streams in *digests* are, of those blobs where that is known."""
-    rows = connection.execute(
-        select(layers.c.digest, layers.c.diff_size).where(
-            layers.c.digest.in_(digests), layers.c.diff_size.is_not(None)
+    found: dict[str, int] = {}
+    for some in chunks(digests):
+        rows = connection.execute(
+            select(layers.c.digest, layers.c.diff_size).where(
+                layers.c.digest.in_(some), layers.c.diff_size.is_not(None)
+            )
         )
-    )
-    return {row.digest: int(row.diff_size) for row in rows}
+        found.update((row.digest, int(row.diff_size)) for row in rows)
+    return found

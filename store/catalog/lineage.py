@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select
 
 from store.catalog.schema import images, lineage
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 
 
 def get(connection: Connection, image_id: str) -> Row[Any] | None:
@@ -19,9 +19,10 @@ def get(connection: Connection, image_id: str) -> Row[Any] | None:
 def of(connection: Connection, image_ids: Collection[str] | None = None) -> dict[str, Row[Any]]:
     """What is known of *image_ids*, or of every image, by ID."""
     query = select(lineage)
+    queries = [query]
     if image_ids is not None:
-        query = query.where(lineage.c.image_id.in_(image_ids))
-    return {row.image_id: row for row in connection.execute(query)}
+        queries = [query.where(lineage.c.image_id.in_(some)) for some in chunks(image_ids)]
+    return {row.image_id: row for one in queries for row in connection.execute(one)}
 
 
 def set_parent(connection: Connection, image_id: str, parent: str | None) -> None:

@@ -20,6 +20,8 @@ from store.catalog.schema import mirrors as table
 from store.catalog.sql import upsert
 from store.errors import ConflictError, NotFoundError, Side
 
+_LATEST = 3  # of the runs of a policy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMirror:
@@ -181,13 +183,21 @@ def of_run(connection: Connection, job: str) -> str | None:
 
 
 def running(connection: Connection, name: str) -> str | None:
-    """The job of the run that is going on, if there is one."""
-    return connection.execute(
-        select(jobs.c.id)
-        .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
-        .where(mirror_runs.c.mirror == name, jobs.c.state.in_(ACTIVE))
-        .limit(1)
-    ).scalar()
+    """The job of the run that is going on, if there is one: none starts before the last has ended.
+
+    A few are looked at, for a clock that was set back confuses their order.
+    """
+    latest = (
+        select(mirror_runs.c.job)
+        .where(mirror_runs.c.mirror == name)
+        .order_by(mirror_runs.c.started_at.desc())
+        .limit(_LATEST)
+    )
+    for job in connection.execute(latest).scalars().all():
+        state = connection.execute(select(jobs.c.state).where(jobs.c.id == job)).scalar()
+        if state in ACTIVE:
+            return str(job)
+    return None
 
 
 def runs(connection: Connection, name: str, *, limit: int) -> list[Row[Any]]:

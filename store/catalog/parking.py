@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from store.catalog import admission, places
 from store.catalog.due import due
-from store.catalog.schema import TRANSFER_DELAYED, TRANSFER_PENDING, lanes, transfers, waits
+from store.catalog.schema import TRANSFER_ELSEWHERE, lanes, transfers
 
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
+_PAGE = 200  # downloads that are moved at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,35 @@ def park(connection: Connection, registry: str, seconds: float, now: float) -> N
         .where(lanes.c.registry == registry, lanes.c.parked_until < now + seconds)
         .values(parked_until=now + seconds, parked_delay=seconds)
     )
-    elsewhere = exists().where(
-        waits.c.transfer == transfers.c.id, text("NOT waits.ended"), waits.c.registry != registry
+    _move(connection, registry, now)
+
+
+def move_parked(connection: Connection, now: float) -> None:
+    """Move downloads that queue at parked registries to where a waiter can have them; some of them.
+
+    Many may have been queued when a registry was parked: each call moves a page for each registry.
+    """
+    for registry in parked(connection, now):
+        _move(connection, registry, now)
+
+
+def _move(connection: Connection, registry: str, now: float) -> None:
+    queued = (
+        select(transfers.c.id)
+        .where(text(TRANSFER_ELSEWHERE), transfers.c.registry == registry)
+        .limit(_PAGE)
     )
-    queued = select(transfers.c.id).where(
-        transfers.c.direction == "download", transfers.c.registry == registry, elsewhere
-    )
-    for state in (TRANSFER_PENDING, TRANSFER_DELAYED):  # one statement for each one's index
-        for id_ in connection.execute(queued.where(text(f"transfers.{state}"))).scalars().all():
-            pass_on(connection, id_, registry, now)
+    for id_ in connection.execute(queued).scalars().all():
+        pass_on(connection, id_, registry, now)
 
 
 def pass_on(connection: Connection, id_: int, registry: str, now: float) -> None:
     """Let a transfer that queues at a parked *registry* queue where a waiter can have it now."""
-    best = places.of_transfer(connection, id_, now)[0]
+    found = places.of_transfer(connection, id_, now)
+    if all(place.registry == registry for place in found):
+        connection.execute(update(transfers).where(transfers.c.id == id_).values(elsewhere=False))
+        return
+    best = found[0]
     if best.registry == registry or parked_seconds(connection, best.registry, now):
         return
     connection.execute(

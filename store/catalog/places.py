@@ -8,27 +8,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select, text
+from sqlalchemy import Connection, bindparam, exists, func, select, text
 
 from store.catalog import admission
 from store.catalog.due import NOW, due
 from store.catalog.schema import jobs, lanes, transfers, waits
 
-# Built once: to build a statement takes longer than to run it.
+MAX_PLACES = 50  # more than a transfer will ever try
+
+# Built once: to build a statement takes longer than to run it. Ten thousand may wait with one and
+# the same place: they are read from an index alone, and grouped.
+_BROUGHT = (
+    select(
+        waits.c.registry,
+        waits.c.repository,
+        waits.c.fingerprint,
+        func.max(waits.c.priority).label("priority"),
+        func.min(waits.c.seq).label("seq"),
+        func.min(waits.c.job).label("job"),
+    )
+    .where(waits.c.transfer == bindparam("transfer"), text("NOT ended"))
+    .group_by(waits.c.registry, waits.c.repository, waits.c.fingerprint)
+    .subquery("brought")
+)
 _PARKED = exists().where(
-    lanes.c.registry == waits.c.registry, ~due(lanes.c.parked_until, lanes.c.parked_delay, NOW)
+    lanes.c.registry == _BROUGHT.c.registry,
+    ~due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
 )
 _PLACES = (
-    select(waits.c.job, jobs.c.root, waits.c.registry, waits.c.repository, waits.c.fingerprint)
-    .join(jobs, jobs.c.id == waits.c.job)
-    .where(waits.c.transfer == bindparam("transfer"), text("NOT ended"))
-    .order_by(_PARKED, waits.c.priority.desc(), jobs.c.seq)
+    select(
+        _BROUGHT.c.job,
+        jobs.c.root,
+        _BROUGHT.c.registry,
+        _BROUGHT.c.repository,
+        _BROUGHT.c.fingerprint,
+    )
+    .join(jobs, jobs.c.id == _BROUGHT.c.job)
+    .order_by(_PARKED, _BROUGHT.c.priority.desc(), _BROUGHT.c.seq)
+    .limit(MAX_PLACES)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository that a waiting job brought, with the root whose credential opens it."""
+    """A repository that waiting jobs brought: one of them, and its root, whose credential opens it.
+
+    Of those who brought the same repository and credential any one will do.
+    """
 
     job: str
     root: str
@@ -38,7 +64,7 @@ class Place:
 
 
 def of_transfer(connection: Connection, id_: int, now: float) -> list[Place]:
-    """The places of those who wait, the best first: not parked, urgent, early."""
+    """The places of those who wait, each once, the best first: not parked, urgent, early."""
     rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
     return [Place(*row) for row in rows]
 

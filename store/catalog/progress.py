@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from sqlalchemy import BigInteger, Connection, case, func, select, text, update
+from sqlalchemy import BigInteger, Column, Connection, bindparam, case, func, select, text, update
 
 from store.catalog.schema import jobs, transfers, waits
-from store.catalog.sql import least
+from store.catalog.sql import chunks, least
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +53,26 @@ _SUMS = [
 
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:
     """The progress of each job, children included."""
-    if not ids:
-        return {}
     total = {id_: Progress() for id_ in ids}
-    for group in (jobs.c.id, jobs.c.parent):
-        for row in connection.execute(select(group, *_SUMS).where(group.in_(ids)).group_by(group)):
-            total[row[0]] += Progress(
-                bytes_total=row.bytes_total,
-                bytes_done=row.bytes_spared + row.bytes_moved,
-                bytes_moved=row.bytes_moved,
-                bytes_spared=row.bytes_spared,
-                blobs_total=row.blobs_total,
-                blobs_done=row.blobs_spared + row.blobs_moved,
-            )
-    running = connection.execute(
-        select(jobs.c.id, jobs.c.parent).where(
-            jobs.c.id.in_(ids) | jobs.c.parent.in_(ids), jobs.c.state == "running"
-        )
-    ).all()
-    live = _live(connection, [row.id for row in running])
-    for row in running:
-        moved, joined, blobs_moved = live.get(row.id, (0, 0, 0))
-        for id_ in {row.id, row.parent} & total.keys():
-            total[id_] += Progress(
-                bytes_done=moved + joined,
-                bytes_moved=moved,
-                bytes_spared=joined,
-                blobs_done=blobs_moved,
-            )
+    for some in chunks(ids):
+        for group in (jobs.c.id, jobs.c.parent):
+            sums = select(group, *_SUMS).where(group.in_(some)).group_by(group)
+            for row in connection.execute(sums):
+                total[row[0]] += Progress(
+                    bytes_total=row.bytes_total,
+                    bytes_done=row.bytes_spared + row.bytes_moved,
+                    bytes_moved=row.bytes_moved,
+                    bytes_spared=row.bytes_spared,
+                    blobs_total=row.blobs_total,
+                    blobs_done=row.blobs_spared + row.blobs_moved,
+                )
+            for id_, live in _live(connection, group, some, state="running").items():
+                total[id_] += Progress(
+                    bytes_done=live.moved + live.joined,
+                    bytes_moved=live.moved,
+                    bytes_spared=live.joined,
+                    blobs_done=live.blobs,
+                )
     return {
         id_: replace(p, bytes_done=min(p.bytes_done, p.bytes_total)) for id_, p in total.items()
     }
@@ -88,37 +80,60 @@ def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]
 
 def settle(connection: Connection, ids: Collection[str]) -> None:
     """Write down the figures of jobs that end now."""
-    for id_, (moved, joined, blobs) in _live(connection, ids).items():
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == id_)
-            .values(
-                bytes_moved=moved,
-                bytes_spared=jobs.c.bytes_spared + joined,
-                blobs_moved=blobs,
-            )
-        )
+    for some in chunks(ids):
+        rows = [
+            {"ended": id_, "moved": live.moved, "joined": live.joined, "done": live.blobs}
+            for id_, live in _live(connection, jobs.c.id, some).items()
+        ]
+        if rows:
+            connection.execute(_SETTLE, rows)
 
 
-def _live(connection: Connection, ids: Collection[str]) -> dict[str, tuple[int, int, int]]:
-    """For each job: bytes moved for it, bytes of transfers it joined or resumed, blobs done."""
-    if not ids:
-        return {}
-    moved = least(transfers.c.bytes_moved, transfers.c.bytes_done)
-    rows = connection.execute(
-        select(
-            waits.c.job,
-            func.sum(case((waits.c.joined, 0), else_=moved)),
-            func.sum(
-                case(
-                    (waits.c.joined, transfers.c.bytes_done),
-                    else_=transfers.c.bytes_done - moved,
-                )
-            ),
-            func.sum(case((transfers.c.state == text("'done'"), 1), else_=0)),
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Bytes moved for a job, bytes of transfers that it joined or resumed, blobs done."""
+
+    moved: int
+    joined: int
+    blobs: int
+
+
+_MOVED = least(transfers.c.bytes_moved, transfers.c.bytes_done)
+_LIVE = [
+    func.sum(case((waits.c.joined, 0), else_=_MOVED)),
+    func.sum(
+        case(
+            (waits.c.joined, transfers.c.bytes_done),
+            else_=transfers.c.bytes_done - _MOVED,
         )
-        .join(transfers, transfers.c.id == waits.c.transfer)
-        .where(waits.c.job.in_(ids), text("waits.counted"))
-        .group_by(waits.c.job)
+    ),
+    func.sum(case((transfers.c.state == text("'done'"), 1), else_=0)),
+]
+_SETTLE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("ended"))
+    .values(
+        bytes_moved=bindparam("moved"),
+        bytes_spared=jobs.c.bytes_spared + bindparam("joined"),
+        blobs_moved=bindparam("done"),
     )
-    return {job: (int(m), int(j), int(b)) for job, m, j, b in rows}
+)
+
+
+def _live(
+    connection: Connection, group: Column[str], ids: Collection[str], *, state: str | None = None
+) -> dict[str, _Live]:
+    """What waits and transfers say of the jobs whose *group*, id or parent, is among *ids*."""
+    query = (
+        select(group, *_LIVE)
+        .join(waits, waits.c.job == jobs.c.id)
+        .join(transfers, transfers.c.id == waits.c.transfer)
+        .where(group.in_(ids), text("waits.counted"))
+        .group_by(group)
+    )
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    return {
+        id_: _Live(int(moved), int(joined), int(blobs))
+        for id_, moved, joined, blobs in connection.execute(query)
+    }

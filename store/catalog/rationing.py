@@ -1,15 +1,26 @@
 """Which due jobs are rung now: no more are out than there are threads to advance them.
 
-A mirror's ten thousand children are rows; a few dozen messages are in the queues.
+A mirror's ten thousand children are rows; a few dozen messages are in the queues. What is read is
+the head of each registry's due jobs, however many are behind it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, literal, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    bindparam,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from store.catalog import collection
 from store.catalog.due import NOW, due
@@ -25,12 +36,26 @@ _THREADS = {
     CONTROL: select(func.coalesce(func.sum(workers.c.control), 0)),
     LOCAL: select(func.coalesce(func.sum(workers.c.local), 0)),
 }
-_WAITING = select(
-    *(
-        exists().where(text(JOB_DUE), jobs.c.queue == literal(queue)).label(queue)
-        for queue in _THREADS
+# The registries that have due jobs, each with the highest priority there: a walk from one to the
+# next over the index of due jobs, which neither database finds by itself for DISTINCT.
+_REGISTRIES = text(
+    f"""
+    WITH RECURSIVE waiting(registry) AS (
+      SELECT min(registry) FROM jobs WHERE {JOB_DUE} AND queue = :queue
+      UNION ALL
+      SELECT (
+        SELECT min(registry) FROM jobs
+        WHERE {JOB_DUE} AND queue = :queue AND registry > waiting.registry
+      ) FROM waiting WHERE waiting.registry IS NOT NULL
     )
-)
+    SELECT registry, (
+      SELECT priority FROM jobs
+      WHERE {JOB_DUE} AND queue = :queue AND registry = waiting.registry
+      ORDER BY priority DESC LIMIT 1
+    ) AS head
+    FROM waiting WHERE registry IS NOT NULL
+    """  # noqa: S608 -- of constants
+).columns(jobs.c.registry, column("head", Integer))
 _OUT = select(jobs.c.registry, jobs.c.priority).where(
     text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
     _QUEUE,
@@ -40,16 +65,28 @@ _OUT = select(jobs.c.registry, jobs.c.priority).where(
     ),
 )
 _PAUSED = select(registries.c.registry).where(registries.c.paused)
-_DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label, jobs.c.registry, jobs.c.priority)
-    .where(
-        text(JOB_DUE),
-        _QUEUE,
-        due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
-        due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
-        or_(jobs.c.stop_requested.is_not(None), jobs.c.registry.not_in(_PAUSED)),
-    )
+_DUE = select(
+    *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label),
+    *(jobs.c.registry, jobs.c.priority, jobs.c.turn, jobs.c.seq),
+).where(
+    text(JOB_DUE),
+    _QUEUE,
+    due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
+    due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
+)
+_OF_REGISTRY = (
+    _DUE.where(jobs.c.registry == bindparam("registry"))
     .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
+    .limit(bindparam("most"))
+)
+_FRUGAL_OF_REGISTRY = _OF_REGISTRY.where(jobs.c.kind.in_(FRUGAL))
+_STOPPING = (
+    _DUE.where(text("stop_requested IS NOT NULL")).order_by(jobs.c.seq).limit(bindparam("most"))
+)
+_RING = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .values(rung_until=bindparam("until"))
 )
 
 
@@ -58,70 +95,70 @@ def take_due(connection: Connection, now: float) -> list[Any]:
 
     No more are out than a queue has threads; a quarter of these, at least one, takes only jobs of
     priority 0 or above. In the control queue no registry holds more than half of them, so that a
-    slow one leaves room for the others, and one that is paused holds none.
+    slow one leaves room for the others, and one that is paused holds none. What is to stop goes
+    first, wherever it belongs.
     """
-    waiting = connection.execute(_WAITING).one()
-    queues = [queue for queue, due_ in zip(_THREADS, waiting, strict=True) if due_]
-    return [row for queue in queues for row in _take(connection, queue, now)]
+    return [row for queue in _THREADS for row in _take(connection, queue, now)]
 
 
 def _take(connection: Connection, queue: str, now: float) -> list[Any]:
-    capacity = int(connection.execute(_THREADS[queue]).scalar_one())
-    if capacity == 0:
+    waiting = connection.execute(_REGISTRIES, {"queue": queue}).all()
+    if not waiting:
         return []
-    frugal = queue == LOCAL and collection.short_of_space(connection)
+    capacity = int(connection.execute(_THREADS[queue]).scalar_one())
     out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
     free = capacity - len(out)
-    low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in out)
+    if free <= 0:
+        return []
+    where = {"queue": queue, "now": now}
+    picked = list(connection.execute(_STOPPING, {**where, "most": free}))
+    low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in [*out, *picked])
     if capacity == 1:
         low_room = free
     per_registry = max(1, capacity // 2) if queue == CONTROL else capacity
-    held = Counter(row.registry for row in out)
-    picked: list[Any] = []
-    full: set[str] = {registry for registry, count in held.items() if count >= per_registry}
-    while free > 0:
-        candidates = _due_rows(
-            connection, queue, now, full, low=low_room > 0, frugal=frugal, limit=4 * capacity
-        )
-        before = len(picked)
-        for row in candidates:
-            if free == 0:
-                break
-            if row.registry in full or (row.priority < 0 and low_room <= 0):
-                continue
-            picked.append(row)
-            free -= 1
-            low_room -= row.priority < 0
-            held[row.registry] += 1
-            if held[row.registry] >= per_registry:
-                full.add(row.registry)
-        if len(picked) == before:
+    held = Counter(row.registry for row in [*out, *picked])
+    paused = set(connection.execute(_PAUSED).scalars())
+    of_registry = _OF_REGISTRY
+    if queue == LOCAL and collection.short_of_space(connection):
+        of_registry = _FRUGAL_OF_REGISTRY
+    open_ = [
+        row
+        for row in waiting
+        if row.registry not in paused
+        and held[row.registry] < per_registry
+        and (row.head >= 0 or low_room > 0)
+    ]
+    open_.sort(key=lambda row: (-row.head, held[row.registry]))
+    stopping = {row.id for row in picked}
+    heads: list[list[Any]] = []
+    for row in open_[:free]:  # with so many to pick, none beyond them can have its turn
+        most = min(free, per_registry - held[row.registry]) + len(stopping)
+        found = connection.execute(of_registry, {**where, "registry": row.registry, "most": most})
+        heads.append([one for one in found if one.id not in stopping])
+    while len(picked) < free:
+        first = [
+            lane
+            for lane in heads
+            if lane
+            and held[lane[0].registry] < per_registry
+            and (lane[0].priority >= 0 or low_room > 0)
+        ]
+        if not first:
             break
-        connection.execute(  # before looking again, lest they be found again
-            update(jobs)
-            .where(jobs.c.id.in_([row.id for row in picked[before:]]))
-            .values(rung_until=now + RING_SECONDS)
+        lane = min(
+            first,
+            key=lambda lane: (
+                -lane[0].priority,
+                held[lane[0].registry],
+                lane[0].turn,
+                lane[0].seq,
+            ),
         )
-        if len(candidates) < 4 * capacity:
-            break
+        row = lane.pop(0)
+        picked.append(row)
+        held[row.registry] += 1
+        low_room -= row.priority < 0
+    if picked:
+        ids = [row.id for row in picked]
+        connection.execute(_RING, {"ids": ids, "until": now + RING_SECONDS})
     return picked
-
-
-def _due_rows(
-    connection: Connection,
-    queue: str,
-    now: float,
-    full: set[str],
-    *,
-    low: bool,
-    frugal: bool,
-    limit: int,
-) -> Sequence[Any]:
-    query = _DUE.limit(limit)
-    if frugal:
-        query = query.where(jobs.c.kind.in_(FRUGAL) | jobs.c.stop_requested.is_not(None))
-    if full:
-        query = query.where(jobs.c.registry.not_in(full))
-    if not low:
-        query = query.where(jobs.c.priority >= 0)
-    return connection.execute(query, {"queue": queue, "now": now}).all()

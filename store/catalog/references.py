@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Select, delete, func, select
 
 from store.catalog.schema import edges, images, jobs, references
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +120,10 @@ def of_digest(connection: Connection, digest: str) -> Sequence[Row[Any]]:
 
 def of_digests(connection: Connection, digests: Collection[str]) -> Sequence[Row[Any]]:
     """The references that stand for any of *digests*, by name."""
-    return connection.execute(
-        select(references).where(references.c.digest.in_(digests)).order_by(references.c.name)
-    ).all()
+    rows: list[Row[Any]] = []
+    for some in chunks(digests):
+        rows += connection.execute(select(references).where(references.c.digest.in_(some)))
+    return sorted(rows, key=lambda row: row.name)
 
 
 def image(connection: Connection, digest: str) -> Row[Any] | None:
@@ -132,7 +133,10 @@ def image(connection: Connection, digest: str) -> Row[Any] | None:
 
 def images_of(connection: Connection, digests: Collection[str]) -> Sequence[Row[Any]]:
     """The held images with those manifests."""
-    return connection.execute(select(images).where(images.c.digest.in_(digests))).all()
+    rows: list[Row[Any]] = []
+    for some in chunks(digests):
+        rows += connection.execute(select(images).where(images.c.digest.in_(some)))
+    return rows
 
 
 def images_with_id(connection: Connection, image_id: str) -> Sequence[Row[Any]]:

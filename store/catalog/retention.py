@@ -1,23 +1,33 @@
-"""How long ended jobs, and what happened to images, stay on record."""
+"""How long ended jobs, and what was seen and done, stay on record.
+
+Each call deletes a page, by an index that leads to what is old: more would hold the write lock too
+long, and a table must not be read for what there is nothing of.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, text
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, exists, func, select, text, tuple_
 
 from store.catalog.jobs import ACTIVE
 from store.catalog.schema import (
+    JOB_ACTIVE,
     TRANSFER_ACTIVE,
     blob_sources,
-    blobs,
+    derivations,
     events,
     image_events,
     jobs,
     mirror_runs,
+    targets,
     transfers,
     waits,
 )
+from store.catalog.sql import chunks
 
-MOST_AT_ONCE = 200  # more would hold the write lock too long
+MOST_AT_ONCE = 200  # jobs
+RECORDS_AT_ONCE = 2000  # rows of each table
 
 
 def forget(connection: Connection, before: float) -> int:
@@ -27,47 +37,94 @@ def forget(connection: Connection, before: float) -> int:
     returns how many went. The newest job stays, whatever its age: SQLite would give its number to
     the next one, which would then look older than what has written the names that it is to write.
     """
-    tree, child = jobs.alias("tree"), jobs.alias("child")
+    tree = jobs.alias("tree")
     active = exists().where(tree.c.root == jobs.c.root, tree.c.state.in_(ACTIVE))
-    root_is_old = exists().where(tree.c.id == jobs.c.root, tree.c.finished_at < before)
-    has_children = exists().where(child.c.parent == jobs.c.id)
-    newest = select(func.max(jobs.c.seq)).scalar_subquery()
-    gone = list(
-        connection.execute(
-            select(jobs.c.id)
-            .where(jobs.c.finished_at < before, root_is_old, ~active, ~has_children)
-            .where(jobs.c.seq < newest)
-            .order_by(jobs.c.finished_at)
-            .limit(MOST_AT_ONCE)
-            .with_for_update(skip_locked=True)
-        ).scalars()
-    )
-    if gone:
-        connection.execute(delete(events).where(events.c.job.in_(gone)))
-        left = set(
-            connection.execute(
-                delete(waits).where(waits.c.job.in_(gone)).returning(waits.c.transfer)
-            ).scalars()
+    newest = connection.execute(
+        select(jobs.c.id, jobs.c.root).where(
+            jobs.c.seq == select(func.max(jobs.c.seq)).scalar_subquery()
         )
-        _forget_transfers(connection, left)
-        connection.execute(delete(mirror_runs).where(mirror_runs.c.job.in_(gone)))
-        connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
+    ).one_or_none()
+    if newest is None:
+        return 0
+    roots = connection.execute(
+        select(jobs.c.id, jobs.c.kind)
+        .where(text("parent IS NULL"), jobs.c.finished_at < before, ~active)
+        .order_by(jobs.c.finished_at)
+        .limit(MOST_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    gone: list[str] = []
+    runs: list[str] = []
+    for root in roots:
+        left = MOST_AT_ONCE - len(gone)
+        if left <= 0:
+            break
+        below = select(jobs.c.id).where(jobs.c.parent == root.id, jobs.c.id != newest.id)
+        children = list(connection.execute(below.limit(left)).scalars())
+        gone += children
+        if len(children) < left and root.id != newest.root:
+            gone.append(root.id)
+            if root.kind == "mirror":
+                runs.append(root.id)
+    if gone:
+        _forget_jobs(connection, gone, runs)
     return len(gone)
 
 
-def forget_records(connection: Connection, before: float) -> None:
-    """Delete what happened to images, and where blobs that are not held were seen, *before*."""
-    connection.execute(delete(image_events).where(image_events.c.time < before))
-    held = exists().where(blobs.c.digest == blob_sources.c.digest)
-    connection.execute(
-        delete(blob_sources).where(and_(blob_sources.c.confirmed_at < before, ~held))
+def forget_records(connection: Connection, before: float) -> int:
+    """Delete a page of what happened to images, was seen or was derived, *before*.
+
+    Of names in registries those go that no active job could write any more than a newer one has.
+    Returns how many rows went from the table that had the most: less than a page, and all is done.
+    """
+    oldest = select(func.min(jobs.c.seq)).where(text(JOB_ACTIVE)).scalar_subquery()
+    return max(
+        _forget_page(connection, image_events, image_events.c.time < before, image_events.c.time),
+        _forget_page(
+            connection,
+            blob_sources,
+            blob_sources.c.confirmed_at < before,
+            blob_sources.c.confirmed_at,
+        ),
+        _forget_page(
+            connection, derivations, derivations.c.used_at < before, derivations.c.used_at
+        ),
+        _forget_page(
+            connection,
+            targets,
+            and_(
+                text("holder IS NULL"),
+                targets.c.written_seq < func.coalesce(oldest, _NO_JOB_IS_OLDER),
+            ),
+            targets.c.written_seq,
+        ),
     )
 
 
-def _forget_transfers(connection: Connection, ids: set[int]) -> None:
+_NO_JOB_IS_OLDER = 2**62
+
+
+def _forget_page(connection: Connection, table: Table, old: Any, order: Any) -> int:
+    key = list(table.primary_key.columns)
+    some = select(*key).where(old).order_by(order).limit(RECORDS_AT_ONCE)
+    rows = connection.execute(delete(table).where(tuple_(*key).in_(some)))
+    return rows.rowcount
+
+
+def _forget_jobs(connection: Connection, gone: list[str], runs: list[str]) -> None:
+    connection.execute(delete(events).where(events.c.job.in_(gone)))
+    left = set(
+        connection.execute(
+            delete(waits).where(waits.c.job.in_(gone)).returning(waits.c.transfer)
+        ).scalars()
+    )
     waited_for = exists().where(waits.c.transfer == transfers.c.id)
-    connection.execute(
-        delete(transfers).where(
-            transfers.c.id.in_(ids), text(f"NOT ({TRANSFER_ACTIVE})"), ~waited_for
+    for ids in chunks(left):
+        connection.execute(
+            delete(transfers).where(
+                transfers.c.id.in_(ids), text(f"NOT ({TRANSFER_ACTIVE})"), ~waited_for
+            )
         )
-    )
+    if runs:
+        connection.execute(delete(mirror_runs).where(mirror_runs.c.job.in_(runs)))
+    connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))

@@ -34,10 +34,19 @@ metadata = MetaData()
 
 JOB_ACTIVE: Final = "state IN ('queued', 'running')"
 JOB_DUE: Final = f"{JOB_ACTIVE} AND due AND owner IS NULL"
+# What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
+JOB_WAITING: Final = f"{JOB_ACTIVE} AND not_before = 0"
+JOB_DELAYED: Final = f"{JOB_ACTIVE} AND not_before > 0 AND NOT due"
+LEASE_OF_EXPORT: Final = "holder LIKE 'export:%'"
 TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
 TRANSFER_BUSY: Final = "state IN ('admitted', 'running')"
 TRANSFER_PENDING: Final = "state = 'pending'"
 TRANSFER_DELAYED: Final = "state = 'delayed'"
+TRANSFER_ADMITTED: Final = f"{TRANSFER_BUSY} AND state = 'admitted'"
+TRANSFER_RUNNING: Final = f"{TRANSFER_BUSY} AND state = 'running'"
+TRANSFER_DOWNLOAD: Final = "direction = 'download'"
+# Downloads that queue and that somebody may have from another registry too.
+TRANSFER_ELSEWHERE: Final = "elsewhere AND state IN ('pending', 'delayed')"
 
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
@@ -60,6 +69,9 @@ cluster = Table(
     Column("lease_seconds", Float, nullable=False),
     Column("collection", _Id, nullable=False),  # the number of the newest collection
     Column("short_of_space", Boolean, nullable=False),  # the store is below its floor of free space
+    # What a process must have in common with the others; NULL before the first one has come.
+    Column("home", String),  # the id of the data directory
+    Column("key_fingerprint", String),  # of the secret key
 )
 
 # --- what is held ------------------------------------------------------------------------------
@@ -88,8 +100,20 @@ layers = Table(
     Index("layers_diff_id", "diff_id"),
 )
 
-# Where a digest has been seen with which credential: who may use what is held, and from where a
-# registry can mount it.
+# From which repositories the bytes of a held blob have come: only bytes prove who may use it. Rows
+# that are not *proven* are from before this was recorded; they say where it may be fetched again.
+blob_origins = Table(
+    "blob_origins",
+    metadata,
+    Column("digest", String, nullable=False),
+    Column("registry", String, nullable=False),
+    Column("repository", String, nullable=False),
+    Column("proven", Boolean, nullable=False),
+    PrimaryKeyConstraint("digest", "registry", "repository"),
+)
+
+# Where a registry has said, to which credential, that it holds a digest: by HEAD, a mount, an
+# upload or a download. A word proves nothing about bytes that are held.
 blob_sources = Table(
     "blob_sources",
     metadata,
@@ -99,6 +123,7 @@ blob_sources = Table(
     Column("fingerprint", String, nullable=False),
     Column("confirmed_at", Float, nullable=False),
     PrimaryKeyConstraint("digest", "registry", "repository", "fingerprint"),
+    Index("blob_sources_confirmed", "confirmed_at"),
 )
 
 # Which children a held manifest or index holds on to. An index pulled for one platform lacks the
@@ -156,6 +181,7 @@ leases = Table(
     Column("digest", String, nullable=False),
     PrimaryKeyConstraint("holder", "digest"),
     Index("leases_digest", "digest"),
+    _partial("leases_exports", "holder", where=LEASE_OF_EXPORT),
 )
 
 # A named writable layer over an image: what was put into it, each as a layer of its own, in order.
@@ -186,7 +212,9 @@ derivations = Table(
     Column("source_digest", String, nullable=False),
     Column("transform", String, nullable=False),
     Column("target_digest", String, nullable=False),
+    Column("used_at", Float, nullable=False, server_default="0"),
     PrimaryKeyConstraint("source_digest", "transform"),
+    Index("derivations_used", "used_at"),
 )
 
 # --- what is to be done ------------------------------------------------------------------------
@@ -245,15 +273,25 @@ jobs = Table(
     Index("jobs_parent", "parent", "state"),
     Index("jobs_root", "root", "state"),
     Index("jobs_finished", "finished_at"),
-    _partial("jobs_due", "queue", "priority DESC", "turn", "seq", where=JOB_DUE),
+    Index("jobs_children", "parent", "seq"),
+    _partial("jobs_top", "seq", where="parent IS NULL"),
+    _partial("jobs_roots_finished", "finished_at", where="parent IS NULL"),
+    _partial("jobs_due", "queue", "registry", "priority DESC", "turn", "seq", where=JOB_DUE),
+    _partial("jobs_stopping", "queue", "seq", where=f"{JOB_DUE} AND stop_requested IS NOT NULL"),
+    _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
     _partial("jobs_lane", "registry", "priority", "turn", where=JOB_ACTIVE),
+    _partial("jobs_lane_root", "registry", "root", "priority", "turn", where=JOB_ACTIVE),
     _partial(
         "jobs_out",
         "queue",
         where=f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)",
     ),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
-    _partial("jobs_deadline", "deadline", where=f"{JOB_ACTIVE} AND deadline IS NOT NULL"),
+    _partial(
+        "jobs_deadline",
+        "deadline",
+        where=f"{JOB_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL",
+    ),
 )
 
 # Policies of what is to be mirrored, which the server keeps and starts on their interval.
@@ -299,6 +337,8 @@ targets = Table(
     Column("holder", String),
     Column("written_seq", _Id, nullable=False),
     Column("written_by", String),
+    _partial("targets_holder", "holder", where="holder IS NOT NULL"),
+    _partial("targets_written", "written_seq", where="holder IS NULL"),
 )
 
 transfers = Table(
@@ -312,6 +352,8 @@ transfers = Table(
     Column("media_type", String, nullable=False),
     Column("registry", String, nullable=False),  # the lane
     Column("repository", String, nullable=False),
+    # Of a download: somebody who waits has brought another registry.
+    Column("elsewhere", Boolean, nullable=False, server_default=text("false")),
     Column("root", String, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("turn", _Id, nullable=False),
@@ -339,7 +381,8 @@ transfers = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
-    Index("transfers_digest", "digest"),
+    _partial("transfers_digest", "digest", where=TRANSFER_ACTIVE),
+    _partial("transfers_fence", "digest", "fence", where=TRANSFER_DOWNLOAD),
     _partial("transfers_key", "key", where=TRANSFER_ACTIVE, unique=True),
     _partial(
         "transfers_queue",
@@ -361,6 +404,7 @@ transfers = Table(
     ),
     _partial("transfers_busy", "direction", "registry", where=TRANSFER_BUSY),
     _partial("transfers_delayed", "not_before", where=TRANSFER_DELAYED),
+    _partial("transfers_elsewhere", "registry", where=TRANSFER_ELSEWHERE),
 )
 
 # A job waits for a transfer, and brings the source or the destination it may use.
@@ -373,6 +417,7 @@ waits = Table(
     Column("repository", String, nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("priority", Integer, nullable=False),
+    Column("seq", _Id, nullable=False, server_default="0"),  # of the job
     Column("joined", Boolean, nullable=False),  # someone else's transfer already
     Column("counted", Boolean, nullable=False),  # its bytes are the job's progress
     Column("eager", Boolean, nullable=False),  # wake the job at once, not with the last one
@@ -381,6 +426,17 @@ waits = Table(
     PrimaryKeyConstraint("job", "transfer"),
     Index("waits_transfer", "transfer", "job"),
     _partial("waits_open", "job", where="NOT ended"),
+    _partial(
+        "waits_sources",
+        "transfer",
+        "registry",
+        "repository",
+        "fingerprint",
+        "priority",
+        "seq",
+        "job",
+        where="NOT ended",
+    ),
 )
 
 lanes = Table(
@@ -433,10 +489,12 @@ events = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("job", String, nullable=False),
+    Column("parent", String),  # of the job: who follows a mirror is told of its images
     Column("time", Float, nullable=False),
     Column("type", String, nullable=False),
     Column("data", _Json, nullable=False),
     Index("events_job", "job", "id"),
+    _partial("events_parent", "parent", "id", where="parent IS NOT NULL"),
     sqlite_autoincrement=True,  # an id that a client has seen is never given again
 )
 

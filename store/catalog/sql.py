@@ -1,15 +1,30 @@
-"""What SQLite and PostgreSQL say differently, said once."""
+"""What SQLite and PostgreSQL say differently, said once; and how long a list may be."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, case
 
 # PostgreSQL's INSERT ... ON CONFLICT compiles for SQLite as well; the reverse does not hold.
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-__all__ = ["least", "upsert"]
+__all__ = ["MAX_PARAMETERS", "chunks", "least", "upsert"]
+
+# Of one list. A statement takes 32,766 parameters on SQLite and 65,535 on PostgreSQL, and a long
+# one is planned anew for each length.
+MAX_PARAMETERS = 500
+
+_T = TypeVar("_T")
+
+
+def chunks(items: Iterable[_T], size: int = MAX_PARAMETERS) -> Iterator[list[_T]]:
+    """Split *items* into lists of at most *size*: as many as one statement is given."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def least(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:

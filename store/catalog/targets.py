@@ -40,14 +40,16 @@ def written(connection: Connection, name: str, lease: JobLease) -> None:
     )
 
 
-def record_derivation(connection: Connection, source: str, transform: str, target: str) -> None:
+def record_derivation(
+    connection: Connection, source: str, transform: str, target: str, now: float
+) -> None:
     """Remember what *source* became under *transform*."""
     connection.execute(
         upsert(derivations)
-        .values(source_digest=source, transform=transform, target_digest=target)
+        .values(source_digest=source, transform=transform, target_digest=target, used_at=now)
         .on_conflict_do_update(
             index_elements=["source_digest", "transform"],
-            set_={"target_digest": target},
+            set_={"target_digest": target, "used_at": now},
         )
     )
 

@@ -120,18 +120,25 @@ def check(connection: Connection, claim_: Claim) -> None:
         raise _lost(claim_)
 
 
-def complete(connection: Connection, claim_: Claim, place: Place, now: float) -> None:
-    """The blob has arrived: in the store for a download, in the registry for an upload."""
+def complete(
+    connection: Connection, claim_: Claim, place: Place, now: float, *, shared: bool = False
+) -> None:
+    """The blob has arrived: in the store for a download, in the registry for an upload.
+
+    A download serves those who want the blob from the repository that it came from, or everybody
+    where trust is *shared*. It goes on to the places of the others: each of these is read too, and
+    compared, for to know a digest grants nothing.
+    """
+    source = blobs.Source(place.registry, place.repository, place.fingerprint)
     size = claim_.size
-    _end(connection, claim_, "done", now, error=None, bytes_done=size, furthest=size)
+    blobs.confirm(connection, [claim_.digest], source, now)
     if claim_.direction == "download":
         blobs.add(connection, claim_.digest, size, now)
-    blobs.confirm(
-        connection,
-        [claim_.digest],
-        blobs.Source(place.registry, place.repository, place.fingerprint),
-        now,
-    )
+        blobs.record_bytes(connection, [claim_.digest], source)
+        if not shared and waits.serve(connection, claim_.id, place):
+            _go_on(connection, claim_, now, furthest=0, furthest_at_death=0)
+            return
+    _end(connection, claim_, "done", now, error=None, bytes_done=size, furthest=size)
     waits.end(connection, claim_.id, error=None)
 
 
@@ -150,19 +157,8 @@ def strike(
 ) -> None:
     """This place will not serve. Those who brought it are told; others' places come next."""
     waits.strike(connection, claim_.id, place, error)
-    remaining = places.of_transfer(connection, claim_.id, now)
-    if not remaining:
+    if not _go_on(connection, claim_, now):
         _end(connection, claim_, "failed", now, error=error)
-        return
-    _save(
-        connection,
-        claim_,
-        state="pending",
-        owner=None,
-        attempts=0,  # the next place has a budget of its own
-        **places.queue_at(connection, claim_.id, claim_.registry, remaining[0]),
-        **claim_.figures,
-    )
 
 
 def delay(
@@ -186,16 +182,15 @@ def delay(
         attempts=claim_.attempts + counts,
         **claim_.figures,
     )
-    for job in waits.jobs_of(connection, claim_.id):
-        events.record(
-            connection,
-            job,
-            "retrying",
-            now,
-            digest=claim_.digest,
-            seconds=seconds,
-            error=error,
-        )
+    events.record_for_waiting(
+        connection,
+        claim_.id,
+        "retrying",
+        now,
+        digest=claim_.digest,
+        seconds=seconds,
+        error=error,
+    )
 
 
 def hand_back(connection: Connection, claim_: Claim, *, to: Place | None = None) -> None:
@@ -238,11 +233,21 @@ def end_dead(
             .values(state="failed", finished_at=now, error=error, upload_session=None)
         )
         waits.end(connection, id_, error=error)
-    for job in waits.jobs_of(connection, id_):
-        events.record(connection, job, "worker-died", now, transfer=id_)
+    events.record_for_waiting(connection, id_, "worker-died", now, transfer=id_)
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _go_on(connection: Connection, claim_: Claim, now: float, **values: int) -> bool:
+    """Queue at the best place that is left, with a budget of its own; False: there is none."""
+    remaining = places.of_transfer(connection, claim_.id, now)
+    if not remaining:
+        return False
+    values = {**claim_.figures, **values, "attempts": 0}
+    next_ = places.queue_at(connection, claim_.id, claim_.registry, remaining[0])
+    _save(connection, claim_, state="pending", owner=None, **next_, **values)
+    return True
 
 
 def _end(connection: Connection, claim_: Claim, state: str, now: float, **more: Any) -> None:

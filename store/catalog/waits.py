@@ -28,8 +28,15 @@ from store.catalog import admission, blobs, parking
 from store.catalog import jobs as job_rows
 from store.catalog.jobs import JobLease
 from store.catalog.places import Place
-from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, transfers, waits
-from store.catalog.sql import upsert
+from store.catalog.schema import (
+    JOB_WAITING,
+    TRANSFER_ACTIVE,
+    TRANSFER_DOWNLOAD,
+    jobs,
+    transfers,
+    waits,
+)
+from store.catalog.sql import chunks, upsert
 
 # Of a transfer: nobody waits for it, or nobody does any more.
 UNWANTED: Final = ~exists().where(waits.c.transfer == transfers.c.id, text("NOT waits.ended"))
@@ -44,17 +51,29 @@ _ACTIVE = (
 _WAIT = upsert(waits).on_conflict_do_nothing()
 _INSERT = insert(transfers).returning(transfers.c.id)
 _LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
-    transfers.c.digest == bindparam("same"), transfers.c.direction == "download"
+    transfers.c.digest == bindparam("same"), text(TRANSFER_DOWNLOAD)
 )
-_END_WAITS = (
+_OPEN = select(waits.c.job).where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+_END_ALL = (
     update(waits)
     .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
     .values(ended=True, error=bindparam("failure"))
-    .returning(waits.c.job)
 )
+_END_OF_REPOSITORY = _END_ALL.where(
+    waits.c.registry == bindparam("at_registry"), waits.c.repository == bindparam("at_repository")
+)
+_END_OF_PLACE = _END_OF_REPOSITORY.where(waits.c.fingerprint == bindparam("with_credential"))
+# Ten thousand jobs may have waited: they are told in one statement, and none is named.
 _WAKE_ALL = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_ACTIVE))
+    .where(
+        jobs.c.id.in_(
+            select(waits.c.job).where(
+                waits.c.transfer == bindparam("waited_for"), text("waits.ended")
+            )
+        ),
+        text(JOB_WAITING),
+    )
     .values(due=True)
 )
 _WAKE = _WAKE_ALL.where(
@@ -62,7 +81,7 @@ _WAKE = _WAKE_ALL.where(
         exists().where(
             waits.c.job == jobs.c.id,
             waits.c.transfer == bindparam("waited_for"),
-            text("waits.eager"),
+            text("waits.eager AND waits.ended"),
         ),
         ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
     )
@@ -86,10 +105,14 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """What makes the transfer the same one for several jobs."""
+        """What makes the transfer the same one for several jobs.
+
+        The size belongs to it: a manifest may claim a wrong one, and whoever believes that must
+        not have a part in what becomes of the others.
+        """
         if self.direction == "download":
-            return f"download {self.digest}"
-        return f"upload {self.digest} {self.registry} {self.repository}"
+            return f"download {self.digest} {self.size}"
+        return f"upload {self.digest} {self.registry} {self.repository} {self.size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +125,28 @@ class WaitState:
     error: dict[str, Any] | None
 
 
-def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now: float) -> None:
+def want(
+    connection: Connection,
+    lease: JobLease,
+    wanted: Iterable[Wanted],
+    now: float,
+    *,
+    shared: bool = False,
+) -> None:
     """Make the job wait for each blob, joining a transfer that is active already.
 
     Joining raises the transfer's priority to the job's, gives it the job's turn if that is
     earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
     arrived, in the store or at the destination, since the job looked is not moved again: the job
-    looks again instead.
+    looks again instead. What the store holds by way of others has not arrived for this job, unless
+    trust is *shared*.
 
     Raises:
         LeaseLostError: the job is held no more; it waits for nothing new.
     """
     job_rows.save(connection, lease)
     everything = list(wanted)
-    downloads = [one.digest for one in everything if one.direction == "download"]
-    arrived = blobs.held(connection, downloads, now)
-    for one in everything:
-        if one.direction == "upload":
-            place = blobs.Source(one.registry, one.repository, one.fingerprint)
-            arrived |= blobs.confirmed(connection, [one.digest], place, since=one.absent_at)
+    arrived = _arrived(connection, everything, now, shared=shared)
     if arrived:
         connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
     turns = admission.Turns(lease.root)
@@ -128,14 +154,14 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
     for direction, registry in {(one.direction, one.registry) for one in everything}:
         admission.open_lane(connection, direction, registry)
     for one in everything:
-        if one.digest in arrived:
+        if one.key in arrived:
             continue
         active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
         if active is None:
             id_ = _insert(connection, lease, one, turns, now)
         else:
             id_ = active.id
-            _join(connection, lease, active, turns)
+            _join(connection, lease, one.registry, active, turns)
             joined.append(active)
         row = {
             "job": lease.id,
@@ -144,6 +170,7 @@ def want(connection: Connection, lease: JobLease, wanted: Iterable[Wanted], now:
             "repository": one.repository,
             "fingerprint": one.fingerprint,
             "priority": lease.priority,
+            "seq": lease.seq,
             "joined": active is not None,
             "counted": one.counted,
             "eager": one.eager,
@@ -167,73 +194,97 @@ def of_job(connection: Connection, job: str) -> list[WaitState]:
     return [WaitState(*row) for row in rows]
 
 
-def jobs_of(connection: Connection, id_: int) -> list[str]:
-    """The jobs that still wait for a transfer."""
-    return list(
-        connection.execute(
-            select(waits.c.job).where(waits.c.transfer == id_, text("NOT ended"))
-        ).scalars()
-    )
+def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
+    """Some of the jobs that still wait for a transfer, *limit* at most."""
+    return list(connection.execute(_OPEN.limit(limit), {"waited_for": id_}).scalars())
 
 
 def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> None:
     """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop."""
-    if not ended_jobs:
-        return
-    left = connection.execute(
-        update(waits)
-        .where(waits.c.job.in_(ended_jobs), text("NOT ended"))
-        .values(ended=True)
-        .returning(waits.c.transfer)
-    ).scalars()
-    ids = sorted(set(left))
-    if not ids:
-        return
-    lonely = and_(transfers.c.id.in_(ids), UNWANTED)
-    connection.execute(
-        update(transfers)
-        .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
-        .values(state="cancelled", finished_at=now, upload_session=None)
-    )
-    connection.execute(
-        update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
-    )
+    left: set[int] = set()
+    for some in chunks(ended_jobs):
+        left.update(
+            connection.execute(
+                update(waits)
+                .where(waits.c.job.in_(some), text("NOT ended"))
+                .values(ended=True)
+                .returning(waits.c.transfer)
+            ).scalars()
+        )
+    for ids in chunks(sorted(left)):
+        lonely = and_(transfers.c.id.in_(ids), UNWANTED)
+        connection.execute(
+            update(transfers)
+            .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
+            .values(state="cancelled", finished_at=now, upload_session=None)
+        )
+        connection.execute(
+            update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
+        )
 
 
 def end(connection: Connection, id_: int, *, error: dict[str, Any] | None) -> None:
     """A transfer has ended, with *error* if it failed: tell all who wait for it."""
-    where = {"waited_for": id_, "failure": error}
-    ended = list(connection.execute(_END_WAITS, where).scalars())
-    _wake(connection, ended, id_, failed=error is not None)
+    connection.execute(_END_ALL, {"waited_for": id_, "failure": error})
+    connection.execute(_WAKE if error is None else _WAKE_ALL, {"waited_for": id_})
+
+
+def serve(connection: Connection, id_: int, place: Place) -> bool:
+    """A blob has come from *place*: tell those who want it from that repository.
+
+    Returns whether others still wait, who may not be served with bytes of that repository.
+    """
+    where = {"at_registry": place.registry, "at_repository": place.repository}
+    connection.execute(_END_OF_REPOSITORY, {**where, "waited_for": id_, "failure": None})
+    connection.execute(_WAKE, {"waited_for": id_})
+    return connection.execute(_OPEN.limit(1), {"waited_for": id_}).first() is not None
 
 
 def strike(connection: Connection, id_: int, place: Place, error: dict[str, Any]) -> None:
     """End the waits of a transfer that brought *place*, and tell their jobs why."""
-    struck = and_(
-        waits.c.transfer == id_,
-        waits.c.registry == place.registry,
-        waits.c.repository == place.repository,
-        waits.c.fingerprint == place.fingerprint,
-        text("NOT ended"),
-    )
-    touched = connection.execute(
-        update(waits).where(struck).values(ended=True, error=error).returning(waits.c.job)
-    ).scalars()
-    _wake(connection, list(touched), id_, failed=True)
+    where = {
+        "at_registry": place.registry,
+        "at_repository": place.repository,
+        "with_credential": place.fingerprint,
+    }
+    connection.execute(_END_OF_PLACE, {**where, "waited_for": id_, "failure": error})
+    connection.execute(_WAKE_ALL, {"waited_for": id_})
 
 
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _wake(connection: Connection, ended: list[str], transfer: int, *, failed: bool) -> None:
-    """Make the jobs due that have something to do now that this wait of theirs has ended."""
-    if not ended:
-        return
-    where = {"ids": ended}
-    if failed:
-        connection.execute(_WAKE_ALL, where)
-    else:
-        connection.execute(_WAKE, {**where, "waited_for": transfer})
+def _arrived(
+    connection: Connection, wanted: Sequence[Wanted], now: float, *, shared: bool
+) -> set[str]:
+    """The keys of those whose job has to look again, for there is nothing to be moved for it.
+
+    That is so too where the store holds the blob with another size: what the job believes is wrong.
+    """
+    found: set[str] = set()
+    downloads = [one for one in wanted if one.direction == "download"]
+    held = blobs.sizes(connection, [one.digest for one in downloads], now)
+    by_repository: dict[tuple[str, str], list[Wanted]] = {}
+    for one in downloads:
+        if one.digest not in held:
+            continue
+        if shared or held[one.digest] != one.size:
+            found.add(one.key)
+        else:
+            by_repository.setdefault((one.registry, one.repository), []).append(one)
+    for (registry, repository), some in by_repository.items():
+        digests = [one.digest for one in some]
+        own = blobs.proven(connection, digests, registry=registry, repository=repository)
+        found.update(one.key for one in some if one.digest in own)
+    uploads: dict[tuple[blobs.Source, float], list[Wanted]] = {}
+    for one in wanted:
+        if one.direction == "upload":
+            place = blobs.Source(one.registry, one.repository, one.fingerprint)
+            uploads.setdefault((place, one.absent_at), []).append(one)
+    for (place, absent_at), some in uploads.items():
+        there = blobs.confirmed(connection, [one.digest for one in some], place, since=absent_at)
+        found.update(one.key for one in some if one.digest in there)
+    return found
 
 
 def _insert(
@@ -282,9 +333,15 @@ def _last_fence(connection: Connection, want_: Wanted) -> int:
 
 
 def _join(
-    connection: Connection, lease: JobLease, active: Row[Any], turns: admission.Turns
+    connection: Connection,
+    lease: JobLease,
+    registry: str,
+    active: Row[Any],
+    turns: admission.Turns,
 ) -> None:
     changes: dict[str, Any] = {"stop_requested": False}
+    if active.direction == "download" and active.registry != registry:
+        changes["elsewhere"] = True
     if lease.priority > active.priority:
         changes["priority"] = lease.priority
         changes["turn"] = turns.take(connection, active.direction, active.registry, lease.priority)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from store.catalog import blobs
 from store.catalog.schema import workspace_layers
 from store.catalog.schema import workspaces as table
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 from store.errors import ConflictError, NotFoundError, Side
 
 
@@ -140,12 +140,13 @@ def _touch(connection: Connection, name: str, now: float, **values: Any) -> None
 
 def _layers(connection: Connection, names: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(
-        select(workspace_layers.c.workspace, workspace_layers.c.digest)
-        .where(workspace_layers.c.workspace.in_(names))
-        .order_by(workspace_layers.c.workspace, workspace_layers.c.position)
-    ):
-        found[row.workspace].append(row.digest)
+    for some in chunks(names):
+        for row in connection.execute(
+            select(workspace_layers.c.workspace, workspace_layers.c.digest)
+            .where(workspace_layers.c.workspace.in_(some))
+            .order_by(workspace_layers.c.workspace, workspace_layers.c.position)
+        ):
+            found[row.workspace].append(row.digest)
     return found
 
 

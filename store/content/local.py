@@ -2,7 +2,8 @@
 
     oci-layout
     blobs/<algorithm>/<hex>              whole and checked; never written again
-    ingests/<algorithm>-<hex>.<fence>    on their way in
+    ingests/<algorithm>-<hex>.<fence>.<origin>
+                                         on their way in; the origin is the beginning of a hash
     ingests/.draft.<holder>.<random>     on their way in, their digest unknown
     trash/<algorithm>-<hex>              swept; gone after a while
     quarantine/<algorithm>-<hex>         found to be something else than their digest says
@@ -13,6 +14,7 @@ Paths are made from digests only, and files are opened without following links.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -37,7 +39,8 @@ from store.errors import (
 )
 from store.oci.digest import Digest
 
-_INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)")
+_INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)(?:\.([0-9a-f]+))?")
+_ORIGIN_DIGITS = 16
 _FLAT = re.compile(r"(sha256|sha512)-([0-9a-f]+)")
 _HOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _READ_BYTES = 1024 * 1024
@@ -138,22 +141,26 @@ class LocalStore:
         """Drop the drafts that nobody has written to since *before*."""
         return self._discard_drafts(".", before=before)
 
-    def ingest(self, digest: Digest, *, fence: int) -> LocalIngest:
+    def ingest(self, digest: Digest, *, fence: int, origin: str = "") -> LocalIngest:
         """Begin, or go on with, bringing a blob in."""
-        earlier = [partial for partial in self._partials_of(digest) if partial.fence < fence]
+        origin = _hashed(origin)
+        earlier = [
+            partial
+            for partial in self._partials_of(digest)
+            if partial.fence < fence and partial.origin == origin
+        ]
         longest = max(earlier, key=lambda partial: partial.size, default=None)
-        ingest = LocalIngest(
-            digest, self._ingests / _ingest_name(digest, fence), self._blob(digest)
-        )
+        staged = self._ingests / _ingest_name(digest, fence, origin)
+        ingest = LocalIngest(digest, staged, self._blob(digest))
         with translated("cannot be written", str(digest)):
             if longest is not None and longest.size > 0:
                 try:
-                    ingest.take_over(self._ingests / _ingest_name(digest, longest.fence))
+                    ingest.take_over(self._ingests / _ingest_name(digest, longest.fence, origin))
                 except BaseException:  # the copy fills the disk, say; the original stays
                     ingest.discard()
                     raise
             for partial in earlier:
-                (self._ingests / _ingest_name(digest, partial.fence)).unlink(missing_ok=True)
+                self._unlink(partial)
         return ingest
 
     def remove(self, digest: Digest) -> bool:
@@ -210,10 +217,21 @@ class LocalStore:
                 return False
         return True
 
+    def discard_quarantined(self, before: float) -> int:
+        """Drop for good what was put aside *before*."""
+        count = 0
+        with suppress(FileNotFoundError), os.scandir(self._root / "quarantine") as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_ctime < before:
+                        Path(entry.path).unlink()
+                        count += 1
+        return count
+
     def discard_partials(self, digest: Digest) -> None:
         """Drop every partial of a blob."""
         for partial in self._partials_of(digest):
-            (self._ingests / _ingest_name(digest, partial.fence)).unlink(missing_ok=True)
+            self._unlink(partial)
 
     def partials(self) -> Iterator[Partial]:
         """Every partial there is."""
@@ -223,12 +241,9 @@ class LocalStore:
                     continue
                 with suppress(FileNotFoundError, InvalidDigestError):
                     found = entry.stat(follow_symlinks=False)
-                    yield Partial(
-                        Digest.parse(f"{match[1]}:{match[2]}"),
-                        int(match[3]),
-                        found.st_size,
-                        found.st_mtime,
-                    )
+                    digest = Digest.parse(f"{match[1]}:{match[2]}")
+                    origin = match[4] or ""
+                    yield Partial(digest, int(match[3]), found.st_size, found.st_mtime, origin)
 
     def digests(self) -> Iterator[Digest]:
         """Every blob there is."""
@@ -287,18 +302,29 @@ class LocalStore:
         found = []
         with os.scandir(self._ingests) as entries:
             for entry in entries:
-                fence = entry.name.removeprefix(prefix)
-                if fence == entry.name or not fence.isdigit():
+                if not entry.name.startswith(prefix) or not (
+                    match := _INGEST.fullmatch(entry.name)
+                ):
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    found.append(Partial(digest, int(fence), status.st_size, status.st_mtime))
+                    fence, origin = int(match[3]), match[4] or ""
+                    found.append(Partial(digest, fence, status.st_size, status.st_mtime, origin))
         return found
+
+    def _unlink(self, partial: Partial) -> None:
+        name = _ingest_name(partial.digest, partial.fence, partial.origin)
+        (self._ingests / name).unlink(missing_ok=True)
 
 
 def _flat(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}"
 
 
-def _ingest_name(digest: Digest, fence: int) -> str:
-    return f"{_flat(digest)}.{fence}"
+def _ingest_name(digest: Digest, fence: int, origin: str) -> str:
+    return f"{_flat(digest)}.{fence}" + (f".{origin}" if origin else "")
+
+
+def _hashed(origin: str) -> str:
+    """An origin as it stands in the name of a file, where it tells nothing about itself."""
+    return hashlib.sha256(origin.encode()).hexdigest()[:_ORIGIN_DIGITS] if origin else ""

@@ -23,7 +23,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._blobs: dict[Digest, bytes] = {}
         self._trash: dict[Digest, bytes] = {}
-        self._partials: dict[tuple[Digest, int], bytearray] = {}
+        self._partials: dict[tuple[Digest, str, int], bytearray] = {}
         self._drafts: dict[MemoryDraft, str] = {}
 
     def size(self, digest: Digest) -> int | None:
@@ -56,15 +56,16 @@ class MemoryStore:
             self._blobs[digest] = bytes(raw)
         return digest
 
-    def ingest(self, digest: Digest, *, fence: int) -> MemoryIngest:
+    def ingest(self, digest: Digest, *, fence: int, origin: str = "") -> MemoryIngest:
         """Begin, or go on with, bringing a blob in."""
         with self._lock:
-            earlier = [key for key in self._partials if key[0] == digest and key[1] < fence]
+            mine = [key for key in self._partials if key[:2] == (digest, origin)]
+            earlier = [key for key in mine if key[2] < fence]
             taken = max((bytes(self._partials[key]) for key in earlier), key=len, default=b"")
             for key in earlier:
                 del self._partials[key]
-            self._partials[digest, fence] = bytearray(taken)
-        return MemoryIngest(self, digest, fence)
+            self._partials[digest, origin, fence] = bytearray(taken)
+        return MemoryIngest(self, digest, origin, fence)
 
     def draft(self, holder: str) -> MemoryDraft:
         """Begin to bring in a blob whose digest will be known at its end."""
@@ -116,6 +117,10 @@ class MemoryStore:
         """Put a blob aside whose bytes are not what its digest says."""
         return self._blobs.pop(digest, None) is not None
 
+    def discard_quarantined(self, before: float) -> int:
+        """Nothing that was put aside is kept here."""
+        return 0
+
     def discard_partials(self, digest: Digest) -> None:
         """Drop every partial of a blob."""
         with self._lock:
@@ -126,7 +131,8 @@ class MemoryStore:
         """Every partial there is."""
         with self._lock:
             found = [
-                Partial(d, fence, len(held), 0.0) for (d, fence), held in self._partials.items()
+                Partial(digest, fence, len(held), 0.0, origin)
+                for (digest, origin, fence), held in self._partials.items()
             ]
         yield from found
 
@@ -183,11 +189,11 @@ class MemoryDraft:
 class MemoryIngest:
     """See `store.content.ports.Ingest`."""
 
-    def __init__(self, store: MemoryStore, digest: Digest, fence: int) -> None:
-        """Write to the partial that *store* keeps for *fence*."""
+    def __init__(self, store: MemoryStore, digest: Digest, origin: str, fence: int) -> None:
+        """Write to the partial of *origin* that *store* keeps for *fence*."""
         self.digest = digest
         self._store = store
-        self._key = (digest, fence)
+        self._key = (digest, origin, fence)
         self._held = store._partials[self._key]  # noqa: SLF001 -- two halves of one thing
         self.offset = self.resumed = len(self._held)
 

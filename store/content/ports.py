@@ -27,6 +27,7 @@ class Partial:
     fence: int
     size: int
     modified_at: float
+    origin: str = ""  # tells those of one origin from those of another; its name is not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +144,15 @@ class ContentStore(Protocol):
     def put(self, raw: bytes) -> Digest:
         """Store small content under its sha256; durable on return, success if it is there."""
 
-    def ingest(self, digest: Digest, *, fence: int) -> Ingest:
+    def ingest(self, digest: Digest, *, fence: int, origin: str = "") -> Ingest:
         """Begin, or go on with, bringing a blob in, as the holder of *fence*.
 
         The longest partial of a lower fence is copied, and hashed while it is; the file that an
         earlier holder may still write to is not used any more. What the same fence left behind
         is dropped.
+
+        Only partials of the same *origin*, any text, are taken over or touched: whoever provides
+        the end of a blob has not shown that it has the beginning.
         """
 
     def draft(self, holder: str) -> Draft:
@@ -177,6 +181,9 @@ class ContentStore(Protocol):
 
     def quarantine(self, digest: Digest) -> bool:
         """Put a blob aside whose bytes are not what its digest says; False where it is absent."""
+
+    def discard_quarantined(self, before: float) -> int:
+        """Drop for good what was put aside *before*, and say how many."""
 
     def discard_partials(self, digest: Digest) -> None:
         """Drop every partial of a blob."""

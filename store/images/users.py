@@ -8,16 +8,20 @@ from collections.abc import Collection
 from sqlalchemy import Connection, func, select, text
 
 from store.catalog.schema import JOB_ACTIVE, jobs, leases, workspaces
+from store.catalog.sql import chunks
 
 
 def workspace_on(connection: Connection, manifests: Collection[str], *, busy: bool) -> str | None:
     """The name of a workspace over one of *manifests*, busy or idle."""
-    return connection.execute(
-        select(workspaces.c.name)
-        .where(workspaces.c.base.in_(manifests), workspaces.c.busy.is_(busy))
-        .order_by(workspaces.c.name)
-        .limit(1)
-    ).scalar()
+    found = [
+        connection.execute(
+            select(func.min(workspaces.c.name)).where(
+                workspaces.c.base.in_(some), workspaces.c.busy.is_(busy)
+            )
+        ).scalar()
+        for some in chunks(manifests)
+    ]
+    return min((name for name in found if name is not None), default=None)
 
 
 def is_base(connection: Connection, manifest: str) -> bool:
@@ -28,13 +32,18 @@ def is_base(connection: Connection, manifest: str) -> bool:
 
 def job_on(connection: Connection, digests: Collection[str]) -> str | None:
     """The id of an active job that holds a lease on one of *digests*."""
-    return connection.execute(
-        select(jobs.c.id)
-        .join(leases, leases.c.holder == jobs.c.id)
-        .where(leases.c.digest.in_(digests), text(f"jobs.{JOB_ACTIVE}"))
-        .order_by(jobs.c.seq)
-        .limit(1)
-    ).scalar()
+    found = [
+        connection.execute(
+            select(jobs.c.seq, jobs.c.id)
+            .join(leases, leases.c.holder == jobs.c.id)
+            .where(leases.c.digest.in_(some), text(f"jobs.{JOB_ACTIVE}"))
+            .order_by(jobs.c.seq)
+            .limit(1)
+        ).first()
+        for some in chunks(digests)
+    ]
+    oldest = min((row for row in found if row is not None), default=None)
+    return None if oldest is None else str(oldest.id)
 
 
 def digests_in_jobs(connection: Connection) -> set[str]:

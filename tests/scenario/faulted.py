@@ -272,6 +272,7 @@ class Faulted:
             ]
             self._ahead_seconds += min((at - now for at in coming if at), default=1.0) + 0.001
             admission.promote(connection, self.now())
+            jobs.promote(connection, self.now(), limit=100)
             self._bells.publish(ring(connection, self.now()))
 
     def _note_parks(self) -> None:

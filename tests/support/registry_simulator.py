@@ -112,6 +112,9 @@ class RegistrySimulator:
         self.manifests: dict[str, dict[str, tuple[str, bytes]]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.sessions: dict[str, _Session] = {}
+        self.claimed: dict[str, int] = {}  # sizes that HEAD tells of blobs which are not there
+        self.held_back: set[str] = set()  # blobs whose bodies do not come before `let_go`
+        self.let_go = threading.Event()
         self.lock = threading.RLock()
         self._tokens: set[str] = set()
         self._requests: list[SimulatedRequest] = []
@@ -132,8 +135,13 @@ class RegistrySimulator:
             self.blobs.setdefault(name, {})[digest] = data
         return digest
 
-    def add_image(self, name: str, tag: str, layers: list[bytes]) -> str:
-        """Store an image of *layers* (media type: plain tar), and return its digest."""
+    def add_image(
+        self, name: str, tag: str, layers: list[bytes], *, sizes: Mapping[int, int] | None = None
+    ) -> str:
+        """Store an image of *layers* (media type: plain tar), and return its digest.
+
+        *sizes* are those that the manifest claims wrongly, by place: the config is 0.
+        """
         config = json.dumps(
             {
                 "architecture": "amd64",
@@ -146,9 +154,9 @@ class RegistrySimulator:
             {
                 "mediaType": f"application/vnd.oci.image.{kind}",
                 "digest": self.add_blob(name, data),
-                "size": len(data),
+                "size": (sizes or {}).get(place, len(data)),
             }
-            for kind, data in zip(kinds, [config, *layers], strict=True)
+            for place, (kind, data) in enumerate(zip(kinds, [config, *layers], strict=True))
         ]
         media_type = "application/vnd.oci.image.manifest.v1+json"
         raw = json.dumps(
@@ -190,6 +198,7 @@ class RegistrySimulator:
 
     def stop(self) -> None:
         """Close everything, connections that are in use too."""
+        self.let_go.set()
         self._server.shutdown()
         self._server.close_connections()
         self._server.server_close()
@@ -348,6 +357,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_blob(self) -> None:
         data = self._registry.blobs.get(self._name, {}).get(self._id)
+        if self.command == "HEAD" and self._id in self._registry.claimed:
+            data = bytes(self._registry.claimed[self._id])
+        if self.command == "GET" and self._id in self._registry.held_back:
+            self._registry.let_go.wait(60)
         if data is None:
             raise _Refusal(404, "BLOB_UNKNOWN")
         kind = "application/octet-stream"

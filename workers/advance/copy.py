@@ -58,7 +58,11 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
         with world.catalog.write() as connection:
             targets.record_derivation(
-                connection, str(root.digest), _transform(spec.platforms), str(closure.root.digest)
+                connection,
+                str(root.digest),
+                _transform(spec.platforms),
+                str(closure.root.digest),
+                world.now(),
             )
     return outcome
 

@@ -143,4 +143,4 @@ def _want(lease: JobLease, world: World, wanted: list[Wanted]) -> None:
     if not wanted:
         return
     with world.change() as change:
-        waits.want(change.connection, lease, wanted, change.now)
+        waits.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)

@@ -11,7 +11,7 @@ from store.catalog import blobs, collection, waits
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
 from store.catalog.waits import Wanted
-from store.content.present import see_present
+from store.content.present import lost, see_present
 from store.content.verify import intact
 from store.errors import DamagedStoreError, RegistryError, TransshipError
 from store.oci.digest import Digest
@@ -68,9 +68,10 @@ def _check_everything(lease: JobLease, world: World, held: Held) -> None:
     held.unbounded()
     remembered = time.monotonic()
     while some := _next(world, facts["after"]):
+        gone = _missing([row.digest for row in some], facts, world, held)
         for row in some:
             held.check()
-            _check(row.digest, row.size, facts, world, held)
+            _check(row.digest, row.size, gone, facts, world, held)
             facts["after"] = row.digest
             facts["blobs"] += 1
             facts["bytes"] += row.size
@@ -85,19 +86,31 @@ def _next(world: World, after: str) -> Sequence[Any]:
         return collection.held_after(connection, after, limit=CHUNK)
 
 
-def _check(digest: str, size: int, facts: dict[str, Any], world: World, held: Held) -> None:
+def _missing(
+    digests: Sequence[str], facts: dict[str, Any], world: World, held: Held
+) -> set[Digest]:
+    """Those of *digests* without a file; what the trash has is taken back."""
+    absent = [one for one in map(Digest.parse, digests) if world.content.size(one) is None]
+    facts["restored"] += [str(one) for one in absent if world.content.restore(one)]
+    return lost(world.content, absent, check=held.check)
+
+
+def _check(
+    digest: str, size: int, gone: set[Digest], facts: dict[str, Any], world: World, held: Held
+) -> None:
     parsed = Digest.parse(digest)
-    if world.content.size(parsed) is None and world.content.restore(parsed):
-        facts["restored"].append(digest)
+    if parsed in gone:
+        facts["missing"].append({"digest": digest, "size": size})
+        with world.catalog.write() as connection:
+            blobs.forget(connection, digest)
+        return
     found = world.content.size(parsed)
     if found == size and intact(world.content, parsed, held.check):
         return
-    kind = "missing" if found is None else "wrong"
-    if found is not None:
-        world.content.quarantine(parsed)
+    world.content.quarantine(parsed)
     with world.catalog.write() as connection:
         blobs.forget(connection, digest)
-    facts[kind].append({"digest": digest, "size": size})
+    facts["wrong"].append({"digest": digest, "size": size})
 
 
 def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
@@ -152,7 +165,7 @@ def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: 
             wanted.append(_wanted(one, one["sources"].pop(0), lease, world))
     if wanted:
         with world.change() as change:
-            waits.want(change.connection, lease, wanted, change.now)
+            waits.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)
     return waiting or bool(wanted)
 
 
@@ -187,6 +200,7 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
             blobs.add(connection, one["digest"], len(manifest.raw), now)
             fingerprint = world.fingerprint(lease.root, registry, repository)
             source = Source(registry, repository, fingerprint)
+            blobs.record_bytes(connection, [one["digest"]], source)
             blobs.confirm(connection, [one["digest"]], source, now)
         see_present(world.content, [manifest.digest])
         return True

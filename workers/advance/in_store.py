@@ -16,6 +16,7 @@ from store.oci.manifest import Index
 from store.oci.platform import Platform
 from workers.advance import plan
 from workers.advance.closure import Closure, narrowed, resolve
+from workers.advance.remote import check_sizes
 from workers.world import World
 
 
@@ -58,6 +59,7 @@ def closure(
     Raises:
         PlatformNotFoundError: a platform that was asked for is not held.
         BlobMissingError: the store has lost a blob.
+        WrongSizeError: a blob has another size than its manifest claims.
     """
     with world.catalog.read() as connection:
         held_images = {row.digest for row in references.images_under(connection, str(root.digest))}
@@ -93,7 +95,9 @@ def closure(
     wanted = {str(m.digest) for m in found.manifests} | {str(b.digest) for b in found.blobs}
     with world.catalog.write() as connection:
         blobs.lease(connection, lease.id, wanted)
-        absent = wanted - blobs.held(connection, wanted, world.now())
+        held = blobs.sizes(connection, wanted, world.now())
+    check_sizes(found.blobs, held)
+    absent = wanted - held.keys()
     absent -= {str(m.digest) for m in found.manifests}  # read a moment ago
     if absent:
         raise BlobMissingError(

@@ -59,6 +59,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
                 lease,
                 (source.wanted("download", blob) for blob in missing.values()),
                 change.now,
+                shared=world.shared_trust,
             )
         return Waiting()
     held.check()

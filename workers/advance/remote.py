@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from store.catalog import blobs
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
 from store.catalog.waits import Wanted
-from store.errors import ManifestNotFoundError, RegistryNotFoundError, Side
+from store.errors import ManifestNotFoundError, RegistryNotFoundError, Side, WrongSizeError
 from store.images.held import read_manifest
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
@@ -22,6 +24,7 @@ from workers.world import World, at
 
 # Above so many bytes so many tries, as Docker has it.
 MOUNT_TRIES = ((10 * 1024 * 1024, 4), (100 * 1024, 3), (-1, 1))
+WORD_SECONDS = 3600.0  # for so long a registry's answer to a credential is not asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +92,35 @@ class Remote:
     def usable(self, wanted: Collection[Descriptor]) -> set[Digest]:
         """Those of *wanted* that are in the store and that this job may use.
 
-        All are leased to the job first. What is held and not yet known to be readable with the
-        job's own credential is asked of the registry, by HEAD.
+        All are leased to the job first. It may use what has come from this very repository, as
+        long as the repository still says, by HEAD and to the job's own credential, that it has it.
+        What came from elsewhere proves nothing here: it is wanted like what is missing.
+
+        Raises:
+            WrongSizeError: a blob that is held has another size than its descriptor.
+            RegistryNotFoundError: the repository does not have it for this credential.
         """
         digests = {str(d.digest): d.digest for d in wanted}
-        catalog, now = self.world.catalog, self.world.now()
+        catalog = self.world.catalog
         with catalog.write() as connection:
+            now = self.world.now()
             blobs.lease(connection, self.lease.id, digests)
-            held = blobs.held(connection, digests, now)
-            confirmed = blobs.confirmed(connection, held, self.source)
-        unknown = sorted(self._unconfirmed(confirmed, held))
+            held = blobs.sizes(connection, digests, now)
+            own, unknown = self._own(connection, held, now)
+        with at(self.side):
+            check_sizes(wanted, held)
         if unknown:
-            seen = self._ask(digests[d] for d in unknown)
+            seen = self._ask(digests[d] for d in sorted(unknown))
             with catalog.write() as connection:
                 blobs.confirm(connection, map(str, seen), self.source, now)
-            for digest in sorted(set(unknown) - {str(d) for d in seen}):
+            for digest in sorted(unknown - {str(d) for d in seen}):
                 raise RegistryNotFoundError(
                     "the registry does not hold this blob, or hides it",
                     registry=self.source.registry,
                     subject=f"{self.reference.repository}@{digest}",
                     http_status=404,
                 ).at(self.side)
-        return {digests[d] for d in held}
+        return {digests[d] for d in own}
 
     def present(
         self, wanted: Sequence[Descriptor], *, mount_from: str | None
@@ -153,31 +163,36 @@ class Remote:
         )
 
     def _get_manifests(self, new: Mapping[str, Descriptor]) -> dict[Digest, Manifest | Index]:
-        catalog, content, now = self.world.catalog, self.world.content, self.world.now()
+        catalog, content = self.world.catalog, self.world.content
         with catalog.write() as connection:
+            now = self.world.now()
             blobs.lease(connection, self.lease.id, new)
-            held = blobs.held(connection, new, now)
-            unknown = self._unconfirmed(blobs.confirmed(connection, held, self.source), held)
+            held = blobs.sizes(connection, new, now)
+            own, unknown = self._own(connection, held, now)
 
-        def get(digest: str) -> Manifest | Index:
+        def get(digest: str) -> tuple[Manifest | Index, bool]:
+            """The manifest, and whether its bytes came from here now."""
             self.held.check()
             descriptor = new[digest]
-            there = digest in held and content.size(descriptor.digest) is not None
+            there = digest in own and content.size(descriptor.digest) is not None
             if there and (
                 digest not in unknown or self.repository.head_manifest(digest) is not None
             ):
-                return read_manifest(descriptor, content)
+                return read_manifest(descriptor, content), False
             manifest = self.repository.get_manifest(digest, expected=descriptor)
             content.put(manifest.raw)
-            return manifest
+            return manifest, True
 
         with at(self.side):
+            check_sizes(new.values(), held)
             got = self.world.probe(get, new)
         with catalog.write() as connection:
-            for manifest in got:
+            for manifest, _ in got:
                 blobs.add(connection, str(manifest.digest), len(manifest.raw), now)
+            came = [str(manifest.digest) for manifest, came_now in got if came_now]
+            blobs.record_bytes(connection, came, self.source)
             blobs.confirm(connection, new, self.source, now)
-        return {manifest.digest: manifest for manifest in got}
+        return {manifest.digest: manifest for manifest, _ in got}
 
     def _mount(self, digest: Digest, repository: str) -> bool:
         """Take a blob over from another repository, if the registry lets us."""
@@ -215,5 +230,29 @@ class Remote:
             answers = self.world.probe(exists, ordered)
         return {digest for digest, yes in zip(ordered, answers, strict=True) if yes}
 
-    def _unconfirmed(self, confirmed: set[str], held: Iterable[str]) -> set[str]:
-        return set() if self.world.shared_trust else set(held) - confirmed
+    def _own(
+        self, connection: Connection, held: Collection[str], now: float
+    ) -> tuple[set[str], set[str]]:
+        """What of *held* this job may use, and of that what its credential has to show yet."""
+        if self.world.shared_trust:
+            return set(held), set()
+        own = blobs.proven(
+            connection,
+            held,
+            registry=self.source.registry,
+            repository=self.source.repository,
+        )
+        heard = blobs.confirmed(connection, own, self.source, since=now - WORD_SECONDS)
+        return own, own - heard
+
+
+def check_sizes(claims: Iterable[Descriptor], held: Mapping[str, int]) -> None:
+    """Compare what descriptors claim with the sizes of the blobs that are *held*.
+
+    Raises:
+        WrongSizeError: one of them is wrong. That is a fault of whoever wrote the descriptor.
+    """
+    for claim in claims:
+        actual = held.get(str(claim.digest))
+        if actual is not None and actual != claim.size:
+            raise WrongSizeError(subject=str(claim.digest), claimed=claim.size, actual=actual)

@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs, limits, parking, transfers
+from store.catalog import limits, parking, transfers, waits
 from store.catalog.parking import Probe
 from store.catalog.places import Place
 from store.catalog.transfers import Claim
 from store.errors import (
-    BlobMissingError,
     CancelledError,
     HandedBackError,
     InternalError,
@@ -21,11 +20,12 @@ from store.errors import (
     TransshipError,
 )
 from workers.leases import Keeper
+from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.transfers.download import download
 from workers.transfers.retry import Again, Attempt, Strike, decide
 from workers.transfers.upload import upload
-from workers.world import World, at
+from workers.world import MAX_ANNOUNCED, World, at
 
 log = logging.getLogger(__name__)
 
@@ -98,18 +98,18 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
 
 def _done(claim: Claim, place: Place, world: World) -> None:
     with world.change() as change:
-        transfers.complete(change.connection, claim, place, change.now)
+        transfers.complete(change.connection, claim, place, change.now, shared=world.shared_trust)
 
 
 def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> None:
     log.info("transfer %s: attempt %d: %s", claim.digest, claim.attempts + 1, error)
+    error = looked_again(error, world)
     with world.change() as change:
         connection, now = change.connection, change.now
         most = limits.effective(connection)[limits.ATTEMPTS[claim.direction]].value
         history = Attempt(claim.attempts, claim.tries, claim.done - claim.furthest)
+        told = waits.jobs_of(connection, claim.id, limit=MAX_ANNOUNCED)
         described: dict[str, Any] = {**error.as_json(), "attempts": claim.attempts + 1}
-        if isinstance(error, BlobMissingError):
-            blobs.forget(connection, claim.digest)
         match decide(error, history, most=most):
             case Again(seconds=seconds, counts=counts, park=park):
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
@@ -119,4 +119,4 @@ def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> 
                 transfers.strike(connection, claim, place, described, now)
             case _:
                 transfers.fail(connection, claim, described, now)
-        change.jobs.update(p.job for p in claim.places)
+        change.jobs.update(told)

@@ -1,15 +1,16 @@
-"""Brings one blob from a registry into the store."""
+"""Brings one blob from a registry into the store, or reads it to see that the registry has it."""
 
 from __future__ import annotations
 
-from store.catalog import transfers
+from store.catalog import blobs, collection, transfers
 from store.catalog.places import Place
 from store.catalog.transfers import Claim
 from store.content.verify import intact
-from store.errors import RegistryNotFoundError
+from store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from workers.leases import Held
+from workers.registry.client import Repository
 from workers.world import World
 
 SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own limits are tighter
@@ -18,20 +19,30 @@ SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own
 def download(claim: Claim, place: Place, world: World, held: Held) -> None:
     """Bring the blob of *claim* from *place*; on return its file is in the store, and synced.
 
-    What an earlier attempt left is taken over, and only the rest is asked for. A file that is
-    there in whole, because somebody died between naming it and recording it, is hashed and kept.
+    What an earlier attempt left of the bytes of the same repository is taken over, and only the
+    rest is asked for. Where the store holds the blob already, it came from elsewhere, or somebody
+    died between naming its file and recording it: then the place has to show that it has the bytes
+    too, all of them, and nothing is written.
+
+    Raises:
+        WrongSizeError: the store holds the blob, and its size is not what the claim says.
     """
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
     repository = world.repository(
         place.root, place.registry, place.repository, mirrored=claim.attempts % 2 == 0
     )
+    blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
     held.bound(SILENCE_BOUND_SECONDS)
-    if world.content.size(digest) == claim.size and intact(world.content, digest, held.check):
-        if repository.head_blob(digest) is None:
+    if _is_here(blob, world, held):
+        if not _may_take_its_word(claim, place, world):
+            _compare(blob, claim, repository, held)
+        elif repository.head_blob(digest) is None:
             raise _absent(claim, place)
         return
-    with world.content.ingest(digest, fence=claim.fence) as ingest:
+    # One who has the end of a blob has not shown that it has the beginning.
+    origin = "" if world.shared_trust else f"{place.registry}/{place.repository}"
+    with world.content.ingest(digest, fence=claim.fence, origin=f"{claim.size} {origin}") as ingest:
         if ingest.offset > claim.size:
             ingest.rewind()
         claim.done = ingest.offset
@@ -49,7 +60,6 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
             if repository.head_blob(digest) is None:
                 raise _absent(claim, place)
         else:
-            blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
             with repository.open_blob(blob, offset=ingest.offset, check=held.check) as body:
                 known = ingest.offset - body.offset  # not 0 where the range was ignored
                 body.read_into(receive, check=held.check)
@@ -60,6 +70,58 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
                 transfers.check(connection, claim)
 
         ingest.commit(size=claim.size, guard=still_ours)
+    if claim.fence > 1:  # an earlier attempt may have begun with another place
+        world.content.discard_partials(digest)
+
+
+def _is_here(blob: Descriptor, world: World, held: Held) -> bool:
+    """Whether the store holds the blob, on record or as a file that is what its digest says."""
+    size = world.content.size(blob.digest)
+    if size is None:
+        return False
+    with world.catalog.read() as connection:
+        recorded = bool(collection.held(connection, [str(blob.digest)]))
+    if not recorded and not intact(world.content, blob.digest, held.check):
+        return False
+    if size != blob.size:
+        raise WrongSizeError(subject=str(blob.digest), claimed=blob.size, actual=size)
+    return True
+
+
+def _may_take_its_word(claim: Claim, place: Place, world: World) -> bool:
+    """Whether HEAD is enough: trust is shared, or the bytes came from this repository before."""
+    if world.shared_trust:
+        return True
+    with world.catalog.read() as connection:
+        return bool(
+            blobs.proven(
+                connection,
+                [claim.digest],
+                registry=place.registry,
+                repository=place.repository,
+            )
+        )
+
+
+def _compare(blob: Descriptor, claim: Claim, repository: Repository, held: Held) -> None:
+    """Read the blob as the repository has it, and write nothing.
+
+    Raises:
+        DigestMismatchError: it is something else.
+    """
+    hasher = blob.digest.hasher()
+
+    def look(chunk: memoryview) -> None:
+        hasher.update(chunk)
+        claim.moved += len(chunk)
+        claim.done += len(chunk)
+
+    claim.done = 0
+    with repository.open_blob(blob, offset=0, check=held.check) as body:
+        body.read_into(look, check=held.check)
+    actual = Digest.from_hash(hasher)
+    if actual != blob.digest:
+        raise DigestMismatchError(expected=str(blob.digest), actual=str(actual))
 
 
 def _absent(claim: Claim, place: Place) -> RegistryNotFoundError:

@@ -18,20 +18,22 @@ from store.catalog import (
     heartbeats,
     jobs,
     mirrors,
-    progress,
+    parking,
     retention,
-    waits,
 )
 from store.catalog.heartbeats import Observer
 from store.errors import TransshipError
 from workers import schedule
+from workers.stopping import stop_late
 from workers.upkeep import start_collection
 from workers.wire import Message
-from workers.world import World, ring, transfer_message
+from workers.world import MAX_ANNOUNCED, World, ring, transfer_message
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
+STOPPING_SECONDS = 0.5  # of a tick; what is left then follows with the next one
+PROMOTIONS = 200  # jobs a tick; more would hold the write lock too long
 UPKEEP_SECONDS = 15.0  # what is old enough to go can wait a little longer
 
 
@@ -65,7 +67,6 @@ class Tick:
         short = world.content.free_bytes() < world.upkeep.min_free_bytes
         ready = [schedule.Ready.of(one) for one in due]
         messages: list[Message] = []
-        touched: set[str] = set()
         with world.catalog.write() as connection:
             now = world.now()
             if dead:
@@ -73,14 +74,26 @@ class Tick:
                 heartbeats.bury(connection, dead, now)
             if collection.note_space(connection, short=short) and short:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
-            touched.update(stop_late(connection, now))
             self._look_after(connection, now, short=short)
             schedule.start_due(connection, ready, world.sealer, now)
             admission.promote(connection, now)
+            jobs.promote(connection, now, limit=PROMOTIONS)
+            parking.move_parked(connection, now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)
         world.wire.publish(messages)
-        world.wire.announce(touched)
+        self._stop_late()
+
+    def _stop_late(self) -> None:
+        """Stop what has passed its deadline, page by page, for as long as a tick may take."""
+        until = time.monotonic() + STOPPING_SECONDS
+        while time.monotonic() < until:
+            with self._world.catalog.read() as connection:
+                if not jobs.past_deadline(connection, self._world.now(), limit=1):
+                    return
+            with self._world.change() as change:
+                ended = stop_late(change.connection, change.now)
+                change.jobs.update(ended[:MAX_ANNOUNCED])
 
     def _look_after(self, connection: Connection, now: float, *, short: bool) -> None:
         """Forget what is old and start a collection, now and then."""
@@ -88,8 +101,9 @@ class Tick:
             return
         upkeep = self._world.upkeep
         start_collection(connection, upkeep, now, urgent=short)
-        more = retention.forget(connection, now - upkeep.keep_jobs) == retention.MOST_AT_ONCE
-        retention.forget_records(connection, now - upkeep.keep_jobs)
+        before = now - upkeep.keep_jobs
+        more = retention.forget(connection, before) >= retention.MOST_AT_ONCE
+        more |= retention.forget_records(connection, before) >= retention.RECORDS_AT_ONCE
         exports.release_expired(connection, now)
         pause = 0.0 if more else min(UPKEEP_SECONDS, upkeep.keep_jobs / 4)
         self._upkeep_due = time.monotonic() + pause
@@ -102,19 +116,3 @@ class Tick:
                 log.warning("the tick failed, the next one follows: %s", error)
             except Exception:
                 log.exception("the tick failed, the next one follows")
-
-
-def stop_late(connection: Connection, now: float) -> list[str]:
-    """Ask jobs past their deadline to stop; returns those that ended here."""
-    ended: list[str] = []
-    for late in jobs.past_deadline(connection, now):
-        ended += stop_jobs(connection, late, "deadline-exceeded", now)
-    return ended
-
-
-def stop_jobs(connection: Connection, id_: str, reason: str, now: float) -> list[str]:
-    """Ask a job and its children to stop, for *reason*; returns those that ended here."""
-    stopped = jobs.request_stop(connection, id_, reason, now)
-    progress.settle(connection, stopped)
-    waits.abandon(connection, stopped, now)
-    return stopped

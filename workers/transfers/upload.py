@@ -7,7 +7,8 @@ import logging
 from store.catalog import transfers
 from store.catalog.places import Place
 from store.catalog.transfers import Claim
-from store.errors import BlobMissingError, StoreError
+from store.content.present import lost
+from store.errors import BlobMissingError, StoreError, WrongSizeError
 from store.oci.digest import Digest
 from workers.leases import Held
 from workers.registry.client import Repository
@@ -28,6 +29,7 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
 
     Raises:
         BlobMissingError: the store has lost it.
+        WrongSizeError: it has another size than the claim says.
     """
     digest = Digest.parse(claim.digest)
     repository = world.repository(place.root, place.registry, place.repository)
@@ -35,14 +37,15 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
     if claim.fence > 1 and repository.head_blob(digest) is not None:
         claim.done = claim.size
         return
-    size = world.content.size(digest)
-    # A collection that died half way may have moved what is wanted again.
-    if size != claim.size and not (size is None and world.content.restore(digest)):
+    if lost(world.content, [digest], check=held.check):
         raise BlobMissingError(
             "the store does not hold the blob to send",
             subject=claim.digest,
             hint="run the job again",
         )
+    size = world.content.size(digest)
+    if size != claim.size and size is not None:
+        raise WrongSizeError(subject=claim.digest, claimed=claim.size, actual=size)
     session = _taken_up(claim, place, world, repository)
     if session is not None:
         claim.done = session.offset

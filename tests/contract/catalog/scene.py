@@ -34,7 +34,7 @@ from store.catalog.schema import TRANSFER_BUSY, lanes
 from store.catalog.schema import transfers as transfer_rows
 from store.catalog.transfers import Claim
 from store.catalog.waits import WaitState, Wanted
-from workers.transfers.tick import stop_jobs
+from workers.stopping import stop_jobs
 
 HERE, THERE = "here.test", "there.test"
 FAILURE: dict[str, Any] = {

@@ -11,8 +11,7 @@ from store.catalog import blobs, collection, references
 from store.catalog.references import HeldImage
 from store.content.memory import MemoryStore
 from store.content.ports import Trashed
-from store.errors import CollectionStoppedError
-from store.gc import Swept, mark, sweep, tidy
+from store.gc import Swept, reachable, sweep, tidy
 from store.oci.digest import Digest
 from tests.contract.catalog.scene import HERE, Scene
 
@@ -163,13 +162,31 @@ def test_an_edge_that_is_not_held_is_not_followed(store: Store) -> None:
     assert store.sweep().blobs == 0
 
 
-def test_a_hole_behind_a_name_stops_the_sweep(store: Store) -> None:
-    store.add("manifest", "other")
-    store.link("manifest", "lost")
-    store.refer("here.test/app:1", "manifest")
-    with pytest.raises(CollectionStoppedError, match=named("lost")):
-        store.sweep()
-    assert store.held("manifest", "other") == ["manifest", "other"]
+def test_a_hole_behind_a_name_keeps_that_image_and_nothing_else(store: Store) -> None:
+    store.add("index", "manifest", "left", "other")
+    store.link("index", "manifest")
+    store.link("manifest", "left", "lost")
+    store.refer("here.test/app:1", "index")
+    report = store.sweep()
+    assert store.held("index", "manifest", "left", "other") == ["index", "manifest", "left"]
+    assert report.as_json()["broken"] == 1
+    assert report.as_json()["broken_images"] == [
+        {
+            "digest": named("manifest"),
+            "names": ["here.test/app:1"],
+            "missing": [named("lost")],
+        }
+    ]
+
+
+def test_what_a_lost_manifest_led_to_stays(store: Store) -> None:
+    """It may be fetched again, and then needs its layers."""
+    store.add("index", "layer")
+    store.link("index", "lost")
+    store.link("lost", "layer")
+    store.refer("here.test/app:1", "index")
+    assert [one.missing for one in store.sweep().broken] == [(named("lost"),)]
+    assert store.held("index", "layer") == ["index", "layer"]
 
 
 def test_the_least_recently_used_go_first_and_no_more_than_needed(store: Store) -> None:
@@ -226,7 +243,7 @@ def test_marking_walks_a_cycle_once(store: Store) -> None:
     store.link("b", "a")
     store.refer("here.test/app:1", "a")
     with store.scene.catalog.read() as connection:
-        assert mark(collection.snapshot(connection)) == {named("a"), named("b")}
+        assert reachable(collection.snapshot(connection)) == {named("a"), named("b")}
 
 
 # --- tidying -------------------------------------------------------------------------------------

@@ -485,7 +485,7 @@ def test_a_stopped_job_frees_what_it_held(scene: Scene) -> None:
 
 def _late(scene: Scene) -> list[str]:
     with scene.catalog.read() as connection:
-        return jobs.past_deadline(connection, scene.now)
+        return jobs.past_deadline(connection, scene.now, limit=100)
 
 
 def test_a_job_is_late_from_its_deadline_on(scene: Scene) -> None:
@@ -591,8 +591,8 @@ def test_who_does_not_hold_a_target_has_not_written_it(scene: Scene) -> None:
 
 def test_what_a_source_became_is_remembered_for_each_transform(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        targets.record_derivation(connection, "source", "platforms=a", "first")
-        targets.record_derivation(connection, "source", "platforms=a", "second")
+        targets.record_derivation(connection, "source", "platforms=a", "first", scene.now)
+        targets.record_derivation(connection, "source", "platforms=a", "second", scene.now)
         found = [
             targets.derived(connection, "source", transform)
             for transform in ("platforms=a", "platforms=b")

@@ -53,8 +53,9 @@ from store.gc import sweep
 from store.oci.digest import Digest
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
+from workers.stopping import stop_jobs
 from workers.transfers import attempt
-from workers.transfers.tick import Tick, stop_jobs
+from workers.transfers.tick import Tick
 from workers.wire import Message
 from workers.world import World
 

@@ -40,7 +40,7 @@ from tests.support.processes import wait_until
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.specs import as_json, fingerprint, fix_platforms, parse_spec
-from workers.transfers.tick import stop_jobs
+from workers.stopping import stop_jobs
 from workers.wire import LocalWire
 
 pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)

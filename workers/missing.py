@@ -1,0 +1,31 @@
+"""What becomes of a blob that could not be read although the catalog says that it is held."""
+
+from __future__ import annotations
+
+from store.catalog import blobs
+from store.content.present import lost
+from store.errors import BlobHiddenError, BlobMissingError, InvalidDigestError, TransshipError
+from store.oci.digest import Digest
+from workers.world import World
+
+
+def looked_again(error: TransshipError, world: World) -> TransshipError:
+    """Return *error*, or, where the blob that it misses is not lost, one that may be retried.
+
+    Nothing is forgotten on the word of somebody who could not read it: the row is deleted only
+    where the file is gone for good. Otherwise a shared file system had hidden it, or it lay in the
+    trash and was taken back.
+    """
+    if not isinstance(error, BlobMissingError):
+        return error
+    try:
+        digest = Digest.parse(error.subject)
+    except InvalidDigestError:
+        return error  # it is about no single blob
+    if not lost(world.content, [digest]):
+        return BlobHiddenError("the store did not show it for a moment", subject=error.subject)
+    with world.catalog.write() as connection:
+        # A file comes before its row. Nobody can add the row while this transaction is open.
+        if world.content.size(digest) is None:
+            blobs.forget(connection, str(digest))
+    return error
