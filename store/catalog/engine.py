@@ -22,7 +22,7 @@ from store.catalog.postgresql import PostgresqlDatabase
 from store.catalog.sqlite import SqliteDatabase
 from store.errors import SchemaVersionError, StoreError
 
-SCHEMA_VERSION = "0002"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0003"  # the newest revision in migrations/versions
 
 
 class Database(Protocol):
