@@ -12,11 +12,11 @@ from typing import Any
 
 from store.catalog.jobs import NewJob
 from store.errors import InvalidSpecError, TransshipError
+from workers.app import SUBMIT
 from workers.entitlement import MayUse
 from workers.making import Submission
 from workers.specs import KINDS, AnySpec, parse_spec
 
-TASK = "transship.submit"
 REQUESTER = "broker"
 LONGEST_ID = 200
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
@@ -59,7 +59,7 @@ def read(raw: bytes, may_use: MayUse) -> Submission | Invalid | Unusable:
     """What a message as it lies in Redis asks for; its job may use the credentials *may_use*."""
     try:
         task, args, kwargs = _parts(raw)
-        if task != TASK:
+        if task != SUBMIT:
             return Unusable(f"no worker has a task {ascii(task)[:LONGEST_NAME]}")
         id_, spec = _arguments(args, kwargs)
     except (ValueError, TypeError, RecursionError) as error:
