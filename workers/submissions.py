@@ -33,7 +33,8 @@ from workers.specs import as_json
 
 log = logging.getLogger(__name__)
 
-MOST_TOGETHER = 256  # messages a transaction
+FEWEST_TOGETHER = 16  # messages a transaction: fewer would not make one shorter
+MOST_TOGETHER = 256
 TRANSACTION_SECONDS = 0.1  # that other writers wait for; fewer messages go together if it is more
 LONGEST_PAUSE_SECONDS = 5.0
 _LOCK_SECONDS = 30
@@ -97,7 +98,7 @@ class Submissions:
         self._release = self._redis.register_script(_RELEASE)
         self._forwarding = impatient_redis(broker_url, timeout=_FORWARD_TIMEOUT_SECONDS)
         self._held: deque[bytes] = deque()  # what Redis did not take back
-        self._together = 16
+        self._together = FEWEST_TOGETHER
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="submissions", daemon=True)
 
@@ -191,7 +192,7 @@ class Submissions:
             return 0.0
         took = time.monotonic() - began
         if took > TRANSACTION_SECONDS:
-            self._together = max(1, self._together // 2)
+            self._together = max(FEWEST_TOGETHER, self._together // 2)
         elif took < TRANSACTION_SECONDS / 2 and len(batch) == self._together:
             self._together = min(MOST_TOGETHER, self._together * 2)
         for raw in batch:
