@@ -57,6 +57,7 @@ OPERATIONS: Final = {
     "searchRegistry": SUBMIT,
     "listTokens": ADMIN,
     "listCredentials": ADMIN,
+    "listRejected": ADMIN,  # strangers' messages, which may hold anything
 }
 ADMINS_KINDS: Final = frozenset({"prune", "gc", "fsck"})  # jobs that act on everybody's content
 OPEN: Final = frozenset({"/livez", "/readyz"})

@@ -17,8 +17,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
-from api.watch import Watch, in_all
-from store.catalog import admission, collection, limits, parking
+from api.watch import Watch, degraded, in_all
+from store.catalog import admission, collection, limits, parking, rejections
 from store.catalog.engine import SCHEMA_VERSION
 from store.catalog.schema import (
     JOB_DUE,
@@ -160,8 +160,22 @@ class Metrics:
         )
         yield Family(
             "transship_worker_threads",
-            "Their threads by queue; a queue that has none stands still.",
+            "Their threads by queue, of workers that the broker reaches.",
             [({"queue": queue}, count) for queue, count in asdict(in_all(alive)).items()],
+        )
+        yield Family(
+            "transship_degraded",
+            "1 for what keeps accepted jobs from moving: the broker does not answer this API, or "
+            "no worker that can be reached serves the queue.",
+            [
+                ({"what": what}, int(is_so))
+                for what, is_so in degraded(self._world.wire, in_all(alive)).items()
+            ],
+        )
+        yield Family(
+            "transship_rejected_messages",
+            "Messages of the broker that could not become jobs, so far.",
+            [({}, rejections.count(connection))],
         )
         yield Family(
             "transship_store_short_of_space",

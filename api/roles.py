@@ -57,8 +57,8 @@ def run_api(settings: Settings) -> None:
             lock.close()
 
 
-def run_worker(settings: Settings, queues: Iterable[Queue]) -> None:
-    """Run a Celery worker until a signal comes."""
+def run_worker(settings: Settings, queues: Iterable[Queue]) -> int:
+    """Run a Celery worker until a signal comes. Returns the exit code."""
     from workers.process import run  # noqa: PLC0415 -- Celery, which the API role needs not
 
     _log_to_stderr()
@@ -67,7 +67,7 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> None:
     lock = None if child else locks.engine_shared(settings.run_dir, kind="worker")
     open_catalog(settings).close()  # a wrong schema is said here, in one sentence
     try:
-        run(
+        return run(
             queues,
             broker_url=_broker(settings),
             task_events=bool(os.environ.get(TASK_EVENTS_VARIABLE)),

@@ -79,6 +79,21 @@ class JobList(BaseModel):
     next: str | None
 
 
+class RejectedMessage(BaseModel):
+    """A message of the broker that could not become a job."""
+
+    time: str
+    reason: str
+    excerpt: str = Field(description="the beginning of the message, escaped")
+
+
+class RejectedList(BaseModel):
+    """Messages that were rejected, the newest first."""
+
+    items: list[RejectedMessage]
+    next: str | None = None
+
+
 class TransferView(BaseModel):
     """One blob on its way for a job."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
 from store.catalog import limits
 from store.catalog.heartbeats import Key, Observer, Pulse, Threads
 from store.catalog.schema import workers
+from workers.wire import Wire
 
 
 class Watch:
@@ -59,3 +61,9 @@ def in_all(alive: Iterable[Threads]) -> Threads:
         uploads=sum(one.uploads for one in each),
         local=sum(one.local for one in each),
     )
+
+
+def degraded(wire: Wire, threads: Threads) -> dict[str, bool]:
+    """What keeps accepted jobs from moving: the broker, and each queue that has no *threads*."""
+    queues = {queue: count == 0 for queue, count in asdict(threads).items()}
+    return {"broker": not wire.reachable(), **queues}

@@ -19,6 +19,7 @@ from workers import redis_transport
 from workers.wire import Queue
 
 KEY_PREFIX = "transship:"
+SUBMIT = "transship.submit"  # the message that asks for a job, and the queue where it belongs
 VISIBILITY_SECONDS = 300
 
 redis_transport.install()
@@ -39,12 +40,14 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     task_acks_on_failure_or_timeout=True,
     # An exchange of its own for each: on a shared one every message would reach every queue.
-    task_queues=[
-        KombuQueue(queue.value, Exchange(queue.value), routing_key=queue.value) for queue in Queue
-    ],
+    task_queues=[KombuQueue(name, Exchange(name), routing_key=name) for name in (*Queue, SUBMIT)],
+    task_routes={SUBMIT: {"queue": SUBMIT}},
     task_default_queue=Queue.CONTROL.value,
     task_create_missing_queues=False,
     worker_prefetch_multiplier=1,
+    # Admission publishes what free threads can take, also while old tasks go on after a reconnect.
+    worker_enable_prefetch_count_reduction=False,
+    worker_consumer="workers.consumer:Consumer",
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_send_task_events=False,  # half the cost of a task; Flower turns them on when it runs
@@ -59,8 +62,8 @@ app.conf.update(
         "unacked_restore_throttle": 1,
         "socket_keepalive": True,
         "socket_connect_timeout": 2,
-        "socket_timeout": 30,
-        "health_check_interval": 15,
+        "socket_timeout": 3,  # a Redis that hangs is a lost connection
+        "health_check_interval": 2,
     },
     timezone="UTC",
 )

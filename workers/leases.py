@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from store.catalog import heartbeats
 from store.catalog.engine import Catalog
+from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease
 from store.catalog.transfers import Claim
 from store.errors import (
@@ -106,12 +107,18 @@ class Keeper:
         worker: str,
         lease_seconds: float,
         stopping: threading.Event,
+        threads: Callable[[], Threads | None] = lambda: None,
     ) -> None:
-        """Keep the leases of *worker*, each lasting *lease_seconds*."""
+        """Keep the leases of *worker*, each lasting *lease_seconds*.
+
+        *threads* are those that the worker can use now, as its row is to say; None: as it says.
+        """
         self._catalog = catalog
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._stopping = stopping
+        self._threads = threads
+        self._offered: Threads | None = None
         self._held: set[Held] = set()
         self._lock = threading.Lock()
         self._let_go = threading.Condition(self._lock)
@@ -192,7 +199,13 @@ class Keeper:
                     assert not isinstance(reason, bool)
                     one.request_stop(reason)
             known = heartbeats.beat_worker(connection, self._worker)
-        if not known:
+            threads = self._threads()
+            if known and threads is not None and threads != self._offered:
+                heartbeats.offer(connection, self._worker, threads)
+        if known:
+            self._offered = threads
+        else:
+            self._offered = None
             self.on_forgotten()
 
 

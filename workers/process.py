@@ -23,6 +23,8 @@ from workers.app import app
 from workers.celery_wire import CeleryWire
 from workers.queue import JobQueue
 from workers.redis_rates import RedisBuckets
+from workers.redis_transport import Client, link
+from workers.submissions import Submissions
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
@@ -44,12 +46,12 @@ class Process:
     world: World
     wire: CeleryWire
     worker: Worker
-    queue: JobQueue
-    broker_may_use: frozenset[str]  # the server's credentials that jobs from the broker may have
+    submissions: Submissions
 
 
 _current: Process | None = None
 _left = threading.Event()
+_exit_code = 0
 
 
 def open_worker(settings: Settings) -> None:
@@ -60,12 +62,21 @@ def open_worker(settings: Settings) -> None:
     world = make_world(settings, open_catalog(settings), wire, buckets)
     names = os.environ.get(QUEUES_VARIABLE, "")
     queues = {Queue(name) for name in names.split(",") if name} or set(Queue)
+    submissions = Submissions(
+        _broker(settings),
+        world.catalog,
+        JobQueue(world.catalog, world.sealer, wire, Platform.host()),
+        may_use=frozenset(settings.broker_credentials),
+        tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
+        queues=frozenset(queues),
+        consumes=Queue.CONTROL in queues,
+    )
+    Client.admits = submissions.admits
     _current = Process(
         world=world,
         wire=wire,
-        worker=Worker(world, threads_for(queues)),
-        queue=JobQueue(world.catalog, world.sealer, wire, Platform.host()),
-        broker_may_use=frozenset(settings.broker_credentials),
+        worker=Worker(world, threads_for(queues), connected=link.is_up),
+        submissions=submissions,
     )
 
 
@@ -85,6 +96,7 @@ def close_worker() -> None:
     global _current
     if _current is not None:
         process, _current = _current, None
+        process.submissions.stop()
         process.worker.stop()
         process.wire.close()
         process.world.close()
@@ -117,17 +129,30 @@ def _start(**_: Any) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     with _or_exit():
         current().worker.start()
+        current().submissions.start()
 
 
 @worker_shutting_down.connect
 def _hand_back(**_: Any) -> None:
     # This is a signal's handler, in the middle of whatever the main thread does.
+    _leave_in_background(exit_code=0)
+
+
+def consumer_ended() -> None:
+    """Hand back what is held: nothing more arrives, and Celery waits for its tasks to end."""
+    log.critical("the consumer of messages has failed, this worker ends")
+    _leave_in_background(exit_code=1)
+
+
+def _leave_in_background(exit_code: int) -> None:
+    here = current()
+    here.submissions.request_stop()
     threading.Thread(
-        target=_see_to_the_end, args=(current().worker,), name="leaving", daemon=True
+        target=_see_to_the_end, args=(here.worker, exit_code), name="leaving", daemon=True
     ).start()
 
 
-def _see_to_the_end(worker: Worker) -> None:
+def _see_to_the_end(worker: Worker, exit_code: int) -> None:
     """Leave in good time: Celery waits for its threads, and for Redis, however long it takes."""
     if worker.leave(HAND_BACK_SECONDS) and _left.wait(CLOSING_SECONDS):
         return
@@ -136,11 +161,13 @@ def _see_to_the_end(worker: Worker) -> None:
     except StoreError as error:
         log.warning("this worker is known until its lease expires: %s", error)
     logging.shutdown()
-    os._exit(0)  # threads that are stuck would keep any other exit waiting
+    os._exit(exit_code)  # threads that are stuck would keep any other exit waiting
 
 
 @worker_shutdown.connect
-def _stop(**_: Any) -> None:
+def _stop(sender: Any = None, **_: Any) -> None:
+    global _exit_code  # noqa: PLW0603 -- Celery's `worker_main` drops it
+    _exit_code = getattr(sender, "exitcode", None) or 0
     close_worker()
 
 
@@ -150,8 +177,10 @@ def run(
     broker_url: str,
     log_level: str = "WARNING",
     task_events: bool = False,
-) -> None:
+) -> int:
     """Run a Celery worker for *queues* in this process until it is told to stop.
+
+    Returns the exit code: not 0 where the worker could not go on.
 
     With *task_events* it tells of its tasks from the first one on; else from when Flower asks.
     """
@@ -161,7 +190,8 @@ def run(
     app.conf.update(broker_url=broker_url)
     # Tasks carry ids, not code, and run as whoever started us: root is not refused.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    app.worker_main(
+    main: Any = app.worker_main  # it returns, whatever its stubs say
+    main(
         [
             "--quiet",
             "worker",
@@ -175,6 +205,7 @@ def run(
             *(["--task-events"] if task_events else []),
         ]
     )
+    return _exit_code
 
 
 def _total(threads: Threads) -> int:

@@ -1,23 +1,25 @@
 """The buckets of `workers.rates` in Redis, for all workers together.
 
-Where Redis does not answer, each process keeps to the rate by itself meanwhile: a courtesy is not
-worth a failure.
+While Redis does not answer, each process keeps to the rate by itself: a courtesy is not worth a
+failure, and not worth waiting either.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import redis
 
 from workers.app import KEY_PREFIX
-from workers.celery_wire import redis_url
 from workers.rates import BURST_SECONDS, LocalBuckets
+from workers.redis_client import impatient_redis
 
 log = logging.getLogger(__name__)
 
-AWAY_SECONDS = 1.0  # after a failure Redis is left alone for so long
+TIMEOUT_SECONDS = 0.3  # so long one caller waits for a Redis that hangs
+AWAY_SECONDS = 5.0  # after a failure Redis is left alone for so long
 
 # Redis' own clock, in microseconds; scripts run one at a time.
 _TAKE = """
@@ -36,27 +38,42 @@ class RedisBuckets:
 
     def __init__(self, broker_url: str) -> None:
         """Keep them in the Redis at *broker_url*, in Celery's notation."""
-        self._redis = redis.Redis.from_url(
-            redis_url(broker_url), socket_connect_timeout=1, socket_timeout=1
-        )
+        self._redis = impatient_redis(broker_url, timeout=TIMEOUT_SECONDS)
         self._take = self._redis.register_script(_TAKE)
         self._meanwhile = LocalBuckets()
+        self._away = False
         self._away_until = 0.0
+        self._probing = threading.Lock()
 
     def take(self, key: str, seconds: float) -> float:
-        """Move the bucket ahead in Redis, or one of this process while Redis is away."""
-        if time.monotonic() >= self._away_until:
+        """Move the bucket ahead in Redis, or one of this process while Redis is away.
+
+        After a failure one caller every five seconds finds out whether Redis is back.
+        """
+        if not self._away:
+            return self._taken(key, seconds)
+        if time.monotonic() >= self._away_until and self._probing.acquire(blocking=False):
             try:
-                waiting: bytes = self._take(
-                    keys=[f"{KEY_PREFIX}rate:{key}"],
-                    args=[round(seconds * 1e6), round(BURST_SECONDS * 1e6)],
-                )
-                return int(waiting) / 1e6
-            except redis.RedisError as error:
-                self._away_until = time.monotonic() + AWAY_SECONDS
-                log.warning("rates are kept by each process for itself: %s", type(error).__name__)
+                return self._taken(key, seconds)
+            finally:
+                self._probing.release()
         return self._meanwhile.take(key, seconds)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+
+    def _taken(self, key: str, seconds: float) -> float:
+        try:
+            waiting: bytes = self._take(
+                keys=[f"{KEY_PREFIX}rate:{key}"],
+                args=[round(seconds * 1e6), round(BURST_SECONDS * 1e6)],
+            )
+        except redis.RedisError as error:
+            if not self._away:
+                log.warning("each process keeps rates by itself: %s", type(error).__name__)
+            self._away = True
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            return self._meanwhile.take(key, seconds)
+        self._away = False
+        return int(waiting) / 1e6

@@ -1,16 +1,13 @@
 """The tasks: each hands over to the worker of its process, and decides nothing.
 
-Names are part of the wire format. The first argument is the id of a row.
+Names are part of the wire format. The first argument is the id of a row. `transship.submit`, which
+other services send, is not among them: `workers.submissions` stores it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from workers import process
 from workers.app import task
-from workers.making import Submission
-from workers.specs import parse_spec
 from workers.wire import Message, Queue
 
 
@@ -100,16 +97,3 @@ def download(id_: str) -> None:
 def upload(id_: str) -> None:
     """Make an attempt at an upload."""
     _run(Queue.UPLOADS, "transship.upload", id_)
-
-
-@task("transship.submit")
-def submit(id: str, spec: dict[str, Any]) -> None:  # noqa: A002 -- what other services send
-    """Accept a job from another service, whose caller made the id. Twice is once.
-
-    It has those of the server's credentials that TRANSSHIP_BROKER_CREDENTIALS names.
-    """
-    here = process.current()
-    wanted = Submission(
-        id=id, spec=parse_spec(spec), requested_by="broker", may_use=here.broker_may_use
-    )
-    here.queue.submit([wanted])

@@ -44,7 +44,7 @@ class Wire(Protocol):
     """Publishes bells, and tells waiting clients that a job changed."""
 
     def publish(self, messages: Iterable[Message]) -> None:
-        """Ring. Never raises and never blocks for long: what is lost is rung again by the tick."""
+        """Send. Never raises and never waits for the broker: the scheduler sends again."""
 
     def announce(self, jobs: Iterable[str]) -> None:
         """Wake whoever waits for news of *jobs*, in any process. Best effort."""
@@ -54,6 +54,9 @@ class Wire(Protocol):
 
         Calling the returned function ends that.
         """
+
+    def reachable(self) -> bool:
+        """Whether what is published arrives, as far as this process knows."""
 
 
 class LocalWire:
@@ -101,6 +104,10 @@ class LocalWire:
                 self._listeners.remove(on_job)
 
         return close
+
+    def reachable(self) -> bool:
+        """It is this process."""
+        return True
 
     def close(self) -> None:
         """Wait for what runs, drop what has not begun."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from uuid import uuid4
 
 from store.catalog import heartbeats, jobs, limits, transfers
@@ -51,11 +52,18 @@ def threads_for(queues: set[Queue]) -> Threads:
 class Worker:
     """The worker of this process. Whoever makes it starts and stops it."""
 
-    def __init__(self, world: World, threads: Threads) -> None:
-        """Prepare a worker; nothing runs before `start`."""
+    def __init__(
+        self, world: World, threads: Threads, connected: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Prepare a worker; nothing runs before `start`.
+
+        While it is not *connected* nothing can reach it, and admission does not count it.
+        """
         self.id = uuid4().hex
         self._world = world
         self._threads = threads
+        self._connected = connected
+        self._leaving = False
         self._stopping = threading.Event()
         self._started = False
         with world.catalog.read() as connection:
@@ -65,6 +73,7 @@ class Worker:
             worker=self.id,
             lease_seconds=lease_seconds,
             stopping=self._stopping,
+            threads=self._usable,
         )
         self._keeper.on_forgotten = self._register
         self._tick = Tick(world, lease_seconds)
@@ -93,6 +102,7 @@ class Worker:
         it is stuck, is taken from it: the row is free, and whatever that thread still writes is
         refused. False: there are such threads, and nobody should wait for them.
         """
+        self._leaving = True
         # In this order, or what is handed back would be admitted for this worker again; but a
         # database that is slow must not hold it up.
         late = threading.Timer(RETIRE_SECONDS, self._stopping.set)
@@ -143,6 +153,12 @@ class Worker:
                 connection,
                 self.id,
                 pid=os.getpid(),
-                threads=self._threads,
+                threads=self._usable() or Threads(),
                 now=self._world.now(),
             )
+
+    def _usable(self) -> Threads | None:
+        """The threads that work can reach now; None: what the row says is not to change."""
+        if self._leaving:
+            return None
+        return self._threads if self._connected() else Threads()

@@ -13,6 +13,8 @@ import click
 from api.cli.options import json_option
 from api.cli.reach import connect, print_json
 
+EXCERPT_CHARS = 60  # of a message in a table; --json prints more
+
 
 @click.group(invoke_without_command=True)
 @click.option("--state", multiple=True, help="Only jobs in this state; may be repeated.")
@@ -91,6 +93,23 @@ def log(job: str, as_json: bool) -> int:
             return 0
         for event in happened:
             print(f"{event['time']}  {describe_event(event) or event['type']}")
+    return 0
+
+
+@jobs.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@json_option
+def rejected(limit: int, as_json: bool) -> int:
+    """List messages from the broker that could not become jobs."""
+    from api.cli.table import table  # noqa: PLC0415
+
+    with connect() as connection:
+        page = connection.client.rejected(limit=limit)
+    if as_json:
+        print_json(page)
+        return 0
+    rows = [(one["time"], one["reason"], one["excerpt"][:EXCERPT_CHARS]) for one in page["items"]]
+    print(table(("TIME", "REASON", "MESSAGE"), rows))
     return 0
 
 

@@ -56,8 +56,7 @@ def worker(queues: str) -> int:
         raise click.BadParameter(
             f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="--queues"
         )
-    run_worker(_settings(None), [known[name] for name in names])
-    return 0
+    return run_worker(_settings(None), [known[name] for name in names])
 
 
 @click.command()

@@ -79,6 +79,10 @@ class JobCalls(Exchange):
             "GET", "/jobs", params={k: v for k, v in filters.items() if v is not None}
         )
 
+    def rejected(self, *, limit: int) -> dict[str, Any]:
+        """The last messages of the broker that could not become jobs."""
+        return self._object("GET", "/jobs/rejected", params={"limit": limit})
+
     def transfers(self, id_: str) -> dict[str, Any]:
         """A job's transfers."""
         return self._object("GET", f"/jobs/{quoted(id_)}/transfers")

@@ -6,25 +6,30 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.checked import CheckedRoute
 from api.services import Injected
+from api.watch import degraded
 
 router = APIRouter(route_class=CheckedRoute, tags=["health"])
 
 
 class Health(BaseModel):
-    """Whether it is ready, and the worker threads that serve each queue."""
+    """Whether jobs can be accepted, what keeps them from moving, and the threads of each queue."""
 
     status: str
+    degraded: list[str] = Field(
+        description="broker: it does not answer; a queue: no worker that can be reached serves it"
+    )
     threads: dict[str, int]
 
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {
         "model": Health,
-        "description": "some queue has no worker, the database is away, or it is stopping",
+        "description": "no job can be accepted: the process is stopping, or (as a problem) the "
+        "database does not answer",
     }
 }
 
@@ -37,15 +42,16 @@ def livez() -> dict[str, str]:
 
 @router.get("/readyz", operation_id="readyz", responses=_NOT_READY)
 def readyz(services: Injected, response: Response) -> Health:
-    """The catalog answers, there is a worker for each queue, and this process stays; else 503."""
+    """200 while jobs can be accepted, 503 otherwise. What is degraded keeps them from moving."""
     with services.catalog.read() as connection:
-        threads = asdict(services.watch.threads(connection))
-    idle = [queue for queue, count in threads.items() if not count]
+        threads = services.watch.threads(connection)
     status = "ok"
     if services.news.closing:
         status = "this process is stopping"
-    elif idle:
-        status = f"no worker for {', '.join(idle)}"
-    if status != "ok":
         response.status_code = 503
-    return Health(status=status, threads=threads)
+    found = degraded(services.wire, threads)
+    return Health(
+        status=status,
+        degraded=[what for what, is_so in found.items() if is_so],
+        threads=asdict(threads),
+    )

@@ -22,13 +22,16 @@ from api.schemas import (
     JobList,
     JobView,
     Problem,
+    RejectedList,
+    RejectedMessage,
     TransferList,
     TransferView,
     event_view,
     job_views,
+    rfc3339,
 )
 from api.services import IdempotencyKey, Injected, Services
-from store.catalog import events, jobs
+from store.catalog import events, jobs, rejections
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
@@ -114,6 +117,22 @@ def list_jobs(
         views = job_views(connection, rows[:limit])
     more = len(rows) > limit
     return JobList(items=views, next=_encoded(rows[limit - 1].seq) if more else None)
+
+
+# Before /jobs/{job}, which would take the word for an id.
+@router.get("/jobs/rejected", operation_id="listRejected", responses=problems(422))
+def list_rejected(
+    services: Injected, limit: Annotated[int, Query(ge=1, le=rejections.MOST_KEPT)] = 100
+) -> RejectedList:
+    """Messages of the broker that could not become jobs, the newest first."""
+    with services.catalog.read() as connection:
+        found = rejections.newest(connection, limit)
+    return RejectedList(
+        items=[
+            RejectedMessage(time=rfc3339(one.time) or "", reason=one.reason, excerpt=one.excerpt)
+            for one in found
+        ]
+    )
 
 
 @router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 422))

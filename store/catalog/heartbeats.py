@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, insert, select, text, update
@@ -87,23 +87,21 @@ def register(
             id=worker,
             host=socket.gethostname(),
             pid=pid,
-            control=threads.control,
-            downloads=threads.downloads,
-            uploads=threads.uploads,
-            local=threads.local,
+            **asdict(threads),
             beat=0,
             started_at=now,
         )
     )
 
 
+def offer(connection: Connection, worker: str, threads: Threads) -> None:
+    """Let admission count *threads* of a worker from now on."""
+    connection.execute(update(workers).where(workers.c.id == worker).values(**asdict(threads)))
+
+
 def retire(connection: Connection, worker: str) -> None:
     """A worker takes nothing up any more, and counts for nothing; what it holds is still its."""
-    connection.execute(
-        update(workers)
-        .where(workers.c.id == worker)
-        .values(control=0, downloads=0, uploads=0, local=0)
-    )
+    offer(connection, worker, Threads())
 
 
 def unregister(connection: Connection, worker: str) -> None:

@@ -511,6 +511,17 @@ image_events = Table(
     sqlite_autoincrement=True,
 )
 
+# Messages of the broker that could not become jobs; the newest ones only.
+rejected_messages = Table(
+    "rejected_messages",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("excerpt", String, nullable=False),
+    sqlite_autoincrement=True,  # the newest id is the number of all that were ever rejected
+)
+
 # --- who may do what -----------------------------------------------------------------------------
 
 tokens = Table(

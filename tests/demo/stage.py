@@ -121,9 +121,10 @@ def _start(directory: Path, running: ExitStack) -> Stage:
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
+        answer = httpx.get(f"{url}/readyz", timeout=2)
     except httpx.HTTPError:
         return False
+    return answer.status_code == 200 and not answer.json()["degraded"]
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -42,7 +42,7 @@ def pulled(here: Yard, name: str) -> dict[str, Any]:
 
 def test_it_is_ready(here: Yard) -> None:
     answer = here.up.http.get("/readyz")
-    assert answer.json()["status"] == "ok"
+    assert (answer.json()["status"], answer.json()["degraded"]) == ("ok", [])
     assert all(count > 0 for count in answer.json()["threads"].values())
 
 

@@ -223,7 +223,7 @@ def _play(
 def _ready(api: httpx.Client) -> dict[str, Any]:
     answer = api.get("/readyz")
     ready: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
-    return ready
+    return ready if ready and not ready["degraded"] else {}
 
 
 def _shown(flower: httpx.Client, login: tuple[str, str]) -> set[str]:

@@ -51,7 +51,7 @@ _ABOUT_ANSWERS = [
 def schema(tmp_path: Path) -> Iterator[schemathesis.BaseSchema]:
     """The schema of a server without real workers, so that nothing leaves this machine."""
     with Api(tmp_path) as api:
-        with api.catalog.write() as connection:  # or /readyz would say 503, and be right
+        with api.catalog.write() as connection:  # or /readyz would report every queue as degraded
             everything = Threads(control=1, downloads=1, uploads=1, local=1)
             heartbeats.register(connection, "w", pid=1, threads=everything, now=0)
         host, port = api.address

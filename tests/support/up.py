@@ -83,11 +83,12 @@ class Up:
         return found
 
     def ready(self) -> bool:
-        """Whether each queue has a worker."""
+        """Whether jobs are accepted, and nothing keeps them from moving."""
         try:
-            return self.http.get("/readyz").status_code == 200
+            answer = self.http.get("/readyz")
         except httpx.TransportError:
             return False
+        return answer.status_code == 200 and not answer.json()["degraded"]
 
     def children(self) -> dict[int, str]:
         """Its child processes by id."""

@@ -221,6 +221,7 @@ TABLE = [
     ("DELETE", "/limits", None, ADMIN),
     ("DELETE", "/images/none", None, ADMIN),
     ("POST", "/images/none/tag", {"reference": "x"}, ADMIN),
+    ("GET", "/jobs/rejected", None, ADMIN),
     ("GET", "/tokens", None, ADMIN),
     ("POST", "/tokens", NEW_TOKEN, ADMIN),
     ("DELETE", "/tokens/none", None, ADMIN),

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
 
 from tests.support.processes import free_port, wait_until
-from workers.celery_wire import CHANNEL, CeleryWire, redis_url
+from tests.support.redis import RedisProcess
+from workers.celery_wire import CHANNEL, CLOSING_SECONDS, CeleryWire
+from workers.redis_client import redis_url
 from workers.wire import Message, Queue
+
+
+def in_queue(wire: CeleryWire, name: str) -> list[Any]:
+    """What lies in a queue, the next to be delivered last."""
+    found: Any = wire._redis.lrange(f"transship:transship.{name}", 0, -1)
+    return list(found)
+
 
 LABEL = "sha256:0123456789ab… 31 MB"
 
@@ -41,15 +53,19 @@ def wire(port: int) -> Iterator[CeleryWire]:
 
 def test_a_message_holds_an_id_and_how_it_reads_and_nothing_else(wire: CeleryWire) -> None:
     wire.publish([Message(Queue.DOWNLOADS, "transship.download", "42", LABEL)])
-    queued = wire._redis.lrange("transship:transship.downloads", 0, -1)
-    assert isinstance(queued, list)
-    (raw,) = queued
+    (raw,) = wait_until(lambda: in_queue(wire, "downloads"), 10, "the message")
     envelope = json.loads(raw)
     assert json.loads(base64.b64decode(envelope["body"]))[:2] == [["42"], {}]
     assert envelope["headers"]["task"] == "transship.download"
     assert envelope["headers"]["argsrepr"] == LABEL
-    assert wire._redis.llen("transship:transship.uploads") == 0
-    assert wire._redis.llen("transship:transship.control") == 0
+    assert in_queue(wire, "uploads") == in_queue(wire, "control") == []
+
+
+def test_what_is_dispatched_goes_before_what_strangers_sent(wire: CeleryWire) -> None:
+    wire._redis.lpush("transship:transship.control", "a stranger's", "and another")
+    wire.publish([Message(Queue.CONTROL, "transship.pull", "x", "y")])
+    wait_until(lambda: len(in_queue(wire, "control")) == 3, 10, "the message")
+    assert json.loads(in_queue(wire, "control")[-1])["headers"]["task"] == "transship.pull"
 
 
 def test_an_announcement_reaches_a_listener(wire: CeleryWire) -> None:
@@ -79,14 +95,57 @@ def test_a_listener_ends_without_waiting_for_news(
     assert heard == []
 
 
-def test_a_broker_that_is_away_costs_little_and_raises_nothing() -> None:
-    wire = CeleryWire(f"redis://127.0.0.1:{free_port()}/0")
+@pytest.fixture(params=["hangs", "is away"])
+def lost_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Where no Redis answers: nobody listens, or whoever does says nothing."""
+    if request.param == "is away":
+        yield free_port()
+        return
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_nobody_waits_for_a_broker_that_is_lost(lost_port: int) -> None:
+    wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
     began = time.monotonic()
-    for _ in range(50):
+    for _ in range(500):
         wire.publish([Message(Queue.CONTROL, "transship.pull", "x", "y")])
         wire.announce(["x"])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 0.5
+    wait_until(lambda: not wire.reachable(), 10, "the loss to be noticed")
+    began = time.monotonic()
     wire.close()
+    assert time.monotonic() - began < CLOSING_SECONDS + 0.5
+
+
+def test_listening_to_a_broker_that_is_lost_ends_in_time(lost_port: int) -> None:
+    wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
+    close = wire.listen(lambda _: None)
+    began = time.monotonic()
+    close()
+    assert time.monotonic() - began < CLOSING_SECONDS + 0.5
+    wire.close()
+
+
+def test_what_is_too_much_is_dropped_and_reported_once(
+    lost_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workers.celery_wire.MOST_WAITING", 10)
+    wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
+    wire.announce(str(n) for n in range(10_000))
+    assert sum("are dropped" in one.message for one in caplog.records) == 1
+    wire.close()
+
+
+def test_it_reports_a_broker_that_is_back(tmp_path: Path) -> None:
+    port = free_port()
+    wire = CeleryWire(f"redis://127.0.0.1:{port}/0")
+    wait_until(lambda: not wire.reachable(), 10, "the loss to be noticed")
+    with RedisProcess(tmp_path / "redis", port=port):
+        wait_until(wire.reachable, 10, "the broker to be found again")
+        wire.publish([Message(Queue.CONTROL, "transship.pull", "x", "y")])
+        wait_until(lambda: in_queue(wire, "control"), 10, "the message")
+        wire.close()
 
 
 @pytest.mark.parametrize(

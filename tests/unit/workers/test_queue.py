@@ -45,6 +45,9 @@ class Recorder:
     def publish(self, messages: Iterable[Message]) -> None:
         self.messages += messages
 
+    def reachable(self) -> bool:
+        return True
+
     def announce(self, jobs: Iterable[str]) -> None:
         self.announced += jobs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from store.catalog import limits
 from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import prepared_sqlite
 from workers.rates import BURST_SECONDS, Buckets, LocalBuckets, Rates
-from workers.redis_rates import RedisBuckets
+from workers.redis_rates import TIMEOUT_SECONDS, RedisBuckets
 
 HERE = "here.test"
 BROKER = "redis://127.0.0.1:6379/0"
@@ -123,3 +125,16 @@ def test_a_changed_rate_is_noticed(catalog: Catalog, monkeypatch: pytest.MonkeyP
         limits.override_registry(connection, HERE, {"bytes_per_second": 1000})
     monkeypatch.setattr("workers.rates.RELOAD_SECONDS", -1.0)
     assert rates.bytes(HERE, 10**6) > 900
+
+
+def test_nobody_waits_for_a_redis_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        buckets = RedisBuckets(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+        took = []
+        for _ in range(50):
+            began = time.monotonic()
+            buckets.take(HERE, 0.0)
+            took.append(time.monotonic() - began)
+        buckets.close()
+    assert max(took) < TIMEOUT_SECONDS + 0.2
+    assert sorted(took)[-2] < 0.1  # one caller finds it out for all

@@ -17,6 +17,7 @@ from store.errors import HandedBackError, LeaseLostError
 from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
+from tests.support.processes import wait_until
 from workers.wire import LocalWire
 from workers.wiring import make_world
 from workers.worker import Worker
@@ -88,6 +89,30 @@ def test_it_counts_for_nothing_as_soon_as_it_leaves(worker: Worker, catalog: Cat
     assert threads_of(catalog) == [(0, 0, 0, 0)]
     worker.stop()
     assert threads_of(catalog) == []
+
+
+def test_it_counts_for_nothing_while_the_broker_cannot_reach_it(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    connected = threading.Event()
+    connected.set()
+    wire = LocalWire(FOUR)
+    world = make_world(Settings(home=tmp_path / "home"), catalog, wire)
+    worker = Worker(world, FOUR, connected=connected.is_set)
+    worker.start()
+    assert threads_of(catalog) == [(1, 1, 1, 1)]
+    connected.clear()
+    wait_until(lambda: threads_of(catalog) == [(0, 0, 0, 0)], 10, "its row to say so")
+    connected.set()
+    wait_until(lambda: threads_of(catalog) == [(1, 1, 1, 1)], 10, "its row to say so")
+    connected.clear()
+    worker.leave(0)
+    connected.set()
+    worker._keeper._beat([], time.monotonic())
+    assert threads_of(catalog) == [(0, 0, 0, 0)]
+    worker.stop()
+    wire.close()
+    world.registries.close()
 
 
 def test_it_waits_for_those_who_look_up(worker: Worker, scene: Scene) -> None:

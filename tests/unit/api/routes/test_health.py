@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from store.catalog import heartbeats
 from store.catalog.heartbeats import Threads
+from store.errors import DatabaseUnavailableError
 from tests.unit.api.serving import Api
 
 ALL = Threads(control=1, downloads=2, uploads=3, local=4)
@@ -26,20 +29,42 @@ def test_the_process_answers(api: Api) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_without_workers_it_is_not_ready(api: Api) -> None:
+def test_without_workers_jobs_are_accepted(api: Api) -> None:
     answer = api.http.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["status"] == "no worker for control, downloads, uploads, local"
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert answer.json()["degraded"] == ["control", "downloads", "uploads", "local"]
 
 
-def test_with_a_worker_for_each_queue_it_is_ready(api: Api) -> None:
+def test_with_a_worker_for_each_queue_nothing_is_degraded(api: Api) -> None:
     with worker(api, ALL):
         answer = api.http.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json()["threads"] == {"control": 1, "downloads": 2, "uploads": 3, "local": 4}
+    assert answer.json() == {
+        "status": "ok",
+        "degraded": [],
+        "threads": {"control": 1, "downloads": 2, "uploads": 3, "local": 4},
+    }
 
 
 def test_the_queue_that_nobody_serves_is_named(api: Api) -> None:
     with worker(api, Threads(control=1, downloads=1, local=1)):
         answer = api.http.get("/readyz")
-    assert (answer.status_code, answer.json()["status"]) == (503, "no worker for uploads")
+    assert (answer.status_code, answer.json()["degraded"]) == (200, ["uploads"])
+
+
+def test_a_broker_that_does_not_answer_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.wire, "reachable", lambda: False)
+    with worker(api, ALL):
+        answer = api.http.get("/readyz")
+    assert (answer.status_code, answer.json()["degraded"]) == (200, ["broker"])
+
+
+def test_without_the_catalog_no_job_can_be_accepted(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise DatabaseUnavailableError("the database does not answer", subject="here")
+
+    monkeypatch.setattr(api.catalog, "read", away)
+    answer = api.http.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")

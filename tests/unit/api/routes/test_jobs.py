@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from store.catalog import events
+from store.catalog import events, rejections
 from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
@@ -389,3 +389,14 @@ def test_a_page_of_a_log_has_to_be_asked_for_in_numbers(api: Api, query: dict[st
     answer = api.get(f"/jobs/{job}/log", params=query)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == next(iter(query))
+
+
+def test_rejected_messages_are_listed_and_are_no_job(api: Api) -> None:
+    with api.catalog.write() as connection:
+        rejections.record(connection, [("not JSON", b"one"), ("no id", b"two")], 0)
+    answer = api.get("/jobs/rejected", params={"limit": 1})
+    assert answer.json() == {
+        "items": [{"time": "1970-01-01T00:00:00.000Z", "reason": "no id", "excerpt": "two"}],
+        "next": None,
+    }
+    assert api.get("/jobs/rejected", params={"limit": 0}).status_code == 422

@@ -15,7 +15,7 @@ from sqlalchemy import insert, text
 
 from api.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
 from api.watch import Watch
-from store.catalog import collection, heartbeats, limits, parking
+from store.catalog import collection, heartbeats, limits, parking, rejections
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.schema import jobs as job_rows
@@ -147,6 +147,22 @@ def test_workers_that_beat_and_stay_are_counted(cluster: Cluster) -> None:
     assert cluster.value("workers") == 1
     assert cluster.value("worker_threads", queue="downloads") == 16
     assert cluster.value("worker_threads", queue="local") == 0
+
+
+def test_what_is_degraded_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster.value("degraded", what="broker") == 0
+    assert cluster.value("degraded", what="control") == 1
+    cluster.scene.worker("one", control=8)
+    assert cluster.value("degraded", what="control") == 0
+    monkeypatch.setattr(cluster.world.wire, "reachable", lambda: False)
+    assert cluster.value("degraded", what="broker") == 1
+
+
+def test_rejected_messages_are_counted(cluster: Cluster) -> None:
+    assert cluster.value("rejected_messages") == 0
+    with cluster.catalog.write() as connection:
+        rejections.record(connection, [("not JSON", b"x"), ("not JSON", b"y")], 0)
+    assert cluster.value("rejected_messages") == 2
 
 
 def test_a_job_that_nobody_takes_up_grows_old(cluster: Cluster) -> None:
