@@ -232,7 +232,7 @@ class Submissions:
         """Make failed jobs, and keep what cannot be one among the rejected messages."""
         rejected: list[tuple[str, bytes]] = []
         with self._catalog.write() as connection:
-            now = time.time()
+            now = self._catalog.now()
             for raw, one in rest:
                 if isinstance(one, Unusable):
                     rejected.append((one.reason, raw))

@@ -46,6 +46,8 @@ def checked(parse: Any, field: str = "value") -> Any:
         raise PydanticCustomError(field, "{reason}", {"reason": str(wrong)}) from None
 
 
+MAX_DEADLINE_SECONDS = 10 * 365 * 86400.0
+
 ID = re.compile(r"sha256:[0-9a-f]{4,64}")  # by the grammar, a repository `sha256` with a tag
 
 ReferenceText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_reference)]
@@ -65,7 +67,7 @@ class Asked(BaseModel):
 
     priority: int = Field(default=0, ge=-100, le=100)
     deadline: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="seconds from now"
+        default=None, gt=0, le=MAX_DEADLINE_SECONDS, description="seconds from now"
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Where bytes came from, which home and key a cluster has, and what pruning and cancelling need.
+"""Where bytes came from, which home and key a cluster has, rejected messages, and indexes.
 
 What was seen before says where a blob may be fetched again, and proves nothing about its bytes: a
 registry's word and its bytes were not told apart. With TRANSSHIP_TRUST=separate a blob that was
@@ -30,6 +30,7 @@ def upgrade() -> None:
     _jobs()
     _events()
     _targets()
+    _rejected()
 
 
 def _origins() -> None:
@@ -112,6 +113,17 @@ def _events() -> None:
     op.execute("UPDATE events SET parent = (SELECT jobs.parent FROM jobs WHERE jobs.id = events.job)")
     _partial("events", "events_parent", ["parent", "id"], "parent IS NOT NULL")
     _partial("leases", "leases_exports", ["holder"], "holder LIKE 'export:%'")
+
+
+def _rejected() -> None:
+    op.create_table(
+        "rejected_messages",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("time", sa.Float(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("excerpt", sa.String(), nullable=False),
+        sqlite_autoincrement=True,
+    )
 
 
 def _partial(table: str, name: str, columns: list[Any], condition: str) -> None:
