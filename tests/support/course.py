@@ -169,6 +169,17 @@ class Course:
         """Ask the mirror of ten thousand to stop."""
         self.cancel(job_id(self.size.mirror))
 
+    def mirror_has_ended(self) -> bool:
+        """Whether no child of the mirror is active, nor the mirror itself."""
+        id_ = job_id(self.size.mirror)
+        mine = [
+            select(s.jobs.c.id).where(text(f"state = '{state}'"), column == id_)
+            for state in jobs.ACTIVE
+            for column in (s.jobs.c.id, s.jobs.c.parent)
+        ]
+        with self.catalog.read() as connection:
+            return all(connection.execute(one.limit(1)).first() is None for one in mine)
+
     def overrun_deadline(self) -> None:
         """Stop a job whose deadline has passed."""
         id_ = job_id(self.size.first_waiting + 3)
@@ -241,6 +252,12 @@ class Course:
             heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
             heartbeats.beat_transfer(connection, claim)
             heartbeats.beat_worker(connection, WORKER)
+
+    def show_life(self) -> None:
+        """Renew the rows of all workers, so that none is taken for dead."""
+        with self.catalog.write() as connection:
+            for worker in aged.WORKERS:
+                heartbeats.beat_worker(connection, worker)
 
     def reap(self) -> None:
         """Take a job and a transfer from a worker that died."""
