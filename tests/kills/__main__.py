@@ -106,8 +106,10 @@ def play(plan: Round, directory: Path, seed: int) -> None:
                 if mirror is not None and number == 2 * len(ahead) // 3:
                     plan.cancelled = mirror.cancel(matrix)
                     print(f"  {plan.cancelled}", flush=True)
-        finally:
-            batch.finish()
+        except BaseException:
+            batch.abandon()
+            raise
+        batch.finish()
         matrix.check_rest()
         plan.kills = matrix.kills
         plan.jobs = len(batch.results)
