@@ -119,7 +119,6 @@ class Cluster:
             self.redis.process.kill()
         elif role in FAILOVERS:
             pair = self._pair()
-            pair.wait_in_sync()
             (pair.fail_over if role == "failover" else pair.switch_over)()
         elif role == "postgres":
             assert self.postgres is not None
@@ -151,6 +150,10 @@ class Cluster:
             if role == "up":  # all of it died: what nobody has got to yet has to get its chance
                 self.processes[role].wait_ready(self.client.alive, 60)
                 wait_until(lambda: self._living() >= self.expected_workers, 60, "workers")
+
+    def wait_in_sync(self) -> None:
+        """Wait until Redis can fail over."""
+        self._pair().wait_in_sync()
 
     def _pair(self) -> RedisPair:
         assert isinstance(self.redis, RedisPair)

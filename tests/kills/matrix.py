@@ -64,6 +64,8 @@ class Matrix:
 
     def kill_other(self, role: str) -> Kill:
         """Kill what holds no claim: the API, Redis, the database; or let Redis fail over."""
+        if role in FAILOVERS:
+            self.cluster.wait_in_sync()
         stage = wait_until(self._busy_stage, PATIENCE_SECONDS, "something to be going on")
         began = time.monotonic()
         self.cluster.kill(role)
