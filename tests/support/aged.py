@@ -303,7 +303,7 @@ def _store(connection: Connection, size: Aged, now: float) -> None:
         created_at=_spread(size.done, now),
         used_at=_spread(size.done, now),
     )
-    # Some of blobs that are held, some of blobs that are gone.
+    # Some of blobs that are held, the oldest ones of blobs that are gone.
     _fill(
         connection,
         s.blob_sources,
@@ -311,7 +311,7 @@ def _store(connection: Connection, size: Aged, now: float) -> None:
         digest=_digest(),
         registry=_REGISTRY,
         repository="'library/' || (n % 500)",
-        confirmed_at=_spread(size.sources, now),
+        confirmed_at=f"{now} - n * {KEPT_DAYS * DAY / max(1, size.sources)}",
     )
     _fill(
         connection,
