@@ -4,7 +4,7 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench fuzz kill-matrix soak oracle up
+.PHONY: help setup demo test check fix bench scale fuzz kill-matrix soak oracle up
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -34,10 +34,13 @@ fix: setup ## Format, and mend what can be mended
 bench: setup ## Copy and pull beside skopeo; about five minutes
 	@$(PYTHON) -m tests.bench
 
+scale: setup ## What history costs the engine, on SQLite and PostgreSQL; about five minutes
+	@$(PYTHON) -m tests.bench.scale --write
+
 fuzz: setup ## Feed the readers of archives, layers and manifests with noise, a minute each
 	@$(PYTHON) -m tests.fuzz
 
-kill-matrix: setup ## Kill every role at every stage, over 200 times; about twenty minutes
+kill-matrix: setup ## Kill every role at every stage, over 200 times, and let Redis fail over; about twenty minutes
 	@$(PYTHON) -m tests.kills --write
 
 soak: setup ## Fifty clients for an hour; is memory level?

@@ -12,16 +12,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from tests.kills.batch import Batch
 from tests.kills.chunks import ChunkKills, kill_chunked_uploads
-from tests.kills.cluster import LEASE_SECONDS, cluster
+from tests.kills.cluster import FAILOVERS, LEASE_SECONDS, cluster
 from tests.kills.matrix import STAGES, Kill, Matrix
+from tests.kills.mirror import Cancelled, LargeMirror, large_registry
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+MIRRORED = 10_000  # images of the mirror that is cancelled
 
 
 @dataclass
@@ -34,6 +37,9 @@ class Round:
     shape: str = "roles"
     postgres: bool = False
     persistent_redis: bool = False
+    lease_seconds: float = LEASE_SECONDS
+    mirror: int = 0  # images of a mirror that is cancelled in the midst of it
+    cancelled: Cancelled | None = None
     kills: list[Kill] = field(default_factory=list)
     jobs: int = 0
     again: dict[str, list[int]] = field(default_factory=dict)
@@ -50,15 +56,17 @@ def rounds(scale: float) -> list[Round]:
         Round(
             "SQLite, a Redis that keeps nothing",
             some(resolve=14, download=30, upload=30, publish=14),
-            some(api=8, redis=8),
+            some(api=7, redis=5, failover=5, switchover=5),
+            mirror=MIRRORED,
         ),
         Round("`transship up`", some(resolve=3, download=5, upload=5, publish=3), shape="up"),
         Round(
             "PostgreSQL, a Redis that keeps all",
             some(resolve=10, download=22, upload=22, publish=10),
-            some(api=3, redis=7, postgres=8),
+            some(api=3, redis=5, postgres=8, failover=4, switchover=4),
             postgres=True,
             persistent_redis=True,
+            mirror=MIRRORED,
         ),
     ]
 
@@ -70,12 +78,21 @@ def play(plan: Round, directory: Path, seed: int) -> None:
     ahead += [("other", role) for role, count in plan.others.items() for _ in range(count)]
     random.shuffle(ahead)
     began = time.monotonic()
-    with cluster(
-        directory,
-        shape=plan.shape,
-        postgres=plan.postgres,
-        persistent_redis=plan.persistent_redis,
-    ) as made:
+    with ExitStack() as stack:
+        made = stack.enter_context(
+            cluster(
+                directory,
+                shape=plan.shape,
+                postgres=plan.postgres,
+                persistent_redis=plan.persistent_redis,
+                redis_pair=any(role in FAILOVERS for role in plan.others),
+                lease_seconds=plan.lease_seconds,
+            )
+        )
+        mirror = None
+        if plan.mirror:
+            host = stack.enter_context(large_registry(plan.mirror))
+            mirror = LargeMirror(made, host, plan.mirror)
         label = "redis kept" if plan.persistent_redis else "redis"
         matrix = Matrix(made, random, label_of_redis=label)
         batch = Batch(made, random)
@@ -84,8 +101,15 @@ def play(plan: Round, directory: Path, seed: int) -> None:
             for number, (what, name) in enumerate(ahead, 1):
                 kill = matrix.kill_holder(name) if what == "holder" else matrix.kill_other(name)
                 print(f"  {number}/{len(ahead)}  {kill}", flush=True)
-        finally:
-            batch.finish()
+                if mirror is not None and number == len(ahead) // 3:
+                    mirror.submit()
+                if mirror is not None and number == 2 * len(ahead) // 3:
+                    plan.cancelled = mirror.cancel(matrix)
+                    print(f"  {plan.cancelled}", flush=True)
+        except BaseException:
+            batch.abandon()
+            raise
+        batch.finish()
         matrix.check_rest()
         plan.kills = matrix.kills
         plan.jobs = len(batch.results)
@@ -146,17 +170,52 @@ def report(played: list[Round], chunks: ChunkKills) -> str:
         "What `up` or PostgreSQL took along when it was killed is counted with the blobs that were",
         "hit.",
     ]
+    lines += _of_failovers(kills) + _of_mirrors(played)
     seconds = [kill.seconds for kill in hits if kill.seconds]
     lines += [
         "",
         (
             "From a kill until somebody else had the work: "
             f"median {statistics.median(seconds):.1f} s, most {max(seconds):.1f} s, "
-            f"with a lease of {LEASE_SECONDS} s. "
+            f"with a lease of {played[0].lease_seconds:g} s. "
             f"The run took {sum(one.seconds for one in played) + chunks.seconds:.0f} s."
         ),
     ]
     return "\n".join(line for line in lines) + "\n"
+
+
+def _of_failovers(kills: list[Kill]) -> list[str]:
+    lines: list[str] = []
+    for role, told in (
+        ("redis failover", "the primary Redis had been killed and its replica promoted"),
+        ("redis switchover", "the primary Redis had become the replica, its clients connected"),
+    ):
+        if seconds := [kill.seconds for kill in kills if kill.role == role]:
+            lines += [
+                "",
+                (
+                    f"From when {told} until every worker asked the new primary for messages, "
+                    f"{len(seconds)} times: median {statistics.median(seconds):.1f} s, "
+                    f"most {max(seconds):.1f} s."
+                ),
+            ]
+    return lines
+
+
+def _of_mirrors(played: list[Round]) -> list[str]:
+    lines: list[str] = []
+    for one in played:
+        if (cancel := one.cancelled) is not None:
+            lines += [
+                "",
+                (
+                    f"{one.name}: a mirror of {cancel.images:,} images was cancelled after "
+                    f"{cancel.started:,} had been taken up, with {cancel.beside} transfers of "
+                    f"others running; its last image had ended after {cancel.seconds:.1f} s, and "
+                    "nobody else's lease was lost."
+                ),
+            ]
+    return lines
 
 
 def main() -> int:
@@ -164,6 +223,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kills", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="0.1 for a tenth of the kills")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--lease", type=float, default=LEASE_SECONDS, help="seconds; longer on a busy machine"
+    )
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
@@ -171,6 +233,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kills-") as directory:
         for number, plan in enumerate(played):
             print(plan.name, flush=True)
+            plan.lease_seconds = arguments.lease
             play(plan, Path(directory) / str(number), arguments.seed + number)
         print("uploads in chunks", flush=True)
         chunks = kill_chunked_uploads(

@@ -29,10 +29,11 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._number = 0
         self._lock = threading.Lock()
         self._failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._work) for _ in range(IN_FLIGHT)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(IN_FLIGHT)]
 
     def start(self) -> None:
         """Begin."""
@@ -46,6 +47,17 @@ class Batch:
             thread.join()
         if self._failures:
             raise self._failures[0]
+
+    def abandon(self) -> None:
+        """Begin nothing more, and let go of what has not ended, because something has failed.
+
+        Raises what went wrong with a job before, which may be why.
+        """
+        failures = list(self._failures)
+        self._abandoned.set()
+        self._stopping.set()
+        if failures:
+            raise failures[0]
 
     def _work(self) -> None:
         try:
@@ -76,6 +88,7 @@ class Batch:
         key = f"{spec['kind']} {image.digest}"
 
         def submitted() -> dict[str, Any] | None:
+            self._check_wanted()
             try:
                 return self.cluster.client.submit(spec, credentials={}, idempotency_key=key)
             except TransshipError:  # the API or the database is away: the key makes it one job
@@ -86,6 +99,7 @@ class Batch:
         assert job is not None
 
         def ended() -> dict[str, Any] | None:
+            self._check_wanted()
             try:
                 found = self.cluster.client.wait(job["id"])
             except TransshipError:
@@ -100,6 +114,10 @@ class Batch:
         if spec["kind"] == "pull":
             self._check_store(image)
         self.results.append(done)
+
+    def _check_wanted(self) -> None:
+        if self._abandoned.is_set():
+            raise RuntimeError("abandoned")
 
     def _check_store(self, image: Image) -> None:
         for blob in image.manifest.blobs:

@@ -18,7 +18,7 @@ from store.errors import TransshipError
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
-from tests.support.redis import RedisProcess
+from tests.support.redis import RedisPair, RedisProcess
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment
 from tests.support.up import processes_under
@@ -34,6 +34,9 @@ ROLES = {
     "upload 1": ["worker", "-Q", "uploads"],
     "upload 2": ["worker", "-Q", "uploads"],
 }
+
+
+FAILOVERS = ("failover", "switchover")
 
 
 def slowly(request: ProxiedRequest) -> Action | None:
@@ -57,9 +60,10 @@ class Cluster:
     source: SlowProxy
     target: SlowProxy
     upstream: RegistryProcess
-    redis: RedisProcess
+    redis: RedisProcess | RedisPair
     postgres: PostgresCluster | None
     database_url: str
+    lease_seconds: float = LEASE_SECONDS
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +72,7 @@ class Cluster:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environ = environment(
             self.home,
-            TRANSSHIP_LEASE_SECONDS=str(LEASE_SECONDS),
+            TRANSSHIP_LEASE_SECONDS=str(self.lease_seconds),
             TRANSSHIP_BROKER_URL=self.redis.url,
             TRANSSHIP_DATABASE_URL=self.database_url,
             TRANSSHIP_MAX_CONCURRENT_DOWNLOADS="4",
@@ -107,9 +111,15 @@ class Cluster:
         )
 
     def kill(self, role: str) -> None:
-        """SIGKILL a role; PostgreSQL is told to stop at once, without a word to anybody."""
+        """SIGKILL a role; PostgreSQL is told to stop at once, without a word to anybody.
+
+        "failover" kills the primary Redis and promotes its replica, "switchover" swaps the two.
+        """
         if role == "redis":
             self.redis.process.kill()
+        elif role in FAILOVERS:
+            pair = self._pair()
+            (pair.fail_over if role == "failover" else pair.switch_over)()
         elif role == "postgres":
             assert self.postgres is not None
             self.postgres.crash()
@@ -130,6 +140,8 @@ class Cluster:
         """Start a role again that was killed."""
         if role == "redis":
             self.redis.restart()
+        elif role in FAILOVERS:
+            wait_until(self._all_ask, 30, "every worker to ask the new primary for messages")
         elif role == "postgres":
             assert self.postgres is not None
             self.postgres.come_back()
@@ -138,6 +150,17 @@ class Cluster:
             if role == "up":  # all of it died: what nobody has got to yet has to get its chance
                 self.processes[role].wait_ready(self.client.alive, 60)
                 wait_until(lambda: self._living() >= self.expected_workers, 60, "workers")
+
+    def wait_in_sync(self) -> None:
+        """Wait until Redis can fail over."""
+        self._pair().wait_in_sync()
+
+    def _pair(self) -> RedisPair:
+        assert isinstance(self.redis, RedisPair)
+        return self.redis
+
+    def _all_ask(self) -> bool:
+        return self._pair().consumers() >= self.expected_workers
 
     def _living(self) -> int:
         return sum(not ended(pid) for pid in self.worker_pids().values())
@@ -187,6 +210,8 @@ def cluster(
     shape: str = "roles",
     postgres: bool = False,
     persistent_redis: bool = False,
+    redis_pair: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
     **settings: str,
 ) -> Iterator[Cluster]:
     """A cluster between two slow registries of its own."""
@@ -198,9 +223,12 @@ def cluster(
         downstream = running.enter_context(
             RegistryProcess(directory / "target", host_name="localhost")
         )
-        redis = running.enter_context(
-            RedisProcess(directory / "redis", persistent=persistent_redis)
-        )
+        redis: RedisProcess | RedisPair
+        if redis_pair:
+            redis = RedisPair(directory / "redis", persistent=persistent_redis)
+        else:
+            redis = RedisProcess(directory / "redis", persistent=persistent_redis)
+        running.callback(redis.stop)
         database = running.enter_context(PostgresCluster(durable=True)) if postgres else None
         url = f"sqlite:///{directory / 'home' / 'catalog.sqlite3'}"
         if database is not None:
@@ -219,6 +247,7 @@ def cluster(
             redis=redis,
             postgres=database,
             database_url=url,
+            lease_seconds=lease_seconds,
             settings=settings,
         )
         running.callback(made.stop)

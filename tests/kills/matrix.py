@@ -13,12 +13,11 @@ from sqlalchemy import exists, func, select, text
 
 from store.catalog.heartbeats import MOST_DEATHS
 from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, leases, transfers, waits
-from tests.kills.cluster import Cluster, ended
+from tests.kills.cluster import FAILOVERS, Cluster, ended
 from tests.support.processes import wait_until
 
 STAGES = ("resolve", "download", "upload", "publish")
 PATIENCE_SECONDS = 30
-OTHERS = ("api", "redis", "redis kept", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,21 @@ class Matrix:
         return made
 
     def kill_other(self, role: str) -> Kill:
-        """Kill what holds no claim: the API, Redis, the database."""
+        """Kill what holds no claim: the API, Redis, the database; or let Redis fail over."""
+        if role in FAILOVERS:
+            self.cluster.wait_in_sync()
         stage = wait_until(self._busy_stage, PATIENCE_SECONDS, "something to be going on")
+        began = time.monotonic()
         self.cluster.kill(role)
         self.cluster.revive(role)
         label = self.label_of_redis if role == "redis" else role
-        made = Kill(role=label, stage=str(stage), kind="", hit=False)
+        made = Kill(
+            role=f"redis {role}" if role in FAILOVERS else label,
+            stage=str(stage),
+            kind="",
+            hit=False,
+            seconds=time.monotonic() - began,
+        )
         self.kills.append(made)
         return made
 
@@ -95,16 +103,37 @@ class Matrix:
             if process.exit_status is not None
         }
         assert by_themselves == {}, "ended without being killed"
-        wait_until(
-            lambda: (
-                not any(map(ended, self.cluster.worker_pids().values()))
-                and len(self.cluster.worker_pids()) == self.cluster.expected_workers
-            ),
-            60,
-            "the dead workers to be buried",
-        )
+        self.wait_all_alive()
         stray = [path.name for path in (self.cluster.home / "ingests").iterdir()]
         assert stray == []
+
+    def wait_all_alive(self) -> None:
+        """Wait until every worker lives, and no dead one is registered."""
+
+        def all_alive() -> bool:
+            pids = self.cluster.worker_pids().values()
+            return len(pids) == self.cluster.expected_workers and not any(map(ended, pids))
+
+        wait_until(all_alive, 60, "the dead workers to be reaped")
+
+    def wait_all_reaped(self) -> None:
+        """Wait until nothing is held by a worker that is not registered."""
+
+        def all_reaped() -> bool:
+            alive = self.cluster.worker_pids().keys()
+            owners = self.cluster.read(
+                lambda c: {
+                    *c.execute(
+                        select(jobs.c.owner).where(text(JOB_ACTIVE), jobs.c.owner.is_not(None))
+                    ).scalars(),
+                    *c.execute(
+                        select(transfers.c.owner).where(text("state = 'running'"))
+                    ).scalars(),
+                }
+            )
+            return bool(owners <= alive)
+
+        wait_until(all_reaped, 60, "what the dead held to be reaped")
 
     def sent_again(self, sizes: dict[str, int]) -> dict[str, dict[str, int]]:
         """For each direction and blob: the bytes that crossed the wire beyond the blob's own."""

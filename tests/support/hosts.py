@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -22,10 +21,11 @@ from typing import Self, TypeVar
 
 import pytest
 
+from tests.support.relay import Relay, connected, listening
+
 R = TypeVar("R")
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
-_PIECE_BYTES = 256 * 1024
 
 
 def _ip() -> str:
@@ -50,7 +50,7 @@ class Host:
         self.name = name
         namespace = f"transship-{os.getpid()}-{name}"
         self._namespace = namespace if _run(_ip(), "netns", "add", namespace) else None
-        self._relays: list[_Relay] = []
+        self._relays: list[Relay] = []
         self._ports: list[int] = []
         if self._namespace is not None:
             subprocess.run(
@@ -76,13 +76,15 @@ class Host:
         if self.is_apart:
             for port in ports:
                 self._relays.append(
-                    _Relay(self._inside(partial(_listener, port)), partial(_to, port))
+                    Relay(self._inside(partial(listening, port)), partial(connected, port))
                 )
 
     def expose(self, port: int) -> None:
         """Let everyone reach what listens on *port* there."""
         if self.is_apart:
-            self._relays.append(_Relay(_listener(port), partial(self._inside, partial(_to, port))))
+            self._relays.append(
+                Relay(listening(port), partial(self._inside, partial(connected, port)))
+            )
 
     def cut_off(self) -> None:
         """Cut all its connections, and refuse new ones; skips the test if that cannot be done."""
@@ -136,66 +138,3 @@ class Host:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Relay:
-    """Connects whoever comes to *listener* with what *connect* returns, until closed."""
-
-    def __init__(self, listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
-        self._listener = listener
-        self._connect = connect
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            connections = list(self._open)
-        for connection in (self._listener, *connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near: socket.socket) -> None:
-        with near, contextlib.suppress(OSError), self._connect() as far:
-            with self._lock:
-                if self._closed:
-                    return
-                self._open |= {near, far}
-            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-            back.start()
-            _pump(near, far)
-            back.join()
-            with self._lock:
-                self._open -= {near, far}
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on bytes until *source* ends; say so to *sink*."""
-    with contextlib.suppress(OSError):
-        while piece := source.recv(_PIECE_BYTES):
-            sink.sendall(piece)
-    for half, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
-        with contextlib.suppress(OSError):
-            half.shutdown(how)
-
-
-def _listener(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=128)
-
-
-def _to(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-    connection.settimeout(None)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection

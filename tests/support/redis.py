@@ -1,4 +1,4 @@
-"""A Redis server of a test's own."""
+"""Redis servers of a test's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import shutil
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
+import redis
 
-from tests.support.processes import ChildProcess, free_port
+from tests.support.processes import ChildProcess, free_port, wait_until
+from tests.support.relay import Relay, connected, listening
 
 PROGRAMS = ("redis-server", "valkey-server")
 
@@ -51,6 +53,7 @@ class RedisProcess:
             *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
             *("--dir", str(directory), "--save", ""),
+            *("--repl-diskless-sync-delay", "0"),
             *("--appendonly", "yes" if persistent else "no"),
         ]
         self._process = self._start()
@@ -104,3 +107,107 @@ class RedisProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+class RedisPair:
+    """A primary and its replica, and one address that leads to whichever is the primary.
+
+    What leads there is a relay, as the virtual address of a managed Redis, or the name that its
+    operator changes.
+    """
+
+    def __init__(self, directory: Path, *, persistent: bool = False) -> None:
+        self._servers = [
+            RedisProcess(directory / name, persistent=persistent) for name in ("first", "second")
+        ]
+        listener = listening(0)
+        self.port = int(listener.getsockname()[1])
+        self._relay = Relay(listener, lambda: connected(self.primary.port))
+        self._replicate(self.replica, self.primary)
+        self.wait_in_sync()
+
+    @property
+    def url(self) -> str:
+        """The URL of the primary, whichever server that is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def primary(self) -> RedisProcess:
+        """The server that takes writes."""
+        return self._servers[0]
+
+    @property
+    def replica(self) -> RedisProcess:
+        """The server that follows it."""
+        return self._servers[1]
+
+    @property
+    def process(self) -> ChildProcess:
+        """The primary's process."""
+        return self.primary.process
+
+    def restart(self) -> None:
+        """Kill the primary and start it again at the same place, as `RedisProcess.restart`."""
+        self.primary.restart()
+
+    def fail_over(self) -> None:
+        """The primary dies, its replica is promoted, and a new replica is started."""
+        dead = self.primary
+        dead.process.kill()
+        self._promote()
+        dead.restart()
+        self._replicate(dead, self.primary)
+
+    def switch_over(self) -> None:
+        """The primary becomes the replica; those who are connected to it stay so.
+
+        What they write is refused with READONLY, and what they wait for ends with UNBLOCKED. New
+        connections lead to the new primary.
+        """
+        old = self.primary
+        self._promote()
+        self._replicate(old, self.primary)
+
+    def wait_in_sync(self) -> None:
+        """Wait until the replica has what the primary has."""
+
+        def in_sync() -> bool:
+            with _client(self.replica) as client:
+                return bool(client.info("replication").get("master_link_status") == "up")
+
+        wait_until(in_sync, 20, "the replica to be in sync")
+
+    def consumers(self) -> int:
+        """How many connections to the primary have asked for messages last."""
+        with _client(self.primary) as client:
+            return sum(one["cmd"].startswith("brpop") for one in client.client_list())
+
+    def stop(self) -> None:
+        """End both servers."""
+        self._relay.close()
+        for server in self._servers:
+            server.stop()
+
+    def _promote(self) -> None:
+        with _client(self.replica) as client:
+            client.replicaof("NO", "ONE")
+        self._servers.reverse()
+
+    def _replicate(self, replica: RedisProcess, primary: RedisProcess) -> None:
+        with _client(replica) as client:
+            client.replicaof("127.0.0.1", str(primary.port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _client(server: RedisProcess) -> Any:
+    return redis.Redis(port=server.port, socket_timeout=5)

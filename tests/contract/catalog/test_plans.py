@@ -1,0 +1,101 @@
+"""No statement of the engine scans what grows: the plans of all of them on an aged catalog.
+
+The catalog is filled once for each database; the course of work on it is `tests.support.course`.
+Not in the course, for they are meant to read everything: the snapshot that a collection marks in,
+the walk of `fsck`, the figures of /metrics.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from store.catalog.engine import Catalog
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.support.aged import WITH_HISTORY, age
+from tests.support.course import Course
+from tests.support.plans import Allowed, PlanReader, report
+from tests.support.postgres import PostgresCluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+LEAST_STATEMENTS = 100  # different ones that the course executes on growing tables
+
+ALLOWED = (
+    Allowed(
+        "JOIN transfers ON transfers.id = waits.transfer WHERE waits.job IN",
+        most_rows=2_500,
+        reason="the figures of the running jobs of a page are summed over their transfers",
+    ),
+)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def aged(request: pytest.FixtureRequest) -> Iterator[Catalog]:
+    """A catalog after a month of use."""
+    if request.param == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="aged-") as directory:
+            catalog = Catalog(prepared_sqlite(Path(directory)))
+            age(catalog)
+            yield catalog
+            catalog.close()
+        return
+    cluster: PostgresCluster = request.getfixturevalue("cluster")
+    with cluster.database() as name:
+        catalog = Catalog(cluster.url(name))
+        catalog.prepare()
+        age(catalog)
+        yield catalog
+        catalog.close()
+
+
+@pytest.mark.parametrize(
+    ("index", "uses"),
+    [("transfers_queue", Course.admit), ("waits_transfer", Course.waiters)],
+    ids=["transfers_queue", "waits_transfer"],
+)
+def test_a_missing_index_is_found(
+    aged: Catalog, index: str, uses: Callable[[Course, Connection], None]
+) -> None:
+    course = Course(aged, WITH_HISTORY)
+
+    def found(*, dropped: bool) -> int:
+        reader = PlanReader(aged, allowed=ALLOWED)
+        with suppress(_RollBackError), reader.watching(), aged.write() as connection:
+            if dropped:
+                connection.execute(text(f"DROP INDEX {index}"))
+            uses(course, connection)
+            raise _RollBackError
+        assert reader.seen
+        return len(reader.found)
+
+    assert found(dropped=False) == 0
+    assert found(dropped=True) > 0
+
+
+def test_no_statement_of_the_course_scans_what_grows(aged: Catalog) -> None:
+    reader = PlanReader(aged, allowed=ALLOWED)
+    for step, do in Course(aged, WITH_HISTORY).steps():
+        reader.step = step
+        with reader.watching():
+            do()
+    assert len(reader.seen) >= LEAST_STATEMENTS
+    assert not reader.found, f"\n{report(reader.found)}"
+
+
+def test_postgresql_plans_each_execution_for_its_values(aged: Catalog) -> None:
+    if not aged.shared:
+        pytest.skip("SQLite has one plan for all values")
+    for transaction in (aged.read, aged.write):
+        with transaction() as connection:
+            mode = connection.execute(text("SHOW plan_cache_mode")).scalar()
+            assert mode == "force_custom_plan"
+
+
+class _RollBackError(Exception):
+    """Undoes a transaction."""
