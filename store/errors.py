@@ -14,11 +14,11 @@ terminal say the same thing.
     │   ├── OtherPlatformError      a NotFoundError that brings the image
     │   └── ConflictError       CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
-    │   ├── HomeUnusableError, DiskFullError, BlobMissingError, SchemaVersionError
-    │   ├── DatabaseUnavailableError
+    │   ├── HomeUnusableError, DiskFullError, BlobMissingError, BlobHiddenError
+    │   ├── SchemaVersionError, DatabaseUnavailableError, ForeignProcessError
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
-    │   ├── SizeMismatchError, DigestMismatchError, InvalidManifestError
+    │   ├── SizeMismatchError, WrongSizeError, DigestMismatchError, InvalidManifestError
     │   ├── UnsupportedMediaTypeError, UnsupportedCompressionError
     │   └── DecompressionError, ExpansionError, InvalidLayerError, InvalidArchiveError
     ├── RegistryError           a registry answered, and the answer is no

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from store.catalog import references
+from store.catalog.schema import images as image_rows
+from store.catalog.schema import references as reference_rows
 from store.errors import BlobMissingError
 from store.oci.digest import Digest
 from tests.support.engine import Engine
@@ -271,11 +275,10 @@ def test_a_lost_blob_is_named_and_stops_no_collection(
     checked = engine.run(kind="fsck")
     assert (checked.state, checked.result["damaged"]) == ("failed", [DIGEST])
     with engine.catalog.write() as connection:
-        connection.exec_driver_sql("DELETE FROM image_references WHERE name LIKE '%unused%'")
-        connection.exec_driver_sql(
-            "DELETE FROM images WHERE digest IN (SELECT parent FROM edges"
-            f" WHERE child = '{digest_of(b'of no use')}')"
-        )
+        rows = [row for row in references.listed(connection) if "unused" in row.name]
+        for row in rows:
+            connection.execute(delete(reference_rows).where(reference_rows.c.name == row.name))
+            connection.execute(delete(image_rows).where(image_rows.c.digest == row.digest))
     swept = engine.run(kind="gc")
     assert swept.state == "succeeded"
     assert swept.result["broken"] == 1

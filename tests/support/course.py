@@ -71,6 +71,9 @@ class SilentWire:
     def announce(self, jobs: Iterable[str]) -> None:
         list(jobs)
 
+    def reachable(self) -> bool:
+        return True
+
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         return lambda: None
 
@@ -275,7 +278,7 @@ class Course:
 
     def waiters(self, connection: Any) -> None:
         """Who waits for a transfer, and where they may have it."""
-        waits.jobs_of(connection, self.size.done + 1)
+        waits.jobs_of(connection, self.size.done + 1, limit=100)
         places.of_transfer(connection, self.size.done + 1, time.time())
 
     # --- the scheduler and its maintenance ---
@@ -412,6 +415,8 @@ class Course:
         with self.catalog.write() as connection:
             blobs.confirm(connection, some, source, time.time())
             blobs.confirmed(connection, some, source)
+            blobs.record_bytes(connection, some, source)
+            blobs.proven(connection, some, registry=registry(1), repository="library/1")
             blobs.sources_of(connection, digest(1))
             blobs.repositories_with(
                 connection, digest(1), registry=registry(1), fingerprint="", but="x", limit=3
@@ -421,7 +426,7 @@ class Course:
         with self.catalog.write() as connection:
             targets.hold(connection, "t.test/x:new", lease)
             targets.written(connection, "t.test/x:new", lease)
-            targets.record_derivation(connection, digest(1), "platforms", digest(2))
+            targets.record_derivation(connection, digest(1), "platforms", digest(2), time.time())
             targets.derived(connection, digest(1), "platforms")
 
     def _publish(self, lease: JobLease) -> None:
@@ -438,6 +443,7 @@ class Course:
 
     def _promote(self) -> None:
         self._write(lambda c: admission.promote(c, time.time() + 1))
+        self._write(lambda c: jobs.promote(c, time.time() + 1, limit=200))
         self._write(lambda c: admission.unstarted(c, time.time() + _NEVER))
 
     def _keep_session(self) -> None:

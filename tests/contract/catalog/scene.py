@@ -84,6 +84,7 @@ class Scene:
 
     def take(self, id_: str, owner: str = "a worker") -> JobLease | None:
         with self.catalog.write() as connection:
+            jobs.promote(connection, self.now, limit=100)
             return jobs.claim(connection, id_, owner, self.now)
 
     def job(self, id_: str, *, owner: str = "a worker", **fields: Any) -> JobLease:
@@ -111,6 +112,7 @@ class Scene:
     def rung(self) -> list[str]:
         """The jobs that a tick would ring now; they count as rung."""
         with self.catalog.write() as connection:
+            jobs.promote(connection, self.now, limit=100)
             return [row.id for row in rationing.take_due(connection, self.now)]
 
     def job_row(self, id_: str) -> Row[Any]:

@@ -53,7 +53,7 @@ def _start_due(scene: Scene, job: str, name: str = "nightly") -> bool:
     with scene.catalog.write() as connection:
         started = mirrors.start_due(connection, seen, scene.now)
         if started:
-            jobs.create(connection, [new_job(job)], scene.now)
+            jobs.create(connection, [new_job(job, kind="mirror")], scene.now)
             mirrors.record_run(connection, name, job, scene.now)
     return started
 

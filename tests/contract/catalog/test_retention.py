@@ -73,7 +73,7 @@ def test_children_stay_as_long_as_their_tree_is_active(scene: Scene) -> None:
     assert _forget(scene) == 0
     scene.end(root, "succeeded")
     scene.now += 11
-    assert [_forget(scene), _forget(scene), _forget(scene)] == [1, 1, 0]
+    assert [_forget(scene), _forget(scene)] == [2, 0]
 
 
 def test_children_stay_as_long_as_their_root(scene: Scene) -> None:

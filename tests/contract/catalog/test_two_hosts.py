@@ -119,7 +119,8 @@ def test_two_that_want_a_blob_get_one_transfer(hosts: Hosts) -> None:
         waits.want(connection, one, [wanted("a")], NOW)
     assert scene.transfers_of("a") == 1
     claim = scene.running("a")
-    assert {place.job for place in claim.places} == {"one", "two"}
+    with scene.catalog.read() as connection:
+        assert set(waits.jobs_of(connection, claim.id, limit=9)) == {"one", "two"}
 
 
 def test_a_blob_that_is_cancelled_and_wanted_at_once_is_still_moved(hosts: Hosts) -> None:
@@ -260,7 +261,7 @@ def test_hosts_that_took_no_turns_would_leave_that_parent_asleep(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why a write begins with a lock: each sees the other's child as active."""
-    monkeypatch.setattr(postgresql, "_TURN", text("SELECT 1"))
+    monkeypatch.setattr(postgresql, "_TURN", text("SELECT 1, 1000000.0"))
     first, second = _parent_with_two_children(hosts.scene)
     end = hosts.elsewhere(lambda c: jobs.finish(c, second, "succeeded", NOW))
     with hosts.meanwhile(end) as (connection, _):

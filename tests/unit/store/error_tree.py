@@ -6,7 +6,12 @@ import inspect
 from collections.abc import Iterator
 
 from store import errors
-from store.errors import RegistryUnavailableError, SizeMismatchError, TransshipError
+from store.errors import (
+    RegistryUnavailableError,
+    SizeMismatchError,
+    TransshipError,
+    WrongSizeError,
+)
 
 
 def _tree(root: type[TransshipError]) -> Iterator[type[TransshipError]]:
@@ -26,7 +31,8 @@ def example(kind: type[TransshipError]) -> TransshipError:
         "subject": "it",
         "errors": [{"field": "it", "message": "is wrong"}],
         "expected": 10 if kind is SizeMismatchError else "sha256:aa",
-        "actual": 5 if kind is SizeMismatchError else "sha256:bb",
+        "actual": 5 if kind in (SizeMismatchError, WrongSizeError) else "sha256:bb",
+        "claimed": 5,
         "report": {},
         "image": {"platform": "linux/arm64"},
         "recorded": RegistryUnavailableError("is down", registry="r.test").as_json(),

@@ -104,6 +104,7 @@ def test_what_is_not_here_fails_the_job_and_nothing_is_recorded(
 def test_a_blob_that_is_lost_fails_the_job_and_not_the_download(local: Local) -> None:
     local.shelves.hold(APP, NAME)
     local.content.remove(APP.manifest.layers[0].digest)
+    local.content.erase(APP.manifest.layers[0].digest)
     job = local.submit(kind="export", references=["app:1"])
     assert local.failure(job) == ("blob-missing", "store")
 

@@ -241,7 +241,7 @@ def test_a_registry_that_may_come_back_is_asked_again_before_it_counts(stage: St
     assert (row.state, row.attempts, _children(stage, job)) == ("running", 1, [])
     with stage.world.catalog.write() as connection:
         connection.execute(
-            job_rows.update().where(job_rows.c.id == job).values(not_before=0, not_before_delay=0)
+            job_rows.update().where(job_rows.c.id == job).values(not_before=0, due=True)
         )
     row = _advance(stage, job)
     assert (row.attempts, len(_children(stage, job))) == (0, 1)

@@ -64,7 +64,8 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "HomeUnusableError": Fail,
     "DiskFullError": Fail,
     "BlobMissingError": Fail,
-    "CollectionStoppedError": Fail,
+    "BlobHiddenError": Again,
+    "ForeignProcessError": Fail,
     "SchemaVersionError": Fail,
     "EngineRunningError": Fail,
     "AddressInUseError": Fail,
@@ -73,6 +74,7 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     # bytes: what may have been cut on the way is fetched again, what is wrong stays wrong
     "ContentError": Strike,
     "SizeMismatchError": Again,
+    "WrongSizeError": Strike,
     "DigestMismatchError": Again,
     "InvalidManifestError": Strike,
     "UnsupportedMediaTypeError": Strike,
