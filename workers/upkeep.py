@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select, text
 
 from store.catalog import jobs
 from store.catalog.jobs import NewJob
+from store.catalog.schema import JOB_TOP
 from store.catalog.schema import jobs as jobs_table
 from store.settings import Settings
 from workers.identity import new_id
@@ -61,10 +62,7 @@ def start_collection(connection: Connection, upkeep: Upkeep, now: float, *, urge
     last = connection.execute(select(func.max(jobs_table.c.created_at)).where(mine)).scalar()
     if last is None and not urgent:  # a new store has nothing to collect yet
         first = (
-            select(jobs_table.c.created_at)
-            .where(text("parent IS NULL"))
-            .order_by(jobs_table.c.seq)
-            .limit(1)
+            select(jobs_table.c.created_at).where(text(JOB_TOP)).order_by(jobs_table.c.seq).limit(1)
         )
         last = connection.execute(first).scalar() or now
     interval = min(upkeep.gc_interval, URGENT_SECONDS) if urgent else upkeep.gc_interval

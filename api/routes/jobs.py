@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from api.access import CredentialBody
 from api.auth import ADMIN, ADMINS_KINDS, Asking
@@ -32,6 +32,7 @@ from api.schemas import (
 )
 from api.services import IdempotencyKey, Injected, Services
 from store.catalog import events, jobs, rejections
+from store.catalog.schema import JOB_TOP
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
@@ -103,9 +104,7 @@ def list_jobs(
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
     _check("kind", kind, KINDS)
     query = select(jobs_table).order_by(jobs_table.c.seq.desc()).limit(limit + 1)
-    query = query.where(
-        jobs_table.c.parent == parent if parent is not None else jobs_table.c.parent.is_(None)
-    )
+    query = query.where(jobs_table.c.parent == parent if parent is not None else text(JOB_TOP))
     if state:
         query = query.where(jobs_table.c.state.in_(state))
     if kind:

@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    FromClause,
     Row,
     and_,
     delete,
     exists,
     func,
+    literal_column,
     or_,
     select,
     text,
@@ -30,7 +33,9 @@ from store.catalog.schema import (
     JOB_ACTIVE,
     JOB_DELAYED,
     JOB_DUE,
+    JOB_IS_ACTIVE,
     JOB_WAITING,
+    JOB_WITH_DEADLINE,
     credentials,
     jobs,
     leases,
@@ -44,6 +49,16 @@ CONTROL, LOCAL = "control", "local"  # whose threads advance a job
 DEADLINE_EXCEEDED = "deadline-exceeded"  # a reason to stop
 ACTIVE = ("queued", "running")
 ENDED = ("succeeded", "failed", "cancelled")
+
+
+_ACTIVE_LITERALS: tuple[ColumnElement[str], ...] = tuple(
+    literal_column(f"'{state}'") for state in ACTIVE
+)
+
+
+def active(table: FromClause) -> ColumnElement[bool]:
+    """The condition that a job has not ended, in the words of the partial indexes."""
+    return table.c.state.in_(_ACTIVE_LITERALS)
 
 
 # Built once: to build a statement takes longer than to run it.
@@ -248,7 +263,7 @@ def release(
         return
     waiting = exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
     children = jobs.alias("children")
-    parent_waits = exists().where(children.c.parent == jobs.c.id, children.c.state.in_(ACTIVE))
+    parent_waits = exists().where(children.c.parent == jobs.c.id, active(children))
     save(
         connection,
         lease,
@@ -311,7 +326,7 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
     *ids* are as many as one transaction should hold. Returns the ids of the jobs that ended here;
     the caller abandons their waits.
     """
-    chosen = and_(jobs.c.id.in_(ids), text(JOB_ACTIVE))
+    chosen = and_(jobs.c.id.in_(ids), text(JOB_IS_ACTIVE))
     connection.execute(
         update(jobs)
         .where(chosen)
@@ -319,7 +334,7 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
     )
     child = jobs.alias("child")
     open_child = exists().where(
-        child.c.parent == jobs.c.id, child.c.state.in_(ACTIVE), child.c.stop_requested.is_(None)
+        child.c.parent == jobs.c.id, active(child), child.c.stop_requested.is_(None)
     )
     state = "cancelled" if reason == "cancelled" else "failed"
     error = stop_error(reason)
@@ -341,7 +356,7 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
 def open_children(connection: Connection, id_: str, *, limit: int) -> list[str]:
     """Active children of a job that were not asked to stop, *limit* at most."""
     query = select(jobs.c.id).where(
-        jobs.c.parent == id_, jobs.c.state.in_(ACTIVE), jobs.c.stop_requested.is_(None)
+        jobs.c.parent == id_, active(jobs), jobs.c.stop_requested.is_(None)
     )
     return list(connection.execute(query.limit(limit)).scalars())
 
@@ -367,7 +382,7 @@ def past_deadline(connection: Connection, now: float, *, limit: int) -> list[str
         connection.execute(
             select(jobs.c.id)
             .where(
-                text(f"{JOB_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"),
+                text(JOB_WITH_DEADLINE),
                 jobs.c.deadline <= now,
             )
             .order_by(jobs.c.deadline)
@@ -407,7 +422,7 @@ def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> 
             .where(targets.c.holder.in_(ids), text("holder IS NOT NULL"))
             .values(holder=None)
         )
-        tree_active = exists().where(other.c.root == credentials.c.root, other.c.state.in_(ACTIVE))
+        tree_active = exists().where(other.c.root == credentials.c.root, active(other))
         connection.execute(
             delete(credentials).where(
                 credentials.c.root.in_(sorted({one.root for one in some})), ~tree_active
@@ -415,7 +430,7 @@ def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> 
         )
         parents = sorted({one.parent for one in some if one.parent is not None})
         if parents:
-            child_active = exists().where(other.c.parent == jobs.c.id, other.c.state.in_(ACTIVE))
+            child_active = exists().where(other.c.parent == jobs.c.id, active(other))
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id.in_(parents), text(JOB_WAITING), ~child_active)

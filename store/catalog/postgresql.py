@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,9 @@ _SESSION = {
     # A plan made once for all values misses the partial indexes, and reads whole tables.
     "plan_cache_mode": "force_custom_plan",
 }
+# What is written is found by indexes. A plan that reads a whole table, because it is small today or
+# was never analysed, would keep everybody from writing when it has grown.
+_WRITER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 _CONNECTION: dict[str, Any] = {
     "application_name": "transship",
     "connect_timeout": 5,
@@ -59,10 +62,10 @@ class PostgresqlDatabase:
         """Use the database that *url* names. Its query may set what libpq knows."""
         self.name = _name(url)
         self._writer = self._engine(
-            url, isolation_level="READ COMMITTED", pool_size=1, max_overflow=0
+            url, _SESSION | _WRITER, isolation_level="READ COMMITTED", pool_size=1, max_overflow=0
         )
         self._reader = self._engine(
-            url, isolation_level="REPEATABLE READ", pool_size=2, max_overflow=_READERS - 2
+            url, _SESSION, isolation_level="REPEATABLE READ", pool_size=2, max_overflow=_READERS - 2
         ).execution_options(postgresql_readonly=True)
         self._turn = threading.Lock()
         self._answered = False
@@ -127,9 +130,9 @@ class PostgresqlDatabase:
     def _set_clock(self, epoch_seconds: Any) -> None:
         self._ahead = float(epoch_seconds) - time.monotonic()
 
-    def _engine(self, url: URL, **options: Any) -> Engine:
+    def _engine(self, url: URL, settings: Mapping[str, str], **options: Any) -> Engine:
         given = {key: value for key, value in _CONNECTION.items() if key not in url.query}
-        session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+        session = " ".join(f"-c {name}={value}" for name, value in settings.items())
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             hide_parameters=True,  # tracebacks are logged

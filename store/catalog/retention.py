@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, delete, exists, func, select, text, tuple_
 
-from store.catalog.jobs import ACTIVE
+from store.catalog.jobs import active
 from store.catalog.schema import (
     JOB_ACTIVE,
+    JOB_TOP_ENDED,
     TRANSFER_ACTIVE,
     blob_sources,
     derivations,
@@ -38,7 +39,7 @@ def forget(connection: Connection, before: float) -> int:
     the next one, which would then look older than what has written the names that it is to write.
     """
     tree = jobs.alias("tree")
-    active = exists().where(tree.c.root == jobs.c.root, tree.c.state.in_(ACTIVE))
+    busy = exists().where(tree.c.root == jobs.c.root, active(tree))
     newest = connection.execute(
         select(jobs.c.id, jobs.c.root).where(
             jobs.c.seq == select(func.max(jobs.c.seq)).scalar_subquery()
@@ -48,7 +49,7 @@ def forget(connection: Connection, before: float) -> int:
         return 0
     roots = connection.execute(
         select(jobs.c.id, jobs.c.kind)
-        .where(text("parent IS NULL"), jobs.c.finished_at < before, ~active)
+        .where(text(JOB_TOP_ENDED), jobs.c.finished_at < before, ~busy)
         .order_by(jobs.c.finished_at)
         .limit(MOST_AT_ONCE)
         .with_for_update(skip_locked=True)
@@ -77,7 +78,10 @@ def forget_records(connection: Connection, before: float) -> int:
     Of names in registries those go that no active job could write any more than a newer one has.
     Returns how many rows went from the table that had the most: less than a page, and all is done.
     """
-    oldest = select(func.min(jobs.c.seq)).where(text(JOB_ACTIVE)).scalar_subquery()
+    oldest = connection.execute(
+        select(jobs.c.seq).where(text(JOB_ACTIVE)).order_by(jobs.c.seq).limit(1)
+    ).scalar()
+    first = _NO_JOB_IS_OLDER if oldest is None else oldest
     return max(
         _forget_page(connection, image_events, image_events.c.time < before, image_events.c.time),
         _forget_page(
@@ -94,7 +98,7 @@ def forget_records(connection: Connection, before: float) -> int:
             targets,
             and_(
                 text("holder IS NULL"),
-                targets.c.written_seq < func.coalesce(oldest, _NO_JOB_IS_OLDER),
+                targets.c.written_seq < first,
             ),
             targets.c.written_seq,
         ),

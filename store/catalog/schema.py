@@ -34,10 +34,16 @@ metadata = MetaData()
 
 JOB_ACTIVE: Final = "state IN ('queued', 'running')"
 JOB_DUE: Final = f"{JOB_ACTIVE} AND due AND owner IS NULL"
+# The same for statements that find jobs by something better: SQLite, which has no statistics, would
+# rather read every active one.
+JOB_IS_ACTIVE: Final = "coalesce(state, '') IN ('queued', 'running')"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
-JOB_WAITING: Final = f"{JOB_ACTIVE} AND not_before = 0"
-JOB_DELAYED: Final = f"{JOB_ACTIVE} AND not_before > 0 AND NOT due"
-LEASE_OF_EXPORT: Final = "holder LIKE 'export:%'"
+JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
+JOB_DELAYED: Final = "not_before > 0 AND NOT due"
+JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"
+JOB_TOP: Final = "parent IS NULL"  # nobody's child
+JOB_TOP_ENDED: Final = "coalesce(parent, '') = '' AND finished_at IS NOT NULL"
+LEASE_OF_EXPORT: Final = "substr(holder, 1, 7) = 'export:'"
 TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
 TRANSFER_BUSY: Final = "state IN ('admitted', 'running')"
 TRANSFER_PENDING: Final = "state = 'pending'"
@@ -271,11 +277,13 @@ jobs = Table(
     Index("jobs_state", "state", "seq"),
     Index("jobs_kind", "kind", "state"),  # counts are made from it alone
     Index("jobs_parent", "parent", "state"),
-    Index("jobs_root", "root", "state"),
+    _partial("jobs_root", "root", where=JOB_ACTIVE),
     Index("jobs_finished", "finished_at"),
     Index("jobs_children", "parent", "seq"),
-    _partial("jobs_top", "seq", where="parent IS NULL"),
-    _partial("jobs_roots_finished", "finished_at", where="parent IS NULL"),
+    _partial("jobs_top", "seq", where=JOB_TOP),
+    _partial("jobs_top_finished", "finished_at", where=JOB_TOP_ENDED),
+    _partial("jobs_children_active", "parent", where=JOB_ACTIVE),
+    _partial("jobs_active", "seq", where=JOB_ACTIVE),
     _partial("jobs_due", "queue", "registry", "priority DESC", "turn", "seq", where=JOB_DUE),
     _partial("jobs_stopping", "queue", "seq", where=f"{JOB_DUE} AND stop_requested IS NOT NULL"),
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
@@ -287,11 +295,7 @@ jobs = Table(
         where=f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)",
     ),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
-    _partial(
-        "jobs_deadline",
-        "deadline",
-        where=f"{JOB_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL",
-    ),
+    _partial("jobs_deadline", "deadline", where=JOB_WITH_DEADLINE),
 )
 
 # Policies of what is to be mirrored, which the server keeps and starts on their interval.

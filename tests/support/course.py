@@ -31,6 +31,7 @@ from store.catalog import (
     parking,
     places,
     progress,
+    rationing,
     references,
     retention,
     targets,
@@ -52,7 +53,8 @@ from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.client import RegistryClient
 from workers.specs import parse_spec
-from workers.transfers.tick import Tick, stop_late
+from workers.stopping import stop_late
+from workers.transfers.tick import Tick
 from workers.wire import Message
 from workers.world import World
 
@@ -271,6 +273,10 @@ class Course:
                 (("transfer", claim.id), (claim.fence, 0)),
             ]
             heartbeats.bury(connection, cast("Any", dead), time.time())
+
+    def pick_jobs(self, connection: Any) -> None:
+        """Pick the jobs that are dispatched now."""
+        rationing.take_due(connection, time.time())
 
     def admit(self, connection: Any) -> None:
         """Admit what the limits leave room for."""

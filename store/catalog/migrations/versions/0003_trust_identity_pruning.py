@@ -83,26 +83,36 @@ def _transfers() -> None:
 
 
 def _jobs() -> None:
+    op.execute("UPDATE jobs SET not_before = 0 WHERE finished_at IS NOT NULL AND not_before > 0")
     # A job that is to run later is not due until then.
     op.execute(
         "UPDATE jobs SET due = false"
         f" WHERE {_JOB_ACTIVE} AND due AND owner IS NULL AND not_before > 0"
     )
     op.drop_index("jobs_due", "jobs")
+    op.drop_index("jobs_root", "jobs")
     op.drop_index("jobs_deadline", "jobs")
     op.create_index("jobs_children", "jobs", ["parent", "seq"])
     due = f"{_JOB_ACTIVE} AND due AND owner IS NULL"
     for name, columns, condition in (
         ("jobs_top", ["seq"], "parent IS NULL"),
-        ("jobs_roots_finished", ["finished_at"], "parent IS NULL"),
+        (
+            "jobs_top_finished",
+            ["finished_at"],
+            "coalesce(parent, '') = '' AND finished_at IS NOT NULL",
+        ),
+        ("jobs_children_active", ["parent"], _JOB_ACTIVE),
+        ("jobs_active", ["seq"], _JOB_ACTIVE),
+        ("jobs_root", ["root"], _JOB_ACTIVE),
         ("jobs_due", ["queue", "registry", sa.text("priority DESC"), "turn", "seq"], due),
         ("jobs_stopping", ["queue", "seq"], f"{due} AND stop_requested IS NOT NULL"),
-        ("jobs_delayed", ["not_before"], f"{_JOB_ACTIVE} AND not_before > 0 AND NOT due"),
+        ("jobs_delayed", ["not_before"], "not_before > 0 AND NOT due"),
         ("jobs_lane_root", ["registry", "root", "priority", "turn"], _JOB_ACTIVE),
         (
             "jobs_deadline",
             ["deadline"],
-            f"{_JOB_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL",
+            "coalesce(state, '') IN ('queued', 'running')"
+            " AND deadline IS NOT NULL AND stop_requested IS NULL",
         ),
     ):
         _partial("jobs", name, columns, condition)
@@ -112,7 +122,7 @@ def _events() -> None:
     op.add_column("events", sa.Column("parent", sa.String()))
     op.execute("UPDATE events SET parent = (SELECT jobs.parent FROM jobs WHERE jobs.id = events.job)")
     _partial("events", "events_parent", ["parent", "id"], "parent IS NOT NULL")
-    _partial("leases", "leases_exports", ["holder"], "holder LIKE 'export:%'")
+    _partial("leases", "leases_exports", ["holder"], "substr(holder, 1, 7) = 'export:'")
 
 
 def _rejected() -> None:
