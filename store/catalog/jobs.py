@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
     ColumnElement,
     Connection,
     FromClause,
     Row,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -28,12 +31,12 @@ from sqlalchemy import (
 )
 
 from store.catalog import events
-from store.catalog.due import due
+from store.catalog.due import NOW, due
 from store.catalog.schema import (
     JOB_ACTIVE,
     JOB_DELAYED,
-    JOB_DUE,
     JOB_IS_ACTIVE,
+    JOB_IS_DUE,
     JOB_WAITING,
     JOB_WITH_DEADLINE,
     credentials,
@@ -64,6 +67,62 @@ def active(table: FromClause) -> ColumnElement[bool]:
 # Built once: to build a statement takes longer than to run it.
 _INSERT = (
     upsert(jobs).on_conflict_do_nothing(index_elements=["parent", "child_key"]).returning(jobs.c.id)
+)
+_CLAIM = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job"),
+        text(JOB_IS_DUE),
+        due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
+    )
+    .values(
+        state="running",
+        owner=bindparam("by"),
+        fence=jobs.c.fence + 1,
+        due=False,
+        rung_until=0,
+        started_at=func.coalesce(jobs.c.started_at, NOW),
+    )
+    .returning(jobs)
+)
+_SAVE = update(jobs).where(
+    jobs.c.id == bindparam("held"),
+    jobs.c.fence == bindparam("held_fence"),
+    jobs.c.owner == bindparam("held_by"),
+    jobs.c.state == literal_column("'running'"),
+)
+_OTHER = jobs.alias("other")
+_CHILD_ACTIVE = exists().where(_OTHER.c.parent == jobs.c.id, active(_OTHER))
+_CHILD_OPEN = exists().where(
+    _OTHER.c.parent == jobs.c.id, active(_OTHER), _OTHER.c.stop_requested.is_(None)
+)
+# Where nothing that is waited for is left, whatever whoever lets the job go has thought.
+_DUE_AGAIN = or_(
+    jobs.c.due,
+    and_(~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")), ~_CHILD_ACTIVE),
+)
+_IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+_LET_GO = delete(leases).where(leases.c.holder.in_(_IDS))
+_FREE_TARGETS = (
+    update(targets)
+    .where(targets.c.holder.in_(_IDS), text("holder IS NOT NULL"))
+    .values(holder=None)
+)
+_FORGET_CREDENTIALS = delete(credentials).where(
+    credentials.c.root.in_(_IDS),
+    ~exists().where(_OTHER.c.root == credentials.c.root, active(_OTHER)),
+)
+_WAKE_PARENTS = (
+    update(jobs).where(jobs.c.id.in_(_IDS), text(JOB_WAITING), ~_CHILD_ACTIVE).values(due=True)
+)
+_LANE = select(jobs.c.turn).where(
+    text(JOB_ACTIVE),
+    jobs.c.registry == bindparam("in_registry"),
+    jobs.c.priority == bindparam("with_priority"),
+)
+_HEAD = _LANE.order_by(jobs.c.turn).limit(1)
+_LAST_OF_ROOT = (
+    _LANE.where(jobs.c.root == bindparam("of_root")).order_by(jobs.c.turn.desc()).limit(1)
 )
 _FRESH: dict[str, Any] = {
     "state": "queued",
@@ -183,23 +242,7 @@ def active_of_kind(connection: Connection, kind: str, *, before: int | None = No
 
 def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
     """Take the job up, or return None: it is not due, has ended, or someone has it."""
-    row = connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == id_,
-            text(JOB_DUE),
-            due(jobs.c.not_before, jobs.c.not_before_delay, now),
-        )
-        .values(
-            state="running",
-            owner=owner,
-            fence=jobs.c.fence + 1,
-            due=False,
-            rung_until=0,
-            started_at=func.coalesce(jobs.c.started_at, now),
-        )
-        .returning(jobs)
-    ).one_or_none()
+    row = connection.execute(_CLAIM, {"job": id_, "by": owner, "now": now}).one_or_none()
     if row is None:
         return None
     if row.fence == 1:
@@ -235,7 +278,11 @@ def save(connection: Connection, lease: JobLease, **values: Any) -> None:
     values.setdefault("owner", lease.owner)
     if "plan" in values:
         values["deaths"] = 0
-    written = connection.execute(update(jobs).where(_held(lease)).values(**values))
+    held = {"held": lease.id, "held_fence": lease.fence, "held_by": lease.owner}
+    computed = {k: v for k, v in values.items() if isinstance(v, ClauseElement)}
+    statement = _SAVE.values(**computed) if computed else _SAVE
+    plain = {k: v for k, v in values.items() if k not in computed}
+    written = connection.execute(statement, {**held, **plain})
     if written.rowcount != 1:
         raise LeaseLostError("the job is held by another worker now", subject=lease.id)
 
@@ -261,14 +308,11 @@ def release(
             not_before_delay=again_in,
         )
         return
-    waiting = exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
-    children = jobs.alias("children")
-    parent_waits = exists().where(children.c.parent == jobs.c.id, active(children))
     save(
         connection,
         lease,
         owner=None,
-        due=or_(jobs.c.due, and_(~waiting, ~parent_waits)),
+        due=_DUE_AGAIN,
         not_before=0,
         deaths=0,
     )
@@ -332,15 +376,11 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
         .where(chosen)
         .values(stop_requested=reason, due=True, not_before=0, not_before_delay=0)
     )
-    child = jobs.alias("child")
-    open_child = exists().where(
-        child.c.parent == jobs.c.id, active(child), child.c.stop_requested.is_(None)
-    )
     state = "cancelled" if reason == "cancelled" else "failed"
     error = stop_error(reason)
     ended = connection.execute(
         update(jobs)
-        .where(chosen, jobs.c.owner.is_(None), ~open_child)
+        .where(chosen, jobs.c.owner.is_(None), ~_CHILD_OPEN)
         .values(state=state, due=False, finished_at=now, error=error)
         .returning(jobs.c.id, jobs.c.root, jobs.c.parent)
     ).all()
@@ -402,51 +442,23 @@ def children_by_state(connection: Connection, id_: str) -> dict[str, int]:
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _held(lease: JobLease) -> Any:
-    return and_(
-        jobs.c.id == lease.id,
-        jobs.c.fence == lease.fence,
-        jobs.c.owner == lease.owner,
-        jobs.c.state == "running",
-    )
-
-
 def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> None:
     """Let go of what the jobs held; wake parents of which no child is active any more."""
-    other = jobs.alias("other")
     for some in chunks(ended):
         ids = [one.id for one in some]
-        connection.execute(delete(leases).where(leases.c.holder.in_(ids)))
-        connection.execute(
-            update(targets)
-            .where(targets.c.holder.in_(ids), text("holder IS NOT NULL"))
-            .values(holder=None)
-        )
-        tree_active = exists().where(other.c.root == credentials.c.root, active(other))
-        connection.execute(
-            delete(credentials).where(
-                credentials.c.root.in_(sorted({one.root for one in some})), ~tree_active
-            )
-        )
+        connection.execute(_LET_GO, {"ids": ids})
+        connection.execute(_FREE_TARGETS, {"ids": ids})
+        connection.execute(_FORGET_CREDENTIALS, {"ids": sorted({one.root for one in some})})
         parents = sorted({one.parent for one in some if one.parent is not None})
         if parents:
-            child_active = exists().where(other.c.parent == jobs.c.id, active(other))
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id.in_(parents), text(JOB_WAITING), ~child_active)
-                .values(due=True)
-            )
+            connection.execute(_WAKE_PARENTS, {"ids": parents})
 
 
 def _first_turn(connection: Connection, root: str | None, registry: str, priority: int) -> int:
     """Where jobs of a *root* queue, behind what it has there; None: a new one has nothing yet."""
-    waiting = select(jobs.c.turn).where(
-        text(JOB_ACTIVE), jobs.c.registry == registry, jobs.c.priority == priority
-    )
-    head = connection.execute(waiting.order_by(jobs.c.turn).limit(1)).scalar()
+    lane = {"in_registry": registry, "with_priority": priority}
+    head = connection.execute(_HEAD, lane).scalar()
     last = None
     if root is not None:
-        last = connection.execute(
-            waiting.where(jobs.c.root == root).order_by(jobs.c.turn.desc()).limit(1)
-        ).scalar()
+        last = connection.execute(_LAST_OF_ROOT, {**lane, "of_root": root}).scalar()
     return max(head or 0, (last + 1) if last is not None else 0)

@@ -37,6 +37,7 @@ JOB_DUE: Final = f"{JOB_ACTIVE} AND due AND owner IS NULL"
 # The same for statements that find jobs by something better: SQLite, which has no statistics, would
 # rather read every active one.
 JOB_IS_ACTIVE: Final = "coalesce(state, '') IN ('queued', 'running')"
+JOB_IS_DUE: Final = f"{JOB_IS_ACTIVE} AND due AND owner IS NULL"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
 JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
