@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
-from store.catalog import image_events, retention
-from store.catalog.schema import events, jobs, transfers, waits
+from store.catalog import blobs, image_events, retention, targets
+from store.catalog.schema import blob_sources, derivations, events, jobs, transfers, waits
 from store.catalog.schema import image_events as image_event_rows
-from tests.contract.catalog.scene import Scene
+from store.catalog.schema import targets as targets_table
+from tests.contract.catalog.scene import HERE, Scene
 
 
 def _forget(scene: Scene, *, older_than: float = 10.0) -> int:
@@ -109,3 +110,45 @@ def test_events_of_images_go_too(scene: Scene) -> None:
         retention.forget_records(connection, scene.now + 1)
         left = connection.execute(select(func.count()).select_from(image_event_rows)).scalar_one()
     assert left == 0
+
+
+def test_words_of_last_year_are_forgotten_even_of_what_is_held(scene: Scene) -> None:
+    """A registry gives out a new token a day, and each leaves a row."""
+    with scene.catalog.write() as connection:
+        blobs.add(connection, "sha256:aa", 1, scene.now)
+        blobs.record_bytes(connection, ["sha256:aa"], blobs.Source(HERE, "app", ""))
+        for day in range(1000):
+            source = blobs.Source(HERE, "app", f"token {day}")
+            blobs.confirm(connection, ["sha256:aa"], source, scene.now)
+        retention.forget_records(connection, scene.now + 1)
+        assert connection.execute(select(func.count()).select_from(blob_sources)).scalar() == 0
+        # From where it came is no word: it opens the blob, and it may be fetched there again.
+        mine = {"registry": HERE, "repository": "app"}
+        assert blobs.proven(connection, ["sha256:aa"], **mine) == {"sha256:aa"}
+        assert blobs.sources_of(connection, "sha256:aa") == [blobs.Source(HERE, "app", "")]
+
+
+def test_targets_go_when_no_older_job_could_write_them(scene: Scene) -> None:
+    older = scene.job("older", kind="copy")
+    newer = scene.job("newer", kind="copy")
+    with scene.catalog.write() as connection:
+        targets.hold(connection, "r.test/x:1", newer)
+        targets.written(connection, "r.test/x:1", newer)
+    scene.end(newer)
+    assert _records(scene, targets_table) == 1  # the older one must not overwrite it
+    scene.end(older)
+    assert _records(scene, targets_table) == 0
+
+
+def test_derivations_go_when_they_are_old(scene: Scene) -> None:
+    with scene.catalog.write() as connection:
+        targets.record_derivation(connection, "a", "platforms=x", "b", scene.now)
+    assert _records(scene, derivations, before=scene.now) == 1
+    assert _records(scene, derivations, before=scene.now + 1) == 0
+
+
+def _records(scene: Scene, table: Table, *, before: float = 0.0) -> int:
+    """How many rows are left of a table when what is older was forgotten."""
+    with scene.catalog.write() as connection:
+        retention.forget_records(connection, before)
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, insert, select, text
 
+from store.catalog import jobs
 from store.catalog.schema import TRANSFER_ACTIVE, waits
 from store.catalog.schema import transfers as rows
 from store.catalog.waits import WaitState
 from store.errors import LeaseLostError
-from tests.contract.catalog.scene import FAILURE, THERE, Scene, named
+from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job
 
 
 def _active(scene: Scene) -> int:
@@ -248,3 +249,50 @@ def test_an_ended_job_waits_for_nothing(scene: Scene) -> None:
             select(waits.c.transfer).where(waits.c.job == "one", text("NOT ended"))
         ).all()
     assert left == []
+
+
+def test_jobs_that_believe_different_sizes_share_nothing(scene: Scene) -> None:
+    scene.want(scene.job("wrong"), "blob", registry=THERE, size=5)
+    scene.want(scene.job("mine"), "blob", size=100)
+    assert scene.transfers_of("blob") == 2
+    assert sorted(scene.admit()) == ["blob", "blob"]
+
+
+def test_ten_thousand_who_wait_are_told_in_one_statement_each(scene: Scene) -> None:
+    scene.want(scene.job("one"), "blob")
+    number = scene.transfer("blob").id
+    with scene.catalog.write() as connection:
+        for start in range(0, 2000, 500):
+            some = range(start, start + 500)
+            jobs.create(connection, [new_job(f"j{n}") for n in some], scene.now)
+            connection.execute(
+                insert(waits),
+                [
+                    {
+                        "job": f"j{n}",
+                        "transfer": number,
+                        "registry": HERE,
+                        "repository": "app",
+                        "fingerprint": "",
+                        "priority": 0,
+                        "seq": n,
+                        "joined": True,
+                        "counted": True,
+                        "eager": False,
+                        "ended": False,
+                    }
+                    for n in some
+                ],
+            )
+    claim = scene.running("blob")
+    assert len(claim.places) == 1
+    statements: list[str] = []
+    writer = scene.catalog._database._writer  # type: ignore[attr-defined]
+    event.listen(writer, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    scene.delay(claim, 1.0)
+    scene.now += 2
+    scene.promote()
+    scene.complete(scene.running("blob"))
+    assert len(statements) < 60
+    assert [one.type for one in scene.events_of("j1999")][-1] == "retrying"
+    assert scene.waits_of("j1999")[0].ended
