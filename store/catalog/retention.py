@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, select, text, tuple_
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
 
-from store.catalog.jobs import active
+from store.catalog.jobs import ACTIVE, active
 from store.catalog.schema import (
-    JOB_ACTIVE,
+    JOB_ENDED_AT,
     JOB_TOP_ENDED,
     TRANSFER_ACTIVE,
     blob_sources,
@@ -49,8 +62,8 @@ def forget(connection: Connection, before: float) -> int:
         return 0
     roots = connection.execute(
         select(jobs.c.id, jobs.c.kind)
-        .where(text(JOB_TOP_ENDED), jobs.c.finished_at < before, ~busy)
-        .order_by(jobs.c.finished_at)
+        .where(text(JOB_TOP_ENDED), text(f"{JOB_ENDED_AT} > 0"), before > _ENDED_AT, ~busy)
+        .order_by(_ENDED_AT)
         .limit(MOST_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
@@ -78,10 +91,8 @@ def forget_records(connection: Connection, before: float) -> int:
     Of names in registries those go that no active job could write any more than a newer one has.
     Returns how many rows went from the table that had the most: less than a page, and all is done.
     """
-    oldest = connection.execute(
-        select(jobs.c.seq).where(text(JOB_ACTIVE)).order_by(jobs.c.seq).limit(1)
-    ).scalar()
-    first = _NO_JOB_IS_OLDER if oldest is None else oldest
+    oldest = [connection.execute(_OLDEST, {"state": state}).scalar() for state in ACTIVE]
+    first = min((seq for seq in oldest if seq is not None), default=_NO_JOB_IS_OLDER)
     return max(
         _forget_page(connection, image_events, image_events.c.time < before, image_events.c.time),
         _forget_page(
@@ -105,7 +116,16 @@ def forget_records(connection: Connection, before: float) -> int:
     )
 
 
+_ENDED_AT: ColumnClause[float] = literal_column(JOB_ENDED_AT)
 _NO_JOB_IS_OLDER = 2**62
+# Between two bounds that are the same, so that PostgreSQL takes the index that begins with the
+# state: for a single state it would look at one job after the other in the order of their numbers.
+_OLDEST = (
+    select(jobs.c.seq)
+    .where(jobs.c.state >= bindparam("state"), jobs.c.state <= bindparam("state"))
+    .order_by(jobs.c.state, jobs.c.seq)
+    .limit(1)
+)
 
 
 def _forget_page(connection: Connection, table: Table, old: Any, order: Any) -> int:

@@ -43,7 +43,9 @@ JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
 JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"
 JOB_TOP: Final = "parent IS NULL"  # nobody's child
-JOB_TOP_ENDED: Final = "coalesce(parent, '') = '' AND finished_at IS NOT NULL"
+# In words of its own: SQLite would take the index of all that have ended, children too.
+JOB_TOP_ENDED: Final = "coalesce(parent, '') = ''"
+JOB_ENDED_AT: Final = "coalesce(finished_at, 0)"
 LEASE_OF_EXPORT: Final = "substr(holder, 1, 7) = 'export:'"
 TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
 TRANSFER_BUSY: Final = "state IN ('admitted', 'running')"
@@ -277,19 +279,17 @@ jobs = Table(
     UniqueConstraint("parent", "child_key"),
     Index("jobs_state", "state", "seq"),
     Index("jobs_kind", "kind", "state"),  # counts are made from it alone
-    Index("jobs_parent", "parent", "state"),
-    _partial("jobs_root", "root", where=JOB_ACTIVE),
-    Index("jobs_finished", "finished_at"),
+    _partial("jobs_parent", "parent", "state", where="parent IS NOT NULL"),
+    _partial("jobs_finished", "finished_at", where="finished_at IS NOT NULL"),
     Index("jobs_children", "parent", "seq"),
     _partial("jobs_top", "seq", where=JOB_TOP),
-    _partial("jobs_top_finished", "finished_at", where=JOB_TOP_ENDED),
+    _partial("jobs_top_finished", JOB_ENDED_AT, where=JOB_TOP_ENDED),
     _partial("jobs_children_active", "parent", where=JOB_ACTIVE),
-    _partial("jobs_active", "seq", where=JOB_ACTIVE),
     _partial("jobs_due", "queue", "registry", "priority DESC", "turn", "seq", where=JOB_DUE),
     _partial("jobs_stopping", "queue", "seq", where=f"{JOB_DUE} AND stop_requested IS NOT NULL"),
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
     _partial("jobs_lane", "registry", "priority", "turn", where=JOB_ACTIVE),
-    _partial("jobs_lane_root", "registry", "root", "priority", "turn", where=JOB_ACTIVE),
+    _partial("jobs_root", "root", "registry", "priority", "turn", where=JOB_ACTIVE),
     _partial(
         "jobs_out",
         "queue",
@@ -365,6 +365,8 @@ transfers = Table(
     Column("state", String, nullable=False),
     Column("error", _Json),
     Column("stop_requested", Boolean, nullable=False),
+    # It has ended, and not all who wait have been told yet.
+    Column("telling", Boolean, nullable=False, server_default=text("false")),
     Column("not_before", Float, nullable=False),
     Column("not_before_delay", Float, nullable=False),
     Column("rung_until", Float, nullable=False),
@@ -409,6 +411,7 @@ transfers = Table(
     ),
     _partial("transfers_busy", "direction", "registry", where=TRANSFER_BUSY),
     _partial("transfers_delayed", "not_before", where=TRANSFER_DELAYED),
+    _partial("transfers_telling", "id", where="telling"),
     _partial("transfers_elsewhere", "registry", where=TRANSFER_ELSEWHERE),
 )
 

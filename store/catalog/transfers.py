@@ -126,19 +126,18 @@ def complete(
     """The blob has arrived: in the store for a download, in the registry for an upload.
 
     A download serves those who want the blob from the repository that it came from, or everybody
-    where trust is *shared*. It goes on to the places of the others: each of these is read too, and
+    where trust is *shared*. The others get a transfer of their own: their places are read too, and
     compared, for to know a digest grants nothing.
     """
     source = blobs.Source(place.registry, place.repository, place.fingerprint)
     size = claim_.size
     blobs.confirm(connection, [claim_.digest], source, now)
+    _end(connection, claim_, "done", now, error=None, bytes_done=size, furthest=size)
     if claim_.direction == "download":
         blobs.add(connection, claim_.digest, size, now)
         blobs.record_bytes(connection, [claim_.digest], source)
-        if not shared and waits.serve(connection, claim_.id, place):
-            _go_on(connection, claim_, now, furthest=0, furthest_at_death=0)
-            return
-    _end(connection, claim_, "done", now, error=None, bytes_done=size, furthest=size)
+        if not shared:
+            waits.hand_on(connection, claim_.id, place, now)
     waits.end(connection, claim_.id, error=None)
 
 
@@ -157,8 +156,19 @@ def strike(
 ) -> None:
     """This place will not serve. Those who brought it are told; others' places come next."""
     waits.strike(connection, claim_.id, place, error)
-    if not _go_on(connection, claim_, now):
+    remaining = places.of_transfer(connection, claim_.id, now)
+    if not remaining:
         _end(connection, claim_, "failed", now, error=error)
+        return
+    _save(
+        connection,
+        claim_,
+        state="pending",
+        owner=None,
+        attempts=0,  # the next place has a budget of its own
+        **places.queue_at(connection, claim_.id, claim_.registry, remaining[0]),
+        **claim_.figures,
+    )
 
 
 def delay(
@@ -237,17 +247,6 @@ def end_dead(
 
 
 # --- inside --------------------------------------------------------------------------------------
-
-
-def _go_on(connection: Connection, claim_: Claim, now: float, **values: int) -> bool:
-    """Queue at the best place that is left, with a budget of its own; False: there is none."""
-    remaining = places.of_transfer(connection, claim_.id, now)
-    if not remaining:
-        return False
-    values = {**claim_.figures, **values, "attempts": 0}
-    next_ = places.queue_at(connection, claim_.id, claim_.registry, remaining[0])
-    _save(connection, claim_, state="pending", owner=None, **next_, **values)
-    return True
 
 
 def _end(connection: Connection, claim_: Claim, state: str, now: float, **more: Any) -> None:

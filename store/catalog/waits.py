@@ -6,13 +6,14 @@ How it is taken up and what comes of it is in `transfers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
     Connection,
     Row,
+    Update,
     and_,
     bindparam,
     exists,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from store.catalog import admission, blobs, parking
+from store.catalog import admission, blobs, parking, places
 from store.catalog import jobs as job_rows
 from store.catalog.jobs import JobLease
 from store.catalog.places import Place
@@ -50,30 +51,72 @@ _ACTIVE = (
 )
 _WAIT = upsert(waits).on_conflict_do_nothing()
 _INSERT = insert(transfers).returning(transfers.c.id)
+_FRESH: Final[dict[str, Any]] = {
+    "state": "pending",
+    **dict.fromkeys(("stop_requested", "telling", "elsewhere"), False),
+    **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
+    **dict.fromkeys(("attempts", "tries", "furthest", "upload_offset"), 0),
+    **dict.fromkeys(("fence", "beat", "deaths", "furthest_at_death"), 0),
+    **dict.fromkeys(("bytes_done", "bytes_moved"), 0),
+}
 _LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
     transfers.c.digest == bindparam("same"), text(TRANSFER_DOWNLOAD)
 )
+MAX_TOLD = 500  # jobs a transaction that are told that a transfer has ended
+
 _OPEN = select(waits.c.job).where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
-_END_ALL = (
+_END = (
     update(waits)
-    .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+    .where(
+        waits.c.transfer == bindparam("waited_for"),
+        waits.c.job.in_(_OPEN.limit(MAX_TOLD)),
+        text("NOT ended"),
+    )
     .values(ended=True, error=bindparam("failure"))
+    .returning(waits.c.job)
 )
-_END_OF_REPOSITORY = _END_ALL.where(
-    waits.c.registry == bindparam("at_registry"), waits.c.repository == bindparam("at_repository")
+_OF_PLACE = (
+    waits.c.registry == bindparam("at_registry"),
+    waits.c.repository == bindparam("at_repository"),
+    waits.c.fingerprint == bindparam("with_credential"),
 )
-_END_OF_PLACE = _END_OF_REPOSITORY.where(waits.c.fingerprint == bindparam("with_credential"))
-# Ten thousand jobs may have waited: they are told in one statement, and none is named.
+_END_OF_PLACE = (
+    update(waits)
+    .where(
+        waits.c.transfer == bindparam("waited_for"),
+        waits.c.job.in_(_OPEN.where(*_OF_PLACE).limit(MAX_TOLD)),
+        text("NOT ended"),
+    )
+    .values(ended=True, error=bindparam("failure"))
+    .returning(waits.c.job)
+)
+_FROM_ELSEWHERE = _OPEN.where(
+    or_(
+        waits.c.registry != bindparam("at_registry"),
+        waits.c.repository != bindparam("at_repository"),
+    )
+)
+_MOVE = (
+    update(waits)
+    .where(
+        waits.c.transfer == bindparam("waited_for"),
+        text("NOT ended"),
+        or_(
+            waits.c.registry != bindparam("at_registry"),
+            waits.c.repository != bindparam("at_repository"),
+        ),
+    )
+    .values(transfer=bindparam("now_for"))
+)
+_TELLING = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("waited_for"))
+    .values(telling=bindparam("more"), error=bindparam("failure"))
+)
+_UNTOLD = select(transfers.c.id, transfers.c.error).where(text("telling")).limit(1)
 _WAKE_ALL = (
     update(jobs)
-    .where(
-        jobs.c.id.in_(
-            select(waits.c.job).where(
-                waits.c.transfer == bindparam("waited_for"), text("waits.ended")
-            )
-        ),
-        text(JOB_WAITING),
-    )
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_WAITING))
     .values(due=True)
 )
 _WAKE = _WAKE_ALL.where(
@@ -224,34 +267,98 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> No
 
 
 def end(connection: Connection, id_: int, *, error: dict[str, Any] | None) -> None:
-    """A transfer has ended, with *error* if it failed: tell all who wait for it."""
-    connection.execute(_END_ALL, {"waited_for": id_, "failure": error})
-    connection.execute(_WAKE if error is None else _WAKE_ALL, {"waited_for": id_})
+    """A transfer has ended, with *error* if it failed: tell those who wait for it.
 
-
-def serve(connection: Connection, id_: int, place: Place) -> bool:
-    """A blob has come from *place*: tell those who want it from that repository.
-
-    Returns whether others still wait, who may not be served with bytes of that repository.
+    Very many are told in pages: this is the first one, and `tell_more` does the others.
     """
-    where = {"at_registry": place.registry, "at_repository": place.repository}
-    connection.execute(_END_OF_REPOSITORY, {**where, "waited_for": id_, "failure": None})
-    connection.execute(_WAKE, {"waited_for": id_})
-    return connection.execute(_OPEN.limit(1), {"waited_for": id_}).first() is not None
+    if _tell(connection, _END, {"waited_for": id_, "failure": error}):
+        where = {"waited_for": id_, "more": True, "failure": error}
+        connection.execute(_TELLING, where)
+
+
+def telling(connection: Connection) -> bool:
+    """Whether some who wait for a transfer that has ended were not told yet."""
+    return connection.execute(_UNTOLD).first() is not None
+
+
+def tell_more(connection: Connection) -> bool:
+    """Tell another page of those who wait for a transfer that has ended; False: all are told."""
+    row = connection.execute(_UNTOLD).one_or_none()
+    if row is None:
+        return False
+    where = {"waited_for": row.id, "failure": row.error}
+    if not _tell(connection, _END, where):
+        connection.execute(_TELLING, {**where, "more": False})
+    return True
+
+
+def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
+    """Give those who may not be served with bytes of *place* a transfer of their own.
+
+    Call it when the transfer has ended, and before those who are served are told.
+    """
+    where = {
+        "waited_for": id_,
+        "at_registry": place.registry,
+        "at_repository": place.repository,
+    }
+    if connection.execute(_FROM_ELSEWHERE.limit(1), where).first() is None:
+        return
+    old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
+    same = ("key", "direction", "digest", "size", "media_type", "root", "priority", "fence")
+    row = {
+        **_FRESH,
+        **{name: getattr(old, name) for name in same},
+        "registry": place.registry,
+        "repository": place.repository,
+        "turn": 0,
+        "created_at": now,
+    }
+    new = int(connection.execute(_INSERT, row).scalar_one())
+    connection.execute(_MOVE, {**where, "now_for": new})
+    found = places.of_transfer(connection, new, now)
+    registry = found[0].registry
+    admission.open_lane(connection, old.direction, registry)
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id == new)
+        .values(
+            registry=registry,
+            repository=found[0].repository,
+            elsewhere=any(one.registry != registry for one in found),
+            turn=admission.first_turn(connection, old.root, old.direction, registry, old.priority),
+        )
+    )
 
 
 def strike(connection: Connection, id_: int, place: Place, error: dict[str, Any]) -> None:
     """End the waits of a transfer that brought *place*, and tell their jobs why."""
     where = {
+        "waited_for": id_,
         "at_registry": place.registry,
         "at_repository": place.repository,
         "with_credential": place.fingerprint,
+        "failure": error,
     }
-    connection.execute(_END_OF_PLACE, {**where, "waited_for": id_, "failure": error})
-    connection.execute(_WAKE_ALL, {"waited_for": id_})
+    while _tell(connection, _END_OF_PLACE, where):
+        pass
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _tell(connection: Connection, statement: Update, where: Mapping[str, Any]) -> bool:
+    """End a page of waits and wake their jobs; whether there may be more.
+
+    A job whose wait has failed has something to do at once. Else it is woken by its last wait, or
+    by one for which it is eager.
+    """
+    ids = list(connection.execute(statement, where).scalars())
+    if ids and where["failure"] is not None:
+        connection.execute(_WAKE_ALL, {"ids": ids})
+    elif ids:
+        connection.execute(_WAKE, {"ids": ids, "waited_for": where["waited_for"]})
+    return len(ids) == MAX_TOLD
 
 
 def _arrived(
@@ -296,6 +403,7 @@ def _insert(
 ) -> int:
     turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
     row = {
+        **_FRESH,
         "key": want_.key,
         "direction": want_.direction,
         "digest": want_.digest,
@@ -306,20 +414,7 @@ def _insert(
         "root": lease.root,
         "priority": lease.priority,
         "turn": turn,
-        "state": "pending",
-        "stop_requested": False,
-        "not_before": 0,
-        "not_before_delay": 0,
-        "rung_until": 0,
-        "attempts": 0,
-        "tries": 0,
-        "furthest": 0,
         "fence": _last_fence(connection, want_),
-        "beat": 0,
-        "deaths": 0,
-        "furthest_at_death": 0,
-        "bytes_done": 0,
-        "bytes_moved": 0,
         "created_at": now,
     }
     return int(connection.execute(_INSERT, row).scalar_one())

@@ -83,6 +83,7 @@ class Tick:
             messages += ring(connection, now)
         world.wire.publish(messages)
         self._stop_late()
+        world.tell_all()
 
     def _stop_late(self) -> None:
         """Stop what has passed its deadline, page by page, for as long as a tick may take."""

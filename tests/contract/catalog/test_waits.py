@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, select, text
 from store.catalog import jobs
 from store.catalog.schema import TRANSFER_ACTIVE, waits
 from store.catalog.schema import transfers as rows
-from store.catalog.waits import WaitState
+from store.catalog.waits import MAX_TOLD, WaitState, tell_more
 from store.errors import LeaseLostError
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job
 
@@ -294,5 +294,13 @@ def test_ten_thousand_who_wait_are_told_in_one_statement_each(scene: Scene) -> N
     scene.promote()
     scene.complete(scene.running("blob"))
     assert len(statements) < 60
+    # Those beyond a page are told by the scheduler.
+    assert scene.transfer("blob").telling
+    told = 0
+    with scene.catalog.write() as connection:
+        while tell_more(connection):
+            told += 1
+    assert told == 2000 // MAX_TOLD
+    assert not scene.transfer("blob").telling
     assert [one.type for one in scene.events_of("j1999")][-1] == "retrying"
     assert scene.waits_of("j1999")[0].ended

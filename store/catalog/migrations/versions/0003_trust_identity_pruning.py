@@ -65,6 +65,10 @@ def _transfers() -> None:
         "transfers",
         sa.Column("elsewhere", sa.Boolean(), nullable=False, server_default=sa.text("false")),
     )
+    op.add_column(
+        "transfers",
+        sa.Column("telling", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+    )
     op.execute(
         "UPDATE transfers SET elsewhere = true WHERE direction = 'download'"
         f" AND {_TRANSFER_ACTIVE} AND EXISTS (SELECT 1 FROM waits WHERE NOT waits.ended"
@@ -74,6 +78,7 @@ def _transfers() -> None:
     for name, columns, condition in (
         ("transfers_digest", ["digest"], _TRANSFER_ACTIVE),
         ("transfers_fence", ["digest", "fence"], "direction = 'download'"),
+        ("transfers_telling", ["id"], "telling"),
         ("transfers_elsewhere", ["registry"], "elsewhere AND state IN ('pending', 'delayed')"),
     ):
         _partial("transfers", name, columns, condition)
@@ -92,22 +97,24 @@ def _jobs() -> None:
     op.drop_index("jobs_due", "jobs")
     op.drop_index("jobs_root", "jobs")
     op.drop_index("jobs_deadline", "jobs")
+    op.drop_index("jobs_parent", "jobs")
+    op.drop_index("jobs_finished", "jobs")
     op.create_index("jobs_children", "jobs", ["parent", "seq"])
     due = f"{_JOB_ACTIVE} AND due AND owner IS NULL"
     for name, columns, condition in (
         ("jobs_top", ["seq"], "parent IS NULL"),
         (
             "jobs_top_finished",
-            ["finished_at"],
-            "coalesce(parent, '') = '' AND finished_at IS NOT NULL",
+            [sa.text("coalesce(finished_at, 0)")],
+            "coalesce(parent, '') = ''",
         ),
         ("jobs_children_active", ["parent"], _JOB_ACTIVE),
-        ("jobs_active", ["seq"], _JOB_ACTIVE),
-        ("jobs_root", ["root"], _JOB_ACTIVE),
+        ("jobs_parent", ["parent", "state"], "parent IS NOT NULL"),
+        ("jobs_finished", ["finished_at"], "finished_at IS NOT NULL"),
         ("jobs_due", ["queue", "registry", sa.text("priority DESC"), "turn", "seq"], due),
         ("jobs_stopping", ["queue", "seq"], f"{due} AND stop_requested IS NOT NULL"),
         ("jobs_delayed", ["not_before"], "not_before > 0 AND NOT due"),
-        ("jobs_lane_root", ["registry", "root", "priority", "turn"], _JOB_ACTIVE),
+        ("jobs_root", ["root", "registry", "priority", "turn"], _JOB_ACTIVE),
         (
             "jobs_deadline",
             ["deadline"],
