@@ -4,7 +4,7 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench scale fuzz kill-matrix soak oracle up
+.PHONY: help setup demo test check fix bench scale fuzz kill-matrix soak oracle oracle-check up
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -45,6 +45,9 @@ kill-matrix: setup ## Kill every role at every stage, over 200 times, and let Re
 
 soak: setup ## Fifty clients for an hour; is memory level?
 	@$(PYTHON) -m tests.soak --write
+
+oracle-check: setup ## Does a real Docker still answer as it is recorded? As root; about four minutes
+	@$(PYTHON) -m tests.oracle check
 
 oracle: setup ## Record anew what a real Docker 20.10 does; as root
 	@$(PYTHON) -m tests.oracle record

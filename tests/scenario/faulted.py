@@ -6,12 +6,16 @@ to do but wait, it is set ahead. One thread does all the work, in the order of i
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +24,13 @@ from sqlalchemy import func, select
 
 from store.catalog import admission, heartbeats, jobs
 from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import lanes, transfers
 from store.content.local import LocalStore
 from store.oci.platform import Platform
 from store.settings import Settings
-from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.prepared import renewed_sqlite, reopened
 from tests.support.faults import FaultProxy, Rule, Verb
 from tests.support.registry_simulator import Quirks, RegistrySimulator
 from workers.leases import Keeper
@@ -111,11 +114,19 @@ class _Ahead(World):
         return self.clock()
 
 
+@cache
+def _directory_of_sqlite() -> Path:
+    """Where the database is, one after the other: there is one story at a time in a process."""
+    directory = Path(tempfile.mkdtemp(prefix="transship-faulted-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
 class Faulted:
     """Two registries with proxies before them, and a worker that is driven by hand.
 
     Args:
-        directory: For store and catalog.
+        directory: For the store.
         rules: What goes wrong, at either registry.
         quirks: How the target differs from the specification.
     """
@@ -142,7 +153,7 @@ class Faulted:
         self._ahead_seconds = 0.0
         self.longest_park = 0.0
         self._bells = _Bells()
-        self.catalog = Catalog(prepared_sqlite(directory))
+        self.catalog = reopened(renewed_sqlite(_directory_of_sqlite()))
         settings = Settings(home=directory)
         self.world = _Ahead(
             catalog=self.catalog,

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from store.catalog import jobs, references
+from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.images import big_image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
@@ -38,7 +39,10 @@ ID = str(IMAGE.manifest.config.digest)
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """A machine with a home and no server: each command brings its own."""
-    return environment(tmp_path / "home")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    prepared_sqlite(home)
+    return environment(home)
 
 
 def ok(*arguments: str, environ: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ import pty
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,11 @@ def transship(here: Yard, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def on_a_terminal(here: Yard, *arguments: str) -> tuple[int, str]:
-    """Run a command on a terminal of its own; returns its exit code and what it showed."""
+def on_a_terminal(here: Yard, *arguments: str, seen: Callable[[str], None]) -> tuple[int, str]:
+    """Run a command on a terminal of its own; returns its exit code and what it showed.
+
+    What it has shown so far is *seen* whenever there is more.
+    """
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [*TRANSSHIP, *arguments],
@@ -68,6 +71,7 @@ def on_a_terminal(here: Yard, *arguments: str) -> tuple[int, str]:
         with contextlib.suppress(OSError):  # EIO: nobody has the other side any more
             while piece := os.read(leader, 65536):
                 shown += piece
+                seen(shown.decode(errors="replace"))
         os.close(leader)
         return process.wait(30), shown.decode()
 
@@ -99,14 +103,19 @@ def test_on_a_terminal_progress_is_bars(
 ) -> None:
     proxy, opened = held
     image = here.put("bars", layers=1)
-    opener = threading.Timer(1.5, opened.set)
-    opener.start()
-    code, shown = on_a_terminal(here, "pull", f"{proxy.host}/team/bars:1")
-    opener.join()
+    bar = f"↓ {str(image.manifest.layers[0].digest)[7:19]}"
+    late = threading.Timer(60, opened.set)
+    late.start()
+    code, shown = on_a_terminal(
+        here,
+        *("pull", f"{proxy.host}/team/bars:1"),
+        seen=lambda text: opened.set() if bar in text else None,
+    )
+    late.cancel()
     assert code == 0
     assert "\x1b[" in shown
     assert "━" in shown
-    assert f"↓ {str(image.manifest.layers[0].digest)[7:19]}" in shown
+    assert bar in shown
     assert f"team/bars:1@{image.digest}" in shown.replace("\r\n", "")
 
 

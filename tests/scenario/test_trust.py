@@ -17,31 +17,68 @@ from store.catalog.schema import images as image_rows
 from store.catalog.schema import references as reference_rows
 from store.errors import BlobMissingError
 from store.oci.digest import Digest
+from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.support.engine import Engine
 from tests.support.postgres import PostgresCluster
 from tests.support.registry_simulator import RegistrySimulator, digest_of
 from workers.registry.credentials import Credential
 
-LAYER = os.urandom(1000)
 WRONG = {"shorter": 5, "longer": 2000, "empty": 0}
 
 Registries = Callable[[], RegistrySimulator]
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PostgresCluster]:
+    with PostgresCluster() as server:
+        yield server
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], dict[str, Any]]]:
-    """What an engine's settings say of its database: a new one each time."""
-    if request.param == "sqlite":
-        yield dict
-        return
-    with PostgresCluster() as cluster, ExitStack() as stack:
-        yield lambda: {"database_url": cluster.url(stack.enter_context(cluster.database()))}
+def dialect(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def engine(
+    dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The engine of all tests that care for their own registries and layers only."""
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {}
+        if dialect == "postgresql":
+            cluster: PostgresCluster = request.getfixturevalue("cluster")
+            settings["database_url"] = cluster.url(stack.enter_context(cluster.database()))
+        home = tmp_path_factory.mktemp("shared") / "home"
+        yield stack.enter_context(Engine(home, **settings))
+
+
+@pytest.fixture(scope="module")
+def prepared_postgres(cluster: PostgresCluster) -> Iterator[PreparedPostgres]:
+    with cluster.database() as name:
+        prepared = PreparedPostgres(cluster, name)
+        yield prepared
+        prepared.close()
 
 
 @pytest.fixture
-def engine(database: Callable[[], dict[str, Any]], tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path / "home", **database()) as engine:
-        yield engine
+def home(tmp_path: Path) -> Path:
+    directory = tmp_path / "home"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+@pytest.fixture
+def database(dialect: str, request: pytest.FixtureRequest, home: Path) -> Iterator[dict[str, Any]]:
+    """What the settings of a test's own engine say of its database, which is as new."""
+    if dialect == "sqlite":
+        prepared_sqlite(home)
+        yield {}
+        return
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    yield {"database_url": prepared.url}
+    prepared.renew()
 
 
 @pytest.fixture
@@ -50,27 +87,31 @@ def registries() -> Iterator[Registries]:
         yield lambda: stack.enter_context(RegistrySimulator())
 
 
-def bodies(registry: RegistrySimulator, data: bytes = LAYER) -> int:
+@pytest.fixture
+def layer() -> bytes:
+    """Bytes that no other test has."""
+    return os.urandom(1000)
+
+
+def bodies(registry: RegistrySimulator, data: bytes) -> int:
     """How often a blob's body was asked for."""
     path = f"/blobs/{digest_of(data)}"
     return sum(r.method == "GET" and r.target.endswith(path) for r in registry.requests())
 
 
-def sizes_of_layer(engine: Engine) -> list[int]:
-    return [row.size for row in engine.ask(f"SELECT size FROM blobs WHERE digest = '{DIGEST}'")]
-
-
-DIGEST = digest_of(LAYER)
+def sizes_of(engine: Engine, digest: str) -> list[int]:
+    return [row.size for row in engine.ask(f"SELECT size FROM blobs WHERE digest = '{digest}'")]
 
 
 @pytest.mark.parametrize("claimed", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("kind", ["pull", "copy"])
 def test_a_wrong_size_of_a_held_layer_fails_the_job_that_brought_it(
-    engine: Engine, registries: Registries, kind: str, claimed: int
+    engine: Engine, registries: Registries, layer: bytes, kind: str, claimed: int
 ) -> None:
+    digest = digest_of(layer)
     good, evil, target = registries(), registries(), registries()
-    good.add_image("app", "1", [LAYER])
-    evil.add_image("app", "1", [LAYER], sizes={1: claimed})
+    good.add_image("app", "1", [layer])
+    evil.add_image("app", "1", [layer], sizes={1: claimed})
     assert engine.run(kind="pull", reference=f"{good.host}/app:1").state == "succeeded"
     wrong = (
         engine.run(kind="pull", reference=f"{evil.host}/app:1")
@@ -84,62 +125,65 @@ def test_a_wrong_size_of_a_held_layer_fails_the_job_that_brought_it(
         "wrong-size",
         "source",
     )
-    assert sizes_of_layer(engine) == [len(LAYER)]
-    assert engine.content.size(Digest.parse(DIGEST)) == len(LAYER)
+    assert sizes_of(engine, digest) == [len(layer)]
+    assert engine.content.size(Digest.parse(digest)) == len(layer)
     pushed = engine.run(
         kind="push", reference=f"{good.host}/app:1", destination=f"{target.host}/app:2"
     )
     assert pushed.state == "succeeded"
-    assert target.blobs["app"][DIGEST] == LAYER
+    assert target.blobs["app"][digest] == layer
     assert engine.run(kind="gc").state == "succeeded"
 
 
 @pytest.mark.parametrize("claimed", WRONG.values(), ids=WRONG)
 def test_a_wrong_size_of_a_layer_that_is_being_fetched_delays_nobody(
-    engine: Engine, registries: Registries, claimed: int
+    engine: Engine, registries: Registries, layer: bytes, claimed: int
 ) -> None:
+    digest = digest_of(layer)
     good, evil = registries(), registries()
-    good.add_image("app", "1", [LAYER])
-    evil.add_image("app", "1", [LAYER], sizes={1: claimed})
-    evil.held_back.add(DIGEST)
+    good.add_image("app", "1", [layer])
+    evil.add_image("app", "1", [layer], sizes={1: claimed})
+    evil.held_back.add(digest)
     wrong = engine.submit(kind="pull", reference=f"{evil.host}/app:1")
     running = "SELECT size FROM transfers WHERE state = 'running' AND digest = '{}'"
     until = time.monotonic() + 30
-    while claimed and not engine.ask(running.format(DIGEST)) and time.monotonic() < until:
+    while claimed and not engine.ask(running.format(digest)) and time.monotonic() < until:
         time.sleep(0.01)
     assert engine.run(kind="pull", reference=f"{good.host}/app:1").state == "succeeded"
     evil.let_go.set()
     assert engine.end(wrong).state == "failed"
-    assert sizes_of_layer(engine) == [len(LAYER)]
+    assert sizes_of(engine, digest) == [len(layer)]
 
 
-def test_a_word_opens_nothing(engine: Engine, registries: Registries) -> None:
+def test_a_word_opens_nothing(engine: Engine, registries: Registries, layer: bytes) -> None:
     """Somebody knows a private layer's digest, and has a registry that says it has it."""
+    digest = digest_of(layer)
     private, own, target = registries(), registries(), registries()
-    private.add_image("secret", "1", [LAYER])
-    own.add_image("mine", "1", [LAYER])
-    del own.blobs["mine"][DIGEST]
-    own.claimed[DIGEST] = len(LAYER)
+    private.add_image("secret", "1", [layer])
+    own.add_image("mine", "1", [layer])
+    del own.blobs["mine"][digest]
+    own.claimed[digest] = len(layer)
     assert engine.run(kind="pull", reference=f"{private.host}/secret:1").state == "succeeded"
     thief = engine.run(
         kind="copy", source=f"{own.host}/mine:1", destination=f"{target.host}/mine:1"
     )
     assert (thief.state, thief.error["side"]) == ("failed", "source")
-    assert DIGEST not in target.blobs.get("mine", {})
+    assert digest not in target.blobs.get("mine", {})
 
 
 def test_who_joins_is_served_with_bytes_of_its_own_source_only(
-    engine: Engine, registries: Registries
+    engine: Engine, registries: Registries, layer: bytes
 ) -> None:
+    digest = digest_of(layer)
     private, own, target = registries(), registries(), registries()
-    private.add_image("secret", "1", [LAYER])
-    own.add_image("mine", "1", [LAYER])
-    del own.blobs["mine"][DIGEST]
-    own.claimed[DIGEST] = len(LAYER)
-    private.held_back.add(DIGEST)
+    private.add_image("secret", "1", [layer])
+    own.add_image("mine", "1", [layer])
+    del own.blobs["mine"][digest]
+    own.claimed[digest] = len(layer)
+    private.held_back.add(digest)
     victim = engine.submit(kind="pull", reference=f"{private.host}/secret:1")
     until = time.monotonic() + 30
-    while not bodies(private) and time.monotonic() < until:
+    while not bodies(private, layer) and time.monotonic() < until:
         time.sleep(0.01)
     thief = engine.submit(
         kind="copy", source=f"{own.host}/mine:1", destination=f"{target.host}/mine:1"
@@ -150,67 +194,71 @@ def test_who_joins_is_served_with_bytes_of_its_own_source_only(
     private.let_go.set()
     assert engine.end(victim).state == "succeeded"
     assert engine.end(thief).state == "failed"
-    assert DIGEST not in target.blobs.get("mine", {})
+    assert digest not in target.blobs.get("mine", {})
 
 
 def test_a_source_that_has_the_bytes_shows_them_once(
-    engine: Engine, registries: Registries
+    engine: Engine, registries: Registries, layer: bytes
 ) -> None:
     """It is read and compared, and nothing is written; from then on its word is enough."""
+    digest = digest_of(layer)
     first, second = registries(), registries()
-    first.add_image("app", "1", [LAYER])
-    second.add_image("app", "1", [LAYER])
-    second.add_image("app", "2", [LAYER, b"another"])
+    first.add_image("app", "1", [layer])
+    second.add_image("app", "1", [layer])
+    second.add_image("app", "2", [layer, b"another"])
     engine.run(kind="pull", reference=f"{first.host}/app:1")
-    path = engine.settings.home / "blobs" / "sha256" / DIGEST.removeprefix("sha256:")
+    path = engine.settings.home / "blobs" / "sha256" / digest.removeprefix("sha256:")
     before = path.stat()
     assert engine.run(kind="pull", reference=f"{second.host}/app:1").state == "succeeded"
-    assert bodies(second) == 1
+    assert bodies(second, layer) == 1
     assert engine.run(kind="pull", reference=f"{second.host}/app:2").state == "succeeded"
-    assert bodies(second) == 1
+    assert bodies(second, layer) == 1
     after = path.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_wrong_bytes_of_a_held_blob_fail_their_own_job(
-    engine: Engine, registries: Registries
+    engine: Engine, registries: Registries, layer: bytes
 ) -> None:
+    digest = digest_of(layer)
     first, liar = registries(), registries()
-    first.add_image("app", "1", [LAYER])
-    liar.add_image("app", "1", [LAYER])
-    liar.blobs["app"][DIGEST] = bytes(len(LAYER))
+    first.add_image("app", "1", [layer])
+    liar.add_image("app", "1", [layer])
+    liar.blobs["app"][digest] = bytes(len(layer))
     engine.run(kind="pull", reference=f"{first.host}/app:1")
     id_ = engine.submit(kind="pull", reference=f"{liar.host}/app:1")
     until = time.monotonic() + 30
-    while bodies(liar) < 1 and time.monotonic() < until:
+    while bodies(liar, layer) < 1 and time.monotonic() < until:
         time.sleep(0.01)
     assert engine.ask(f"SELECT state FROM jobs WHERE id = '{id_}'")[0].state != "succeeded"
-    assert engine.content.read(Digest.parse(DIGEST), max_bytes=len(LAYER)) == LAYER
+    assert engine.content.read(Digest.parse(digest), max_bytes=len(layer)) == layer
     assert engine.run(kind="pull", reference=f"{first.host}/app:1").state == "succeeded"
 
 
-def test_a_rotated_token_costs_no_new_download(engine: Engine, registries: Registries) -> None:
+def test_a_rotated_token_costs_no_new_download(
+    engine: Engine, registries: Registries, layer: bytes
+) -> None:
     registry = registries()
     registry.wants_token = True
-    registry.add_image("app", "1", [LAYER])
+    registry.add_image("app", "1", [layer])
     for day in range(3):
         login = {registry.host: Credential(username="ci", password=f"of day {day}")}
         reference = f"{registry.host}/app:1"
         pulled = engine.run(kind="pull", reference=reference, credentials=login)
         assert pulled.state == "succeeded"
-    assert bodies(registry) == 1
+    assert bodies(registry, layer) == 1
 
 
 def test_where_trust_is_shared_what_is_held_serves_everybody(
-    database: Callable[[], dict[str, Any]], registries: Registries, tmp_path: Path
+    database: dict[str, Any], registries: Registries, layer: bytes, home: Path
 ) -> None:
     first, second = registries(), registries()
-    first.add_image("app", "1", [LAYER])
-    second.add_image("other", "1", [LAYER])
-    with Engine(tmp_path / "home", trust="shared", **database()) as engine:
+    first.add_image("app", "1", [layer])
+    second.add_image("other", "1", [layer])
+    with Engine(home, trust="shared", **database) as engine:
         engine.run(kind="pull", reference=f"{first.host}/app:1")
         assert engine.run(kind="pull", reference=f"{second.host}/other:1").state == "succeeded"
-    assert bodies(second) == 0
+    assert bodies(second, layer) == 0
 
 
 class Hiding:
@@ -218,13 +266,14 @@ class Hiding:
 
     def __init__(self, content: Any) -> None:
         self._content = content
+        self.hidden = ""
         self.until = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
 
     def _hides(self, digest: Digest) -> bool:
-        return str(digest) == DIGEST and time.monotonic() < self.until
+        return str(digest) == self.hidden and time.monotonic() < self.until
 
     def size(self, digest: Digest) -> int | None:
         return None if self._hides(digest) else self._content.size(digest)
@@ -238,13 +287,18 @@ class Hiding:
         return not self._hides(digest) and self._content.restore(digest)
 
 
-@pytest.mark.parametrize("kind", ["push", "fsck", "gc", "export", "squash"])
+@pytest.mark.parametrize("kinds", [("push", "fsck", "export"), ("gc", "squash")], ids=" ".join)
 def test_a_file_that_is_hidden_for_some_seconds_is_no_loss(
-    database: Callable[[], dict[str, Any]], registries: Registries, tmp_path: Path, kind: str
+    database: dict[str, Any],
+    registries: Registries,
+    layer: bytes,
+    home: Path,
+    kinds: tuple[str, ...],
 ) -> None:
+    digest = digest_of(layer)
     source, target = registries(), registries()
-    source.add_image("app", "1", [LAYER])
-    with Engine(tmp_path / "home", content=Hiding, **database()) as engine:
+    source.add_image("app", "1", [layer])
+    with Engine(home, content=Hiding, **database) as engine:
         name = f"{source.host}/app:1"
         engine.run(kind="pull", reference=name)
         specs: dict[str, dict[str, Any]] = {
@@ -253,27 +307,38 @@ def test_a_file_that_is_hidden_for_some_seconds_is_no_loss(
             "squash": {"reference": name, "target": "squashed:1"},
         }
         hiding: Any = engine.content
+        hiding.hidden = digest
         hiding.until = time.monotonic() + 3.0
-        ended = engine.run(kind=kind, **specs.get(kind, {}))
-        # A plain tar is expected by squash, which this layer is not: it says so, and is no loss.
-        assert ended.state == "succeeded" or ended.error["code"] != "blob-missing"
-        if kind == "fsck":
-            assert ended.result["missing"] == []
-        assert sizes_of_layer(engine) == [len(LAYER)]
+        jobs = {kind: engine.submit(kind=kind, **specs.get(kind, {})) for kind in kinds}
+        for kind, id_ in jobs.items():
+            ended = engine.end(id_)
+            # Squash expects a plain tar, which this layer is not: it says so, and is no loss.
+            assert ended.state == "succeeded" or ended.error["code"] != "blob-missing"
+            if kind == "fsck":
+                assert ended.result["missing"] == []
+        assert sizes_of(engine, digest) == [len(layer)]
+
+
+@pytest.fixture
+def own_engine(database: dict[str, Any], home: Path) -> Iterator[Engine]:
+    with Engine(home, **database) as engine:
+        yield engine
 
 
 def test_a_lost_blob_is_named_and_stops_no_collection(
-    engine: Engine, registries: Registries
+    own_engine: Engine, registries: Registries, layer: bytes
 ) -> None:
+    digest = digest_of(layer)
+    engine = own_engine
     registry = registries()
-    registry.add_image("broken", "1", [LAYER])
+    registry.add_image("broken", "1", [layer])
     registry.add_image("unused", "1", [b"of no use"])
     broken = f"{registry.host}/broken:1"
     engine.run(kind="pull", reference=broken)
     engine.run(kind="pull", reference=f"{registry.host}/unused:1")
-    (engine.settings.home / "blobs" / "sha256" / DIGEST.removeprefix("sha256:")).unlink()
+    (engine.settings.home / "blobs" / "sha256" / digest.removeprefix("sha256:")).unlink()
     checked = engine.run(kind="fsck")
-    assert (checked.state, checked.result["damaged"]) == ("failed", [DIGEST])
+    assert (checked.state, checked.result["damaged"]) == ("failed", [digest])
     with engine.catalog.write() as connection:
         rows = [row for row in references.listed(connection) if "unused" in row.name]
         for row in rows:
@@ -284,7 +349,7 @@ def test_a_lost_blob_is_named_and_stops_no_collection(
     assert swept.result["broken"] == 1
     (named,) = swept.result["broken_images"]
     assert broken in named["names"]
-    assert named["missing"] == [DIGEST]
+    assert named["missing"] == [digest]
     assert swept.result["blobs"] >= 2
     assert engine.run(kind="fsck", repair=True).state == "succeeded"
     assert engine.run(kind="gc").result["broken"] == 0

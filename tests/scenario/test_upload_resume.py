@@ -106,10 +106,10 @@ def test_a_worker_that_dies_before_it_hears_of_the_end_sends_nothing_again(
 ) -> None:
     complete = transfers.complete
 
-    def die(_c: Any, claim: Claim, *_: Any) -> None:
+    def die(_c: Any, claim: Claim, *rest: Any, **named: Any) -> None:
         if claim.direction == "upload" and claim.size == len(LAYER):
             raise Died
-        complete(_c, claim, *_)
+        complete(_c, claim, *rest, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(transfers, "complete", die)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from store.oci.manifest import Manifest, parse_manifest
+from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import free_port
 from tests.support.proxy import Action, ProxiedRequest, Script, SlowProxy
@@ -48,6 +49,8 @@ class World:
 def world(tmp_path: Path, source: RegistryProcess, target: RegistryProcess) -> World:
     push_to_registry(source.url, "team/app", "1", build_image("wrong", layers=2))
     home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    prepared_sqlite(home)
     return World(source, target, environment(home, TRANSSHIP_MAX_DOWNLOAD_ATTEMPTS="2"), home)
 
 

@@ -17,6 +17,7 @@ from api.client import Client
 from store.catalog import jobs
 from store.catalog.engine import Catalog
 from store.catalog.schema import transfers, workers
+from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import ChildProcess, free_port, stop_all, wait_until
 from tests.support.redis import RedisProcess
 
@@ -71,7 +72,7 @@ class Server:
         )
         self.client = Client(self.url)
         database = settings.get("TRANSSHIP_DATABASE_URL")
-        self.catalog = Catalog(database or f"sqlite:///{self.home / 'catalog.sqlite3'}")
+        self.catalog = Catalog(database or self._own_database())
         self.workers: list[ChildProcess] = []
         self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
         try:
@@ -81,6 +82,14 @@ class Server:
         except BaseException:
             self.stop()
             raise
+
+    def _own_database(self) -> str:
+        """The database in the home: one that is prepared, where there is none."""
+        path = self.home / "catalog.sqlite3"
+        if path.exists():
+            return f"sqlite:///{path}"
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return prepared_sqlite(self.home)
 
     def _start(self, name: str, *arguments: str) -> ChildProcess:
         return ChildProcess(

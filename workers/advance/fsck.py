@@ -9,12 +9,14 @@ from typing import Any
 from store import gc
 from store.catalog import blobs, collection, waits
 from store.catalog.blobs import Source
+from store.catalog.collection import Snapshot
 from store.catalog.jobs import JobLease
 from store.catalog.waits import Wanted
 from store.content.present import lost, see_present
 from store.content.verify import intact
 from store.errors import DamagedStoreError, RegistryError, TransshipError
 from store.oci.digest import Digest
+from store.oci.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from workers.advance import plan
 from workers.advance.gc import TURN_SECONDS, upkeep_turn
 from workers.advance.outcome import Done, Later, Outcome, Waiting
@@ -123,7 +125,7 @@ def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
         snapshot = collection.snapshot(connection)
         needed = sorted(gc.reachable(snapshot) - snapshot.held.keys())
         leased_only = collection.only_leased(connection, needed)
-        return [
+        damaged: list[dict[str, Any]] = [
             {
                 "digest": digest,
                 "size": lost.get(digest),
@@ -136,6 +138,30 @@ def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
             for digest in needed
             if digest in lost or digest not in leased_only
         ]
+    sizes = _described({one["digest"] for one in damaged if one["size"] is None}, snapshot, world)
+    for one in damaged:
+        one["size"] = sizes.get(one["digest"], one["size"])
+    return damaged
+
+
+def _described(digests: set[str], snapshot: Snapshot, world: World) -> dict[str, int]:
+    """The sizes of blobs that have no row any more, as the documents in use describe them.
+
+    An earlier check has forgotten the row, or whoever could not read the blob has.
+    """
+    sizes: dict[str, int] = {}
+    parents = gc.reachable(snapshot) & snapshot.held.keys() if digests else set()
+    for parent in sorted(parents):
+        if digests.isdisjoint(snapshot.edges.get(parent, ())):
+            continue
+        try:
+            raw = world.content.read(Digest.parse(parent), max_bytes=MAX_MANIFEST_BYTES)
+            document = parse_manifest(raw)
+        except TransshipError:
+            continue  # it is damaged itself
+        below = document.blobs if isinstance(document, Manifest) else document.manifests
+        sizes.update((str(one.digest), one.size) for one in below if str(one.digest) in digests)
+    return sizes
 
 
 def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: Held) -> bool:

@@ -112,12 +112,15 @@ class HostPolicy:
         Raises:
             RequestError: a certificate or key cannot be read; names the directory.
         """
-        context = _system_context()
         authorities = sorted(certs.glob("*.crt")) if certs is not None else []
         if not authorities and self.allows_plain_http(host, port):
             # Plain HTTP would do: TLS without a known certificate is not worse, as in Docker.
+            # To load the system's authorities for it would take longer than the connection.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        else:
+            context = _system_context()
         if certs is None:
             return context
         try:

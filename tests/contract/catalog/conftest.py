@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.catalog.engine import Catalog
-from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
+from tests.contract.catalog.prepared import PreparedPostgres, renewed_sqlite, reopened
 from tests.contract.catalog.scene import THERE, Scene
 from tests.support.postgres import PostgresCluster
 
@@ -29,11 +29,16 @@ def prepared_postgres(cluster: PostgresCluster) -> Iterator[PreparedPostgres]:
         prepared.close()
 
 
+@pytest.fixture(scope="session")
+def directory_of_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sqlite")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, directory_of_sqlite: Path) -> Iterator[str]:
     """A database with the schema and nothing else."""
     if request.param == "sqlite":
-        yield prepared_sqlite(tmp_path)
+        yield renewed_sqlite(directory_of_sqlite)
         return
     prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
     yield prepared.url
@@ -42,7 +47,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def catalog(url: str) -> Iterator[Catalog]:
-    opened = Catalog(url)
+    opened = reopened(url)
     yield opened
     opened.close()
 

@@ -31,6 +31,22 @@ def prepared_sqlite(directory: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@cache
+def reopened(url: str) -> Catalog:
+    """The catalog of a URL, made once a process: each compiles its statements anew.
+
+    Whoever gets it closes it, and may get it again.
+    """
+    return Catalog(url)
+
+
+def renewed_sqlite(directory: Path) -> str:
+    """As `prepared_sqlite`, where another database may have been, which nobody has open."""
+    for path in directory.glob("catalog.sqlite3*"):
+        path.unlink()
+    return prepared_sqlite(directory)
+
+
 class PreparedPostgres:
     """A database on a server, which is as new for every test.
 

@@ -257,12 +257,14 @@ def test_a_database_of_a_newer_program_is_not_migrated(catalog: Catalog) -> None
 
 
 @SQLITE_ONLY
-def test_no_byte_of_a_secret_is_in_the_files_of_the_database(scene: Scene, tmp_path: Path) -> None:
+def test_no_byte_of_a_secret_is_in_the_files_of_the_database(
+    scene: Scene, directory_of_sqlite: Path
+) -> None:
     sealer = Sealer(Fernet.generate_key().decode())
     sealed = sealer.seal({"username": "ada", "password": PASSWORD})
     with scene.catalog.write() as connection:
         credentials.keep(connection, "one", [SealedCredential(HERE, sealed, "me")])
-    files = list(tmp_path.glob("catalog.sqlite3*"))
+    files = list(directory_of_sqlite.glob("catalog.sqlite3*"))
     everything = b"".join(path.read_bytes() for path in files)
     assert sealed.encode() in everything
     assert PASSWORD.encode() not in everything
