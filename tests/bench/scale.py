@@ -152,7 +152,7 @@ def cancel(course: Course, other: Catalog) -> Cancelled:
         try:
             with _write_transactions(course.catalog, transactions):
                 course.cancel_mirror()
-                wait_until(lambda: _has_ended(course), HELD_FOR, "the end of the mirror")
+                wait_until(lambda: _has_ended(course, keeper), HELD_FOR, "the end of the mirror")
         finally:
             seconds = time.perf_counter() - began
             ended.set()
@@ -161,12 +161,12 @@ def cancel(course: Course, other: Catalog) -> Cancelled:
     return Cancelled(seconds, transactions, lost[0] if lost else None)
 
 
-def _has_ended(course: Course) -> bool:
-    """Whether all of the mirror has; what is left the scheduler may have to end."""
+def _has_ended(course: Course, keeper: Keeper) -> bool:
+    """Whether all of the mirror has; what a request leaves, the worker that takes it up stops."""
     if course.mirror_has_ended():
         return True
     course.show_life()
-    course.schedule()
+    course.take_mirror_up(keeper)
     return False
 
 
@@ -296,7 +296,7 @@ def write(text: str) -> None:
 def main() -> int:
     """Run the bench; 1 where a bound is not kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
-    parser.add_argument("databases", nargs="*", choices=[*DATABASES, []], default=list(DATABASES))
+    parser.add_argument("databases", nargs="*", help=f"of {', '.join(DATABASES)}")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args()

@@ -49,9 +49,11 @@ from store.content.ports import ContentStore
 from store.oci.platform import Platform
 from tests.support import aged
 from tests.support.aged import DAY, Aged, digest, job_id, registry
+from workers.leases import Keeper
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.client import RegistryClient
+from workers.run import run_job
 from workers.specs import parse_spec
 from workers.stopping import stop_late
 from workers.transfers.tick import Tick
@@ -173,6 +175,10 @@ class Course:
     def cancel_mirror(self) -> None:
         """Ask the mirror of ten thousand to stop."""
         self.cancel(job_id(self.size.mirror))
+
+    def take_mirror_up(self, keeper: Keeper) -> None:
+        """Let a worker take the mirror up, which was asked to stop."""
+        run_job(job_id(self.size.mirror), WORKER, self.world, keeper)
 
     def mirror_has_ended(self) -> bool:
         """Whether no child of the mirror is active, nor the mirror itself."""
