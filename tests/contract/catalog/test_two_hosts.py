@@ -292,7 +292,7 @@ def test_a_key_that_two_hosts_get_at_once_makes_one_job(hosts: Hosts, *, other_b
     first = new_job(
         "first",
         spec=as_json(fixed),
-        fingerprint=fingerprint(fixed),
+        fingerprint=fingerprint(spec),
         requested_by="a client",
         idempotency_key="a key",
     )
