@@ -41,6 +41,7 @@ class TransshipSubject(Subject):
     """Transship. It closes its connections, not the server."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
         self._workspaces: set[str] = set()
 

@@ -23,10 +23,12 @@ import pytest
 
 from store.catalog import jobs, references
 from tests.contract.catalog.prepared import prepared_sqlite
+from tests.oracle.transship import TransshipSubject
 from tests.support.images import big_image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, Server, environment, run
+from tests.support.up import Up, bare_environment
 from tests.unit.store.archives.archives import docker_files, tar
 
 Start = Callable[..., Server]
@@ -37,12 +39,29 @@ ID = str(IMAGE.manifest.config.digest)
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def alone(tmp_path: Path) -> dict[str, str]:
     """A machine with a home and no server: each command brings its own."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     prepared_sqlite(home)
     return environment(home)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransshipSubject]:
+    directory = tmp_path_factory.mktemp("archives")
+    with (
+        Up(directory, environ=bare_environment(directory)) as up,
+        TransshipSubject(up.url) as subject,
+    ):
+        yield subject
+
+
+@pytest.fixture
+def environ(server: TransshipSubject, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A machine that uses a server, which holds nothing."""
+    yield environment(tmp_path / "client" / "home", TRANSSHIP_URL=server.url)
+    server.wipe()
 
 
 def ok(*arguments: str, environ: dict[str, str]) -> str:
@@ -75,26 +94,26 @@ def archive(tmp_path: Path) -> Path:
 # --- in and out ----------------------------------------------------------------------------------
 
 
-def test_an_archive_is_loaded_as_docker_says_it(archive: Path, environ: dict[str, str]) -> None:
-    out = ok("load", str(archive), environ=environ)
+def test_an_archive_is_loaded_as_docker_says_it(archive: Path, alone: dict[str, str]) -> None:
+    out = ok("load", str(archive), environ=alone)
     assert out == "Loaded image: app:1\nLoaded image: localhost:5/web:2\n"
-    assert inspected("app:1", environ)["id"] == ID
-    events = ok("events", environ=environ)
+    assert inspected("app:1", alone)["id"] == ID
+    events = ok("events", environ=alone)
     assert "load" in events
 
 
 def test_standard_input_and_output_are_archives_too(
-    archive: Path, tmp_path: Path, environ: dict[str, str]
+    archive: Path, tmp_path: Path, alone: dict[str, str]
 ) -> None:
     with gzip.open(tmp_path / "archive.tar.gz", "wb") as packed:
         packed.write(archive.read_bytes())
     with (tmp_path / "archive.tar.gz").open("rb") as body:
         loaded = subprocess.run(
-            [*TRANSSHIP, "load", "--quiet", "-"], stdin=body, env=environ, timeout=60, check=True
+            [*TRANSSHIP, "load", "--quiet", "-"], stdin=body, env=alone, timeout=60, check=True
         )
     assert loaded.returncode == 0
     saved = subprocess.run(
-        [*TRANSSHIP, "save", "app:1"], env=environ, capture_output=True, timeout=60, check=True
+        [*TRANSSHIP, "save", "app:1"], env=alone, capture_output=True, timeout=60, check=True
     )
     with tarfile.open(fileobj=io.BytesIO(saved.stdout)) as opened:
         assert "manifest.json" in opened.getnames()
