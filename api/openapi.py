@@ -29,10 +29,10 @@ _MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route, for its `responses`. Every route may answer 401, 403, 503."""
+    """The error responses of a route, for its `responses`. All may answer 400, 401, 403, 503."""
     return {
         status: {"model": ProblemDetails, "description": _MEANINGS[status]}
-        for status in sorted({*statuses, 401, 403, 503})
+        for status in sorted({*statuses, 400, 401, 403, 503})
     }
 
 

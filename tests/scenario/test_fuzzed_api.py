@@ -55,7 +55,10 @@ def schema(tmp_path: Path) -> Iterator[schemathesis.BaseSchema]:
             everything = Threads(control=1, downloads=1, uploads=1, local=1)
             heartbeats.register(connection, "w", pid=1, threads=everything, now=0)
         host, port = api.address
-        whole = schemathesis.openapi.from_url(f"http://{host}:{port}/api/v1/openapi.json")
+        url = f"http://{host}:{port}/api/v1/openapi.json"
+        whole = schemathesis.openapi.from_url(
+            url, timeout=60
+        )  # making it takes a busy machine long
         yield whole.exclude(path_regex=r"/(remote|search)")
 
 
