@@ -56,20 +56,16 @@ def join_cluster(settings: Settings, catalog: Catalog, *, adopt: bool = False) -
     Raises:
         ForeignProcessError: it does not belong there.
     """
-    home = home_id(settings.home)
-    own = cluster.Identity(home, sealer(settings).fingerprint)
+    own = cluster.Identity(home_id(settings.home), sealer(settings).fingerprint)
     with catalog.read() as connection:
-        known = cluster.recorded(connection)
-    if own == known:
-        return
+        if own == cluster.recorded(connection):
+            return
     with catalog.write() as connection:
         known = cluster.recorded(connection)
-        if home is None:
-            # A database in the directory itself belongs to it, whatever became of the id.
-            inside = known.home if adopt or settings.database_url is None else None
-            if known.home is None or inside is not None or adopt:
-                home = write_home_id(settings.home, inside or uuid4().hex)
-                own = replace(own, home=home)
+        # A database in the directory itself belongs to it, whatever became of the id.
+        same_place = settings.database_url is None
+        if own.home is None and (known.home is None or same_place or adopt):
+            own = replace(own, home=write_home_id(settings.home, known.home or uuid4().hex))
         if not adopt:
             cluster.check(own, known)
         cluster.record(connection, own)
