@@ -145,6 +145,8 @@ class JobQueue:
             self._wire.publish(messages)
             told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
             self._wire.announce(dict.fromkeys(told))
+            if left:
+                self._catalog.give_way()
 
     def retry(
         self,

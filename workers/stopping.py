@@ -51,6 +51,7 @@ def stop_children(lease: JobLease, world: World, reason: str) -> None:
             ended = _stop(change.connection, page, reason, change.now)
             change.jobs.update(ended[:MAX_ANNOUNCED])
             left = len(page) == PAGE
+        world.catalog.give_way()
 
 
 def _stop(connection: Connection, ids: Sequence[str], reason: str, now: float) -> list[str]:

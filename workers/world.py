@@ -85,6 +85,7 @@ class World:
             if left:
                 with self.change() as change:
                     waits.tell_more(change.connection)
+                self.catalog.give_way()
 
     def probe(self, ask: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """Ask something small of each item, several at a time, and return the answers in order.

@@ -9,6 +9,7 @@ and the ids of events and jobs grow in the order of their commits.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from sqlalchemy.exc import ArgumentError
 from store.catalog.postgresql import PostgresqlDatabase
 from store.catalog.sqlite import SqliteDatabase
 from store.errors import SchemaVersionError, StoreError
+
+MAX_PAUSE_SECONDS = 0.25  # between two pages of long work
 
 SCHEMA_VERSION = "0003"  # the newest revision in migrations/versions
 
@@ -95,9 +98,19 @@ class Catalog:
         self._local.writing = True
         try:
             with self._database.write() as connection:
+                began = time.monotonic()
                 yield connection
+            self._local.held = time.monotonic() - began
         finally:
             self._local.writing = False
+
+    def give_way(self) -> None:
+        """Let others write before this thread's next page: for as long as its last one took.
+
+        Whoever begins the next transaction at once would mostly be first again: locks are not
+        fair. Leases that could not be renewed for so long would be lost.
+        """
+        time.sleep(min(getattr(self._local, "held", 0.0), MAX_PAUSE_SECONDS))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -53,6 +53,7 @@ def make(wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, world: World, h
             jobs.create(
                 change.connection, (_child(key, spec, lease) for key, spec in chunk), change.now
             )
+        world.catalog.give_way()
     plan.remember(lease, world, children_made=True)
 
 

@@ -95,6 +95,7 @@ class Tick:
             with self._world.change() as change:
                 ended = stop_late(change.connection, change.now)
                 change.jobs.update(ended[:MAX_ANNOUNCED])
+            self._world.catalog.give_way()
 
     def _look_after(self, connection: Connection, now: float, *, short: bool) -> None:
         """Forget what is old and start a collection, now and then."""
