@@ -183,6 +183,7 @@ def _indexes(catalog: Catalog) -> dict[str, str]:
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")  # indexes: see below
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")
 def test_the_migrations_lead_to_the_tables_of_the_schema(migrated: Catalog) -> None:
     with migrated.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
