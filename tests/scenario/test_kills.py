@@ -8,6 +8,7 @@ import pytest
 
 from tests.kills.__main__ import Round, play
 
+LARGEST_BLOB = 17_000_000
 HOLDERS = {"resolve": 1, "download": 3, "upload": 3, "publish": 1}
 OTHERS = {"api": 1, "redis": 1, "failover": 1, "switchover": 1}
 
@@ -21,4 +22,7 @@ def test_twelve_kills_and_every_job_succeeds(tmp_path: Path) -> None:
     assert len(plan.kills) == 12
     assert sum(kill.hit for kill in workers) >= 6
     assert plan.jobs > 0
-    assert max(plan.again["download"], default=0) <= 2 * 1024 * 1024
+    # A death between naming a file and recording it costs one more read of that blob, since nothing
+    # says where the file came from; any other death costs what was on its way.
+    assert max(plan.again["download"], default=0) <= LARGEST_BLOB
+    assert sum(count > 2 * 1024 * 1024 for count in plan.again["download"]) <= 1
