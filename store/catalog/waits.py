@@ -65,47 +65,29 @@ _LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
 MAX_TOLD = 500  # jobs a transaction that are told that a transfer has ended
 
 _OPEN = select(waits.c.job).where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
-_END = (
-    update(waits)
-    .where(
-        waits.c.transfer == bindparam("waited_for"),
-        waits.c.job.in_(_OPEN.limit(MAX_TOLD)),
-        text("NOT ended"),
-    )
-    .values(ended=True, error=bindparam("failure"))
-    .returning(waits.c.job)
+_ELSEWHERE = or_(
+    waits.c.registry != bindparam("at_registry"), waits.c.repository != bindparam("at_repository")
 )
 _OF_PLACE = (
     waits.c.registry == bindparam("at_registry"),
     waits.c.repository == bindparam("at_repository"),
     waits.c.fingerprint == bindparam("with_credential"),
 )
-_END_OF_PLACE = (
+_END, _END_OF_PLACE = (
     update(waits)
     .where(
         waits.c.transfer == bindparam("waited_for"),
-        waits.c.job.in_(_OPEN.where(*_OF_PLACE).limit(MAX_TOLD)),
+        waits.c.job.in_(page.limit(MAX_TOLD)),
         text("NOT ended"),
     )
     .values(ended=True, error=bindparam("failure"))
     .returning(waits.c.job)
+    for page in (_OPEN, _OPEN.where(*_OF_PLACE))
 )
-_FROM_ELSEWHERE = _OPEN.where(
-    or_(
-        waits.c.registry != bindparam("at_registry"),
-        waits.c.repository != bindparam("at_repository"),
-    )
-)
+_FROM_ELSEWHERE = _OPEN.where(_ELSEWHERE)
 _MOVE = (
     update(waits)
-    .where(
-        waits.c.transfer == bindparam("waited_for"),
-        text("NOT ended"),
-        or_(
-            waits.c.registry != bindparam("at_registry"),
-            waits.c.repository != bindparam("at_repository"),
-        ),
-    )
+    .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"), _ELSEWHERE)
     .values(transfer=bindparam("now_for"))
 )
 _TELLING = (

@@ -20,6 +20,7 @@ from store.oci.digest import Digest
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.support.engine import Engine
 from tests.support.postgres import PostgresCluster
+from tests.support.processes import wait_until
 from tests.support.registry_simulator import RegistrySimulator, digest_of
 from workers.registry.credentials import Credential
 
@@ -146,9 +147,8 @@ def test_a_wrong_size_of_a_layer_that_is_being_fetched_delays_nobody(
     evil.held_back.add(digest)
     wrong = engine.submit(kind="pull", reference=f"{evil.host}/app:1")
     running = "SELECT size FROM transfers WHERE state = 'running' AND digest = '{}'"
-    until = time.monotonic() + 30
-    while claimed and not engine.ask(running.format(digest)) and time.monotonic() < until:
-        time.sleep(0.01)
+    if claimed:
+        wait_until(lambda: engine.ask(running.format(digest)), 30, "the wrong one's download")
     assert engine.run(kind="pull", reference=f"{good.host}/app:1").state == "succeeded"
     evil.let_go.set()
     assert engine.end(wrong).state == "failed"
@@ -182,15 +182,12 @@ def test_who_joins_is_served_with_bytes_of_its_own_source_only(
     own.claimed[digest] = len(layer)
     private.held_back.add(digest)
     victim = engine.submit(kind="pull", reference=f"{private.host}/secret:1")
-    until = time.monotonic() + 30
-    while not bodies(private, layer) and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: bodies(private, layer), 30, "the victim's download")
     thief = engine.submit(
         kind="copy", source=f"{own.host}/mine:1", destination=f"{target.host}/mine:1"
     )
     joined = "SELECT count(*) FROM waits WHERE NOT ended AND joined"
-    while engine.ask(joined)[0][0] == 0 and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: engine.ask(joined)[0][0], 30, "the thief to join")
     private.let_go.set()
     assert engine.end(victim).state == "succeeded"
     assert engine.end(thief).state == "failed"
@@ -227,9 +224,7 @@ def test_wrong_bytes_of_a_held_blob_fail_their_own_job(
     liar.blobs["app"][digest] = bytes(len(layer))
     engine.run(kind="pull", reference=f"{first.host}/app:1")
     id_ = engine.submit(kind="pull", reference=f"{liar.host}/app:1")
-    until = time.monotonic() + 30
-    while bodies(liar, layer) < 1 and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: bodies(liar, layer), 30, "the liar to be asked")
     assert engine.ask(f"SELECT state FROM jobs WHERE id = '{id_}'")[0].state != "succeeded"
     assert engine.content.read(Digest.parse(digest), max_bytes=len(layer)) == layer
     assert engine.run(kind="pull", reference=f"{first.host}/app:1").state == "succeeded"
