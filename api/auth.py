@@ -31,9 +31,10 @@ from workers.registry.addresses import is_loopback
 log = logging.getLogger(__name__)
 
 READ, SUBMIT, ADMIN = "read", "submit", "admin"
+PRIORITY: Final = "priority"  # jobs with a priority above 0
 USE: Final = "use:"  # and the name of a credential of the server
-IMPLIED: Final = {READ: {READ}, SUBMIT: {READ, SUBMIT}, ADMIN: {READ, SUBMIT, ADMIN}}
-SCOPE: Final = re.compile(r"read|submit|admin|use:[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+IMPLIED: Final = {READ: {READ}, SUBMIT: {READ, SUBMIT}, ADMIN: {READ, SUBMIT, ADMIN, PRIORITY}}
+SCOPE: Final = re.compile(r"read|submit|admin|priority|use:[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 
 # What an operation needs. Where it is not named: `read` for GET, and `admin` for all that changes
 # something, so that nothing is open because it was forgotten.
@@ -91,6 +92,11 @@ class Caller:
         if self.may(ADMIN):
             return None
         return frozenset(one.removeprefix(USE) for one in self.scopes if one.startswith(USE))
+
+    @property
+    def may_hurry(self) -> bool:
+        """Whether its jobs may have a priority above 0."""
+        return self.may(PRIORITY)
 
 
 LOCAL: Final = Caller("local", frozenset({ADMIN}))

@@ -79,6 +79,7 @@ class Settings(BaseModel):
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
     broker_credentials: tuple[str, ...] = ()  # named ones for its jobs
+    broker_priority: bool = False  # may its jobs have a priority above 0?
     trust: Literal["separate", "shared"] = "separate"
 
     lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work

@@ -55,8 +55,11 @@ class Unusable:
     reason: str
 
 
-def read(raw: bytes, may_use: MayUse) -> Submission | Invalid | Unusable:
-    """What a message as it lies in Redis asks for; its job may use the credentials *may_use*."""
+def read(raw: bytes, may_use: MayUse, *, may_hurry: bool) -> Submission | Invalid | Unusable:
+    """What a message as it lies in Redis asks for.
+
+    Its job may use the credentials *may_use*, and a priority above 0 if it *may_hurry*.
+    """
     try:
         task, args, kwargs = _parts(raw)
         if task != SUBMIT:
@@ -65,7 +68,13 @@ def read(raw: bytes, may_use: MayUse) -> Submission | Invalid | Unusable:
     except (ValueError, TypeError, RecursionError) as error:
         return Unusable(str(error) or type(error).__name__)
     try:
-        return Submission(id=id_, spec=_parsed(spec), requested_by=REQUESTER, may_use=may_use)
+        return Submission(
+            id=id_,
+            spec=_parsed(spec),
+            requested_by=REQUESTER,
+            may_use=may_use,
+            may_hurry=may_hurry,
+        )
     except TransshipError as error:
         return invalid(id_, spec, error)
     except RecursionError:

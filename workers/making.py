@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -11,6 +12,7 @@ from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.jobs import NewJob
 from store.errors import ConflictError
+from store.oci.reference import Reference
 from workers import entitlement
 from workers.entitlement import MayUse
 from workers.identity import new_id
@@ -23,7 +25,8 @@ class Submission:
     """A checked request for a job.
 
     *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
-    may have where none came, None all of them. *fingerprint* tells the request from another one
+    may have where none came, None all of them. *may_hurry*: its priority may be above 0.
+    *fingerprint* tells the request from another one
     with its idempotency key; empty: its spec does.
     """
 
@@ -33,8 +36,21 @@ class Submission:
     idempotency_key: str | None = None
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     may_use: MayUse = frozenset()
+    may_hurry: bool = False
     retry_of: str | None = None
     fingerprint: str = ""
+
+
+def lane(spec: AnySpec, credential: Callable[[Reference], str]) -> dict[str, Any]:
+    """The lane of a job of *spec*, as `NewJob` has it: the registries that it asks itself.
+
+    *credential* is the fingerprint of what it signs in with to a repository.
+    """
+    named = ("registry", "credential"), ("other_registry", "other_credential")
+    found: dict[str, str] = {}
+    for (registry, fingerprint), repository in zip(named, spec.asks, strict=False):
+        found |= {registry: repository.domain, fingerprint: credential(repository)}
+    return {"registry": "", "other_registry": "", **found}
 
 
 def known(
@@ -85,7 +101,7 @@ def make(
         kind=spec.kind,
         spec=as_json(spec),
         label=label if label is not None else spec.label,
-        registry=spec.registries[0] if spec.registries else "",
+        **lane(spec, lambda one: entitled.fingerprint(f"{one.domain}/{one.path}")),
         queue=spec.queue,
         priority=spec.priority,
         requested_by=wanted.requested_by,

@@ -67,6 +67,7 @@ def open_worker(settings: Settings) -> None:
         world.catalog,
         JobQueue(world.catalog, world.sealer, wire, Platform.host()),
         may_use=frozenset(settings.broker_credentials),
+        may_hurry=settings.broker_priority,
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),
         consumes=Queue.CONTROL in queues,

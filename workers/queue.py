@@ -22,6 +22,7 @@ from store.errors import (
     InternalError,
     InvalidSpecError,
     NotFoundError,
+    ScopeError,
     StoreError,
     TransshipError,
 )
@@ -155,6 +156,7 @@ class JobQueue:
         requested_by: str,
         given: Mapping[str, Credential] | None = None,
         may_use: MayUse = frozenset(),
+        may_hurry: bool = False,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a new job like an ended one; of a mirror, only for the children that failed.
@@ -169,6 +171,7 @@ class JobQueue:
                 run of its stored mirror is going on, or the key belongs to another request.
             CredentialsNeededError: the first one had credentials for a registry, and there are
                 none for it now.
+            ScopeError: its priority is above 0, and this one's must not be.
         """
         told_by = f"a retry of {id_}"
         with self._catalog.read() as connection:
@@ -178,7 +181,7 @@ class JobQueue:
             row = _existing(connection, id_)
             stored = mirrors.of_run(connection, id_)
             if stored is not None:
-                may_use = None
+                may_use, may_hurry = None, True
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
             if where := parse_spec(row.spec).body:
@@ -195,6 +198,7 @@ class JobQueue:
             idempotency_key=idempotency_key,
             credentials=given or {},
             may_use=may_use,
+            may_hurry=may_hurry,
             retry_of=id_,
             fingerprint=told_by,
         )
@@ -310,6 +314,12 @@ class JobQueue:
             return conflict
         if made is not None:
             return made
+        if spec.priority > 0 and not wanted.may_hurry:
+            return ScopeError(
+                "a priority above 0 needs the scope 'priority'",
+                subject="priority",
+                hint="use a token that was made with --scope priority, or a priority of at most 0",
+            )
         kind = spec.kind
         if spec.alone and (other := jobs.active_of_kind(connection, kind)) is not None:
             return ConflictError(

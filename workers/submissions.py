@@ -77,6 +77,7 @@ class Submissions:
         job_queue: JobQueue,
         *,
         may_use: MayUse,
+        may_hurry: bool,
         tasks: Collection[str],
         queues: Collection[str],
         consumes: bool,
@@ -89,6 +90,7 @@ class Submissions:
         self._catalog = catalog
         self._jobs = job_queue
         self._may_use = may_use
+        self._may_hurry = may_hurry
         self._tasks = tasks
         self._queues = queues
         self._consumes = consumes
@@ -181,7 +183,7 @@ class Submissions:
         """
         began = time.monotonic()
         try:
-            self._commit([(raw, read(raw, self._may_use)) for raw in batch])
+            self._commit([(raw, self._read(raw)) for raw in batch])
         except StoreError:
             raise
         except Exception:
@@ -199,8 +201,11 @@ class Submissions:
             stored(raw)
         return min(took, _IDLE_SECONDS)
 
+    def _read(self, raw: bytes) -> Submission | Invalid | Unusable:
+        return read(raw, self._may_use, may_hurry=self._may_hurry)
+
     def _store_alone(self, raw: bytes) -> None:
-        message = read(raw, self._may_use)
+        message = self._read(raw)
         try:
             self._commit([(raw, message)])
         except StoreError:

@@ -163,6 +163,7 @@ async def _received(
         requested_by=asking.name,
         idempotency_key=idempotency_key,
         may_use=asking.may_use,
+        may_hurry=asking.may_hurry,
     )
     id_, error = await services.bodies.receive(request, wanted)
     location = {"Location": f"/api/v1/jobs/{id_}"}

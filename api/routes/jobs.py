@@ -85,6 +85,7 @@ async def create_job(
             idempotency_key=idempotency_key,
             credentials=given,
             may_use=asking.may_use,
+            may_hurry=asking.may_hurry,
         )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
@@ -228,6 +229,7 @@ def retry_job(
         requested_by=asking.name,
         given=_as_credentials(given),
         may_use=asking.may_use,
+        may_hurry=asking.may_hurry,
         idempotency_key=idempotency_key,
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"

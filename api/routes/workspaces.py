@@ -185,6 +185,7 @@ async def commit_workspace(
             spec=spec,
             requested_by=asking.name,
             idempotency_key=idempotency_key,
+            may_hurry=asking.may_hurry,
         )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"

@@ -57,7 +57,7 @@ def old_message(**content: Any) -> bytes:
     ids=["keywords", "positions", "both", "protocol 1", "body as text"],
 )
 def test_a_submission_is_a_job(raw: bytes) -> None:
-    found = read(raw, frozenset({"hub"}))
+    found = read(raw, frozenset({"hub"}), may_hurry=False)
     assert isinstance(found, Submission)
     assert (found.id, found.requested_by, found.may_use) == ("x", "broker", frozenset({"hub"}))
     assert found.spec.label == "here.test/app:1"
@@ -83,7 +83,7 @@ def test_a_submission_is_a_job(raw: bytes) -> None:
     ids=repr,
 )
 def test_a_bad_spec_is_a_failed_job(spec: object, kind: str, field: str) -> None:
-    found = read(message({"id": "x", "spec": spec}), frozenset())
+    found = read(message({"id": "x", "spec": spec}), frozenset(), may_hurry=False)
     assert isinstance(found, Invalid)
     assert (found.error.code, found.error.subject) == ("invalid-spec", field)
     job = found.job()
@@ -128,7 +128,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("raw", UNUSABLE.values(), ids=UNUSABLE)
 def test_what_has_no_usable_id_is_unusable(raw: bytes) -> None:
-    found = read(raw, frozenset())
+    found = read(raw, frozenset(), may_hurry=False)
     assert isinstance(found, Unusable)
     assert found.reason.isprintable()
     assert 0 < len(found.reason) < 200

@@ -80,6 +80,7 @@ class Place:
             catalog,
             queue,
             may_use=frozenset(),
+            may_hurry=False,
             tasks={"transship.pull"},
             queues={CONTROL},
             consumes=consumes,
