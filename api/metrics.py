@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
 from api.watch import Watch, degraded, in_all
-from store.catalog import admission, collection, limits, parking, rejections
+from store.catalog import collection, lanes, limits, parking, rejections
 from store.catalog.engine import SCHEMA_VERSION
 from store.catalog.schema import (
     JOB_DUE,
@@ -266,7 +266,7 @@ def _oldest(connection: Connection, queue: str, now: float) -> float:
 
 def _of_transfers(connection: Connection) -> Iterator[Family]:
     counts = dict.fromkeys(
-        [(way, state) for way in admission.DIRECTIONS for state in _ACTIVE_STATES], 0
+        [(way, state) for way in lanes.DIRECTIONS for state in _ACTIVE_STATES], 0
     )
     counts |= {(row.direction, "pending"): row.number for row in connection.execute(_PENDING)}
     for query in _TRANSFERS:
@@ -281,7 +281,7 @@ def _of_transfers(connection: Connection) -> Iterator[Family]:
         "Transfers that are admitted or running, and count towards the limit.",
         [
             ({"direction": way}, sum(counts[way, state] for state in _BUSY_STATES))
-            for way in admission.DIRECTIONS
+            for way in lanes.DIRECTIONS
         ],
     )
     found = limits.effective(connection)

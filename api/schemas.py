@@ -146,11 +146,20 @@ class RegistryLimitsView(BaseModel):
     parked_seconds: float = Field(
         description="for so long nothing is asked of it, since it said so or does not answer"
     )
+    budget_parked_seconds: float = Field(
+        description="for so long at most a credential that has used up its budget asks nothing"
+    )
 
     @classmethod
-    def of(cls, limits: RegistryLimits, parked_seconds: float) -> RegistryLimitsView:
-        """Show *limits*."""
-        return cls(**asdict(limits), parked_seconds=round(parked_seconds, 1))
+    def of(
+        cls, limits: RegistryLimits, parked_seconds: float, budget_parked_seconds: float
+    ) -> RegistryLimitsView:
+        """Show *limits*, and for how long the registry and budgets at it are parked."""
+        return cls(
+            **asdict(limits),
+            parked_seconds=round(parked_seconds, 1),
+            budget_parked_seconds=round(budget_parked_seconds, 1),
+        )
 
 
 class LimitsView(BaseModel):

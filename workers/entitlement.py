@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
-from workers.registry.credentials import Credential
+from workers.registry.credentials import Credential, most_specific
 
 CREDENTIALS_FOR: Final = "credentials_for"  # in the plan: for what a job brought credentials
 NAMED: Final = "named_credentials"  # in the plan: the server's own that it got, and for what
@@ -25,6 +25,11 @@ class Entitlement:
 
     sealed: Sequence[SealedCredential] = ()
     plan: dict[str, Any] | None = None
+
+    def fingerprint(self, repository: str) -> str:
+        """The fingerprint of the credential for *repository*, with its registry; '' for none."""
+        by_key = {one.registry: one.fingerprint for one in self.sealed}
+        return most_specific(by_key, repository) or ""
 
 
 def settle(

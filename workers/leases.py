@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from store.catalog import heartbeats
+from store.catalog import heartbeats, silence, transfers
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease
+from store.catalog.silence import Silent
 from store.catalog.transfers import Claim
 from store.errors import (
     CancelledError,
@@ -31,6 +32,8 @@ from store.errors import (
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5  # how old the figures on a screen may be, and how late a stop arrives
+PAUSE_IN_BODY_SECONDS = 3.0  # between two pieces of a blob, beyond what an answer may take
+CLOSING_BYTES_PER_SECOND = 4 * 1024 * 1024  # as slow as a registry may hash what it was sent
 SURE_PART = 0.75  # of a lease: whoever could not renew for so long stops by itself
 CONTROL_BOUND_SECONDS = 150.0  # one answer of 60 s, its retry with a new token, and some
 
@@ -57,6 +60,13 @@ class Held:
         self._stop_reason: str | None = None
         self._touched = time.monotonic()
         self._bound: float | None = CONTROL_BOUND_SECONDS
+        self._wanted_by_others = False
+        self._moved = 0
+        self._hearing = threading.Lock()
+        self._asked = ""
+        self._unanswered = 0
+        self._heard_at = time.monotonic()
+        self._answers = 0
 
     def check(self) -> None:
         """Return if the work may go on.
@@ -74,6 +84,8 @@ class Held:
             raise stop_exception(self._stop_reason)
         if self._stopping.is_set():
             raise HandedBackError("the worker is stopping")
+        if self._wanted_by_others:
+            raise HandedBackError("its registry says nothing, and others have a use for its place")
 
     def unbounded(self) -> None:
         """What follows, hashing or syncing, takes as long as it takes; until the next check."""
@@ -91,6 +103,58 @@ class Held:
     def request_stop(self, reason: str | None) -> None:
         """Note the reason of a requested stop; None takes it back."""
         self._stop_reason = reason
+
+    # --- what it hears of registries: a `Listener` of the transport ---
+
+    def asks(self, registry: str) -> None:
+        """A request is on its way."""
+        with self._hearing:
+            if not self._unanswered:
+                self._heard_at = time.monotonic()
+            self._unanswered += 1
+            self._asked = registry
+
+    def hears(self) -> None:
+        """Bytes have come, or were taken."""
+        self._heard_at = time.monotonic()
+
+    def answered(self) -> None:
+        """There is an answer, or there will be none."""
+        with self._hearing:
+            self._unanswered -= 1
+            self._answers += 1
+            self._heard_at = time.monotonic()
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether there was an answer."""
+        return self._answers > 0
+
+    def silent(self, now: float) -> Silent | None:
+        """Which registry has said nothing, and for how long; None where that is not for long."""
+        seconds = now - self._heard_at
+        lease = self.lease
+        if self._bound is None:  # it is busy with the disk
+            return None
+        if isinstance(lease, Claim):
+            if not self._unanswered:
+                seconds -= PAUSE_IN_BODY_SECONDS
+            elif lease.direction == "upload" and lease.done >= lease.size:
+                # The registry has it all, and may have to hash and to move it before it answers.
+                seconds -= lease.size / CLOSING_BYTES_PER_SECOND
+            queue, registry = lease.direction, lease.registry
+        else:
+            names = [name for name, _ in lease.asks]
+            if not self._unanswered or not names:
+                return None
+            queue, registry = lease.queue, self._asked if self._asked in names else names[0]
+        if seconds < silence.PATIENCE_SECONDS:
+            return None
+        return Silent(lease.id, queue, registry, seconds)
+
+    def make_way(self) -> None:
+        """Others have a use for its slot or its thread; the next check says so."""
+        self._wanted_by_others = True
 
     def stuck(self, now: float) -> bool:
         """Whether the owner has passed the bound of its phase."""
@@ -191,6 +255,8 @@ class Keeper:
                         one.lose()
                     else:
                         one.request_stop("cancelled" if stop else None)
+                        if one.has_heard:
+                            transfers.heard(connection, lease)
                     continue
                 reason = heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
                 if reason is False:
@@ -198,6 +264,13 @@ class Keeper:
                 else:
                     assert not isinstance(reason, bool)
                     one.request_stop(reason)
+            silent = [(one, found) for one in held if (found := one.silent(now)) is not None]
+            if silent:
+                waiting = [found for _, found in silent]
+                wanted = silence.yielding(connection, waiting, self._catalog.now())
+                for one, found in silent:
+                    if found.id in wanted:
+                        one.make_way()
             known = heartbeats.beat_worker(connection, self._worker)
             threads = self._threads()
             if known and threads is not None and threads != self._offered:

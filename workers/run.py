@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from store.catalog import events, jobs, limits, parking, progress, waits
+from store.catalog import events, jobs, lanes, limits, parking, progress, silence, waits
 from store.catalog.jobs import JobLease
+from store.catalog.parking import Probe
 from store.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -38,14 +39,11 @@ from workers.advance.outcome import Done, Later, Outcome
 from workers.leases import Held, Keeper, stop_exception
 from workers.missing import looked_again
 from workers.registry.transport import attentive
-from workers.specs import parse_spec
 from workers.stopping import stop_children
 from workers.transfers.retry import Again, Attempt, decide
 from workers.world import World
 
 log = logging.getLogger(__name__)
-
-PAUSED_SECONDS = 2.0  # how soon a job notices that its registry is paused no more
 
 ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
     "pull": pull.advance,
@@ -67,20 +65,49 @@ DRAFTING = ("load", "import", "squash", "commit")  # kinds of which a death leav
 
 def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
     """Take up a due job and bring it as far as it gets. A repeated bell does nothing."""
-    with world.catalog.write() as connection:
-        lease = jobs.claim(connection, id_, worker, world.now())
+    lease, probes = _claim(id_, worker, world)
     if lease is None:
         return
+    for probe in probes:
+        world.registries.probe(probe.registry, probe.until)
     if lease.fence == 1:
         world.wire.announce([id_])
     with keeper.keep(lease) as held:
         try:
             outcome = _advance(lease, world, held)
+            lease.listening &= held.has_heard
             if isinstance(outcome, TransshipError):
                 outcome = looked_again(outcome, world)
             _settle(lease, world, outcome)
         except LeaseLostError as lost:
             log.warning("job %s: %s", id_, lost)
+
+
+def _claim(id_: str, worker: str, world: World) -> tuple[JobLease | None, list[Probe]]:
+    """Take up a due job, if its registries are open; with the leaves to go ahead at them.
+
+    One that has been closed since the job was dispatched leaves it as it is: due, when that opens.
+    """
+    with world.catalog.write() as connection:
+        now = world.now()
+        row = jobs.due_row(connection, id_)
+        if row is None:
+            return None, []
+        probes: list[Probe] = []
+        state = lanes.state(connection, now)
+        if row.stop_requested is None:
+            asked = jobs.asked(row)
+            if any(registry in state.closed for registry, _ in asked) or state.until(asked):
+                jobs.undispatch(connection, id_)
+                return None, []
+            leaves = [
+                parking.enter(connection, one, now) for one, _ in asked if one in state.half_open
+            ]
+            probes = [leave for leave in leaves if isinstance(leave, Probe)]
+        lease = jobs.claim(connection, id_, worker, now)
+        if lease is not None:
+            lease.listening = any((lease.queue, one) in state.listening for one, _ in lease.asks)
+        return lease, probes
 
 
 def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipError:
@@ -90,10 +117,9 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
             world.content.discard_drafts(lease.id)
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
-        left_alone = _left_alone_seconds(lease, world)
-        if left_alone:
-            return Later(left_alone)
-        with attentive(held.check):  # one who is to stop need not wait for an answer first
+        with attentive(
+            held.check, listener=held
+        ):  # one who is to stop need not wait for an answer first
             return ADVANCES[lease.kind](lease, world, held)
     except LeaseLostError:
         raise
@@ -111,6 +137,8 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
         stop_children(lease, world, jobs.DEADLINE_EXCEEDED if late else "cancelled")
     with world.change() as change:
         connection, now = change.connection, change.now
+        if lease.listening:  # and has heard something
+            silence.heard_by_job(connection, lease)
 
         def finish(state: str, error: TransshipError | None = None) -> None:
             change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
@@ -148,7 +176,7 @@ def _retry(lease: JobLease, error: TransshipError, world: World) -> Again | None
     Control work keeps to the same table as transfers, counted on the job.
     """
     if isinstance(error, HandedBackError):
-        return Again(seconds=0, counts=False, park=False)
+        return Again(seconds=0, counts=False)
     if isinstance(error, Interruption):
         return None
     with world.catalog.read() as connection:
@@ -160,22 +188,10 @@ def _retry(lease: JobLease, error: TransshipError, world: World) -> Again | None
 def _delay(
     lease: JobLease, error: TransshipError, again: Again, connection: Connection, now: float
 ) -> None:
-    if again.park and isinstance(error, RegistryError):
-        parking.park(connection, error.registry, again.seconds, now)
+    if isinstance(error, RegistryError):
+        again.park(connection, error.registry, dict(lease.asks).get(error.registry, ""), now)
     jobs.save(connection, lease, attempts=lease.attempts + 1)
     jobs.release(connection, lease, now=now, again_in=again.seconds)
     events.record(
         connection, lease.id, "retrying", now, seconds=again.seconds, error=error.as_json()
     )
-
-
-def _left_alone_seconds(lease: JobLease, world: World) -> float:
-    """For how long one of the job's registries is not to be asked anything."""
-    registries = parse_spec(lease.spec).registries
-    with world.catalog.read() as connection:
-        if any(limits.paused(connection, registry) for registry in registries):
-            return PAUSED_SECONDS
-        return max(
-            (parking.parked_seconds(connection, one, world.now()) for one in registries),
-            default=0.0,
-        )

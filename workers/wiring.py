@@ -113,7 +113,7 @@ def registry_client(
     buckets: Buckets,
     clock: Callable[[], float] | None = None,
 ) -> RegistryClient:
-    """The process's client for all registries; one that has nothing left to give is parked.
+    """The process's client for all registries; a credential that has nothing left is parked.
 
     Time is read from *clock*, by default the catalog's.
     """
@@ -124,7 +124,7 @@ def registry_client(
             return
         seconds = min(limit.reset_seconds or PARK_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
         with _courtesy(limit.registry), catalog.write() as connection:
-            parking.park(connection, limit.registry, seconds, now())
+            parking.park_budget(connection, limit.registry, limit.credential, seconds, now())
 
     def back_off(registry: str, probed: bool) -> None:
         with _courtesy(registry), catalog.write() as connection:
@@ -134,7 +134,7 @@ def registry_client(
 
     def reopen(registry: str, token: float) -> None:
         with _courtesy(registry), catalog.write() as connection:
-            parking.reopen(connection, registry, parking.Probe(token))
+            parking.reopen(connection, parking.Probe(registry, token))
 
     return RegistryClient(
         HostPolicy.from_settings(settings, os.environ),

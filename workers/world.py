@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -18,17 +15,14 @@ from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
+from workers.probes import Probes
 from workers.registry.client import RegistryClient, Repository
 from workers.registry.credentials import Credential, fingerprint, most_specific
 from workers.upkeep import Upkeep
 from workers.wire import Message, Queue, Wire
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
 MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and then anyway
 MOST_OPENED = 256  # jobs whose credentials are kept in memory
-PROBE_THREADS = 16  # a HEAD a blob, for images of many layers
 QUEUES = {
     "download": Queue.DOWNLOADS,
     "upload": Queue.UPLOADS,
@@ -60,9 +54,7 @@ class World:
     wire: Wire
     shared_trust: bool = False
     upkeep: Upkeep = field(default_factory=Upkeep)
-    _probes: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(PROBE_THREADS, "probes")
-    )
+    probes: Probes = field(default_factory=Probes)
     _opened: dict[str, dict[str, Credential]] = field(default_factory=dict, repr=False)
     _opened_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -87,17 +79,9 @@ class World:
                     waits.tell_more(change.connection)
                 self.catalog.give_way()
 
-    def probe(self, ask: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-        """Ask something small of each item, several at a time, and return the answers in order.
-
-        What this thread's waiting looks up for, that of the threads that ask does too.
-        """
-        here = copy_context()  # a copy for each: no two threads may be in the same one
-        return list(self._probes.map(lambda item: here.copy().run(ask, item), items))
-
     def close(self) -> None:
         """Let go of the connections to registries and of the catalog's."""
-        self._probes.shutdown(cancel_futures=True)
+        self.probes.close()
         self.registries.close()
         self.catalog.close()
 

@@ -49,11 +49,13 @@ class _Size(click.ParamType[int]):
 )
 @click.option("--bytes-per-second", type=_Size(), help="As 500k, 20M or 64MiB.")
 @click.option("--pause/--resume", "paused", default=None, help="Ask nothing of the registry.")
+@click.option("--unpark", is_flag=True, help="Ask registries again that are left alone.")
 @click.option("--reset", is_flag=True, help="Take changes back: all, or those of --registry.")
 @json_option
 def limits(
     registries: tuple[str, ...],
     paused: bool | None,
+    unpark: bool,
     reset: bool,
     as_json: bool,
     **values: Any,
@@ -70,15 +72,19 @@ def limits(
     }
     if paused is not None:
         of_registry["paused"] = paused
-    if of_registry and not registries:
+    if (of_registry or unpark) and not registries:
         raise click.UsageError("name the registry with --registry HOST")
-    if registries and not of_registry and not reset:
-        raise click.UsageError("say what is to be changed for the registry, or --reset")
-    if reset and (given or of_registry):
-        raise click.UsageError("--reset takes no new values")
+    if registries and not of_registry and not reset and not unpark:
+        raise click.UsageError("say what is to be changed for the registry, --unpark or --reset")
+    if (reset or unpark) and (given or of_registry or (reset and unpark)):
+        raise click.UsageError("--reset and --unpark stand alone, and take no new values")
     with connect() as connection:
         if reset:
             found = connection.client.reset_limits(list(registries))
+        elif unpark:
+            for registry in registries:
+                connection.client.unpark(registry)
+            found = connection.client.limits()
         elif given or of_registry:
             change = {**given, "registries": dict.fromkeys(registries, of_registry)}
             found = connection.client.change_limits(change)
@@ -121,4 +127,6 @@ def _state(one: dict[str, Any]) -> str:
         return "paused"
     if one["parked_seconds"]:
         return f"left alone for {one['parked_seconds']:.0f} s"
+    if one["budget_parked_seconds"]:
+        return f"open; a credential has used up its budget for {one['budget_parked_seconds']:.0f} s"
     return "open"

@@ -11,7 +11,7 @@ from api.checked import CheckedRoute
 from api.openapi import problems
 from api.schemas import LimitsView, LimitView, RegistryLimitsView
 from api.services import Injected, Services
-from store.catalog import limits, parking
+from store.catalog import admission, jobs, limits, parking
 from store.errors import InvalidSpecError, TransshipError
 from store.oci.reference import parse_domain
 
@@ -68,6 +68,8 @@ def change_limits(services: Injected, change: LimitsChange) -> LimitsView:
                 limits.override(connection, name, value)
         for registry, one in of_registries.items():
             limits.override_registry(connection, registry, one.model_dump(exclude_none=True))
+        # What waits at one that is paused now may be had elsewhere.
+        parking.move(connection, parking.movable(connection, world_change.now), world_change.now)
     return _view(services)
 
 
@@ -86,20 +88,43 @@ def reset_limits(
     return _view(services)
 
 
+@router.delete(
+    "/limits/registries/{host}/parked", operation_id="unparkRegistry", responses=problems(400, 422)
+)
+def unpark_registry(services: Injected, host: str) -> LimitsView:
+    """Ask a registry again now that was left alone, with every credential, and all that waits.
+
+    Where it does not answer, or the budget of a credential is still used up, it is parked anew.
+    """
+    registry = _registry(host)
+    left = True
+    while left:
+        with services.world.change() as change:
+            parking.unpark(change.connection, registry)
+            left = parking.hurry(change.connection, registry, change.now)
+            admission.promote(change.connection, change.now)
+            jobs.promote(change.connection, change.now, limit=parking.HURRIED)
+        services.catalog.give_way()
+    return _view(services)
+
+
 def _view(services: Services) -> LimitsView:
     with services.catalog.read() as connection:
         found = limits.effective(connection)
         registries = limits.of_registries(connection)
         parked = parking.parked(connection, services.world.now())
+        exhausted = parking.exhausted(connection, services.world.now())
     return LimitsView(
         **{
             name: LimitView(value=limit.value, source=limit.source) for name, limit in found.items()
         },
         registries={
             registry: RegistryLimitsView.of(
-                registries.get(registry, limits.RegistryLimits()), parked.get(registry, 0.0)
+                registries.get(registry, limits.RegistryLimits()),
+                parked.get(registry, 0.0),
+                exhausted.get(registry, 0.0),
             )
-            for registry in sorted({*registries, *parked})
+            for registry in sorted({*registries, *parked, *exhausted})
         },
     )
 

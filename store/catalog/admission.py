@@ -1,23 +1,24 @@
 """Which pending transfers may start: how the limits are kept.
 
-Fair order is start-time fair queueing. A lane is a direction and a registry; within a lane and a
-priority each pending transfer has a turn, given when it is inserted, such that the roots (jobs
-that users asked for) alternate. Between lanes the higher priority goes first, then the lane that
-was served least recently.
+A lane is a direction and a registry. Between lanes the higher priority goes first, then the lane
+that was served least recently; within one it is as `turns` has it. Lanes of closed registries
+(`lanes`) have no turn.
 
 The queues never hold more than the limit: what is admitted here is what is published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, literal, select, text, update
 
-from store.catalog import collection, limits
+from store.catalog import collection, limits, parking
+from store.catalog import lanes as lane_rows
 from store.catalog.due import NOW, due
+from store.catalog.lanes import DIRECTIONS, Openness
 from store.catalog.schema import (
     TRANSFER_ADMITTED,
     TRANSFER_BUSY,
@@ -27,9 +28,8 @@ from store.catalog.schema import (
     transfers,
     workers,
 )
-from store.catalog.sql import upsert
+from store.catalog.turns import Line, Rounds, Sift, Waiting
 
-DIRECTIONS = ("download", "upload")
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
 _PROMOTIONS = 200  # a tick; more would hold the write lock too long
 
@@ -76,15 +76,38 @@ _HEAD = (
     .correlate(lanes)
     .scalar_subquery()
 )
-_LANES = select(lanes.c.registry, lanes.c.served, _HEAD.label("head")).where(
+_LANES = select(
+    *(lanes.c.registry, lanes.c.served, lanes.c.silent_delay, _HEAD.label("head"))
+).where(
     lanes.c.direction == bindparam("direction"),
-    due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
+    due(lanes.c.silent_until, lanes.c.silent_delay, NOW),
 )
-_QUEUE = (
-    select(transfers.c.id, transfers.c.priority, transfers.c.digest, transfers.c.size)
-    .where(text(TRANSFER_PENDING), _DIRECTION, transfers.c.registry == bindparam("lane"))
-    .order_by(transfers.c.priority.desc(), transfers.c.turn, transfers.c.id)
+_PENDING_IN_LANE = select(func.count()).select_from(
+    select(transfers.c.id)
+    .where(text(TRANSFER_PENDING), _DIRECTION, transfers.c.registry == bindparam("registry"))
     .limit(bindparam("most"))
+    .subquery()
+)
+_BUSY_IN_LANE = _BUSY.where(transfers.c.registry == bindparam("registry"))
+_QUEUE = Waiting(
+    transfers,
+    TRANSFER_PENDING,
+    ("direction", "registry"),
+    last=transfers.c.id,
+    shown=(
+        *(transfers.c.id, transfers.c.digest, transfers.c.size, transfers.c.elsewhere),
+        *(transfers.c.registry, transfers.c.credential),
+        *(transfers.c.priority, transfers.c.requester),
+    ),
+)
+_PUT_OFF = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("transfer"), text(TRANSFER_PENDING))
+    .values(
+        state="delayed",
+        not_before=bindparam("until"),
+        not_before_delay=bindparam("until") - bindparam("at"),
+    )
 )
 _ADMIT = (
     update(transfers)
@@ -114,58 +137,6 @@ class Admitted:
     size: int
 
 
-@dataclass(slots=True)
-class Turns:
-    """Gives out turns for one root; computes the first of each lane, then counts on."""
-
-    root: str
-    _next: dict[tuple[str, str, int], int] = field(default_factory=dict)
-
-    def take(self, connection: Connection, direction: str, registry: str, priority: int) -> int:
-        """The next turn of this root in a lane and priority."""
-        lane = (direction, registry, priority)
-        turn = self._next.get(lane)
-        if turn is None:
-            turn = first_turn(connection, self.root, direction, registry, priority)
-        self._next[lane] = turn + 1
-        return turn
-
-
-def first_turn(
-    connection: Connection, root: str, direction: str, registry: str, priority: int
-) -> int:
-    """Where a root that adds a transfer now has to queue.
-
-    Not before the lane's head, and behind what it has there itself.
-    """
-    pending = select(transfers.c.turn).where(
-        text(TRANSFER_PENDING),
-        transfers.c.direction == direction,
-        transfers.c.registry == registry,
-        transfers.c.priority == priority,
-    )
-    head = connection.execute(pending.order_by(transfers.c.turn).limit(1)).scalar()
-    last = connection.execute(
-        pending.where(transfers.c.root == root).order_by(transfers.c.turn.desc()).limit(1)
-    ).scalar()
-    return max(head or 0, (last + 1) if last is not None else 0)
-
-
-def open_lane(connection: Connection, direction: str, registry: str) -> None:
-    """Make sure that the lane's row exists."""
-    connection.execute(
-        upsert(lanes)
-        .values(
-            direction=direction,
-            registry=registry,
-            parked_until=0,
-            parked_delay=0,
-            served=0,
-        )
-        .on_conflict_do_nothing()
-    )
-
-
 def waiting(connection: Connection) -> list[str]:
     """The directions in which transfers are pending: most often none."""
     row = connection.execute(_WAITING).one()
@@ -174,40 +145,89 @@ def waiting(connection: Connection) -> list[str]:
     ]
 
 
+def possible(connection: Connection, now: float) -> bool:
+    """Whether `admit` would find something to do in some direction; changes nothing."""
+    state = lane_rows.state(connection, now)
+    values = limits.effective(connection)
+    for direction in waiting(connection):
+        limit = values[limits.CONCURRENCY[direction]].value
+        free, _ = _free(connection, direction, limit)
+        if free > 0 and _with_work(connection, direction, free, state, now):
+            return True
+    return False
+
+
+def wanting(
+    connection: Connection, direction: str, now: float, *, without: Collection[str], most: int
+) -> int:
+    """How many transfers would start, were there slots: of other registries than *without*.
+
+    Counts to *most*, and is 0 while there is a free slot.
+    """
+    limit = limits.effective(connection)[limits.CONCURRENCY[direction]].value
+    free, _ = _free(connection, direction, limit)
+    if free > 0:
+        return 0
+    state = lane_rows.state(connection, now)
+    found = 0
+    for registry, *_ in _with_work(connection, direction, max(1, limit), state, now):
+        if registry not in without and found < most:
+            where = {"direction": direction, "registry": registry, "most": most - found}
+            found += int(connection.execute(_PENDING_IN_LANE, where).scalar_one())
+    return found
+
+
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """Admit what the limit leaves room for, in fair order, and return it for publishing.
 
     Takes the limits' lock; who may have nothing to admit asks for what is `waiting` first. While
-    the store is short of space nothing is admitted that would fill it.
+    the store is short of space nothing is admitted that would fill it. What would be asked with a
+    credential whose budget is used up is put off until it has one again.
 
     The caller publishes after its transaction has committed. What a crash keeps from being
-    published is rung again by `unstarted`.
+    published is dispatched again by `unstarted`.
     """
     limit = limits.lock_concurrency(connection)[direction]
-    standing = connection.execute(_STANDING[direction], {"direction": direction}).one()
-    if direction == "download" and standing.short_of_space:
-        return []
-    free = min(limit, standing.threads) - standing.busy
+    free, served = _free(connection, direction, limit)
     if free <= 0:
         return []
-    room = limits.room(connection)
-    open_lanes = _lanes_with_work(connection, direction, now, free, room)
-    picked: list[Any] = []
-    served = standing.served
-    while len(picked) < free and (queued := [lane for lane in open_lanes if lane.queue]):
-        lane = min(queued, key=lambda lane: (-lane.queue[0].priority, lane.served))
-        picked.append(lane.queue.pop(0))
+    state = lane_rows.state(connection, now)
+    work = _with_work(connection, direction, free, state, now)
+    open_lanes = [
+        _Lane(
+            registry,
+            served_at,
+            room,
+            Line(
+                _QUEUE,
+                connection,
+                {"direction": direction, "registry": registry},
+                Rounds(direction, registry),
+                room,
+                _sift(connection, state, now),
+            ),
+        )
+        for registry, served_at, room in work
+    ]
+    picked: list[Row[Any]] = []
+    while len(picked) < free:
+        heads = [(lane, head) for lane in open_lanes if (head := lane.head()) is not None]
+        if not heads:
+            break
+        lane, _ = min(heads, key=lambda one: (-one[1].priority, one[0].served))
+        picked.append(lane.line.take(in_turn=len(lane.line.requesters) > 1))
         served += 1
         lane.served = served
-        lane.touched = True
+        lane.taken += 1
     if not picked:
         return []
     ids = [row.id for row in picked]
     connection.execute(_ADMIT, {"ids": ids, "until": now + RING_SECONDS})
     for lane in open_lanes:
-        if lane.touched:
+        if lane.taken:
             where = {"way": direction, "lane": lane.registry, "turns": lane.served}
             connection.execute(_SERVED, where)
+            lane.line.rounds.write(connection)
     return [Admitted(row.id, direction, row.digest, row.size) for row in picked]
 
 
@@ -216,7 +236,7 @@ def promote(connection: Connection, now: float) -> int:
     rows = connection.execute(
         select(
             transfers.c.id,
-            transfers.c.root,
+            transfers.c.requester,
             transfers.c.direction,
             transfers.c.registry,
             transfers.c.priority,
@@ -230,9 +250,15 @@ def promote(connection: Connection, now: float) -> int:
         .limit(_PROMOTIONS)
     ).all()
     for row in rows:
-        # Its old turn, unless the lane has moved on: then at the lane's head, not before it.
+        # Its old turn, unless its requester has moved on: then at the head, not before it.
         head = connection.execute(
-            _pending_turns(row.direction, row.registry, row.priority).limit(1)
+            lane_rows.FIRST_TURN,
+            {
+                "direction": row.direction,
+                "registry": row.registry,
+                "priority": row.priority,
+                "requester": row.requester,
+            },
         ).scalar()
         connection.execute(
             update(transfers)
@@ -252,42 +278,68 @@ def unstarted(connection: Connection, now: float) -> list[Admitted]:
 class _Lane:
     registry: str
     served: int
-    queue: list[Any]
-    touched: bool = False
+    room: int
+    line: Line
+    taken: int = 0
+
+    def head(self) -> Row[Any] | None:
+        return self.line.head() if self.taken < self.room else None
 
 
-def _lanes_with_work(
-    connection: Connection, direction: str, now: float, most: int, room: Mapping[str, int]
-) -> list[_Lane]:
+def _free(connection: Connection, direction: str, limit: int) -> tuple[int, int]:
+    """How many slots can be given now, and the stamp of the lane that was served last."""
+    standing = connection.execute(_STANDING[direction], {"direction": direction}).one()
+    if direction == "download" and standing.short_of_space:
+        return 0, 0
+    return min(limit, standing.threads) - standing.busy, standing.served
+
+
+def _with_work(
+    connection: Connection, direction: str, most: int, state: Openness, now: float
+) -> list[tuple[str, int, int]]:
+    """The open lanes in which something waits, those first that are next: registry, stamp, room.
+
+    With *most* slots to give, no lane beyond the first *most* can get one.
+    """
+    room = limits.room(connection)
     rows = connection.execute(_LANES, {"direction": direction, "now": now}).all()
     ranked = sorted(
-        (row for row in rows if row.head is not None and room.get(row.registry, most) > 0),
+        (
+            row
+            for row in rows
+            if row.head is not None
+            and row.registry not in state.closed
+            and room.get(row.registry, most) > 0
+        ),
         key=lambda row: (-row.head, row.served),
     )
-    # With *most* slots to give, no lane beyond the first *most* can get one.
-    return [
-        _Lane(
-            row.registry,
-            row.served,
-            _queue(connection, direction, row.registry, min(most, room.get(row.registry, most))),
-        )
-        for row in ranked[:most]
-    ]
+    found: list[tuple[str, int, int]] = []
+    for row in ranked:
+        takes = min(most, room.get(row.registry, most))
+        if row.silent_delay > 0:
+            where = {"direction": direction, "registry": row.registry}
+            takes = min(takes, 1 - int(connection.execute(_BUSY_IN_LANE, where).scalar_one()))
+        if takes > 0:
+            found.append((row.registry, row.served, takes))
+        if len(found) == most:
+            break
+    return found
 
 
-def _queue(connection: Connection, direction: str, registry: str, most: int) -> list[Any]:
-    where = {"direction": direction, "lane": registry, "most": most}
-    return list(connection.execute(_QUEUE, where).all())
+def _sift(connection: Connection, state: Openness, now: float) -> Sift:
+    """Those of some pending transfers whose credential has a budget; puts off the others."""
 
+    def sift(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        kept: list[Row[Any]] = []
+        late: list[dict[str, Any]] = []
+        for row in rows:
+            until = state.until([(row.registry, row.credential)])
+            if until is None:
+                kept.append(row)
+            elif not (row.elsewhere and parking.pass_on(connection, row.id, now)):
+                late.append({"transfer": row.id, "until": until, "at": now})
+        if late:
+            connection.execute(_PUT_OFF, late)
+        return kept
 
-def _pending_turns(direction: str, registry: str, priority: int) -> Select[tuple[int]]:
-    return (
-        select(transfers.c.turn)
-        .where(
-            text(TRANSFER_PENDING),
-            transfers.c.direction == direction,
-            transfers.c.registry == registry,
-            transfers.c.priority == priority,
-        )
-        .order_by(transfers.c.turn)
-    )
+    return sift

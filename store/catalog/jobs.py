@@ -47,6 +47,7 @@ from store.catalog.schema import (
 )
 from store.catalog.sql import chunks, upsert
 from store.errors import LeaseLostError, TransshipError
+from store.oci.reference import Reference
 
 CONTROL, LOCAL = "control", "local"  # whose threads advance a job
 DEADLINE_EXCEEDED = "deadline-exceeded"  # a reason to stop
@@ -85,6 +86,13 @@ _CLAIM = (
     )
     .returning(jobs)
 )
+_DUE_ROW = select(
+    *(jobs.c.registry, jobs.c.lane, jobs.c.credential, jobs.c.other_credential),
+    jobs.c.stop_requested,
+).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE))
+_UNDISPATCH = (
+    update(jobs).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE)).values(rung_until=0)
+)
 _SAVE = update(jobs).where(
     jobs.c.id == bindparam("held"),
     jobs.c.fence == bindparam("held_fence"),
@@ -120,7 +128,7 @@ _LANE = select(jobs.c.turn).where(
     jobs.c.registry == bindparam("in_registry"),
     jobs.c.priority == bindparam("with_priority"),
 )
-_HEAD = _LANE.order_by(jobs.c.turn).limit(1)
+_HEAD = _LANE.where(jobs.c.requester == bindparam("by_requester")).order_by(jobs.c.turn).limit(1)
 _LAST_OF_ROOT = (
     _LANE.where(jobs.c.root == bindparam("of_root")).order_by(jobs.c.turn.desc()).limit(1)
 )
@@ -142,9 +150,13 @@ class NewJob:
     kind: str
     spec: dict[str, Any]
     label: str
-    registry: str
+    registry: str  # the first that it asks, or empty
     priority: int
     requested_by: str
+    other_registry: str | None = None  # the second one; None: where the spec says it goes
+    credential: str = ""  # fingerprints of what it signs in with there
+    other_credential: str = ""
+    requester: str = ""  # who asked for the root; empty: `requested_by`
     queue: str = CONTROL
     fingerprint: str = ""
     idempotency_key: str | None = None
@@ -169,7 +181,9 @@ class JobLease:
     spec: dict[str, Any]
     plan: dict[str, Any]
     label: str
-    registry: str
+    queue: str
+    requester: str
+    asks: tuple[tuple[str, str], ...]  # registries, with the fingerprints of its credentials
     attempts: int
     fence: int
     owner: str
@@ -177,6 +191,7 @@ class JobLease:
     created_at: float
     deadline: float | None
     spared: dict[str, int] = field(default_factory=dict)
+    listening: bool = False  # nobody has heard anything of one of its registries of late
 
 
 def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[str]:
@@ -189,13 +204,19 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     turns: dict[tuple[str, int, str], int] = {}
     for job in new:
         root = job.root or job.id
+        requester = job.requester or job.requested_by
         lane = (job.registry, job.priority, root)
         is_root = root == job.id
         turn = turns.get(lane)
         if turn is None:
-            turn = _first_turn(connection, None if is_root else root, job.registry, job.priority)
+            own = None if is_root else root
+            turn = _first_turn(connection, own, requester, job.registry, job.priority)
         turns[lane] = turn + 1
-        rows.append({**_FRESH, **asdict(job), "root": root, "turn": turn, "created_at": now})
+        row = {**_FRESH, **asdict(job), "root": root, "turn": turn, "created_at": now}
+        other = row.pop("other_registry")
+        other = _destination(job) if other is None else other
+        row |= {"requester": requester, "lane": lane_of(job.registry, other)}
+        rows.append(row)
     if not rows:
         return []
     made = list(connection.execute(_INSERT, rows).scalars())
@@ -240,6 +261,35 @@ def active_of_kind(connection: Connection, kind: str, *, before: int | None = No
     return connection.execute(query.order_by(jobs.c.seq).limit(1)).scalar()
 
 
+def lane_of(registry: str, other: str = "") -> str:
+    """The lane of a job that asks these registries; either may be empty."""
+    return " ".join(sorted({registry, other} - {""}))
+
+
+def asked(row: Row[Any]) -> tuple[tuple[str, str], ...]:
+    """The registries that a job asks, each with the fingerprint of its credential there."""
+    if not row.registry:
+        return ()
+    others = [name for name in row.lane.split() if name != row.registry]
+    if not others and row.other_credential:  # it comes from there, and goes there
+        others = [row.registry]
+    return (
+        (row.registry, row.credential),
+        *((name, row.other_credential) for name in others),
+    )
+
+
+def due_row(connection: Connection, id_: str) -> Row[Any] | None:
+    """What decides whether a due job may be taken up; None: it is not due, or someone has it."""
+    found: list[Any] = [*connection.execute(_DUE_ROW, {"job": id_})]
+    return found[0] if found else None
+
+
+def undispatch(connection: Connection, id_: str) -> None:
+    """A message for a due job was of no use: dispatch it when its turn comes again."""
+    connection.execute(_UNDISPATCH, {"job": id_})
+
+
 def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
     """Take the job up, or return None: it is not due, has ended, or someone has it."""
     row = connection.execute(_CLAIM, {"job": id_, "by": owner, "now": now}).one_or_none()
@@ -257,7 +307,9 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
         spec=row.spec,
         plan=row.plan or {},
         label=row.label,
-        registry=row.registry,
+        queue=row.queue,
+        requester=row.requester,
+        asks=asked(row),
         attempts=row.attempts,
         fence=row.fence,
         owner=owner,
@@ -454,10 +506,17 @@ def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> 
             connection.execute(_WAKE_PARENTS, {"ids": parents})
 
 
-def _first_turn(connection: Connection, root: str | None, registry: str, priority: int) -> int:
+def _destination(job: NewJob) -> str:
+    named = job.spec.get("destination") if job.kind == "copy" else None
+    return Reference.parse(named).domain if named else ""
+
+
+def _first_turn(
+    connection: Connection, root: str | None, requester: str, registry: str, priority: int
+) -> int:
     """Where jobs of a *root* queue, behind what it has there; None: a new one has nothing yet."""
     lane = {"in_registry": registry, "with_priority": priority}
-    head = connection.execute(_HEAD, lane).scalar()
+    head = connection.execute(_HEAD, {**lane, "by_requester": requester}).scalar()
     last = None
     if root is not None:
         last = connection.execute(_LAST_OF_ROOT, {**lane, "of_root": root}).scalar()

@@ -1,29 +1,44 @@
-"""Registries that are left alone for a while, and how they are taken up again.
+"""Registries and budgets that are left alone for a while, and how they are taken up again.
 
-Meanwhile downloads that queue there go to where another waiter may have them.
-One that does not answer is parked for twice as long each time. When the time of any parked
-registry has come, one transfer goes ahead; the others follow when that has got an answer.
+Meanwhile downloads that queue there go to where another waiter may have them, as they do when an
+operator has paused the registry. One that does not answer is parked for twice as long each time.
+When the time of a parked registry has come, one job or transfer goes ahead; the others follow when
+that has got an answer. A credential whose budget is used up is parked by itself: others may ask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, select, text, update
 
-from store.catalog import admission, places
+from store.catalog import lanes as lane_rows
+from store.catalog import places
 from store.catalog.due import due
-from store.catalog.schema import TRANSFER_ELSEWHERE, lanes, transfers
+from store.catalog.schema import (
+    JOB_DELAYED,
+    TRANSFER_DELAYED,
+    TRANSFER_ELSEWHERE,
+    budgets,
+    jobs,
+    lanes,
+    transfers,
+    waits,
+)
+from store.catalog.sql import upsert
 
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 _PAGE = 200  # downloads that are moved at a time
+HURRIED = 500  # rows a transaction that need not wait any more
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The leave to go ahead; *until* tells it from others."""
+    """The leave to go ahead at a registry; *until* tells it from others."""
 
+    registry: str
     until: float
 
 
@@ -33,49 +48,121 @@ def park(connection: Connection, registry: str, seconds: float, now: float) -> N
     It is for *seconds* from *now*. Downloads that queue there move to the lane of a waiter who
     brought another source.
     """
-    for direction in admission.DIRECTIONS:
-        admission.open_lane(connection, direction, registry)
+    for direction in lane_rows.DIRECTIONS:
+        lane_rows.open_lane(connection, direction, registry)
     connection.execute(
         update(lanes)
         .where(lanes.c.registry == registry, lanes.c.parked_until < now + seconds)
         .values(parked_until=now + seconds, parked_delay=seconds)
     )
-    _move(connection, registry, now)
+    move(connection, movable(connection, now, [registry]), now)
 
 
-def move_parked(connection: Connection, now: float) -> None:
-    """Move downloads that queue at parked registries to where a waiter can have them; some of them.
+def park_budget(
+    connection: Connection, registry: str, credential: str, seconds: float, now: float
+) -> None:
+    """What *credential*, by its fingerprint, may ask of a registry is used up for *seconds*.
 
-    Many may have been queued when a registry was parked: each call moves a page for each registry.
+    Who would ask with it is put off when its turn comes, and was not tried.
     """
-    for registry in parked(connection, now):
-        _move(connection, registry, now)
-
-
-def _move(connection: Connection, registry: str, now: float) -> None:
-    queued = (
-        select(transfers.c.id)
-        .where(text(TRANSFER_ELSEWHERE), transfers.c.registry == registry)
-        .limit(_PAGE)
+    parked = {"parked_until": now + seconds, "parked_delay": seconds}
+    connection.execute(
+        upsert(budgets)
+        .values(registry=registry, credential=credential, **parked)
+        .on_conflict_do_update(
+            index_elements=["registry", "credential"],
+            set_=parked,
+            where=budgets.c.parked_until < now + seconds,
+        )
     )
-    for id_ in connection.execute(queued).scalars().all():
-        pass_on(connection, id_, registry, now)
 
 
-def pass_on(connection: Connection, id_: int, registry: str, now: float) -> None:
-    """Let a transfer that queues at a parked *registry* queue where a waiter can have it now."""
+def unpark(connection: Connection, registry: str) -> None:
+    """Ask a registry again, with every credential, as if nothing had happened.
+
+    What was put off until then is due when its turn comes: see `hurry`.
+    """
+    connection.execute(
+        update(lanes).where(lanes.c.registry == registry).values(parked_until=0, parked_delay=0)
+    )
+    connection.execute(delete(budgets).where(budgets.c.registry == registry))
+
+
+def hurry(connection: Connection, registry: str, now: float) -> bool:
+    """Let a page of what waits for a time at *registry* wait no longer; False: that was all."""
+    late = (
+        select(transfers.c.id)
+        .where(text(TRANSFER_DELAYED), transfers.c.registry == registry)
+        .where(transfers.c.not_before > now)
+        .limit(HURRIED)
+    )
+    hurried = connection.execute(
+        update(transfers).where(transfers.c.id.in_(late)).values(not_before=now)
+    ).rowcount
+    late = (
+        select(jobs.c.id)
+        .where(text(JOB_DELAYED), jobs.c.registry == registry, jobs.c.not_before > now)
+        .limit(HURRIED)
+    )
+    hurried += connection.execute(
+        update(jobs).where(jobs.c.id.in_(late)).values(not_before=now)
+    ).rowcount
+    return hurried > 0
+
+
+def movable(
+    connection: Connection, now: float, registries: Collection[str] | None = None
+) -> Sequence[int]:
+    """Downloads that queue at a closed registry and that a waiter may have from an open one.
+
+    A page of them, of *registries* where these are given.
+    """
+    if registries is None:
+        registries = lane_rows.state(connection, now).closed
+    found: list[int] = []
+    for registry in registries:
+        queued = (
+            select(transfers.c.id)
+            .where(
+                text(TRANSFER_ELSEWHERE),
+                transfers.c.registry == registry,
+                exists().where(
+                    waits.c.transfer == transfers.c.id,
+                    text("NOT waits.ended"),
+                    ~lane_rows.barred(waits.c.registry, waits.c.fingerprint),
+                ),
+            )
+            .limit(_PAGE)
+        )
+        found += connection.execute(queued, {"now": now}).scalars()
+    return found[:_PAGE]
+
+
+def move(connection: Connection, ids: Collection[int], now: float) -> None:
+    """Let downloads that are `movable` queue where a waiter can have them now."""
+    for id_ in ids:
+        pass_on(connection, id_, now)
+
+
+def pass_on(connection: Connection, id_: int, now: float) -> bool:
+    """Let a transfer that queues where it cannot be had queue where a waiter can have it now.
+
+    False: nobody who waits can.
+    """
     found = places.of_transfer(connection, id_, now)
-    if all(place.registry == registry for place in found):
-        connection.execute(update(transfers).where(transfers.c.id == id_).values(elsewhere=False))
-        return
-    best = found[0]
-    if best.registry == registry or parked_seconds(connection, best.registry, now):
-        return
+    if not found or found[0].barred:
+        return False
+    registry = connection.execute(
+        select(transfers.c.registry).where(transfers.c.id == id_)
+    ).scalar_one()
     connection.execute(
         update(transfers)
         .where(transfers.c.id == id_)
-        .values(state="pending", not_before=0, **places.queue_at(connection, id_, registry, best))
+        .values(
+            state="pending", not_before=0, **places.queue_at(connection, id_, registry, found[0])
+        )
     )
+    return True
 
 
 def parked_seconds(connection: Connection, registry: str, now: float) -> float:
@@ -97,6 +184,14 @@ def parked(connection: Connection, now: float) -> dict[str, float]:
         .group_by(lanes.c.registry)
     )
     return {registry: until - now for registry, until in rows}
+
+
+def exhausted(connection: Connection, now: float) -> dict[str, float]:
+    """The registries at which credentials have no budget, and for how many seconds more at most."""
+    found: dict[str, float] = {}
+    for (registry, _), until in lane_rows.state(connection, now).exhausted.items():
+        found[registry] = max(found.get(registry, 0.0), until - now)
+    return found
 
 
 def back_off(connection: Connection, registry: str, now: float, *, probed: bool) -> float:
@@ -123,7 +218,7 @@ def back_off(connection: Connection, registry: str, now: float, *, probed: bool)
 
 
 def enter(connection: Connection, registry: str, now: float) -> Probe | bool:
-    """Whether a transfer may go to *registry* now; a `Probe` if it goes ahead of the others.
+    """Whether *registry* may be asked now, as for parks; a `Probe` if it is asked ahead of others.
 
     Who goes ahead and is not heard of again is followed after as long as the last park was.
     """
@@ -145,13 +240,13 @@ def enter(connection: Connection, registry: str, now: float) -> Probe | bool:
         .where(lanes.c.registry == registry, due(lanes.c.parked_until, lanes.c.parked_delay, now))
         .values(parked_until=now + seconds, parked_delay=seconds)
     )
-    return Probe(now + seconds) if taken.rowcount else False
+    return Probe(registry, now + seconds) if taken.rowcount else False
 
 
-def reopen(connection: Connection, registry: str, probe: Probe) -> None:
+def reopen(connection: Connection, probe: Probe) -> None:
     """The probe got an answer: all may go on, unless the registry was parked anew meanwhile."""
     connection.execute(
         update(lanes)
-        .where(lanes.c.registry == registry, lanes.c.parked_until == probe.until)
+        .where(lanes.c.registry == probe.registry, lanes.c.parked_until == probe.until)
         .values(parked_until=0, parked_delay=0)
     )

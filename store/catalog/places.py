@@ -5,14 +5,13 @@ A transfer queues in the lane of one place at a time, and moves to another lane 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
-from store.catalog import admission
-from store.catalog.due import NOW, due
-from store.catalog.schema import jobs, lanes, transfers, waits
+from store.catalog import lanes
+from store.catalog.schema import jobs, transfers, waits
 
 MAX_PLACES = 50  # more than a transfer will ever try
 
@@ -31,10 +30,7 @@ _BROUGHT = (
     .group_by(waits.c.registry, waits.c.repository, waits.c.fingerprint)
     .subquery("brought")
 )
-_PARKED = exists().where(
-    lanes.c.registry == _BROUGHT.c.registry,
-    ~due(lanes.c.parked_until, lanes.c.parked_delay, NOW),
-)
+_BARRED = lanes.barred(_BROUGHT.c.registry, _BROUGHT.c.fingerprint)
 _PLACES = (
     select(
         _BROUGHT.c.job,
@@ -42,9 +38,10 @@ _PLACES = (
         _BROUGHT.c.registry,
         _BROUGHT.c.repository,
         _BROUGHT.c.fingerprint,
+        _BARRED.label("barred"),
     )
     .join(jobs, jobs.c.id == _BROUGHT.c.job)
-    .order_by(_PARKED, _BROUGHT.c.priority.desc(), _BROUGHT.c.seq)
+    .order_by(_BARRED, _BROUGHT.c.priority.desc(), _BROUGHT.c.seq)
     .limit(MAX_PLACES)
 )
 
@@ -61,12 +58,16 @@ class Place:
     registry: str
     repository: str
     fingerprint: str
+    barred: bool = field(default=False, compare=False)  # it must not be asked now
 
 
 def of_transfer(connection: Connection, id_: int, now: float) -> list[Place]:
-    """The places of those who wait, each once, the best first: not parked, urgent, early."""
+    """The places of those who wait, each once, the best first: open, urgent, early."""
     rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
-    return [Place(*row) for row in rows]
+    return [
+        Place(job, root, registry, repository, fingerprint, bool(barred))
+        for job, root, registry, repository, fingerprint, barred in rows
+    ]
 
 
 def queue_at(connection: Connection, id_: int, registry: str, place: Place) -> dict[str, Any]:
@@ -74,15 +75,21 @@ def queue_at(connection: Connection, id_: int, registry: str, place: Place) -> d
 
     In another lane it gets a turn there: the numbers of one say nothing in another.
     """
-    values: dict[str, Any] = {"registry": place.registry, "repository": place.repository}
+    values: dict[str, Any] = {
+        "registry": place.registry,
+        "repository": place.repository,
+        "credential": place.fingerprint,
+    }
     if place.registry != registry:
         row = connection.execute(
-            select(transfers.c.direction, transfers.c.root, transfers.c.priority).where(
-                transfers.c.id == id_
-            )
+            select(
+                transfers.c.direction,
+                transfers.c.root,
+                transfers.c.requester,
+                transfers.c.priority,
+            ).where(transfers.c.id == id_)
         ).one()
-        admission.open_lane(connection, row.direction, place.registry)
-        values["turn"] = admission.first_turn(
-            connection, row.root, row.direction, place.registry, row.priority
-        )
+        lanes.open_lane(connection, row.direction, place.registry)
+        turns = lanes.Turns(row.root, row.requester)
+        values["turn"] = turns.take(connection, row.direction, place.registry, row.priority)
     return values

@@ -1,17 +1,21 @@
-"""Which due jobs are rung now: no more are out than there are threads to advance them.
+"""Which due jobs are dispatched now: no more are out than there are threads to advance them.
 
-A mirror's ten thousand children are rows; a few dozen messages are in the queues. What is read is
-the head of each registry's due jobs, however many are behind it.
+A mirror's ten thousand children are rows; a few dozen messages are in the queues. A lane is made of
+the registries that a job asks. What is read is the head of each lane's due jobs, however many are
+behind it; a lane with a closed registry is not read at all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Integer,
+    Row,
     bindparam,
     column,
     func,
@@ -22,12 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from store.catalog import collection
+from store.catalog import collection, lanes
 from store.catalog.due import NOW, due
-from store.catalog.jobs import CONTROL, LOCAL
-from store.catalog.schema import JOB_ACTIVE, JOB_DUE, jobs, registries, workers
+from store.catalog.jobs import CONTROL, LOCAL, asked
+from store.catalog.lanes import Openness
+from store.catalog.schema import JOB_ACTIVE, JOB_DUE, jobs, workers
+from store.catalog.turns import Line, Rounds, Sift, Waiting
 
-RING_SECONDS = 5.0  # none is rung twice within
+RING_SECONDS = 5.0  # none is dispatched twice within
 FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
 # Built once: to build a statement takes longer than to run it.
@@ -36,27 +42,27 @@ _THREADS = {
     CONTROL: select(func.coalesce(func.sum(workers.c.control), 0)),
     LOCAL: select(func.coalesce(func.sum(workers.c.local), 0)),
 }
-# The registries that have due jobs, each with the highest priority there: a walk from one to the
-# next over the index of due jobs, which neither database finds by itself for DISTINCT.
-_REGISTRIES = text(
+# The lanes that have due jobs, each with the highest priority there: a walk from one to the next
+# over the index of due jobs, which neither database finds by itself for DISTINCT.
+_LANES = text(
     f"""
-    WITH RECURSIVE waiting(registry) AS (
-      SELECT min(registry) FROM jobs WHERE {JOB_DUE} AND queue = :queue
+    WITH RECURSIVE waiting(lane) AS (
+      SELECT min(lane) FROM jobs WHERE {JOB_DUE} AND queue = :queue
       UNION ALL
       SELECT (
-        SELECT min(registry) FROM jobs
-        WHERE {JOB_DUE} AND queue = :queue AND registry > waiting.registry
-      ) FROM waiting WHERE waiting.registry IS NOT NULL
+        SELECT min(lane) FROM jobs
+        WHERE {JOB_DUE} AND queue = :queue AND lane > waiting.lane
+      ) FROM waiting WHERE waiting.lane IS NOT NULL
     )
-    SELECT registry, (
+    SELECT lane, (
       SELECT priority FROM jobs
-      WHERE {JOB_DUE} AND queue = :queue AND registry = waiting.registry
+      WHERE {JOB_DUE} AND queue = :queue AND lane = waiting.lane
       ORDER BY priority DESC LIMIT 1
     ) AS head
-    FROM waiting WHERE registry IS NOT NULL
+    FROM waiting WHERE lane IS NOT NULL
     """  # noqa: S608 -- of constants
-).columns(jobs.c.registry, column("head", Integer))
-_OUT = select(jobs.c.registry, jobs.c.priority).where(
+).columns(jobs.c.lane, column("head", Integer))
+_OUT = select(jobs.c.lane, jobs.c.priority).where(
     text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
     _QUEUE,
     or_(
@@ -64,101 +70,241 @@ _OUT = select(jobs.c.registry, jobs.c.priority).where(
         ~due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
     ),
 )
-_PAUSED = select(registries.c.registry).where(registries.c.paused)
-_DUE = select(
-    *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label),
-    *(jobs.c.registry, jobs.c.priority, jobs.c.turn, jobs.c.seq),
-).where(
-    text(JOB_DUE),
-    _QUEUE,
-    due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
-    due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
+_SHOWN = (
+    *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label, jobs.c.registry, jobs.c.lane),
+    *(jobs.c.credential, jobs.c.other_credential),
+    *(jobs.c.priority, jobs.c.requester, jobs.c.turn, jobs.c.seq),
 )
-_OF_REGISTRY = (
-    _DUE.where(jobs.c.registry == bindparam("registry"))
-    .order_by(jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)
+_READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
+    jobs.c.rung_until, literal(RING_SECONDS), NOW
+)
+_WAITING, _WAITING_FRUGALLY = (
+    Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
+    for ready in (_READY, _READY & jobs.c.kind.in_(FRUGAL))
+)
+_READY_IN_LANE = select(func.count()).select_from(
+    select(jobs.c.id)
+    .where(text(JOB_DUE), _QUEUE, jobs.c.lane == bindparam("lane"), _READY)
     .limit(bindparam("most"))
+    .subquery()
 )
-_FRUGAL_OF_REGISTRY = _OF_REGISTRY.where(jobs.c.kind.in_(FRUGAL))
 _STOPPING = (
-    _DUE.where(text("stop_requested IS NOT NULL")).order_by(jobs.c.seq).limit(bindparam("most"))
+    select(*_SHOWN)
+    .where(text(JOB_DUE), _QUEUE, _READY, text("stop_requested IS NOT NULL"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("most"))
 )
 _RING = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .values(rung_until=bindparam("until"))
 )
+_PUT_OFF = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), text(JOB_DUE))
+    .values(
+        due=False,
+        not_before=bindparam("until"),
+        not_before_delay=bindparam("until") - bindparam("at"),
+    )
+)
+
+
+def possible(connection: Connection, now: float) -> bool:
+    """Whether `take_due` would find something to do; changes nothing."""
+    for queue in _THREADS:
+        room = _Room.of(connection, queue, now)
+        if room is None or room.free <= 0:
+            continue
+        if room.stopping(connection):
+            return True
+        lines = _lines(connection, room, Rounds(queue), room.free, lambda rows: rows)
+        if any(line.head() is not None for line in lines.values()):
+            return True
+    return False
+
+
+def wanting(
+    connection: Connection, queue: str, now: float, *, without: Collection[str], most: int
+) -> int:
+    """How many due jobs would be dispatched, were there threads: of lanes without *without*.
+
+    Counts to *most*.
+    """
+    room = _Room.of(connection, queue, now)
+    if room is None:
+        return 0
+    found = 0
+    for row in room.waiting:
+        held_up = room.is_open(row.lane) and not room.has_for(row.lane, row.head)
+        if held_up and found < most and not any(name in without for name in row.lane.split()):
+            where = {"queue": queue, "lane": row.lane, "now": now, "most": most - found}
+            found += int(connection.execute(_READY_IN_LANE, where).scalar_one())
+    return found
 
 
 def take_due(connection: Connection, now: float) -> list[Any]:
-    """Pick the jobs to ring now, mark them as rung, and return id, kind, queue and label of each.
+    """Pick the jobs to dispatch now, mark them, and return id, kind, queue and label of each.
 
     No more are out than a queue has threads; a quarter of these, at least one, takes only jobs of
-    priority 0 or above. In the control queue no registry holds more than half of them, so that a
-    slow one leaves room for the others, and one that is paused holds none. What is to stop goes
-    first, wherever it belongs.
+    priority 0 or above. A lane holds no more threads of the control queue than are left to others,
+    so that several slow ones leave room; one with a closed registry holds none. A registry that is
+    half open, or was silent, is asked by one job at a time. Jobs whose credential has no budget are
+    put off until it has. What is to stop goes first, wherever it belongs.
     """
     return [row for queue in _THREADS for row in _take(connection, queue, now)]
 
 
 def _take(connection: Connection, queue: str, now: float) -> list[Any]:
-    waiting = connection.execute(_REGISTRIES, {"queue": queue}).all()
-    if not waiting:
+    room = _Room.of(connection, queue, now)
+    if room is None or room.free <= 0:
         return []
-    capacity = int(connection.execute(_THREADS[queue]).scalar_one())
-    out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
-    free = capacity - len(out)
-    if free <= 0:
-        return []
-    where = {"queue": queue, "now": now}
-    picked = list(connection.execute(_STOPPING, {**where, "most": free}))
-    low_room = capacity - max(1, capacity // 4) - sum(row.priority < 0 for row in [*out, *picked])
-    if capacity == 1:
-        low_room = free
-    per_registry = max(1, capacity // 2) if queue == CONTROL else capacity
-    held = Counter(row.registry for row in [*out, *picked])
-    paused = set(connection.execute(_PAUSED).scalars())
-    of_registry = _OF_REGISTRY
-    if queue == LOCAL and collection.short_of_space(connection):
-        of_registry = _FRUGAL_OF_REGISTRY
-    open_ = [
-        row
-        for row in waiting
-        if row.registry not in paused
-        and held[row.registry] < per_registry
-        and (row.head >= 0 or low_room > 0)
-    ]
-    open_.sort(key=lambda row: (-row.head, held[row.registry]))
+    picked = room.stopping(connection)
+    for row in picked:
+        room.give(row)
     stopping = {row.id for row in picked}
-    heads: list[list[Any]] = []
-    for row in open_[:free]:  # with so many to pick, none beyond them can have its turn
-        most = min(free, per_registry - held[row.registry]) + len(stopping)
-        found = connection.execute(of_registry, {**where, "registry": row.registry, "most": most})
-        heads.append([one for one in found if one.id not in stopping])
-    while len(picked) < free:
-        first = [
-            lane
-            for lane in heads
-            if lane
-            and held[lane[0].registry] < per_registry
-            and (lane[0].priority >= 0 or low_room > 0)
-        ]
-        if not first:
+    rounds = Rounds(queue)
+    most = room.free + len(stopping)
+    lines = _lines(connection, room, rounds, most, _sift(connection, room.state, now))
+    while room.free > 0:
+        heads = []
+        for lane, line in lines.items():
+            while (head := line.head()) is not None and head.id in stopping:
+                line.skip()
+            if head is not None and room.has_for(lane, head.priority):
+                heads.append((line, head))
+        if not heads:
             break
-        lane = min(
-            first,
-            key=lambda lane: (
-                -lane[0].priority,
-                held[lane[0].registry],
-                lane[0].turn,
-                lane[0].seq,
+        line, head = min(
+            heads,
+            key=lambda one: (
+                -one[1].priority,
+                room.held_in(one[1].lane),
+                one[0].stamp,
+                one[1].turn,
+                one[1].seq,
             ),
         )
-        row = lane.pop(0)
-        picked.append(row)
-        held[row.registry] += 1
-        low_room -= row.priority < 0
+        line.take(in_turn=len({name for one in lines.values() for name in one.requesters}) > 1)
+        picked.append(head)
+        room.give(head)
     if picked:
         ids = [row.id for row in picked]
         connection.execute(_RING, {"ids": ids, "until": now + RING_SECONDS})
+        rounds.write(connection)
     return picked
+
+
+@dataclass(slots=True)
+class _Room:
+    """How many threads of a queue are free, and who may have them."""
+
+    queue: str
+    now: float
+    state: Openness
+    waiting: Sequence[Row[Any]]  # lanes, with the highest priority in each
+    free: int
+    low: int  # of these, for priorities below 0
+    held: Counter[str]  # threads, by lane and by registry
+
+    @classmethod
+    def of(cls, connection: Connection, queue: str, now: float) -> _Room | None:
+        """What there is now; None where nothing is due."""
+        waiting = connection.execute(_LANES, {"queue": queue}).all()
+        if not waiting:
+            return None
+        capacity = int(connection.execute(_THREADS[queue]).scalar_one())
+        out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
+        free = capacity - len(out)
+        low = capacity - max(1, capacity // 4) if capacity > 1 else free
+        held: Counter[str] = Counter()
+        for row in out:
+            held.update(_held_by(row.lane))
+        low -= sum(row.priority < 0 for row in out)
+        return cls(queue, now, lanes.state(connection, now), waiting, free, low, held)
+
+    def stopping(self, connection: Connection) -> list[Row[Any]]:
+        """Jobs that are to stop: they ask no registry."""
+        where = {"queue": self.queue, "now": self.now, "most": self.free}
+        found: list[Any] = [*connection.execute(_STOPPING, where)]
+        return found
+
+    def open_lanes(self) -> list[str]:
+        """The lanes whose head may have a thread, those first that are next.
+
+        With so many threads to give, none beyond them can have its turn.
+        """
+        found = [row for row in self.waiting if self.has_for(row.lane, row.head)]
+        found.sort(key=lambda row: (-row.head, self.held_in(row.lane)))
+        return [row.lane for row in found[: self.free]]
+
+    def has_for(self, lane: str, priority: int) -> bool:
+        """Whether a job of *lane* may have a thread."""
+        if self.free <= 0 or (priority < 0 and self.low <= 0) or not self.is_open(lane):
+            return False
+        held = self.held[lane]
+        return self.queue != CONTROL or not held or held < self.free
+
+    def is_open(self, lane: str) -> bool:
+        """Whether the registries of *lane* may be asked by one more."""
+        state = self.state
+        for registry in lane.split():
+            here = (self.queue, registry)
+            if registry in state.closed or here in state.silent:
+                return False
+            if (registry in state.half_open or here in state.listening) and self.held[registry]:
+                return False
+        return True
+
+    def held_in(self, lane: str) -> int:
+        """How many threads *lane* holds."""
+        return self.held[lane]
+
+    def give(self, row: Row[Any]) -> None:
+        """A job has a thread."""
+        self.free -= 1
+        self.low -= row.priority < 0
+        self.held.update(_held_by(row.lane))
+
+
+def _held_by(lane: str) -> set[str]:
+    """What a job of *lane* counts for: its lane, and its registries."""
+    return {lane, *lane.split()}
+
+
+def _lines(
+    connection: Connection, room: _Room, rounds: Rounds, most: int, sift: Sift
+) -> dict[str, Line]:
+    waiting = _WAITING
+    if room.queue == LOCAL and collection.short_of_space(connection):
+        waiting = _WAITING_FRUGALLY
+    return {
+        lane: Line(
+            waiting,
+            connection,
+            {"queue": room.queue, "lane": lane, "now": room.now},
+            rounds,
+            most,
+            sift,
+        )
+        for lane in room.open_lanes()
+    }
+
+
+def _sift(connection: Connection, state: Openness, now: float) -> Sift:
+    """Those of some due jobs whose credentials have budgets; puts off the others."""
+
+    def sift(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        kept: list[Row[Any]] = []
+        late: list[dict[str, Any]] = []
+        for row in rows:
+            until = state.until(asked(row))
+            if until is None:
+                kept.append(row)
+            else:
+                late.append({"job": row.id, "until": until, "at": now})
+        if late:
+            connection.execute(_PUT_OFF, late)
+        return kept
+
+    return sift

@@ -241,7 +241,13 @@ jobs = Table(
     Column("child_key", String),  # unique within the parent
     Column("root", String, nullable=False),
     Column("retry_of", String),
-    Column("registry", String, nullable=False),  # the lane of its control work
+    Column("registry", String, nullable=False),  # the first that it asks
+    # The registries that it asks, at most two, with a space between: it runs while both are open.
+    Column("lane", String, nullable=False, server_default=""),
+    # Fingerprints of what it signs in with at the first and at the second of them.
+    Column("credential", String, nullable=False, server_default=""),
+    Column("other_credential", String, nullable=False, server_default=""),
+    Column("requester", String, nullable=False, server_default=""),  # who asked for its root
     Column("turn", _Id, nullable=False),
     Column("label", String, nullable=False),  # how it reads in Flower and on a terminal
     Column("spec", _Json, nullable=False),
@@ -285,10 +291,19 @@ jobs = Table(
     _partial("jobs_top", "seq", where=JOB_TOP),
     _partial("jobs_top_finished", JOB_ENDED_AT, where=JOB_TOP_ENDED),
     _partial("jobs_children_active", "parent", where=JOB_ACTIVE),
-    _partial("jobs_due", "queue", "registry", "priority DESC", "turn", "seq", where=JOB_DUE),
+    _partial(
+        "jobs_due",
+        "queue",
+        "lane",
+        "priority DESC",
+        "requester",
+        "turn",
+        "seq",
+        where=JOB_DUE,
+    ),
     _partial("jobs_stopping", "queue", "seq", where=f"{JOB_DUE} AND stop_requested IS NOT NULL"),
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
-    _partial("jobs_lane", "registry", "priority", "turn", where=JOB_ACTIVE),
+    _partial("jobs_lane", "registry", "priority", "requester", "turn", where=JOB_ACTIVE),
     _partial("jobs_root", "root", "registry", "priority", "turn", where=JOB_ACTIVE),
     _partial(
         "jobs_out",
@@ -357,9 +372,11 @@ transfers = Table(
     Column("media_type", String, nullable=False),
     Column("registry", String, nullable=False),  # the lane
     Column("repository", String, nullable=False),
-    # Of a download: somebody who waits has brought another registry.
+    Column("credential", String, nullable=False, server_default=""),  # its fingerprint
+    # Of a download: somebody who waits has brought another registry, or another credential.
     Column("elsewhere", Boolean, nullable=False, server_default=text("false")),
     Column("root", String, nullable=False),
+    Column("requester", String, nullable=False, server_default=""),  # who asked for the root
     Column("priority", Integer, nullable=False),
     Column("turn", _Id, nullable=False),
     Column("state", String, nullable=False),
@@ -396,6 +413,7 @@ transfers = Table(
         "direction",
         "registry",
         "priority DESC",
+        "requester",
         "turn",
         "id",
         where=TRANSFER_PENDING,
@@ -454,8 +472,33 @@ lanes = Table(
     Column("registry", String, nullable=False),
     Column("parked_until", Float, nullable=False),
     Column("parked_delay", Float, nullable=False),
+    # Its transfers heard nothing while others waited for their slots: see `silence`.
+    Column("silent_until", Float, nullable=False, server_default="0"),
+    Column("silent_delay", Float, nullable=False, server_default="0"),
     Column("served", _Id, nullable=False),
     PrimaryKeyConstraint("direction", "registry"),
+)
+
+# What a credential may ask of a registry is used up for a while.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("registry", String, nullable=False),
+    Column("credential", String, nullable=False),  # its fingerprint; empty: without one
+    Column("parked_until", Float, nullable=False),
+    Column("parked_delay", Float, nullable=False),
+    PrimaryKeyConstraint("registry", "credential"),
+)
+
+# When each requester was served last, in a lane of transfers or in a queue of jobs.
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("queue", String, nullable=False),  # 'download', 'upload', 'control' or 'local'
+    Column("registry", String, nullable=False),  # empty for a queue of jobs
+    Column("requester", String, nullable=False),
+    Column("served", _Id, nullable=False),
+    PrimaryKeyConstraint("queue", "registry", "requester"),
 )
 
 # What is set for single registries, in both directions together; null leaves it open.

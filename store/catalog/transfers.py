@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, select, text, update
 
-from store.catalog import blobs, events, places, waits
+from store.catalog import blobs, events, places, silence, waits
 from store.catalog.places import Place
 from store.catalog.schema import TRANSFER_PENDING, transfers
 from store.errors import LeaseLostError
@@ -62,6 +62,7 @@ class Claim:
     fence: int
     owner: str
     places: Sequence[Place]
+    listening: bool = False  # nobody has heard anything in its lane of late
     session: str | None = field(default=None, repr=False)  # of an upload, sealed
     moved: int = 0  # over the wire, by this try
     done: int = 0  # of the blob
@@ -96,8 +97,16 @@ def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | N
         fence=row.fence,
         owner=owner,
         places=places.of_transfer(connection, row.id, now),
+        listening=silence.is_silent(connection, row.direction, row.registry),
         session=row.upload_session,
     )
+
+
+def heard(connection: Connection, claim_: Claim) -> None:
+    """Its registry has said something to a transfer that was listening."""
+    if claim_.listening:
+        silence.heard(connection, claim_.direction, claim_.registry)
+        claim_.listening = False
 
 
 def keep_session(connection: Connection, claim_: Claim, sealed: str | None, offset: int) -> None:
@@ -138,6 +147,7 @@ def complete(
         blobs.record_bytes(connection, [claim_.digest], source)
         if not shared:
             waits.hand_on(connection, claim_.id, place, now)
+    heard(connection, claim_)
     waits.end(connection, claim_.id, error=None)
 
 

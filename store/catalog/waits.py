@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from store.catalog import admission, blobs, parking, places
+from store.catalog import blobs, lanes, parking, places
 from store.catalog import jobs as job_rows
 from store.catalog.jobs import JobLease
 from store.catalog.places import Place
@@ -174,10 +174,10 @@ def want(
     arrived = _arrived(connection, everything, now, shared=shared)
     if arrived:
         connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
-    turns = admission.Turns(lease.root)
+    turns = lanes.Turns(lease.root, lease.requester)
     joined: list[Row[Any]] = []
     for direction, registry in {(one.direction, one.registry) for one in everything}:
-        admission.open_lane(connection, direction, registry)
+        lanes.open_lane(connection, direction, registry)
     for one in everything:
         if one.key in arrived:
             continue
@@ -186,7 +186,7 @@ def want(
             id_ = _insert(connection, lease, one, turns, now)
         else:
             id_ = active.id
-            _join(connection, lease, one.registry, active, turns)
+            _join(connection, lease, one, active, turns)
             joined.append(active)
         row = {
             "job": lease.id,
@@ -202,10 +202,17 @@ def want(
             "ended": False,
         }
         connection.execute(_WAIT, row)
-    for active in joined:
-        queued = active.direction == "download" and active.state in ("pending", "delayed")
-        if queued and parking.parked_seconds(connection, active.registry, now):
-            parking.pass_on(connection, active.id, active.registry, now)
+    queued = [
+        active
+        for active in joined
+        if active.direction == "download" and active.state in ("pending", "delayed")
+    ]
+    if queued:
+        state = lanes.state(connection, now)
+        for active in queued:
+            there = (active.registry, active.credential)
+            if active.registry in state.closed or state.until([there]) is not None:
+                parking.pass_on(connection, active.id, now)
 
 
 def of_job(connection: Connection, job: str) -> list[WaitState]:
@@ -287,7 +294,10 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     if connection.execute(_FROM_ELSEWHERE.limit(1), where).first() is None:
         return
     old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
-    same = ("key", "direction", "digest", "size", "media_type", "root", "priority", "fence")
+    same = (
+        *("key", "direction", "digest", "size", "media_type"),
+        *("root", "requester", "priority", "fence"),
+    )
     row = {
         **_FRESH,
         **{name: getattr(old, name) for name in same},
@@ -299,16 +309,21 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     new = int(connection.execute(_INSERT, row).scalar_one())
     connection.execute(_MOVE, {**where, "now_for": new})
     found = places.of_transfer(connection, new, now)
-    registry = found[0].registry
-    admission.open_lane(connection, old.direction, registry)
+    best = found[0]
+    lanes.open_lane(connection, old.direction, best.registry)
+    turns = lanes.Turns(old.root, old.requester)
     connection.execute(
         update(transfers)
         .where(transfers.c.id == new)
         .values(
-            registry=registry,
-            repository=found[0].repository,
-            elsewhere=any(one.registry != registry for one in found),
-            turn=admission.first_turn(connection, old.root, old.direction, registry, old.priority),
+            registry=best.registry,
+            repository=best.repository,
+            credential=best.fingerprint,
+            elsewhere=any(
+                (one.registry, one.fingerprint) != (best.registry, best.fingerprint)
+                for one in found
+            ),
+            turn=turns.take(connection, old.direction, best.registry, old.priority),
         )
     )
 
@@ -380,7 +395,7 @@ def _insert(
     connection: Connection,
     lease: JobLease,
     want_: Wanted,
-    turns: admission.Turns,
+    turns: lanes.Turns,
     now: float,
 ) -> int:
     turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
@@ -393,7 +408,9 @@ def _insert(
         "media_type": want_.media_type,
         "registry": want_.registry,
         "repository": want_.repository,
+        "credential": want_.fingerprint,
         "root": lease.root,
+        "requester": lease.requester,
         "priority": lease.priority,
         "turn": turn,
         "fence": _last_fence(connection, want_),
@@ -412,17 +429,22 @@ def _last_fence(connection: Connection, want_: Wanted) -> int:
 def _join(
     connection: Connection,
     lease: JobLease,
-    registry: str,
+    want_: Wanted,
     active: Row[Any],
-    turns: admission.Turns,
+    turns: lanes.Turns,
 ) -> None:
     changes: dict[str, Any] = {"stop_requested": False}
-    if active.direction == "download" and active.registry != registry:
+    brought = (want_.registry, want_.fingerprint)
+    if active.direction == "download" and brought != (active.registry, active.credential):
         changes["elsewhere"] = True
-    if lease.priority > active.priority:
-        changes["priority"] = lease.priority
-        changes["turn"] = turns.take(connection, active.direction, active.registry, lease.priority)
-    elif lease.priority == active.priority and lease.root != active.root:
-        turn = turns.take(connection, active.direction, active.registry, lease.priority)
-        changes["turn"] = min(active.turn, turn)
+    if lease.priority >= active.priority and lease.root != active.root:
+        lane = (active.direction, active.registry, lease.priority)
+        mine = turns.take(connection, *lane)
+        sooner = lease.priority > active.priority or (
+            lanes.behind_head(connection, lease.requester, *lane, mine)
+            < lanes.behind_head(connection, active.requester, *lane, active.turn)
+        )
+        if sooner:
+            changes |= {"priority": lease.priority, "turn": mine}
+            changes |= {"root": lease.root, "requester": lease.requester}
     connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))

@@ -25,8 +25,8 @@ from sqlalchemy import func, select
 from store.catalog import admission, heartbeats, jobs
 from store.catalog.credentials import Sealer
 from store.catalog.heartbeats import Threads
+from store.catalog.schema import budgets, lanes, transfers
 from store.catalog.schema import jobs as job_rows
-from store.catalog.schema import lanes, transfers
 from store.content.local import LocalStore
 from store.oci.platform import Platform
 from store.settings import Settings
@@ -291,8 +291,9 @@ class Faulted:
 
     def _note_parks(self) -> None:
         with self.catalog.read() as connection:
-            seconds = connection.execute(select(func.max(lanes.c.parked_delay))).scalar() or 0.0
-        self.longest_park = max(self.longest_park, seconds)
+            for delay in (lanes.c.parked_delay, budgets.c.parked_delay):
+                seconds = connection.execute(select(func.max(delay))).scalar() or 0.0
+                self.longest_park = max(self.longest_park, seconds)
 
     def _outcome(self, row: Any) -> Outcome:
         with self.catalog.read() as connection:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 
-from store.catalog import admission, heartbeats, limits
+from store.catalog import heartbeats, lanes, limits
 from store.catalog import schema as s
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
@@ -174,10 +174,12 @@ def _jobs(connection: Connection, size: Aged, now: float) -> None:
         "queue": "'control'",
         "root": _JOB,
         "registry": _REGISTRY,
+        "lane": f"{_REGISTRY} || ' t.test'",
         "turn": "n",
         "label": "'r0.test/library/x:' || n",
         "spec": spec,
         "requested_by": "'user' || (n % 7)",
+        "requester": "'user' || (n % 7)",
         "created_at": f"{now}",
     }
     in_mirror = f"n <= {size.ended // 2} AND n % 500 <> 1"
@@ -224,7 +226,9 @@ def _jobs(connection: Connection, size: Aged, now: float) -> None:
             "parent": f"'{job_id(size.mirror)}'",
             "child_key": "'t' || n",
             "root": f"'{job_id(size.mirror)}'",
+            "requester": "'user1'",
             "registry": f"'{registry(0)}'",
+            "lane": f"'{registry(0)} t.test'",
             "state": "'queued'",
             "due": "true",
         },
@@ -236,6 +240,7 @@ def _jobs(connection: Connection, size: Aged, now: float) -> None:
         **{
             **common,
             "registry": f"CASE WHEN n % 5 = 0 THEN '{registry(0)}' ELSE {_REGISTRY} END",
+            "lane": f"CASE WHEN n % 5 = 0 THEN '{registry(0)}' ELSE {_REGISTRY} END || ' t.test'",
             "state": "'running'",
             "fence": "1",
             "started_at": f"{now}",
@@ -281,6 +286,7 @@ def _transfers(connection: Connection, size: Aged, now: float) -> None:
             **common,
             "registry": lane,
             "root": waiting_job,
+            "requester": "'user' || (n % 7)",
             "state": "'pending'",
             "created_at": f"{now}",
         },
@@ -289,8 +295,8 @@ def _transfers(connection: Connection, size: Aged, now: float) -> None:
     _fill(connection, s.waits, (1, size.done), **common, job=ended_job, ended="true")
     _fill(connection, s.waits, (size.done + 1, last), **common, job=waiting_job)
     for number in range(REGISTRIES):
-        for direction in admission.DIRECTIONS:
-            admission.open_lane(connection, direction, registry(number))
+        for direction in lanes.DIRECTIONS:
+            lanes.open_lane(connection, direction, registry(number))
 
 
 def _store(connection: Connection, size: Aged, now: float) -> None:

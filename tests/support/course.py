@@ -487,7 +487,7 @@ class Course:
             parking.enter(connection, name, now)
             probe = parking.enter(connection, name, now + 120)
             if isinstance(probe, parking.Probe):
-                parking.reopen(connection, name, probe)
+                parking.reopen(connection, probe)
 
     def _list(self, *conditions: Any) -> None:
         """A page of jobs, as the API lists them."""

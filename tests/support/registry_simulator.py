@@ -114,6 +114,8 @@ class RegistrySimulator:
         self.sessions: dict[str, _Session] = {}
         self.claimed: dict[str, int] = {}  # sizes that HEAD tells of blobs which are not there
         self.held_back: set[str] = set()  # blobs whose bodies do not come before `let_go`
+        self.silent_to: re.Pattern[str] | None = None  # of "METHOD target": no answer before that
+        self.waiting = 0  # requests that were met with silence
         self.let_go = threading.Event()
         self.lock = threading.RLock()
         self._tokens: set[str] = set()
@@ -309,6 +311,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._registry.note(self._request)
         self._url = urlsplit(self.path)
         self._query = parse_qs(self._url.query)
+        silent_to = self._registry.silent_to
+        if silent_to is not None and silent_to.search(f"{self.command} {self.path}"):
+            self._registry.waiting += 1
+            self._registry.let_go.wait()
         try:
             self._route()()
         except _Refusal as refusal:

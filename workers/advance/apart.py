@@ -16,9 +16,14 @@ R = TypeVar("R")
 
 
 def ask(
-    question: Callable[[T], R], items: Sequence[T], lease: JobLease, world: World
+    question: Callable[[T], R],
+    items: Sequence[T],
+    lease: JobLease,
+    world: World,
+    *,
+    of: Callable[[T], str],
 ) -> list[R | dict[str, Any] | TransshipError]:
-    """Ask of each item, several at a time.
+    """Ask of each item, several at a time; *of* names the registry that is asked.
 
     A failure is the error as JSON where it is final, and the error itself where the job is to try
     again later; the caller keeps what it has got, and raises that (`raise_unsettled`).
@@ -30,7 +35,7 @@ def ask(
         except (RegistryError, ContentError) as error:
             return error
 
-    answers = world.probe(asked, items)
+    answers = world.probes.ask(asked, items, of=of)
     with world.catalog.read() as connection:
         most = limits.effective(connection)["max_download_attempts"].value
     attempt = Attempt(lease.attempts, lease.attempts + 1, 0)

@@ -12,10 +12,12 @@ from store.catalog import jobs
 from store.catalog.jobs import JobLease, NewJob
 from store.catalog.schema import jobs as jobs_table
 from store.errors import Side
+from store.oci.reference import Reference
 from workers.advance import plan
 from workers.advance.remote import Remote
 from workers.identity import new_id
 from workers.leases import Held
+from workers.making import lane
 from workers.specs import AnySpec, as_json
 from workers.world import World, at
 
@@ -50,9 +52,8 @@ def make(wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, world: World, h
         held.check()
         with world.change() as change:
             jobs.save(change.connection, lease)
-            jobs.create(
-                change.connection, (_child(key, spec, lease) for key, spec in chunk), change.now
-            )
+            new = (_child(key, spec, lease, world) for key, spec in chunk)
+            jobs.create(change.connection, new, change.now)
         world.catalog.give_way()
     plan.remember(lease, world, children_made=True)
 
@@ -87,15 +88,19 @@ def report(children: Sequence[Row[Any]]) -> dict[str, Any]:
     return {"by_state": by_state, "failed": failed[:MOST_REPORTED]}
 
 
-def _child(key: str, spec: AnySpec, lease: JobLease) -> NewJob:
+def _child(key: str, spec: AnySpec, lease: JobLease, world: World) -> NewJob:
+    def credential(repository: Reference) -> str:
+        return world.fingerprint(lease.root, repository.domain, repository.path)
+
     return NewJob(
         id=new_id(),
         kind=spec.kind,
         spec=as_json(spec),
         label=spec.label,
-        registry=spec.registries[0],
+        **lane(spec, credential),
         priority=spec.priority,
         requested_by=f"job {lease.id}",
+        requester=lease.requester,
         parent=lease.id,
         child_key=key,
         root=lease.root,

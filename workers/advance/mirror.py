@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from store.catalog import progress
+from store.catalog import lanes, progress
 from store.catalog.jobs import JobLease
 from store.errors import PartialError, Side, TransshipError
 from workers.advance import apart, children, rehearsal
-from workers.advance.outcome import Done, Outcome, Waiting
+from workers.advance.outcome import Done, Later, Outcome, Waiting
 from workers.advance.plan import remember
 from workers.advance.remote import Remote
 from workers.leases import Held
@@ -21,6 +21,7 @@ from workers.mirrors.plan import Image
 from workers.specs import CopySpec, MirrorEntry, MirrorSpec
 from workers.world import World
 
+CLOSED_SECONDS = 5.0  # until a source that is paused or parked is looked at again
 LISTED_AT_ONCE = 128  # repositories whose tags are asked for before what was chosen is on record
 
 
@@ -42,6 +43,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     """
     spec = MirrorSpec.model_validate(lease.spec)
     chosen = _choose(spec, lease, world, held)
+    if chosen is None:
+        return Later(CLOSED_SECONDS)
     if spec.dry_run:
         return _plan(spec, chosen, lease, world, held)
     children.make(
@@ -53,8 +56,11 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     return _end(spec, chosen, ended, lease, world)
 
 
-def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chosen:
+def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chosen | None:
+    """What is to be mirrored; None: some sources must not be asked now, the others were."""
     tags = _tags(spec, lease, world, held)
+    if tags is None:
+        return None
     failed = [
         report.unlisted(str(entry.origin), tags[n]["error"])
         for n, entry in enumerate(spec.wanted)
@@ -79,15 +85,21 @@ def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chos
     return Chosen(kept, [*failed, *map(report.clash, clashing)], len(failed), nothing)
 
 
-def _tags(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> dict[int, dict[str, Any]]:
-    """What was chosen of each entry whose repository has to be asked; or why that failed."""
+def _tags(
+    spec: MirrorSpec, lease: JobLease, world: World, held: Held
+) -> dict[int, dict[str, Any]] | None:
+    """What was chosen of each entry whose repository has to be asked; or why that failed.
+
+    None: some must not be asked now.
+    """
     chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
 
     def tags_of(entry: MirrorEntry) -> list[str]:
         return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, world, held))
 
     if spec.entries:
-        _choose_of_each(spec.entries, chosen, tags_of, lease, world, held)
+        if not _choose_of_each(spec.entries, chosen, tags_of, lease, world, held):
+            return None
     else:
         (only,) = spec.wanted
         if only.listed and not chosen:
@@ -104,16 +116,27 @@ def _choose_of_each(
     lease: JobLease,
     world: World,
     held: Held,
-) -> None:
-    """Complete what is *chosen* of the entries of a policy; each repository is asked once."""
+) -> bool:
+    """Complete what is *chosen* of the entries of a policy; each repository is asked once.
+
+    False: those of closed registries were not asked.
+    """
     left: dict[str, list[tuple[int, MirrorEntry]]] = {}  # of one repository there may be several
     for n, entry in enumerate(entries):
         if entry.listed and str(n) not in chosen:
             left.setdefault(str(entry.origin), []).append((n, entry))
-    sources = list(left)
+    with world.catalog.read() as connection:
+        closed = lanes.state(connection, world.now()).closed
+    sources = [name for name, of in left.items() if of[0][1].origin.domain not in closed]
     for start in range(0, len(sources), LISTED_AT_ONCE):
         some = sources[start : start + LISTED_AT_ONCE]
-        answers = apart.ask(lambda name: tags_of(left[name][0][1]), some, lease, world)
+        answers = apart.ask(
+            lambda name: tags_of(left[name][0][1]),
+            some,
+            lease,
+            world,
+            of=lambda name: left[name][0][1].origin.domain,
+        )
         for repository, answer in zip(some, answers, strict=True):
             for n, entry in left[repository]:
                 if isinstance(answer, TransshipError):
@@ -127,6 +150,7 @@ def _choose_of_each(
         if not all(isinstance(answer, TransshipError) for answer in answers):
             apart.remember(lease, world, chosen=chosen)
         apart.raise_unsettled(answers)
+    return len(sources) == len(left)
 
 
 def _key(spec: MirrorSpec, one: Image) -> str:

@@ -31,7 +31,13 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
     tally = Tally(**lease.plan.get("looked", {}))
     while tally.images < len(images):
         some = images[tally.images : tally.images + LOOKED_AT_ONCE]
-        found = apart.ask(lambda one: _look(one, lease, world, held), some, lease, world)
+        found = apart.ask(
+            lambda one: _look(one, lease, world, held),
+            some,
+            lease,
+            world,
+            of=lambda one: one.source.domain,
+        )
         apart.raise_unsettled(found)
         items = [_item(one, was) for one, was in zip(some, found, strict=True)]
         left = MOST_SIZED - tally.sized
@@ -43,7 +49,11 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
             if one.platforms or (left := left - 1) >= 0
         ]
         sizes = apart.ask(
-            lambda each: _size(each[0], each[1], lease, world, held), to_size, lease, world
+            lambda each: _size(each[0], each[1], lease, world, held),
+            to_size,
+            lease,
+            world,
+            of=lambda each: each[0].source.domain,
         )
         apart.raise_unsettled(sizes)
         for (*_, item), size in zip(to_size, sizes, strict=True):

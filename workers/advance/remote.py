@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +21,9 @@ from store.oci.reference import Reference
 from workers.leases import Held
 from workers.registry.client import Repository
 from workers.world import World, at
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Above so many bytes so many tries, as Docker has it.
 MOUNT_TRIES = ((10 * 1024 * 1024, 4), (100 * 1024, 3), (-1, 1))
@@ -138,7 +141,7 @@ class Remote:
             return next((one for one in candidates if self._mount(blob.digest, one)), None)
 
         with at(self.side):
-            answers = self.world.probe(mounted, absent)
+            answers = self._probe(mounted, absent)
         origins = {
             blob.digest: repository
             for blob, repository in zip(absent, answers, strict=True)
@@ -185,7 +188,7 @@ class Remote:
 
         with at(self.side):
             check_sizes(new.values(), held)
-            got = self.world.probe(get, new)
+            got = self._probe(get, list(new))
         with catalog.write() as connection:
             for manifest, _ in got:
                 blobs.add(connection, str(manifest.digest), len(manifest.raw), now)
@@ -227,8 +230,11 @@ class Remote:
             return self.repository.head_blob(digest) is not None
 
         with at(self.side):
-            answers = self.world.probe(exists, ordered)
+            answers = self._probe(exists, ordered)
         return {digest for digest, yes in zip(ordered, answers, strict=True) if yes}
+
+    def _probe(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        return self.world.probes.ask(ask, items, of=lambda _: self.source.registry)
 
     def _own(
         self, connection: Connection, held: Collection[str], now: float

@@ -13,7 +13,7 @@ SILENCE_SECONDS: Final = 15.0  # between two bytes of a body, either way
 DRIP_SECONDS: Final = 60.0  # in so long a body must get on by DRIP_BYTES
 DISCARD_SECONDS: Final = 2.0  # for a body that nobody needs, to save the connection
 CLOSING_SECONDS: Final = 900.0  # a registry may hash and move a whole blob before it answers
-ATTENTION_SECONDS: Final = 1.0  # how often a blocked read or write looks whether it should stop
+ATTENTION_SECONDS: Final = 0.25  # how often a blocked read or write looks whether it should stop
 PAUSE_SECONDS: Final = 60.0  # the longest wait for a budget of requests or bytes
 HELPER_SECONDS: Final = 30.0  # for a credential helper
 

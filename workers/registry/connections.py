@@ -29,7 +29,13 @@ from workers.registry.bounds import ANSWER_SECONDS, CONNECT_SECONDS
 from workers.registry.errors import Asked, translated
 from workers.registry.hosts import HostPolicy, RegistryHost
 from workers.registry.origins import Origin, origin_of
-from workers.registry.transport import CheckedTransport, PeerRule, attentive, timeouts
+from workers.registry.transport import (
+    CheckedTransport,
+    PeerRule,
+    asking,
+    attentive,
+    timeouts,
+)
 
 Body = bytes | Callable[[], Iterator[bytes]] | None  # a function, so that it can be sent again
 DROPPED = (
@@ -117,7 +123,7 @@ class Connections:
                     "trace": connection.note,
                 },
             )
-            with translated(asked), attentive(request.check):
+            with translated(asked), attentive(request.check), asking(registry.name):
                 try:
                     return client.send(message, stream=True)
                 except DROPPED:

@@ -77,14 +77,19 @@ class Network:
         self._schemes: dict[str, str] = {}
         self._first_contacts: dict[str, threading.Lock] = {}
 
-    def await_turn(self, registry: RegistryHost, check: Callable[[], None] | None) -> None:
-        """Wait until a request may go to *registry* by what is set for it, and by what it said."""
-        waits = self._spacing.request(registry.name), self.pacer.request(registry.name)
-        pause(max(waits), check)
+    def await_turn(
+        self, registry: RegistryHost, credential: str, check: Callable[[], None] | None
+    ) -> None:
+        """Wait until a request may go to *registry* by what is set for it, and by what it said.
 
-    def note_limits(self, registry: RegistryHost, headers: httpx.Headers) -> None:
-        """Take note of what an answer says of the registry's limits."""
-        limit = read_rate_limit(registry.name, headers)
+        *credential* is the fingerprint of the one that it is sent with.
+        """
+        spaced = self._spacing.request(registry.name, credential)
+        pause(max(spaced, self.pacer.request(registry.name)), check)
+
+    def note_limits(self, registry: RegistryHost, credential: str, headers: httpx.Headers) -> None:
+        """Take note of what an answer says of the limits of a credential at a registry."""
+        limit = read_rate_limit(registry.name, headers, credential)
         if limit is not None:
             self._spacing.note(limit)
             if self._on_rate_limit is not None:

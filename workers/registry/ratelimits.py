@@ -1,7 +1,7 @@
 """What a registry says about its limits (Docker Hub's headers, and the IETF draft's).
 
-When little is left of a window, requests are spaced out; when nothing is, the registry is parked
-by whoever is told of it.
+When little is left of a window, requests are spaced out; when nothing is, the budget of the
+credential is parked by whoever is told of it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class RateLimit:
 
     Args:
         registry: Whose.
+        credential: The fingerprint of the credential that it holds for; empty: for requests
+            without one.
         remaining: How many requests are left; 0 is the time to leave it alone.
         total: How many the window has, if told.
         window_seconds: The length of the limit's window, if told.
@@ -35,12 +37,15 @@ class RateLimit:
 
     registry: str
     remaining: int
+    credential: str = ""
     total: int | None = None
     window_seconds: int | None = None
     reset_seconds: int | None = None
 
 
-def read_rate_limit(registry: str, headers: httpx.Headers) -> RateLimit | None:
+def read_rate_limit(
+    registry: str, headers: httpx.Headers, credential: str = ""
+) -> RateLimit | None:
     """Return what the headers of an answer say; None if they say nothing."""
     left = _VALUE.match(headers.get("ratelimit-remaining", ""))
     if left is None:
@@ -50,6 +55,7 @@ def read_rate_limit(registry: str, headers: httpx.Headers) -> RateLimit | None:
     return RateLimit(
         registry,
         remaining=int(left.group(1)),
+        credential=credential,
         total=None if total is None else int(total.group(1)),
         window_seconds=int(left.group(2)) if left.group(2) else None,
         reset_seconds=None if reset is None else int(reset.group(1)),
@@ -57,32 +63,37 @@ def read_rate_limit(registry: str, headers: httpx.Headers) -> RateLimit | None:
 
 
 class Spacing:
-    """Spaces out the requests of this process to registries whose limit is nearly used up."""
+    """Spaces out the requests of this process with credentials whose limit is nearly used up."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._spaces: dict[str, float] = {}
-        self._next: dict[str, float] = {}
+        self._spaces: dict[tuple[str, str], float] = {}
+        self._next: dict[tuple[str, str], float] = {}
 
     def note(self, limit: RateLimit) -> None:
         """Take note of what an answer said."""
         scarce = SCARCE_REQUESTS if limit.total is None else limit.total * SCARCE_SHARE
         with self._lock:
             if limit.remaining == 0 or limit.remaining > scarce:
-                self._spaces.pop(limit.registry, None)
-                self._next.pop(limit.registry, None)
+                self._spaces.pop((limit.registry, limit.credential), None)
+                self._next.pop((limit.registry, limit.credential), None)
                 return
             told = (limit.reset_seconds, limit.window_seconds)
             left = next((seconds for seconds in told if seconds is not None), 60)
-            self._spaces[limit.registry] = min(left / limit.remaining, LONGEST_SPACE_SECONDS)
+            space = min(left / limit.remaining, LONGEST_SPACE_SECONDS)
+            self._spaces[limit.registry, limit.credential] = space
 
-    def request(self, registry: str) -> float:
-        """Count a request about to be sent; for how many seconds to wait before it."""
-        if registry not in self._spaces:
+    def request(self, registry: str, credential: str = "") -> float:
+        """Count a request about to be sent with a credential, by its fingerprint.
+
+        For how many seconds to wait before it.
+        """
+        key = (registry, credential)
+        if key not in self._spaces:
             return 0.0
         with self._lock:
             now = self._clock()
-            turn = max(self._next.get(registry, now), now)
-            self._next[registry] = turn + self._spaces.get(registry, 0.0)
+            turn = max(self._next.get(key, now), now)
+            self._next[key] = turn + self._spaces.get(key, 0.0)
         return turn - now

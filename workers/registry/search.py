@@ -115,7 +115,7 @@ def _ask(network: Network, index: RegistryHost, path: str, asked: Asked) -> Answ
     def outgoing(url: str) -> Outgoing:
         return Outgoing(method="GET", url=url, headers={"Accept": "application/json"})
 
-    network.await_turn(index, None)
+    network.await_turn(index, "", None)
     response, url = network.send_to(
         index,
         path,

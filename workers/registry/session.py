@@ -15,7 +15,7 @@ from workers.registry.answers import discard
 from workers.registry.auth import Grant
 from workers.registry.bounds import ANSWER_SECONDS, MAX_REDIRECTS
 from workers.registry.connections import Body, Outgoing
-from workers.registry.credentials import Credential
+from workers.registry.credentials import Credential, fingerprint
 from workers.registry.errors import Asked, answer_error, translated, unauthorized_hint
 from workers.registry.hosts import RegistryHost
 from workers.registry.network import Answer, Network, followed, too_many_redirects
@@ -127,7 +127,8 @@ class Session:
         while True:
             answer = self._once(ask, url, grant)
             if answer.status != httpx.codes.UNAUTHORIZED:
-                self.network.note_limits(self.registry, answer.headers)
+                own = fingerprint(self._credential)
+                self.network.note_limits(self.registry, own, answer.headers)
                 return answer
             lines = answer.headers.get_list("www-authenticate")
             try:
@@ -143,7 +144,7 @@ class Session:
             grant = following
 
     def _once(self, ask: Ask, url: str | None, grant: Grant | None) -> Answer:
-        self.network.await_turn(self.registry, ask.check)
+        self.network.await_turn(self.registry, fingerprint(self._credential), ask.check)
 
         def send(to: str) -> httpx.Response:
             return self.network.connections.send(

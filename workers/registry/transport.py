@@ -60,10 +60,24 @@ class PeerRule(Protocol):
         """Take note that *host*, resolved so, was reached at *address*."""
 
 
+class Listener(Protocol):
+    """Is told how requests fare that a thread makes, and those that help it. Must be quick."""
+
+    def asks(self, registry: str) -> None:
+        """A request is on its way, on behalf of *registry*."""
+
+    def hears(self) -> None:
+        """Bytes have come, or were taken."""
+
+    def answered(self) -> None:
+        """The head of its answer is there, or it has failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Attention:
     check: Callable[[], None]
     silence_seconds: float | None
+    listener: Listener | None
 
 
 _ATTENTION: ContextVar[_Attention | None] = ContextVar("transship_attention", default=None)
@@ -71,18 +85,24 @@ _ATTENTION: ContextVar[_Attention | None] = ContextVar("transship_attention", de
 
 @contextmanager
 def attentive(
-    check: Callable[[], None] | None, *, silence_seconds: float | None = None
+    check: Callable[[], None] | None,
+    *,
+    silence_seconds: float | None = None,
+    listener: Listener | None = None,
 ) -> Iterator[None]:
-    """While inside, this thread's blocked reads and writes call *check* about once a second.
+    """While inside, this thread's blocked reads and writes call *check* several times a second.
 
     What *check* raises ends the read or write, and the connection is closed. *silence_seconds*
     takes the place of the request's own timeouts. Without a check, that of an enclosing block
-    goes on to be called.
+    goes on to be called; likewise without a *listener*.
     """
     if check is None:
         yield
         return
-    token = _ATTENTION.set(_Attention(check, silence_seconds))
+    around = _ATTENTION.get()
+    if listener is None and around is not None:
+        listener = around.listener
+    token = _ATTENTION.set(_Attention(check, silence_seconds, listener))
     try:
         yield
     finally:
@@ -94,6 +114,20 @@ def look_up() -> None:
     attention = _ATTENTION.get()
     if attention is not None:
         attention.check()
+
+
+@contextmanager
+def asking(registry: str) -> Iterator[None]:
+    """Tell the listener of the enclosing `attentive` block of a request."""
+    attention = _ATTENTION.get()
+    if attention is None or attention.listener is None:
+        yield
+        return
+    attention.listener.asks(registry)
+    try:
+        yield
+    finally:
+        attention.listener.answered()
 
 
 class WatchedStream(httpcore.NetworkStream):
@@ -171,7 +205,10 @@ class WatchedStream(httpcore.NetworkStream):
             left = None if limit is None else limit - (time.monotonic() - begun)
             slice_seconds = ATTENTION_SECONDS if left is None else min(ATTENTION_SECONDS, left)
             try:
-                return attempt(max(slice_seconds, 0.001))
+                done = attempt(max(slice_seconds, 0.001))
+                if attention.listener is not None:
+                    attention.listener.hears()
+                return done
             except too_slow:
                 attention.check()
                 if limit is not None and time.monotonic() - begun >= limit:

@@ -210,10 +210,10 @@ class SquashSpec(AskedForPlatforms):
         return in_registry(self.target)
 
     @property
-    def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
+    def asks(self) -> tuple[Reference, ...]:
+        """Where it comes from, where it goes, and where its parent is, as far as in registries."""
         remote = (self.remote_source, self.remote_target, self.remote_parent)
-        return tuple(dict.fromkeys(one.domain for one in remote if one is not None))
+        return tuple(one for one in remote if one is not None)
 
     @property
     def label(self) -> str:

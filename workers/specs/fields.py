@@ -72,7 +72,15 @@ class Asked(BaseModel):
 
     @property
     def registries(self) -> tuple[str, ...]:
-        """The registries it talks to; the first is the one whose lane it queues in."""
+        """The registries it talks to, its children's too."""
+        return tuple(dict.fromkeys(one.domain for one in self.asks))
+
+    @property
+    def asks(self) -> tuple[Reference, ...]:
+        """The repositories in registries that it asks itself; it runs while the first two may be.
+
+        At most one of each registry, unless a registry is both where it comes from and goes to.
+        """
         return ()
 
     @property

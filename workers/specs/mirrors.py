@@ -125,8 +125,19 @@ class MirrorSpec(AskedForPlatforms):
         )
 
     @property
+    def asks(self) -> tuple[Reference, ...]:
+        """The source, where there is one; what is copied is for the children to ask.
+
+        One of several sources that is closed must not keep the others: they are asked apart.
+        """
+        if len({one.origin.domain for one in self.wanted}) > 1:
+            return ()
+        first = self.wanted[0]
+        return (first.origin, first.target) if self.dry_run else (first.origin,)
+
+    @property
     def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
+        """The registries it talks to, its children's too."""
         wanted = self.wanted
         names = [one.origin.domain for one in wanted] + [one.target.domain for one in wanted]
         return tuple(dict.fromkeys(names))

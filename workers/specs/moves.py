@@ -47,9 +47,9 @@ class PullSpec(AskedForPlatforms):
         return Reference.parse(self.reference).with_default_tag()
 
     @property
-    def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
-        return (self.source.domain,)
+    def asks(self) -> tuple[Reference, ...]:
+        """Where it comes from."""
+        return (self.source,)
 
     @property
     def label(self) -> str:
@@ -98,9 +98,9 @@ class PushSpec(AskedForPlatforms):
         return self.target.without_identifier()
 
     @property
-    def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
-        return (self.target.domain,)
+    def asks(self) -> tuple[Reference, ...]:
+        """Where it goes."""
+        return (self.target,)
 
     @property
     def label(self) -> str:
@@ -134,9 +134,9 @@ class CopySpec(AskedForPlatforms):
         return target
 
     @property
-    def registries(self) -> tuple[str, ...]:
-        """The registries it talks to."""
-        return tuple(dict.fromkeys((self.origin.domain, self.target.domain)))
+    def asks(self) -> tuple[Reference, ...]:
+        """Where it comes from, and where it goes."""
+        return (self.origin, self.target)
 
     @property
     def label(self) -> str:

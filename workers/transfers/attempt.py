@@ -52,10 +52,10 @@ def attempt(id_: int, worker: str, world: World, keeper: Keeper) -> None:
 
 
 def _enter(connection: Connection, claim: Claim, now: float) -> Probe | bool:
-    """Whether the place may be gone to; if it was parked since admission, the claim is given up."""
+    """Whether the place may be gone to; if it was closed since admission, the claim is given up."""
     if not claim.places or claim.places[0].registry != claim.registry:
         return True
-    leave = parking.enter(connection, claim.registry, now)
+    leave = not claim.places[0].barred and parking.enter(connection, claim.registry, now)
     if not leave:
         transfers.hand_back(connection, claim)
     return leave
@@ -76,7 +76,7 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
     with keeper.keep(claim) as held:
         try:
             held.check()
-            with at(side), attentive(held.check):
+            with at(side), attentive(held.check, listener=held):
                 move(claim, place, world, held)
         except LeaseLostError:
             raise
@@ -111,10 +111,9 @@ def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> 
         told = waits.jobs_of(connection, claim.id, limit=MAX_ANNOUNCED)
         described: dict[str, Any] = {**error.as_json(), "attempts": claim.attempts + 1}
         match decide(error, history, most=most):
-            case Again(seconds=seconds, counts=counts, park=park):
+            case Again(seconds=seconds, counts=counts) as again:
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
-                if park:
-                    parking.park(connection, place.registry, seconds, now)
+                again.park(connection, place.registry, place.fingerprint, now)
             case Strike():
                 transfers.strike(connection, claim, place, described, now)
             case _:

@@ -8,7 +8,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
+from sqlalchemy import Connection
+
+from store.catalog import parking
 from store.errors import (
     ContentError,
     DeniedError,
@@ -33,13 +37,31 @@ FREE_PROGRESS_BYTES = 1024 * 1024  # an attempt that gets so much further costs 
 FREE_TRIES_FACTOR = 4  # up to so many times the budget in all
 
 
+class Parked(Enum):
+    """Who else has to wait."""
+
+    NOBODY = "nobody"
+    CREDENTIAL = "credential"  # those who ask that registry with the same credential
+    REGISTRY = "registry"  # all who ask that registry
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again after *seconds*. *counts*: it uses up an attempt. *park*: so does everyone."""
+    """Try again after *seconds*. *counts*: it uses up an attempt. *parked*: so do others."""
 
     seconds: float
     counts: bool
-    park: bool
+    parked: Parked = Parked.NOBODY
+
+    def park(self, connection: Connection, registry: str, credential: str, now: float) -> None:
+        """Let those wait who have to: of *registry*, or of *credential*, by its fingerprint."""
+        match self.parked:
+            case Parked.REGISTRY:
+                parking.park(connection, registry, self.seconds, now)
+            case Parked.CREDENTIAL:
+                parking.park_budget(connection, registry, credential, self.seconds, now)
+            case Parked.NOBODY:
+                pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +131,11 @@ def _again(
         ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0**doublings)
         seconds = ceiling * jitter()
     # With 503 "Retry-After" speaks of the service, not of the blob (RFC 9110, 10.2.3).
-    patience = isinstance(error, RegistryUnavailableError) and asked is not None
-    park = isinstance(error, TooManyRequestsError) or patience
-    if park and asked is None:
-        seconds = max(seconds, BASE_SECONDS)
-    return Again(seconds=seconds, counts=counts, park=park)
+    parked = Parked.NOBODY
+    if isinstance(error, RegistryUnavailableError) and asked is not None:
+        parked = Parked.REGISTRY
+    if isinstance(error, TooManyRequestsError):  # what this credential may ask is used up
+        parked = Parked.CREDENTIAL
+        if asked is None:
+            seconds = max(seconds, BASE_SECONDS)
+    return Again(seconds=seconds, counts=counts, parked=parked)

@@ -78,7 +78,7 @@ class Tick:
             schedule.start_due(connection, ready, world.sealer, now)
             admission.promote(connection, now)
             jobs.promote(connection, now, limit=PROMOTIONS)
-            parking.move_parked(connection, now)
+            parking.move(connection, parking.movable(connection, now), now)
             messages += [transfer_message(a) for a in admission.unstarted(connection, now)]
             messages += ring(connection, now)
         world.wire.publish(messages)

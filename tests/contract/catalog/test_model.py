@@ -330,7 +330,7 @@ class Machine(RuleBasedStateMachine):
                 waits.want(
                     change.connection,
                     lease,
-                    [_wanted(digest, lease.registry) for digest in missing],
+                    [_wanted(digest, lease.asks[0][0]) for digest in missing],
                     change.now,
                 )
                 jobs.release(change.connection, lease, now=change.now)

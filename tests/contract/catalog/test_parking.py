@@ -27,7 +27,7 @@ def probe(scene: Scene) -> Probe:
 
 def reopen(scene: Scene, ahead: Probe) -> None:
     with scene.catalog.write() as connection:
-        parking.reopen(connection, HERE, ahead)
+        parking.reopen(connection, ahead)
 
 
 def test_a_registry_that_was_never_parked_is_open(scene: Scene) -> None:

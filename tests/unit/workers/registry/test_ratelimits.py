@@ -29,7 +29,7 @@ def spacing(clock: Clock) -> Spacing:
 
 
 def limit(remaining: int, **more: int) -> RateLimit:
-    return RateLimit("r.test", remaining=remaining, **{"total": 100, **more})
+    return RateLimit("r.test", remaining=remaining, credential="", **{"total": 100, **more})
 
 
 def waits(spacing: Spacing, count: int = 3) -> list[float]:

@@ -25,6 +25,7 @@ from workers.transfers.retry import (
     Again,
     Attempt,
     Fail,
+    Parked,
     Strike,
     decide,
 )
@@ -241,21 +242,25 @@ def test_the_delay_is_another_each_time() -> None:
 )
 def test_what_the_registry_asks_for_counts_up_to_an_hour(asked: float, seconds: float) -> None:
     error = RegistryUnavailableError("is down", retry_after_seconds=asked)
-    assert decide(error, FIRST, most=MOST) == Again(seconds=seconds, counts=True, park=True)
+    assert decide(error, FIRST, most=MOST) == Again(
+        seconds=seconds, counts=True, parked=Parked.REGISTRY
+    )
 
 
-def test_too_many_requests_park_the_registry_for_everyone() -> None:
+def test_too_many_requests_park_the_credential() -> None:
     error = TooManyRequestsError("slow down", retry_after_seconds=30)
-    assert decide(error, FIRST, most=MOST) == Again(seconds=30, counts=True, park=True)
+    assert decide(error, FIRST, most=MOST) == Again(
+        seconds=30, counts=True, parked=Parked.CREDENTIAL
+    )
 
 
 def test_a_registry_that_does_not_say_for_how_long_is_parked_for_a_second_at_least() -> None:
     decision = decide(TooManyRequestsError("slow down"), FIRST, most=MOST, jitter=lambda: 0.0)
-    assert decision == Again(seconds=BASE_SECONDS, counts=True, park=True)
+    assert decision == Again(seconds=BASE_SECONDS, counts=True, parked=Parked.CREDENTIAL)
 
 
 @pytest.mark.parametrize("error", [REFUSED, CUT, MISMATCH, UNREACHABLE])
 def test_other_errors_park_nobody(error: TransshipError) -> None:
     decision = decide(error, FIRST, most=MOST)
     assert isinstance(decision, Again)
-    assert not decision.park
+    assert decision.parked is Parked.NOBODY

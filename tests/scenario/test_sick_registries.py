@@ -1,0 +1,150 @@
+"""A registry that is silent, paused or parked costs the jobs between others nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.catalog import limits, parking
+from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
+from tests.support.engine import Engine
+from tests.support.postgres import PostgresCluster
+from tests.support.processes import wait_until
+from tests.support.registry_simulator import RegistrySimulator
+
+LAYERS = 6
+SICK_JOBS = 100
+BOUND_SECONDS = 1.0  # for a copy that takes a fifth of that alone; five times that elsewhere
+
+Registries = Callable[[], RegistrySimulator]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PostgresCluster]:
+    with PostgresCluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def prepared_postgres(cluster: PostgresCluster) -> Iterator[PreparedPostgres]:
+    with cluster.database() as name:
+        prepared = PreparedPostgres(cluster, name)
+        yield prepared
+        prepared.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    settings: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            prepared_sqlite(home)
+        else:
+            prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+            settings["database_url"] = prepared.url
+            stack.callback(prepared.renew)
+        yield stack.enter_context(Engine(home, **settings))
+
+
+@pytest.fixture
+def registries() -> Iterator[Registries]:
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(RegistrySimulator())
+
+
+class Course:
+    """A registry that is well, with images to be copied to another one, and one that is sick."""
+
+    def __init__(self, engine: Engine, registries: Registries) -> None:
+        self.engine = engine
+        self.well, self.other, self.sick = registries(), registries(), registries()
+        self._images = 0
+        self.copy_seconds()  # the first one opens connections
+        alone = min(self.copy_seconds() for _ in range(3))
+        self.bound = max(BOUND_SECONDS, 5 * alone)
+
+    def copy_seconds(self) -> float:
+        """How long an image takes from one well registry to the other."""
+        self._images += 1
+        tag = f"well{self._images}"
+        self.well.add_image("app", tag, [os.urandom(1000) for _ in range(LAYERS)])
+        began = time.monotonic()
+        row = self.engine.run(
+            kind="copy",
+            source=f"{self.well.host}/app:{tag}",
+            destination=f"{self.other.host}/app:{tag}",
+        )
+        assert row.state == "succeeded", row.error
+        return time.monotonic() - began
+
+    def submit_sick(self, side: str, number: int = SICK_JOBS) -> list[str]:
+        """Jobs with the sick registry on one *side*, each of an image of its own."""
+        source = self.sick if side == "source" else self.well
+        target = self.sick if side == "destination" else self.other
+        for n in range(number):
+            source.add_image("sick", f"{n}", [b"%d %d" % (n, layer) for layer in range(LAYERS)])
+        return [
+            self.engine.submit(
+                kind="copy",
+                source=f"{source.host}/sick:{n}",
+                destination=f"{target.host}/sick:{n}",
+            )
+            for n in range(number)
+        ]
+
+
+@pytest.fixture
+def course(engine: Engine, registries: Registries) -> Course:
+    return Course(engine, registries)
+
+
+@pytest.mark.parametrize(
+    ("side", "silent_to"),
+    [
+        ("source", ""),
+        ("source", "/blobs/"),
+        ("destination", ""),
+        ("destination", "HEAD .*/blobs/"),
+        ("destination", "POST|PUT"),
+    ],
+    ids=["source", "source's blobs", "destination", "destination's blobs", "uploads"],
+)
+def test_a_silent_registry_costs_others_nothing(course: Course, side: str, silent_to: str) -> None:
+    course.sick.silent_to = re.compile(silent_to)
+    ids = course.submit_sick(side)
+    wait_until(lambda: course.sick.waiting, 30, "the sick registry to be asked")
+    took = [course.copy_seconds() for _ in range(3)]
+    deaths = course.engine.ask("SELECT sum(deaths) AS deaths FROM jobs")[0].deaths
+    assert max(took) < course.bound, took
+    assert deaths == 0
+    course.sick.silent_to = None
+    course.sick.let_go.set()
+    assert course.engine.end(ids[0]).state == "succeeded"
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize("how", ["paused", "parked"])
+def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: str) -> None:
+    engine = course.engine
+    with engine.world.change() as change:
+        if how == "paused":
+            limits.override_registry(change.connection, course.sick.host, {"paused": True})
+        else:
+            parking.park(change.connection, course.sick.host, 60.0, change.now)
+    ids = course.submit_sick(side)
+    assert max(course.copy_seconds() for _ in range(3)) < course.bound
+    assert course.sick.requests() == []
+    assert engine.ask("SELECT sum(fence) AS claims FROM jobs WHERE state = 'queued'")[0].claims == 0
+    with engine.world.change() as change:
+        limits.override_registry(change.connection, course.sick.host, {"paused": False})
+        parking.unpark(change.connection, course.sick.host)
+    assert engine.end(ids[-1]).state == "succeeded"
