@@ -25,10 +25,12 @@ from store.catalog.schema import (
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
     TRANSFER_PENDING,
+    job_children,
     jobs,
     transfers,
 )
 from store.images import usage
+from store.images.usage import OnDisk
 from workers.world import World
 
 FRESH_SECONDS = 1.0  # so old a scrape may be: several who ask at once are told the same
@@ -45,7 +47,14 @@ _JOBS = select(jobs.c.kind, jobs.c.state, func.count().label("number")).group_by
 # The limit, beyond all that can be, is for SQLite: it would group by an index first, and look at
 # every row.
 _ENDED = (
-    select(jobs.c.kind, jobs.c.state, jobs.c.bytes_moved, jobs.c.bytes_spared)
+    select(
+        *(jobs.c.kind, jobs.c.state),
+        *(
+            (jobs.c[name] + func.coalesce(job_children.c[name], 0)).label(name)
+            for name in ("bytes_moved", "bytes_spared")
+        ),
+    )
+    .join(job_children, job_children.c.job == jobs.c.id, isouter=True)
     .where(jobs.c.finished_at > bindparam("since"), jobs.c.finished_at <= bindparam("now"))
     .order_by(jobs.c.finished_at)
     .limit(1_000_000)
@@ -111,10 +120,14 @@ class Metrics:
         with self._lock:
             now = self._clock()
             if self._cluster is None or now - self._cluster[0] >= FRESH_SECONDS:
+                # Before the transaction: a disk may take its time, and so may a broker.
+                old = self._store is None or now - self._store[0] >= STORE_FRESH_SECONDS
+                disk = usage.on_disk(self._world.content) if old else None
+                reachable = self._world.wire.reachable()
                 with self._world.catalog.read() as connection:
-                    if self._store is None or now - self._store[0] >= STORE_FRESH_SECONDS:
-                        self._store = now, list(self._of_store(connection))
-                    self._cluster = now, list(self._of_cluster(connection))
+                    if disk is not None:
+                        self._store = now, list(self._of_store(connection, disk))
+                    self._cluster = now, list(self._of_cluster(connection, reachable))
             assert self._store is not None
             return [*self._cluster[1], *self._store[1]]
 
@@ -145,7 +158,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         return generate_latest(registry)
 
-    def _of_cluster(self, connection: Connection) -> Iterator[Family]:
+    def _of_cluster(self, connection: Connection, reachable: bool) -> Iterator[Family]:
         yield Family(
             "transship_build_info",
             "This process: its version and the schema that it needs. Always 1.",
@@ -169,7 +182,7 @@ class Metrics:
             "no worker that can be reached serves the queue.",
             [
                 ({"what": what}, int(is_so))
-                for what, is_so in degraded(self._world.wire, in_all(alive)).items()
+                for what, is_so in degraded(in_all(alive), reachable=reachable).items()
             ],
         )
         yield Family(
@@ -183,8 +196,8 @@ class Metrics:
             [({}, int(collection.short_of_space(connection)))],
         )
 
-    def _of_store(self, connection: Connection) -> Iterator[Family]:
-        found = usage.status(connection, self._world.content)
+    def _of_store(self, connection: Connection, disk: OnDisk) -> Iterator[Family]:
+        found = usage.status(connection, disk)
         upkeep = self._world.upkeep
         yield from (
             Family(f"transship_store_{name}", told, [({}, value)])
@@ -226,12 +239,12 @@ def _of_jobs(connection: Connection, now: float) -> Iterator[Family]:
         ("recently_ended_jobs", f"Jobs that ended {within}.", "number"),
         (
             "recently_moved_bytes",
-            f"Bytes that were moved for the jobs that ended {within}.",
+            f"Bytes that were moved for the jobs that ended {within}; for a mirror by its images.",
             "moved",
         ),
         (
             "recently_spared_bytes",
-            f"Bytes that need not be moved for the jobs that ended {within}.",
+            f"Bytes that need not be moved for the jobs that ended {within}; a mirror likewise.",
             "spared",
         ),
     ):

@@ -8,12 +8,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection
 
-from store.catalog import progress
+from store.catalog import children, progress
 from store.catalog.events import Event
 from store.catalog.limits import RegistryLimits
+from store.catalog.progress import Progress
 from store.catalog.schema import jobs as jobs_table
+
+# Of a job's row what its view has. The plan, which nobody is shown, may be the longest of all.
+SHOWN_WITHOUT_SPEC = tuple(
+    jobs_table.c[name]
+    for name in (
+        *("id", "kind", "state", "label", "priority", "parent", "root", "requested_by"),
+        *("created_at", "started_at", "finished_at", "deadline"),
+        *("result", "error", "superseded_by", "retry_of"),
+    )
+)
+SHOWN = (*SHOWN_WITHOUT_SPEC, jobs_table.c.spec)
 
 
 class Problem(BaseModel):
@@ -48,6 +60,14 @@ class ProgressView(BaseModel):
     blobs_done: int
 
 
+class MirrorProgressView(ProgressView):
+    """The same of a mirror, with its images: those *done* are in place, *failed* ones are not."""
+
+    images_total: int = Field(description="found until now")
+    images_done: int
+    images_failed: int = Field(description="failed or cancelled")
+
+
 class JobView(BaseModel):
     """A job."""
 
@@ -64,7 +84,7 @@ class JobView(BaseModel):
     started_at: str | None
     finished_at: str | None
     deadline: str | None
-    progress: ProgressView
+    progress: MirrorProgressView | ProgressView
     children: dict[str, int]
     result: dict[str, Any] | None
     error: Problem | None
@@ -180,18 +200,18 @@ def rfc3339(seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_views(connection: Connection, rows: Iterable[Row[Any]]) -> list[JobView]:
-    """Jobs as shown, with their figures and their children."""
+def job_views(
+    connection: Connection, rows: Iterable[Any], *, with_spec: bool = True
+) -> list[JobView]:
+    """Jobs as shown, with their figures and their children.
+
+    *rows* have the columns `SHOWN`, or those of `SHOWN_WITHOUT_SPEC`, whose views have an empty
+    spec.
+    """
     found = list(rows)
     ids = [row.id for row in found]
     figures = progress.of_jobs(connection, ids)
-    children: dict[str, dict[str, int]] = {id_: {} for id_ in ids}
-    for parent, state, count in connection.execute(
-        select(jobs_table.c.parent, jobs_table.c.state, func.count())
-        .where(jobs_table.c.parent.in_(ids))
-        .group_by(jobs_table.c.parent, jobs_table.c.state)
-    ):
-        children[parent][state] = count
+    counts = children.by_state(connection, ids)
     return [
         JobView(
             id=row.id,
@@ -201,14 +221,14 @@ def job_views(connection: Connection, rows: Iterable[Row[Any]]) -> list[JobView]
             priority=row.priority,
             parent=row.parent,
             root=row.root,
-            spec=row.spec,
+            spec=row.spec if with_spec else {},
             requested_by=row.requested_by,
             created_at=rfc3339(row.created_at) or "",
             started_at=rfc3339(row.started_at),
             finished_at=rfc3339(row.finished_at),
             deadline=rfc3339(row.deadline),
-            progress=ProgressView(**{f: getattr(figures[row.id], f) for f in _FIGURES}),
-            children=children[row.id],
+            progress=_progress(row.kind, figures[row.id], counts[row.id]),
+            children=counts[row.id],
             result=row.result,
             error=Problem(**row.error) if row.error else None,
             superseded_by=row.superseded_by,
@@ -230,3 +250,15 @@ def event_view(event: Event) -> dict[str, Any]:
 
 
 _FIGURES = tuple(ProgressView.model_fields)
+
+
+def _progress(kind: str, figures: Progress, counts: dict[str, int]) -> ProgressView:
+    values = {name: getattr(figures, name) for name in _FIGURES}
+    if kind != "mirror":
+        return ProgressView(**values)
+    return MirrorProgressView(
+        **values,
+        images_total=sum(counts.values()),
+        images_done=counts.get("succeeded", 0),
+        images_failed=counts.get("failed", 0) + counts.get("cancelled", 0),
+    )

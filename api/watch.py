@@ -12,7 +12,6 @@ from sqlalchemy import Connection, select
 from store.catalog import limits
 from store.catalog.heartbeats import Key, Observer, Pulse, Threads
 from store.catalog.schema import workers
-from workers.wire import Wire
 
 
 class Watch:
@@ -63,7 +62,11 @@ def in_all(alive: Iterable[Threads]) -> Threads:
     )
 
 
-def degraded(wire: Wire, threads: Threads) -> dict[str, bool]:
-    """What keeps accepted jobs from moving: the broker, and each queue that has no *threads*."""
+def degraded(threads: Threads, *, reachable: bool) -> dict[str, bool]:
+    """What keeps accepted jobs from moving: the broker, and each queue that has no *threads*.
+
+    *reachable* is what the broker's wire says, which may take its time: no transaction is to be
+    open while it is asked.
+    """
     queues = {queue: count == 0 for queue, count in asdict(threads).items()}
-    return {"broker": not wire.reachable(), **queues}
+    return {"broker": not reachable, **queues}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from store.catalog import events, jobs, lanes, limits, parking, progress, silence, waits
+from store.catalog import events, jobs, lanes, limits, parking, silence, waits
 from store.catalog.jobs import JobLease
 from store.catalog.parking import Probe
 from store.errors import (
@@ -142,7 +142,6 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
 
         def finish(state: str, error: TransshipError | None = None) -> None:
             change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
-            progress.settle(connection, [lease.id])
             waits.abandon(connection, [lease.id], now)
             result = outcome.result if isinstance(outcome, Done) else None
             if isinstance(outcome, ReportedError):

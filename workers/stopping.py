@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from store.catalog import jobs, progress, waits
+from store.catalog import jobs, waits
 from store.catalog.jobs import JobLease
 from workers.world import MAX_ANNOUNCED, World
 
@@ -58,6 +58,5 @@ def _stop(connection: Connection, ids: Sequence[str], reason: str, now: float) -
     if not ids:
         return []
     ended = jobs.request_stop(connection, ids, reason, now)
-    progress.settle(connection, ended)
     waits.abandon(connection, ended, now)
     return ended

@@ -99,10 +99,15 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
             print(summary(job))
     elif job["error"]:
         sys.stderr.write(describe(job["error"]))
-        for one in (job["result"] or {}).get("failed", ()):
+        result = job["result"] or {}
+        failed = result.get("failed", ())
+        for one in failed:
             if one["error"]:
                 what = one["image"] if job.get("spec", {}).get("entries") else one["tag"]
                 sys.stderr.write(describe(one["error"], f"  {what}"))
+        if (more := result.get("failures", 0) - len(failed)) > 0:
+            where = "" if planned else f": see `transship jobs --parent {job['id']} --state failed`"
+            sys.stderr.write(f"  and {more} more{where}\n")
     else:
         sys.stderr.write(f"transship: the job was {job['state']}\n")
     return job_exit_code(job)

@@ -13,6 +13,7 @@ import click
 from api.cli.options import json_option
 from api.cli.reach import connect, print_json
 
+SHOWN_JOBS = 100
 EXCERPT_CHARS = 60  # of a message in a table; --json prints more
 
 
@@ -20,17 +21,23 @@ EXCERPT_CHARS = 60  # of a message in a table; --json prints more
 @click.option("--state", multiple=True, help="Only jobs in this state; may be repeated.")
 @click.option("--kind", multiple=True, help="Only jobs of this kind; may be repeated.")
 @click.option("--parent", help="The children of this job.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="At most so many.  [default: 100; of --parent all]",
+)
 @json_option
 @click.pass_context
-def jobs(context: click.Context, /, as_json: bool, **filters: Any) -> int:
+def jobs(context: click.Context, /, as_json: bool, limit: int | None, **filters: Any) -> int:
     """List jobs, the newest first; with a command, act on some."""
     if context.invoked_subcommand is not None:
         return 0
     from api.cli.table import table  # noqa: PLC0415
 
+    if limit is None and not filters["parent"]:
+        limit = SHOWN_JOBS
     with connect() as connection:
-        page = connection.client.jobs(**{k: v or None for k, v in filters.items()})
+        page = connection.client.jobs(limit=limit, **{k: v or None for k, v in filters.items()})
     if as_json:
         print_json(page)
         return 0
@@ -191,7 +198,9 @@ def _log(client: Any, job: str) -> Iterator[dict[str, Any]]:
 
 
 def _percent(job: dict[str, Any]) -> str:
+    from api.cli.progress import expected_bytes  # noqa: PLC0415
+
     if job["state"] == "succeeded":
         return "100%"
-    total = job["progress"]["bytes_total"]
+    total = expected_bytes(job)
     return f"{100 * job['progress']['bytes_done'] // total}%" if total else "-"

@@ -131,6 +131,7 @@ def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_js
 def history(name: str, limit: int, as_json: bool) -> int:
     """List the runs of a policy, the newest first."""
     from api.cli.table import table  # noqa: PLC0415
+    from store.sizes import human_bytes  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.mirror_runs(name, limit=limit)
@@ -145,11 +146,12 @@ def history(name: str, limit: int, as_json: bool) -> int:
             job["finished_at"] or "-",
             str((job["result"] or {}).get("images", "-")),
             str(_failures(job)),
+            human_bytes(job["progress"]["bytes_moved"]),
             job["requested_by"],
         )
         for job in page["items"]
     ]
-    header = ("JOB", "STATE", "STARTED", "ENDED", "IMAGES", "FAILED", "BY")
+    header = ("JOB", "STATE", "STARTED", "ENDED", "IMAGES", "FAILED", "MOVED", "BY")
     print(table(header, rows))
     return 0
 

@@ -109,7 +109,7 @@ class Bars(_Closing):
         if self._whole is None:
             self._whole = self._progress.add_task(event["job"]["label"], total=None)
         self._progress.update(
-            self._whole, total=figures["bytes_total"] or None, completed=figures["bytes_done"]
+            self._whole, total=expected_bytes(event["job"]), completed=figures["bytes_done"]
         )
         seen = set()
         for transfer in event["transfers"]:
@@ -139,6 +139,20 @@ def lines_or_bars(*, quiet: bool) -> Display:
     if quiet:
         return Silence()
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def expected_bytes(job: dict[str, Any]) -> int | None:
+    """How much a job comprises; None where that is not known yet.
+
+    The children that no worker has looked at are taken to be as large as the others on average.
+    """
+    total: int = job["progress"]["bytes_total"]
+    counts: dict[str, int] = job.get("children", {})
+    everything = sum(counts.values())
+    looked_at = everything - counts.get("queued", 0)
+    if everything:
+        total = total * everything // looked_at if looked_at else 0
+    return total or None
 
 
 def describe_event(event: dict[str, Any]) -> str:

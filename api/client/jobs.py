@@ -9,6 +9,7 @@ from typing import Any
 from api.client.exchange import BODY, Exchange, given, quoted
 
 _WAIT_SECONDS = 30
+_MOST_ON_A_PAGE = 1000
 
 
 class JobCalls(Exchange):
@@ -73,11 +74,19 @@ class JobCalls(Exchange):
             if job["finished_at"] is not None:
                 return job
 
-    def jobs(self, **filters: Any) -> dict[str, Any]:
-        """A page of jobs."""
-        return self._object(
-            "GET", "/jobs", params={k: v for k, v in filters.items() if v is not None}
-        )
+    def jobs(self, *, limit: int | None = 100, **filters: Any) -> dict[str, Any]:
+        """The newest *limit* jobs, or all of them, from as many pages as that takes."""
+        wanted = {k: v for k, v in filters.items() if v is not None}
+        items: list[dict[str, Any]] = []
+        while True:
+            left = _MOST_ON_A_PAGE if limit is None else limit - len(items)
+            page = self._object(
+                "GET", "/jobs", params={**wanted, "limit": min(left, _MOST_ON_A_PAGE)}
+            )
+            items += page["items"]
+            if page["next"] is None or len(items) == limit:
+                return {"items": items, "next": page["next"]}
+            wanted["cursor"] = page["next"]
 
     def rejected(self, *, limit: int) -> dict[str, Any]:
         """The last messages of the broker that could not become jobs."""

@@ -49,7 +49,7 @@ def readyz(services: Injected, response: Response) -> Health:
     if services.news.closing:
         status = "this process is stopping"
         response.status_code = 503
-    found = degraded(services.wire, threads)
+    found = degraded(threads, reachable=services.wire.reachable())
     return Health(
         status=status,
         degraded=[what for what, is_so in found.items() if is_so],

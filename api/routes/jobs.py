@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Column, Connection, select, text
 
 from api.access import CredentialBody
 from api.auth import ADMIN, ADMINS_KINDS, Asking
@@ -18,6 +18,7 @@ from api.checked import CheckedRoute
 from api.news import FALLBACK_SECONDS, wait
 from api.openapi import job_request_body, problems
 from api.schemas import (
+    SHOWN,
     EventList,
     JobList,
     JobView,
@@ -104,7 +105,7 @@ def list_jobs(
     """Jobs, the newest first. Children are listed under their parent only."""
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
     _check("kind", kind, KINDS)
-    query = select(jobs_table).order_by(jobs_table.c.seq.desc()).limit(limit + 1)
+    query = select(*SHOWN, jobs_table.c.seq).order_by(jobs_table.c.seq.desc()).limit(limit + 1)
     query = query.where(jobs_table.c.parent == parent if parent is not None else text(JOB_TOP))
     if state:
         query = query.where(jobs_table.c.state.in_(state))
@@ -159,7 +160,7 @@ async def get_job(
 def list_transfers(services: Injected, job: str) -> TransferList:
     """Every blob that the job has waited for, in the order in which it asked."""
     with services.catalog.read() as connection:
-        _existing(connection, job)
+        _existing(connection, job, jobs_table.c.id)
         return TransferList(items=transfer_views(connection, job))
 
 
@@ -177,7 +178,7 @@ def get_log(
     `next` is the `after` of those that follow.
     """
     with services.catalog.read() as connection:
-        _existing(connection, job)
+        _existing(connection, job, jobs_table.c.id)
         found = events.of_job(connection, job, after=after, limit=limit + 1)
     shown = found[:limit]
     return EventList(
@@ -195,7 +196,7 @@ def cancel_job(services: Injected, asking: Asking, job: str) -> JobView:
     The scope `submit` allows it for jobs that the same token asked for, `admin` for all.
     """
     with services.catalog.read() as connection:
-        if _existing(connection, job).requested_by != asking.name:
+        if _existing(connection, job, jobs_table.c.requested_by).requested_by != asking.name:
             asking.require(ADMIN)
     services.jobs.cancel(job)
     return _view(services, job)
@@ -221,7 +222,7 @@ def retry_job(
     stored mirror uses the server's.
     """
     with services.catalog.read() as connection:
-        if _existing(connection, job).kind in ADMINS_KINDS:
+        if _existing(connection, job, jobs_table.c.kind).kind in ADMINS_KINDS:
             asking.require(ADMIN)
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(
@@ -236,13 +237,16 @@ def retry_job(
     return _view(services, id_)
 
 
-def transfer_views(connection: Connection, job: str) -> list[TransferView]:
-    """The transfers of a job as shown."""
+def transfer_views(
+    connection: Connection, job: str, *, limit: int | None = None
+) -> list[TransferView]:
+    """The transfers of a job as shown, the first *limit* of them."""
     rows = connection.execute(
         select(transfers_table, waits_table.c.joined, waits_table.c.error.label("wait_error"))
         .join(waits_table, waits_table.c.transfer == transfers_table.c.id)
         .where(waits_table.c.job == job)
-        .order_by(transfers_table.c.id)
+        .order_by(waits_table.c.transfer)
+        .limit(limit)
     )
     return [
         TransferView(
@@ -266,16 +270,16 @@ def transfer_views(connection: Connection, job: str) -> list[TransferView]:
 
 def _view(services: Services, job: str) -> JobView:
     with services.catalog.read() as connection:
-        return job_views(connection, [_existing(connection, job)])[0]
+        return job_views(connection, [_existing(connection, job, *SHOWN)])[0]
 
 
 def _state(services: Services, job: str) -> str:
     with services.catalog.read() as connection:
-        return str(_existing(connection, job).state)
+        return str(_existing(connection, job, jobs_table.c.state).state)
 
 
-def _existing(connection: Connection, job: str) -> Any:
-    row = jobs.get(connection, job)
+def _existing(connection: Connection, job: str, *columns: Column[Any]) -> Any:
+    row = jobs.get(connection, job, *columns)
     if row is None:
         raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
     return row

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from api.auth import Asking
 from api.checked import CheckedRoute
 from api.openapi import problems
-from api.schemas import JobList, JobView, job_views, rfc3339
+from api.schemas import SHOWN, JobList, JobView, job_views, rfc3339
 from api.services import IdempotencyKey, Injected
 from store.catalog import jobs, mirrors
 from store.catalog.mirrors import StoredMirror
@@ -179,7 +179,7 @@ async def run_mirror(
             name, requested_by=asking.name, idempotency_key=idempotency_key
         )
         with services.catalog.read() as connection:
-            row = jobs.get(connection, id_)
+            row = jobs.get(connection, id_, *SHOWN)
             assert row is not None
             return job_views(connection, [row])[0]
 
@@ -195,7 +195,7 @@ def list_runs(
     """The runs of a policy, the newest first, each with its report, as long as jobs are kept."""
     with services.catalog.read() as connection:
         mirrors.get(connection, name)
-        rows = mirrors.runs(connection, name, limit=limit)
+        rows = mirrors.runs(connection, name, *SHOWN, limit=limit)
         return JobList(items=job_views(connection, rows), next=None)
 
 

@@ -2,6 +2,7 @@
 
 What happened to a job is stored, has an id, and can be replayed from `Last-Event-ID`. How far it
 is, is not stored: events of the type `progress` come between, at most twice a second, without id.
+The first of them has the job's spec too; that may be megabytes long, and does not change.
 `format=docker` tells the course of a pull or a push in the words of Docker's stream instead.
 """
 
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, text
 
 from api.checked import CheckedRoute
 from api.docker_stream import Telling
@@ -21,13 +22,12 @@ from api.docker_words import Line
 from api.news import wait
 from api.openapi import problems
 from api.routes.jobs import transfer_views
-from api.schemas import JobView, event_view, job_views
+from api.schemas import SHOWN, SHOWN_WITHOUT_SPEC, JobView, event_view, job_views
 from api.services import Injected, Services
 from api.streaming import NDJSON, SSE, STREAM, Events, event_id, streamed
 from store.catalog import events, jobs
-from store.catalog.schema import jobs as jobs_table
+from store.catalog.schema import TRANSFER_RUNNING
 from store.catalog.schema import transfers as transfers_table
-from store.catalog.schema import waits as waits_table
 from store.errors import NotFoundError
 
 router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
@@ -71,14 +71,18 @@ async def _stream(services: Services, job: str, after: int) -> Events:
     spoken = time.monotonic()
     async with services.news.of([job]) as news:
         while True:
-            found, progress, ended = await asyncio.to_thread(_look, services, job, after)
+            first = shown is None
+            found, progress, ended = await asyncio.to_thread(
+                _look, services, job, after, with_spec=first
+            )
             for event in found:
                 after = event["id"]
                 yield event
             if progress != shown:
+                yield progress
+                progress["job"].pop("spec", None)
                 shown = progress
                 spoken = time.monotonic()
-                yield progress
             elif time.monotonic() - spoken > ALIVE_SECONDS:
                 spoken = time.monotonic()
                 yield None
@@ -113,20 +117,21 @@ async def _docker_stream(services: Services, job: str, telling: Telling) -> Even
 
 
 def _look(
-    services: Services, job: str, after: int
+    services: Services, job: str, after: int, *, with_spec: bool = True
 ) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
+    """What has happened, how far the job is, and whether it has ended."""
     with services.catalog.read() as connection:
-        row = jobs.get(connection, job)
+        row = jobs.get(connection, job, *(SHOWN if with_spec else SHOWN_WITHOUT_SPEC))
         found = [
             event_view(event)
             for event in events.of_job(
                 connection, job, children=True, after=after, limit=MOST_EVENTS
             )
         ]
-        (view,) = job_views(connection, [row] if row is not None else [])
+        (view,) = job_views(connection, [row] if row is not None else [], with_spec=with_spec)
         progress = {
             "type": "progress",
-            "job": view.model_dump(),
+            "job": view.model_dump(exclude=None if with_spec else {"spec"}),
             "transfers": _moving(connection, view),
         }
     return found, progress, view.state in jobs.ENDED
@@ -135,10 +140,8 @@ def _look(
 def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
     """The transfers to show: all of a single job, of a mirror those that are moving."""
     if not job.children:
-        return [view.model_dump() for view in transfer_views(connection, job.id)][
-            :MOST_TRANSFERS_SHOWN
-        ]
-    children = select(jobs_table.c.id).where(jobs_table.c.parent == job.id)
+        views = transfer_views(connection, job.id, limit=MOST_TRANSFERS_SHOWN)
+        return [view.model_dump() for view in views]
     columns = (
         transfers_table.c.digest,
         transfers_table.c.direction,
@@ -148,9 +151,8 @@ def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
     )
     rows = connection.execute(
         select(*columns)
-        .join(waits_table, waits_table.c.transfer == transfers_table.c.id)
-        .where(waits_table.c.job.in_(children), transfers_table.c.state == "running")
-        .distinct()
+        .where(text(TRANSFER_RUNNING), transfers_table.c.root == job.id)
+        .order_by(transfers_table.c.id)
         .limit(MOST_TRANSFERS_SHOWN)
     )
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     ClauseElement,
+    Column,
     ColumnElement,
     Connection,
     FromClause,
@@ -30,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from store.catalog import events
+from store.catalog import children, events
 from store.catalog.due import NOW, due
 from store.catalog.schema import (
     JOB_ACTIVE,
@@ -100,14 +101,13 @@ _SAVE = update(jobs).where(
     jobs.c.state == literal_column("'running'"),
 )
 _OTHER = jobs.alias("other")
-_CHILD_ACTIVE = exists().where(_OTHER.c.parent == jobs.c.id, active(_OTHER))
 _CHILD_OPEN = exists().where(
     _OTHER.c.parent == jobs.c.id, active(_OTHER), _OTHER.c.stop_requested.is_(None)
 )
 # Where nothing that is waited for is left, whatever whoever lets the job go has thought.
 _DUE_AGAIN = or_(
     jobs.c.due,
-    and_(~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")), ~_CHILD_ACTIVE),
+    and_(~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")), children.NONE_ACTIVE),
 )
 _IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
 _LET_GO = delete(leases).where(leases.c.holder.in_(_IDS))
@@ -121,7 +121,9 @@ _FORGET_CREDENTIALS = delete(credentials).where(
     ~exists().where(_OTHER.c.root == credentials.c.root, active(_OTHER)),
 )
 _WAKE_PARENTS = (
-    update(jobs).where(jobs.c.id.in_(_IDS), text(JOB_WAITING), ~_CHILD_ACTIVE).values(due=True)
+    update(jobs)
+    .where(jobs.c.id.in_(_IDS), text(JOB_WAITING), children.NONE_ACTIVE)
+    .values(due=True)
 )
 _LANE = select(jobs.c.turn).where(
     text(JOB_ACTIVE),
@@ -137,8 +139,7 @@ _FRESH: dict[str, Any] = {
     "due": True,
     **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
     **dict.fromkeys(("attempts", "fence", "beat", "deaths"), 0),
-    **dict.fromkeys(("bytes_total", "bytes_spared", "bytes_moved"), 0),
-    **dict.fromkeys(("blobs_total", "blobs_spared", "blobs_moved"), 0),
+    **dict.fromkeys(children.FIGURES, 0),
 }
 
 
@@ -221,6 +222,8 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         return []
     made = list(connection.execute(_INSERT, rows).scalars())
     inserted = set(made)
+    rows = [row for row in rows if row["id"] in inserted]
+    children.add(connection, [(row["parent"], {"queued": 1}) for row in rows])
     events.record_all(
         connection,
         [
@@ -231,16 +234,15 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
                 {"label": row["label"], "kind": row["kind"]},
             )
             for row in rows
-            if row["id"] in inserted
         ],
         now,
     )
     return made
 
 
-def get(connection: Connection, id_: str) -> Row[Any] | None:
-    """The job's row."""
-    return connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
+def get(connection: Connection, id_: str, *columns: Column[Any]) -> Row[Any] | None:
+    """The job's row, or these *columns* of it: spec, plan and result may be megabytes each."""
+    return connection.execute(select(*(columns or (jobs,))).where(jobs.c.id == id_)).one_or_none()
 
 
 def of_request(
@@ -296,6 +298,7 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
     if row is None:
         return None
     if row.fence == 1:
+        children.add(connection, [(row.parent, {"queued": -1, "running": 1})])
         events.record(connection, id_, "running", now)
     return JobLease(
         id=row.id,
@@ -322,11 +325,18 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
 def save(connection: Connection, lease: JobLease, **values: Any) -> None:
     """Write columns of a job that is held; with none, only make sure that it is.
 
-    A stage that is recorded is progress: deaths before it count no more.
+    A stage that is recorded is progress: deaths before it count no more. Figures are written for
+    the job's parent, too.
 
     Raises:
-        LeaseLostError: it is held no more; nothing was written.
+        LeaseLostError: it is held no more; what was written is to be rolled back.
     """
+    if lease.parent is not None and (figures := values.keys() & set(children.FIGURES)):
+        before = children.figures_of(connection, lease.id)
+        children.add(
+            connection,
+            [(lease.parent, {name: values[name] - before[name] for name in figures})],
+        )
     values.setdefault("owner", lease.owner)
     if "plan" in values:
         values["deaths"] = 0
@@ -395,8 +405,7 @@ def finish(
 ) -> None:
     """End a held job, and let go of everything it held.
 
-    The caller ends the waits of the job first (`waits.abandon`), so that the figures of its
-    transfers are final.
+    The caller ends the waits of the job first (`waits.abandon`), so that its figures are final.
     """
     described = None
     if error is not None:
@@ -412,6 +421,7 @@ def finish(
         error=described,
         superseded_by=superseded_by,
     )
+    children.add(connection, [(lease.parent, {"running": -1, state: 1})])
     _after_end(connection, [lease])
     events.record(connection, lease.id, state, now, error=described, result=result)
 
@@ -423,11 +433,13 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
     the caller abandons their waits.
     """
     chosen = and_(jobs.c.id.in_(ids), text(JOB_IS_ACTIVE))
-    connection.execute(
+    asked = connection.execute(
         update(jobs)
         .where(chosen)
         .values(stop_requested=reason, due=True, not_before=0, not_before_delay=0)
-    )
+        .returning(jobs.c.id, jobs.c.state)
+    ).all()
+    before = {row.id: str(row.state) for row in asked}
     state = "cancelled" if reason == "cancelled" else "failed"
     error = stop_error(reason)
     ended = connection.execute(
@@ -436,6 +448,7 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
         .values(state=state, due=False, finished_at=now, error=error)
         .returning(jobs.c.id, jobs.c.root, jobs.c.parent)
     ).all()
+    children.add(connection, [(row.parent, {before[row.id]: -1, state: 1}) for row in ended])
     events.record_all(
         connection,
         [events.NewEvent(row.id, row.parent, state, {"error": error}) for row in ended],
@@ -481,14 +494,6 @@ def past_deadline(connection: Connection, now: float, *, limit: int) -> list[str
             .limit(limit)
         ).scalars()
     )
-
-
-def children_by_state(connection: Connection, id_: str) -> dict[str, int]:
-    """How many children a job has, by state."""
-    rows = connection.execute(
-        select(jobs.c.state, func.count()).where(jobs.c.parent == id_).group_by(jobs.c.state)
-    )
-    return {row.state: row[1] for row in rows}
 
 
 # --- inside --------------------------------------------------------------------------------------

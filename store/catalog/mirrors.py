@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Column, Connection, Row, delete, insert, select, update
 
 from store.catalog.due import due
 from store.catalog.jobs import ACTIVE
@@ -200,11 +200,11 @@ def running(connection: Connection, name: str) -> str | None:
     return None
 
 
-def runs(connection: Connection, name: str, *, limit: int) -> list[Row[Any]]:
-    """The jobs that were runs of a policy, the newest first."""
+def runs(connection: Connection, name: str, *columns: Column[Any], limit: int) -> list[Row[Any]]:
+    """The jobs that were runs of a policy, the newest first, or these *columns* of them."""
     return list(
         connection.execute(
-            select(jobs)
+            select(*(columns or (jobs,)))
             .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
             .where(mirror_runs.c.mirror == name)
             .order_by(jobs.c.seq.desc())

@@ -1,18 +1,22 @@
-"""How far jobs are, from what they have found in place and what their transfers have moved.
+"""How far jobs are: what is in their rows, and what is in flight for them.
 
-While a job runs its figures are counted from its waits; when it ends they are written down, for
-transfers go on for others. A parent's figures are the sums of its children's.
+A job's row has what the job found in place, and what each of its waits came to when it ended; the
+row of its children has the sums of theirs. In flight is what running transfers have carried so
+far, and of those there are as many as the limits allow: nothing here walks over waits or children.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, bindparam, case, func, select, text, update
+from sqlalchemy import BindParameter, Connection, bindparam, select, text, update
 
-from store.catalog.schema import jobs, transfers, waits
-from store.catalog.sql import chunks, least
+from store.catalog import children
+from store.catalog.schema import TRANSFER_RUNNING, job_children, jobs, transfers, waits
+from store.catalog.sql import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,102 +42,136 @@ class Progress:
         )
 
 
-_SUMS = [
-    func.sum(column).cast(BigInteger).label(column.name)  # PostgreSQL's sum is a decimal
-    for column in (
-        jobs.c.bytes_total,
-        jobs.c.bytes_spared,
-        jobs.c.bytes_moved,
-        jobs.c.blobs_total,
-        jobs.c.blobs_spared,
-        jobs.c.blobs_moved,
-    )
-]
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a transfer has come to: bytes of the blob that are there, and bytes over the wire."""
+
+    done: int = 0
+    moved: int = 0
+    whole: bool = False
+
+    def for_wait(self, *, joined: bool) -> Counter[str]:
+        """What that is worth to a job that waits for it; one that *joined* has moved nothing."""
+        moved = 0 if joined else min(self.moved, self.done)
+        return Counter(
+            bytes_moved=moved, bytes_spared=self.done - moved, blobs_moved=int(self.whole)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWait:
+    """A wait that ends now and counts for the progress of its job; what there is of the blob."""
+
+    job: str
+    joined: bool
+    carried: Carried
+
+
+_IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+_CREDITED = ("bytes_moved", "bytes_spared", "blobs_moved", "blobs_spared")
+_CREDIT = (
+    update(jobs)
+    .where(jobs.c.id.in_(_IDS))
+    .values({name: jobs.c[name] + bindparam(f"more_{name}") for name in _CREDITED})
+    .returning(jobs.c.parent)
+)
+# Two statements: for a join of many PostgreSQL reads the whole of the smaller table.
+_OWN = select(jobs.c.id, jobs.c.state, *(jobs.c[name] for name in children.FIGURES)).where(
+    jobs.c.id.in_(_IDS)
+)
+_OF_CHILDREN = select(
+    *(job_children.c.job, job_children.c.running),
+    *(job_children.c[name] for name in children.FIGURES),
+).where(job_children.c.job.in_(_IDS))
+_RUNNING = select(
+    *(transfers.c.id, transfers.c.root, transfers.c.counted),
+    *(transfers.c.bytes_done, transfers.c.bytes_moved),
+).where(text(TRANSFER_RUNNING))
+_WAITING = select(waits.c.job, waits.c.transfer, waits.c.joined).where(
+    waits.c.transfer.in_(bindparam("moving", expanding=True)),
+    waits.c.job.in_(_IDS),
+    text("NOT waits.ended AND waits.counted"),
+)
+
+
+def credit(connection: Connection, ended: Iterable[EndedWait]) -> None:
+    """Write down in the rows of jobs, and of their parents, what their waits came to.
+
+    Jobs with the same gain are written together: those that waited for one transfer take two
+    statements at most, however many they are.
+    """
+    gains: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for wait in ended:
+        gains[wait.job].update(wait.carried.for_wait(joined=wait.joined))
+    add(connection, gains)
+
+
+def add(connection: Connection, gains: dict[str, Counter[str]]) -> None:
+    """Add to what was moved and spared in the rows of jobs, and of their parents."""
+    same: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
+    for job, gain in gains.items():
+        if any(gain.values()):
+            same[tuple(gain[name] for name in _CREDITED)].append(job)
+    of_parents: list[tuple[str | None, dict[str, int]]] = []
+    for numbers, jobs_ in same.items():
+        gain_ = dict(zip(_CREDITED, numbers, strict=True))
+        for some in chunks(sorted(jobs_)):
+            more = {f"more_{name}": number for name, number in gain_.items()}
+            parents = connection.execute(_CREDIT, {"ids": some, **more}).scalars()
+            of_parents += [(parent, gain_) for parent in parents]
+    children.add(connection, of_parents)
 
 
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:
     """The progress of each job, children included."""
     total = {id_: Progress() for id_ in ids}
+    alone: set[str] = set()
+    parents: set[str] = set()
     for some in chunks(ids):
-        for group in (jobs.c.id, jobs.c.parent):
-            sums = select(group, *_SUMS).where(group.in_(some)).group_by(group)
-            for row in connection.execute(sums):
-                total[row[0]] += Progress(
-                    bytes_total=row.bytes_total,
-                    bytes_done=row.bytes_spared + row.bytes_moved,
-                    bytes_moved=row.bytes_moved,
-                    bytes_spared=row.bytes_spared,
-                    blobs_total=row.blobs_total,
-                    blobs_done=row.blobs_spared + row.blobs_moved,
-                )
-            for id_, live in _live(connection, group, some, state="running").items():
-                total[id_] += Progress(
-                    bytes_done=live.moved + live.joined,
-                    bytes_moved=live.moved,
-                    bytes_spared=live.joined,
-                    blobs_done=live.blobs,
-                )
-    return {
-        id_: replace(p, bytes_done=min(p.bytes_done, p.bytes_total)) for id_, p in total.items()
-    }
+        for row in connection.execute(_OWN, {"ids": some}):
+            total[row.id] = _of_row(row)
+            if row.state == "running":
+                alone.add(row.id)
+        for row in connection.execute(_OF_CHILDREN, {"ids": some}):
+            total[row.job] += _of_row(row)
+            alone.discard(row.job)
+            if row.running:
+                parents.add(row.job)
+    for id_, gain in _in_flight(connection, alone, parents):
+        moved, spared = gain["bytes_moved"], gain["bytes_spared"]
+        total[id_] += Progress(bytes_done=moved + spared, bytes_moved=moved, bytes_spared=spared)
+    for id_, found in total.items():
+        if found.bytes_done > found.bytes_total:
+            total[id_] = replace(found, bytes_done=found.bytes_total)
+    return total
 
 
-def settle(connection: Connection, ids: Collection[str]) -> None:
-    """Write down the figures of jobs that end now."""
-    for some in chunks(ids):
-        rows = [
-            {"ended": id_, "moved": live.moved, "joined": live.joined, "done": live.blobs}
-            for id_, live in _live(connection, jobs.c.id, some).items()
-        ]
-        if rows:
-            connection.execute(_SETTLE, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """Bytes moved for a job, bytes of transfers that it joined or resumed, blobs done."""
-
-    moved: int
-    joined: int
-    blobs: int
-
-
-_MOVED = least(transfers.c.bytes_moved, transfers.c.bytes_done)
-_LIVE = [
-    func.sum(case((waits.c.joined, 0), else_=_MOVED)),
-    func.sum(
-        case(
-            (waits.c.joined, transfers.c.bytes_done),
-            else_=transfers.c.bytes_done - _MOVED,
-        )
-    ),
-    func.sum(case((transfers.c.state == text("'done'"), 1), else_=0)),
-]
-_SETTLE = (
-    update(jobs)
-    .where(jobs.c.id == bindparam("ended"))
-    .values(
-        bytes_moved=bindparam("moved"),
-        bytes_spared=jobs.c.bytes_spared + bindparam("joined"),
-        blobs_moved=bindparam("done"),
+def _of_row(row: Any) -> Progress:
+    return Progress(
+        bytes_total=row.bytes_total,
+        bytes_done=row.bytes_spared + row.bytes_moved,
+        bytes_moved=row.bytes_moved,
+        bytes_spared=row.bytes_spared,
+        blobs_total=row.blobs_total,
+        blobs_done=row.blobs_spared + row.blobs_moved,
     )
-)
 
 
-def _live(
-    connection: Connection, group: Column[str], ids: Collection[str], *, state: str | None = None
-) -> dict[str, _Live]:
-    """What waits and transfers say of the jobs whose *group*, id or parent, is among *ids*."""
-    query = (
-        select(group, *_LIVE)
-        .join(waits, waits.c.job == jobs.c.id)
-        .join(transfers, transfers.c.id == waits.c.transfer)
-        .where(group.in_(ids), text("waits.counted"))
-        .group_by(group)
-    )
-    if state is not None:
-        query = query.where(jobs.c.state == state)
-    return {
-        id_: _Live(int(moved), int(joined), int(blobs))
-        for id_, moved, joined, blobs in connection.execute(query)
-    }
+def _in_flight(
+    connection: Connection, alone: Collection[str], parents: Collection[str]
+) -> Iterable[tuple[str, Counter[str]]]:
+    """What running transfers have carried, for jobs that wait and for parents of such jobs.
+
+    For a parent a transfer counts once, with the child that wanted it first, however many wait.
+    """
+    if not alone and not parents:
+        return
+    carried: dict[int, Carried] = {}
+    for row in connection.execute(_RUNNING):
+        carried[row.id] = Carried(row.bytes_done, row.bytes_moved)
+        if row.counted and row.root in parents:
+            yield row.root, carried[row.id].for_wait(joined=False)
+    for moving in chunks(carried):
+        for some in chunks(alone):
+            for wait in connection.execute(_WAITING, {"moving": moving, "ids": some}):
+                yield wait.job, carried[wait.transfer].for_wait(joined=wait.joined)

@@ -32,6 +32,7 @@ from store.catalog.schema import (
     derivations,
     events,
     image_events,
+    job_children,
     jobs,
     mirror_runs,
     targets,
@@ -151,4 +152,5 @@ def _forget_jobs(connection: Connection, gone: list[str], runs: list[str]) -> No
         )
     if runs:
         connection.execute(delete(mirror_runs).where(mirror_runs.c.job.in_(runs)))
+    connection.execute(delete(job_children).where(job_children.c.job.in_(gone)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))

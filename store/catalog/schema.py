@@ -274,13 +274,13 @@ jobs = Table(
     Column("fence", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
     Column("deaths", Integer, nullable=False),
-    # how far it is; waits and transfers say the rest
+    # How far it is: what it found, and what waits of it that have ended came to.
     Column("bytes_total", _Bytes, nullable=False),
     Column("bytes_spared", _Bytes, nullable=False),
-    Column("bytes_moved", _Bytes, nullable=False),  # written when it ends
+    Column("bytes_moved", _Bytes, nullable=False),
     Column("blobs_total", Integer, nullable=False),
     Column("blobs_spared", Integer, nullable=False),
-    Column("blobs_moved", Integer, nullable=False),  # written when it ends
+    Column("blobs_moved", Integer, nullable=False),
     UniqueConstraint("requested_by", "idempotency_key"),
     UniqueConstraint("parent", "child_key"),
     Index("jobs_state", "state", "seq"),
@@ -312,6 +312,26 @@ jobs = Table(
     ),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
     _partial("jobs_deadline", "deadline", where=JOB_WITH_DEADLINE),
+)
+
+# What the children of a job come to: how many are in which state, and the sums of their figures.
+# Not in the job's own row: that may be megabytes long, and SQLite reads and writes a row whole.
+# Without an index beyond the key, so that PostgreSQL updates it in place.
+job_children = Table(
+    "job_children",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("queued", Integer, nullable=False),
+    Column("running", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("bytes_total", _Bytes, nullable=False),
+    Column("bytes_spared", _Bytes, nullable=False),
+    Column("bytes_moved", _Bytes, nullable=False),
+    Column("blobs_total", _Bytes, nullable=False),
+    Column("blobs_spared", _Bytes, nullable=False),
+    Column("blobs_moved", _Bytes, nullable=False),
 )
 
 # Policies of what is to be mirrored, which the server keeps and starts on their interval.
@@ -377,6 +397,8 @@ transfers = Table(
     Column("elsewhere", Boolean, nullable=False, server_default=text("false")),
     Column("root", String, nullable=False),
     Column("requester", String, nullable=False, server_default=""),  # who asked for the root
+    # Its bytes are the progress of the job that wanted it first, and of that job's root.
+    Column("counted", Boolean, nullable=False, server_default=text("false")),
     Column("priority", Integer, nullable=False),
     Column("turn", _Id, nullable=False),
     Column("state", String, nullable=False),

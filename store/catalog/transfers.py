@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, text, update
 
 from store.catalog import blobs, events, places, silence, waits
 from store.catalog.places import Place
+from store.catalog.progress import Carried
 from store.catalog.schema import TRANSFER_PENDING, transfers
 from store.errors import LeaseLostError
 
@@ -75,6 +76,11 @@ class Claim:
             "bytes_done": self.done,
             "bytes_moved": self.bytes_moved + self.moved,
         }
+
+    @property
+    def carried(self) -> Carried:
+        """The same, as the progress of those who wait."""
+        return Carried(self.done, self.bytes_moved + self.moved)
 
 
 def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | None:
@@ -148,13 +154,14 @@ def complete(
         if not shared:
             waits.hand_on(connection, claim_.id, place, now)
     heard(connection, claim_)
-    waits.end(connection, claim_.id, error=None)
+    carried = Carried(size, claim_.bytes_moved + claim_.moved, whole=True)
+    waits.end(connection, claim_.id, carried, error=None)
 
 
 def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: float) -> None:
     """The transfer has failed for all who wait for it."""
     _end(connection, claim_, "failed", now, error=error)
-    waits.end(connection, claim_.id, error=error)
+    waits.end(connection, claim_.id, claim_.carried, error=error)
 
 
 def strike(
@@ -165,7 +172,7 @@ def strike(
     now: float,
 ) -> None:
     """This place will not serve. Those who brought it are told; others' places come next."""
-    waits.strike(connection, claim_.id, place, error)
+    waits.strike(connection, claim_.id, place, claim_.carried, error)
     remaining = places.of_transfer(connection, claim_.id, now)
     if not remaining:
         _end(connection, claim_, "failed", now, error=error)
@@ -247,12 +254,14 @@ def end_dead(
         update(transfers).where(transfers.c.id == id_, waits.UNWANTED).values(**cancelled)
     )
     if error is not None:
-        connection.execute(
+        row = connection.execute(
             update(transfers)
             .where(transfers.c.id == id_, text(TRANSFER_PENDING))
             .values(state="failed", finished_at=now, error=error, upload_session=None)
-        )
-        waits.end(connection, id_, error=error)
+            .returning(transfers.c.bytes_done, transfers.c.bytes_moved)
+        ).one_or_none()
+        if row is not None:
+            waits.end(connection, id_, Carried(*row), error=error)
     events.record_for_waiting(connection, id_, "worker-died", now, transfer=id_)
 
 

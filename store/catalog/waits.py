@@ -25,10 +25,11 @@ from sqlalchemy import (
     update,
 )
 
-from store.catalog import blobs, lanes, parking, places
+from store.catalog import blobs, lanes, parking, places, progress
 from store.catalog import jobs as job_rows
 from store.catalog.jobs import JobLease
 from store.catalog.places import Place
+from store.catalog.progress import Carried, EndedWait
 from store.catalog.schema import (
     JOB_WAITING,
     TRANSFER_ACTIVE,
@@ -81,7 +82,7 @@ _END, _END_OF_PLACE = (
         text("NOT ended"),
     )
     .values(ended=True, error=bindparam("failure"))
-    .returning(waits.c.job)
+    .returning(waits.c.job, waits.c.joined, waits.c.counted)
     for page in (_OPEN, _OPEN.where(*_OF_PLACE))
 )
 _FROM_ELSEWHERE = _OPEN.where(_ELSEWHERE)
@@ -95,7 +96,8 @@ _TELLING = (
     .where(transfers.c.id == bindparam("waited_for"))
     .values(telling=bindparam("more"), error=bindparam("failure"))
 )
-_UNTOLD = select(transfers.c.id, transfers.c.error).where(text("telling")).limit(1)
+_CARRIED = (transfers.c.id, transfers.c.state, transfers.c.bytes_done, transfers.c.bytes_moved)
+_UNTOLD = select(*_CARRIED, transfers.c.error).where(text("telling")).limit(1)
 _WAKE_ALL = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_WAITING))
@@ -233,17 +235,16 @@ def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
 
 def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> None:
     """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop."""
-    left: set[int] = set()
+    left: list[Row[Any]] = []
     for some in chunks(ended_jobs):
-        left.update(
-            connection.execute(
-                update(waits)
-                .where(waits.c.job.in_(some), text("NOT ended"))
-                .values(ended=True)
-                .returning(waits.c.transfer)
-            ).scalars()
-        )
-    for ids in chunks(sorted(left)):
+        left += connection.execute(
+            update(waits)
+            .where(waits.c.job.in_(some), text("NOT ended"))
+            .values(ended=True)
+            .returning(waits.c.transfer, waits.c.job, waits.c.joined, waits.c.counted)
+        ).all()
+    _credit_left(connection, [wait for wait in left if wait.counted])
+    for ids in chunks(sorted({wait.transfer for wait in left})):
         lonely = and_(transfers.c.id.in_(ids), UNWANTED)
         connection.execute(
             update(transfers)
@@ -255,12 +256,15 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> No
         )
 
 
-def end(connection: Connection, id_: int, *, error: dict[str, Any] | None) -> None:
+def end(
+    connection: Connection, id_: int, carried: Carried, *, error: dict[str, Any] | None
+) -> None:
     """A transfer has ended, with *error* if it failed: tell those who wait for it.
 
-    Very many are told in pages: this is the first one, and `tell_more` does the others.
+    What it has *carried* is written down as the progress of their jobs. Very many are told in
+    pages: this is the first one, and `tell_more` does the others.
     """
-    if _tell(connection, _END, {"waited_for": id_, "failure": error}):
+    if _tell(connection, _END, {"waited_for": id_, "failure": error}, carried):
         where = {"waited_for": id_, "more": True, "failure": error}
         connection.execute(_TELLING, where)
 
@@ -276,7 +280,7 @@ def tell_more(connection: Connection) -> bool:
     if row is None:
         return False
     where = {"waited_for": row.id, "failure": row.error}
-    if not _tell(connection, _END, where):
+    if not _tell(connection, _END, where, _carried(row)):
         connection.execute(_TELLING, {**where, "more": False})
     return True
 
@@ -296,7 +300,7 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
     same = (
         *("key", "direction", "digest", "size", "media_type"),
-        *("root", "requester", "priority", "fence"),
+        *("root", "requester", "counted", "priority", "fence"),
     )
     row = {
         **_FRESH,
@@ -328,8 +332,13 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     )
 
 
-def strike(connection: Connection, id_: int, place: Place, error: dict[str, Any]) -> None:
-    """End the waits of a transfer that brought *place*, and tell their jobs why."""
+def strike(
+    connection: Connection, id_: int, place: Place, carried: Carried, error: dict[str, Any]
+) -> None:
+    """End the waits of a transfer that brought *place*, and tell their jobs why.
+
+    What it has *carried* until now stays the progress of these jobs.
+    """
     where = {
         "waited_for": id_,
         "at_registry": place.registry,
@@ -337,25 +346,52 @@ def strike(connection: Connection, id_: int, place: Place, error: dict[str, Any]
         "with_credential": place.fingerprint,
         "failure": error,
     }
-    while _tell(connection, _END_OF_PLACE, where):
+    while _tell(connection, _END_OF_PLACE, where, carried):
         pass
 
 
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _tell(connection: Connection, statement: Update, where: Mapping[str, Any]) -> bool:
-    """End a page of waits and wake their jobs; whether there may be more.
+def _tell(
+    connection: Connection, statement: Update, where: Mapping[str, Any], carried: Carried
+) -> bool:
+    """End a page of waits, credit and wake their jobs; whether there may be more.
 
     A job whose wait has failed has something to do at once. Else it is woken by its last wait, or
     by one for which it is eager.
     """
-    ids = list(connection.execute(statement, where).scalars())
+    told = connection.execute(statement, where).all()
+    progress.credit(
+        connection, [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
+    )
+    ids = [one.job for one in told]
     if ids and where["failure"] is not None:
         connection.execute(_WAKE_ALL, {"ids": ids})
     elif ids:
         connection.execute(_WAKE, {"ids": ids, "waited_for": where["waited_for"]})
     return len(ids) == MAX_TOLD
+
+
+def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:
+    """Credit jobs with what the transfers have carried that they wait for no longer."""
+    carried: dict[int, Carried] = {}
+    for ids in chunks(sorted({wait.transfer for wait in left})):
+        # Most have carried nothing, and are not even read in whole.
+        some = select(*_CARRIED).where(transfers.c.id.in_(ids), transfers.c.bytes_done > 0)
+        carried |= {row.id: _carried(row) for row in connection.execute(some)}
+    progress.credit(
+        connection,
+        [
+            EndedWait(wait.job, wait.joined, carried[wait.transfer])
+            for wait in left
+            if wait.transfer in carried
+        ],
+    )
+
+
+def _carried(row: Any) -> Carried:
+    return Carried(row.bytes_done, row.bytes_moved, whole=row.state == "done")
 
 
 def _arrived(
@@ -411,6 +447,7 @@ def _insert(
         "credential": want_.fingerprint,
         "root": lease.root,
         "requester": lease.requester,
+        "counted": want_.counted,
         "priority": lease.priority,
         "turn": turn,
         "fence": _last_fence(connection, want_),
@@ -445,6 +482,5 @@ def _join(
             < lanes.behind_head(connection, active.requester, *lane, active.turn)
         )
         if sooner:
-            changes |= {"priority": lease.priority, "turn": mine}
-            changes |= {"root": lease.root, "requester": lease.requester}
+            changes |= {"priority": lease.priority, "requester": lease.requester, "turn": mine}
     connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))

@@ -7,7 +7,7 @@ once, however many images have it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, func, select
 
@@ -35,16 +35,22 @@ class ImageUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStatus:
-    """The store itself, in numbers and bytes."""
+class OnDisk:
+    """What only the disk of the store says, in numbers and bytes."""
 
-    blobs: int
-    blob_bytes: int
     partials: int
     partial_bytes: int
     trash: int
     trash_bytes: int
     free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus(OnDisk):
+    """The store itself, in numbers and bytes."""
+
+    blobs: int
+    blob_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +73,9 @@ class Usage:
 
 
 def usage(
-    connection: Connection, content: ContentStore, *, now: float, host: Platform | None = None
+    connection: Connection, disk: OnDisk, *, now: float, host: Platform | None = None
 ) -> Usage:
-    """Count what is held."""
+    """Count what is held; *disk* is what `on_disk` has found."""
     summaries = listed(connection, now=now, host=host)
     blobs_of = _blobs_of(connection)
     sizes = {row[0]: int(row[1]) for row in connection.execute(_SIZES)}
@@ -98,7 +104,7 @@ def usage(
         layers_size=sum(sizes.get(blob, 0) for blob in layers),
         active=len(active),
         reclaimable=sum(sizes.get(blob, 0) for blob in layers - used),
-        store=status(connection, content),
+        store=status(connection, disk),
     )
 
 
@@ -113,15 +119,21 @@ def _blobs_of(connection: Connection) -> dict[str, set[str]]:
     return found
 
 
-def status(connection: Connection, content: ContentStore) -> StoreStatus:
-    """Count the store's blobs, partials and trash; these two file by file."""
+def status(connection: Connection, disk: OnDisk) -> StoreStatus:
+    """Count the store's blobs, to what `on_disk` has found."""
     counted = connection.execute(
         select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).select_from(blobs)
     ).one()
+    return StoreStatus(blobs=int(counted[0]), blob_bytes=int(counted[1]), **asdict(disk))
+
+
+def on_disk(content: ContentStore) -> OnDisk:
+    """Count partials and trash, file by file.
+
+    That may take seconds on a network file system: no transaction is to be open meanwhile.
+    """
     partials, trash = list(content.partials()), list(content.trashed())
-    return StoreStatus(
-        blobs=int(counted[0]),
-        blob_bytes=int(counted[1]),
+    return OnDisk(
         partials=len(partials),
         partial_bytes=sum(partial.size for partial in partials),
         trash=len(trash),

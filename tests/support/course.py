@@ -144,7 +144,6 @@ class Course:
     def finish_job(self, lease: JobLease) -> None:
         """End a job as its worker does, and dispatch what that makes possible."""
         with self.world.change() as change:
-            progress.settle(change.connection, [lease.id])
             waits.abandon(change.connection, [lease.id], change.now)
             jobs.finish(change.connection, lease, "succeeded", change.now, result={})
 
@@ -360,6 +359,10 @@ class Course:
             "progress of a job",
             lambda: self._read(lambda c: progress.of_jobs(c, [job_id(self.size.first_waiting)])),
         )
+        yield (
+            "progress of the mirror",
+            lambda: self._read(lambda c: progress.of_jobs(c, [job_id(self.size.mirror)])),
+        )
         yield "list jobs", self._list
         yield "list failed jobs", lambda: self._list(s.jobs.c.state == "failed")
         yield "list children", lambda: self._list(s.jobs.c.parent == job_id(self.size.mirror))
@@ -495,7 +498,7 @@ class Course:
         query = select(s.jobs).where(*shown).order_by(s.jobs.c.seq.desc()).limit(101)
         with self.catalog.read() as connection:
             rows = connection.execute(query).all()
-            job_views(connection, [row for row in rows if row.kind != "mirror"])
+            job_views(connection, rows)
 
     def _start_mirror(self) -> None:
         spec = {"kind": "mirror", "source": "r0.test/a", "destination": "t.test/a"}

@@ -30,6 +30,7 @@ GROWING = frozenset(
         "image_events",
         "image_references",
         "images",
+        "job_children",
         "jobs",
         "layers",
         "leases",

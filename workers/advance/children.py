@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, Row, select
 
+from store.catalog import children as child_rows
 from store.catalog import jobs
 from store.catalog.jobs import JobLease, NewJob
 from store.catalog.schema import jobs as jobs_table
@@ -61,7 +62,7 @@ def make(wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, world: World, h
 def ended(lease: JobLease, world: World) -> Sequence[Row[Any]] | None:
     """The children in the order in which they were made; None while some have not ended."""
     with world.catalog.read() as connection:
-        states = jobs.children_by_state(connection, lease.id)
+        states = child_rows.by_state(connection, [lease.id])[lease.id]
         if any(state in states for state in jobs.ACTIVE):
             return None
         return connection.execute(

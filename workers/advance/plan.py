@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from store.catalog import jobs
+from store.catalog import jobs, progress
 from store.catalog import waits as wait_rows
 from store.catalog.jobs import JobLease
-from store.catalog.schema import jobs as jobs_table
 from store.catalog.waits import WaitState
 from store.errors import RecordedError
 from store.oci.descriptor import Descriptor
@@ -80,13 +80,9 @@ def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> Non
         return
     lease.plan["arrived"] = sorted(known | {str(blob.digest) for blob in new})
     with world.catalog.write() as connection:
-        jobs.save(
-            connection,
-            lease,
-            plan=lease.plan,
-            bytes_spared=jobs_table.c.bytes_spared + sum(blob.size for blob in new),
-            blobs_spared=jobs_table.c.blobs_spared + len(new),
-        )
+        jobs.save(connection, lease, plan=lease.plan)
+        gain = Counter(bytes_spared=sum(blob.size for blob in new), blobs_spared=len(new))
+        progress.add(connection, {lease.id: gain})
 
 
 def waits(lease: JobLease, world: World) -> dict[tuple[str, str], WaitState]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import PreparedPostgres, renewed_sqlite, reopened
@@ -58,6 +60,28 @@ def scene(catalog: Catalog) -> Scene:
     scene = Scene(catalog)
     scene.worker("a worker", control=64, downloads=64, uploads=64)
     return scene
+
+
+@pytest.fixture
+def statements(catalog: Catalog) -> Iterator[Callable[[], list[str]]]:
+    """Gives the statements that were executed since it was asked last."""
+    executed: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        executed.append(" ".join(statement.split()))
+
+    def since() -> list[str]:
+        found = executed.copy()
+        executed.clear()
+        return found
+
+    database: Any = catalog._database
+    engines = (database._writer, database._reader)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    yield since
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

@@ -99,9 +99,8 @@ class Scene:
             jobs.release(connection, lease, now=self.now, again_in=again_in)
 
     def end(self, lease: JobLease, state: str = "succeeded", **more: Any) -> None:
-        """End a job as its worker does: figures, waits, row."""
+        """End a job as its worker does: waits, row."""
         with self.catalog.write() as connection:
-            progress.settle(connection, [lease.id])
             waits.abandon(connection, [lease.id], self.now)
             jobs.finish(connection, lease, state, self.now, **more)
 

@@ -22,7 +22,7 @@ from store.images import prune
 from store.images.details import MISSING, Details, Step, details, history
 from store.images.filters import PRUNE_KEYS, Filters
 from store.images.tag import tag
-from store.images.usage import Usage, usage
+from store.images.usage import Usage, on_disk, usage
 from store.oci.digest import Digest
 from store.oci.manifest import Manifest, parse_manifest
 from store.oci.platform import Platform
@@ -536,7 +536,7 @@ def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: Shelves, change: 
 
 def _usage(shelves: Shelves) -> Usage:
     with shelves.catalog.read() as connection:
-        return usage(connection, shelves.content, now=shelves.now, host=shelves.host)
+        return usage(connection, on_disk(shelves.content), now=shelves.now, host=shelves.host)
 
 
 def _layers(image: Image) -> int:

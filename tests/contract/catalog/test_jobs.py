@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import blobs, credentials, jobs, targets
+from store.catalog import blobs, children, credentials, jobs, targets
 from store.catalog.credentials import SealedCredential
 from store.catalog.jobs import JobLease
 from store.catalog.rationing import RING_SECONDS
@@ -77,7 +77,7 @@ def test_children_are_counted_by_state(scene: Scene) -> None:
     assert lease is not None
     scene.end(lease)
     with scene.catalog.read() as connection:
-        found = jobs.children_by_state(connection, "parent")
+        found = children.by_state(connection, ["parent"])["parent"]
     assert found == {"queued": 2, "succeeded": 1}
 
 

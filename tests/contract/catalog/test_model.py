@@ -6,6 +6,7 @@ limits change, jobs are cancelled, names removed and blobs collected, in any ord
 - what is admitted is within the limit, and no blob is moved twice at a time;
 - a job that has not ended is due, held, or waits for a transfer that is under way;
 - what has ended stays as it ended, and no try goes beyond the budget;
+- the rows of children say what these come to;
 - behind a published name no blob is missing.
 
 And when all settles, every job has ended.
@@ -30,7 +31,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from store.catalog import blobs, heartbeats, jobs, limits, progress, references, transfers, waits
+from store.catalog import (
+    blobs,
+    children,
+    heartbeats,
+    jobs,
+    limits,
+    progress,
+    references,
+    transfers,
+    waits,
+)
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease
@@ -53,6 +64,7 @@ from store.gc import sweep
 from store.oci.digest import Digest
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
+from tests.contract.catalog.sums import counted, kept
 from workers.stopping import stop_jobs
 from workers.transfers import attempt
 from workers.transfers.tick import Tick
@@ -151,6 +163,24 @@ class Machine(RuleBasedStateMachine):
         )
         with self.world.change() as change:
             jobs.create(change.connection, [made], change.now)
+
+    @rule(families=st.lists(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=3))
+    def submit_a_mirror(self, families: list[set[str]]) -> None:
+        """A job with a child for each set of names, in one transaction."""
+        self.count += 1
+        parent = f"job {self.count}"
+        children = [
+            new_job(
+                f"{parent}.{n}",
+                spec={"names": sorted(names)},
+                parent=parent,
+                child_key=str(n),
+                root=parent,
+            )
+            for n, names in enumerate(families)
+        ]
+        with self.world.change() as change:
+            jobs.create(change.connection, [new_job(parent, kind="mirror"), *children], change.now)
 
     @rule(data=st.data())
     def deliver_a_job(self, data: st.DataObject) -> None:
@@ -273,7 +303,7 @@ class Machine(RuleBasedStateMachine):
             ).all()
         assert all(w.state in ("pending", "delayed", "admitted", "running") for w in open_waits)
         assert all(w.of_job in jobs.ACTIVE for w in open_waits)
-        waiting = {w.job for w in open_waits}
+        waiting = {w.job for w in open_waits} | {j.parent for j in active}
         lost = [j.id for j in active if not j.due and j.owner is None and j.id not in waiting]
         assert lost == []
 
@@ -289,6 +319,18 @@ class Machine(RuleBasedStateMachine):
             assert states[key] == state
         final = {*jobs.ENDED, "done"}
         self.ended |= {key: state for key, state in states.items() if state in final}
+
+    @invariant()
+    def what_is_kept_of_children_is_what_would_be_counted(self) -> None:
+        with self.catalog.read() as connection:
+            assert kept(connection) == counted(connection)
+
+    @invariant()
+    def no_more_is_done_than_there_is(self) -> None:
+        with self.catalog.read() as connection:
+            ids = list(connection.execute(select(job_rows.c.id)).scalars())
+            for figures in progress.of_jobs(connection, ids).values():
+                assert figures.bytes_done <= figures.bytes_total
 
     @invariant()
     def no_try_is_beyond_the_budget(self) -> None:
@@ -317,13 +359,31 @@ class Machine(RuleBasedStateMachine):
             self.collect()
             self._end(lease, "succeeded")
             return
+        if lease.kind == "mirror":
+            with self.catalog.read() as connection:
+                states = children.by_state(connection, [lease.id])[lease.id]
+            if lease.stop_requested is not None or not any(map(states.get, jobs.ACTIVE)):
+                self._end(lease, "cancelled" if lease.stop_requested else "succeeded")
+            else:
+                with self.world.change() as change:
+                    jobs.release(change.connection, lease, now=change.now)
+            return
         names: list[str] = lease.spec["names"]
         digests = {digest_of(name): name for name in names}
         with self.catalog.write() as connection:
             blobs.lease(connection, lease.id, digests)
             held = blobs.held(connection, digests, self.world.now())
-            states = waits.of_job(connection, lease.id)
-        if lease.stop_requested is not None or any(state.error for state in states):
+            found = waits.of_job(connection, lease.id)
+            size = len(NAMES[0])
+            jobs.save(
+                connection,
+                lease,
+                bytes_total=size * len(digests),
+                blobs_total=len(digests),
+                bytes_spared=0 if found else size * len(held),
+                blobs_spared=0 if found else len(held),
+            )
+        if lease.stop_requested is not None or any(state.error for state in found):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
         elif missing := sorted(digests.keys() - held):
             with self.world.change() as change:
@@ -356,7 +416,6 @@ class Machine(RuleBasedStateMachine):
             self._end_in(change, lease, state)
 
     def _end_in(self, change: Any, lease: JobLease, state: str) -> None:
-        progress.settle(change.connection, [lease.id])
         waits.abandon(change.connection, [lease.id], change.now)
         jobs.finish(change.connection, lease, state, change.now)
 

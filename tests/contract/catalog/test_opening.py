@@ -20,12 +20,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 import store.catalog.migrations
-from store.catalog import credentials, jobs, mounts
+from store.catalog import credentials, jobs, mounts, progress
 from store.catalog.credentials import SealedCredential, Sealer
 from store.catalog.engine import SCHEMA_VERSION, Catalog
 from store.catalog.schema import cluster, metadata
 from store.errors import HomeUnusableError, SchemaVersionError, StoreError
 from tests.contract.catalog.scene import HERE, Scene, new_job
+from tests.contract.catalog.sums import kept
 from tests.support.postgres import PostgresCluster
 
 PASSWORD = "correct horse battery staple"
@@ -206,6 +207,55 @@ def test_the_migrations_lead_to_the_indexes_of_the_schema(
 def test_the_version_that_is_checked_is_that_of_the_newest_migration() -> None:
     scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
     assert scripts.get_current_head() == SCHEMA_VERSION
+
+
+def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalog) -> None:
+    """As an older program leaves it: a job's figures are written when it ends."""
+    scene = Scene(migrated)
+    scene.worker("a worker", control=9, downloads=9)
+    scene.submit("parent", kind="mirror")
+    leases = {}
+    for name in ("runs", "joins", "ended", "queued"):
+        scene.submit(name, parent="parent", child_key=name, root="parent")
+    for name in ("runs", "joins", "ended"):
+        lease = scene.take(name)
+        assert lease is not None
+        leases[name] = lease
+        with migrated.write() as connection:
+            jobs.save(connection, lease, bytes_total=300, blobs_total=3, bytes_spared=100)
+        scene.want(lease, "blob")
+    scene.want(leases["runs"], "another")
+    scene.complete(scene.running("blob"))
+    scene.end(leases["ended"])
+    with migrated.read() as connection:
+        before = [kept(connection), progress.of_jobs(connection, ["parent", *leases])]
+    assert before[0] == {
+        "parent": {
+            "queued": 1, "running": 2, "succeeded": 1, "failed": 0, "cancelled": 0,
+            "bytes_total": 900, "bytes_spared": 500, "bytes_moved": 100,
+            "blobs_total": 9, "blobs_spared": 0, "blobs_moved": 3,
+        }
+    }  # fmt: skip
+    scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+    revision = scripts.get_revision("0005")
+    with migrated.write() as connection:
+        for statement in (
+            "DROP TABLE job_children",
+            "ALTER TABLE transfers DROP COLUMN counted",
+            (
+                "UPDATE jobs SET bytes_moved = 0, blobs_moved = 0, bytes_spared = 100"
+                " WHERE id IN ('runs', 'joins')"
+            ),
+            f"UPDATE alembic_version SET version_num = '{revision.down_revision}'",
+        ):
+            connection.execute(text(statement))
+    migrated.migrate()
+    with migrated.read() as connection:
+        assert [kept(connection), progress.of_jobs(connection, ["parent", *leases])] == before
+    claim = scene.running("another")
+    claim.moved = claim.done = 40
+    scene.beat(claim)
+    assert scene.progress_of("parent").bytes_moved == 140
 
 
 def test_preparing_again_changes_nothing(scene: Scene) -> None:

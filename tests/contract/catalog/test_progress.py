@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
 from store.catalog import jobs
 from store.catalog.jobs import JobLease
 from store.catalog.progress import Progress
+from store.catalog.schema import jobs as jobs_table
 from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import Scene
 
@@ -146,6 +149,28 @@ def test_a_parent_shows_the_sums_of_its_children(scene: Scene) -> None:
         blobs_total=3,
         blobs_done=2,
     )
+
+
+def test_what_is_in_flight_for_a_parent_is_what_its_children_count(scene: Scene) -> None:
+    scene.submit("parent", kind="mirror")
+    lease = scene.job("child", parent="parent", child_key="a", root="parent")
+    _comprises(scene, lease, 100, blobs=1)
+    scene.want(lease, "on the way", counted=False)
+    _moves(scene, scene.running("on the way"), 50)
+    assert scene.progress_of("parent").bytes_done == 0
+    scene.want(lease, "blob")
+    _moves(scene, scene.running("blob"), 30)
+    assert scene.progress_of("parent").bytes_done == 30
+
+
+def test_a_place_that_refuses_leaves_what_it_has_sent(two_sources: Scene) -> None:
+    claim = two_sources.running("blob")
+    claim.moved = claim.done = 30
+    two_sources.strike(claim)
+    with two_sources.catalog.write() as connection:
+        connection.execute(update(jobs_table).values(bytes_total=100))
+    assert two_sources.progress_of("one").bytes_moved == 30
+    assert two_sources.progress_of("two").bytes_moved == 0
 
 
 def test_each_job_asked_for_has_its_own_figures(scene: Scene) -> None:

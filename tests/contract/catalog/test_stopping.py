@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import insert, text
 
-from store.catalog import jobs, progress, waits
+from store.catalog import children, jobs, progress, waits
 from store.catalog.credentials import Sealer
 from store.catalog.schema import targets
 from store.oci.platform import Platform
@@ -40,7 +40,7 @@ def _children(scene: Scene, count: int, **more: Any) -> None:
 
 def _states(scene: Scene) -> dict[str, int]:
     with scene.catalog.read() as connection:
-        return jobs.children_by_state(connection, "root")
+        return children.by_state(connection, ["root"])["root"]
 
 
 def _world(scene: Scene) -> World:
@@ -133,7 +133,6 @@ def test_lists_are_cut_to_what_one_statement_takes(scene: Scene) -> None:
     count = 66_000 if scene.catalog.shared else 33_000
     some = [f"c{n}" for n in range(count)]
     with scene.catalog.write() as connection:
-        progress.settle(connection, some)
         waits.abandon(connection, some, scene.now)
     with scene.catalog.read() as connection:
         assert len(progress.of_jobs(connection, some)) == count

@@ -89,6 +89,15 @@ def test_a_failure_is_told_even_when_quiet(capsys: pytest.CaptureFixture[str]) -
     assert "  1: at the source: no such tag" in err
 
 
+def test_failures_that_a_result_does_not_name_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = {"failed": [{"tag": "1", "error": ERROR}], "failures": 5000}
+    report(job(id="J", state="failed", error=ERROR, result=result), as_json=False, quiet=True)
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1] == "  and 4999 more: see `transship jobs --parent J --state failed`"
+
+
 def test_a_cancelled_job_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(job(state="cancelled", result=None), as_json=False, quiet=False) == 1
     assert capsys.readouterr().err == "transship: the job was cancelled\n"

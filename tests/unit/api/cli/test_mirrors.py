@@ -14,14 +14,20 @@ from api.cli import mirrors
 
 def _history(monkeypatch: pytest.MonkeyPatch, *runs: dict[str, Any]) -> list[list[str]]:
     """What is listed of runs, the header apart."""
-    common = {"id": "j", "created_at": "t1", "finished_at": None, "requested_by": "local"}
+    common: dict[str, Any] = {
+        "id": "j",
+        "created_at": "t1",
+        "finished_at": None,
+        "requested_by": "local",
+    }
+    common |= {"progress": {"bytes_moved": 2_000_000}}
     page = {"items": [{"state": "failed", "children": {}, **common, **run} for run in runs]}
     client = SimpleNamespace(mirror_runs=lambda *_, **__: page)
     monkeypatch.setattr(mirrors, "connect", lambda: nullcontext(SimpleNamespace(client=client)))
     done = CliRunner().invoke(mirrors.mirrors, ["history", "nightly"], standalone_mode=False)
     assert done.exception is None
     header, *rows = (line.split() for line in done.stdout.splitlines())
-    assert header[4:6] == ["IMAGES", "FAILED"]
+    assert header[4:7] == ["IMAGES", "FAILED", "MOVED"]
     return list(rows)
 
 
@@ -42,4 +48,4 @@ def test_the_history_counts_all_that_failed(
     monkeypatch: pytest.MonkeyPatch, run: dict[str, Any], shown: list[str]
 ) -> None:
     (row,) = _history(monkeypatch, run)
-    assert row[4:6] == shown
+    assert row[4:8] == [*shown, "2.0", "MB"]

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
-from store.catalog import events, rejections
+from store.catalog import children, events, rejections
 from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
@@ -257,6 +257,44 @@ def test_a_wait_finds_what_was_not_announced(api: Api, monkeypatch: pytest.Monke
     end(api, job)  # and tell nobody
     waiting.join()
     assert answers[0]["state"] == "failed"
+
+
+def test_a_wait_reads_no_spec_until_it_is_over(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.jobs.FALLBACK_SECONDS", 0.01)
+    job = api.submit()["id"]
+    read: list[bool] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM jobs" in statement and "jobs.state" in statement:
+            read.append("jobs.spec" in statement)
+
+    database: Any = api.catalog._database
+    event.listen(database._reader, "before_cursor_execute", note)
+    try:
+        waiting, answers = api.in_background(lambda: api.get(f"/jobs/{job}?wait=30").json())
+        wait_until(lambda: len(read) > 5, 10, "the request to look again")
+        assert not any(read)
+        end(api, job)
+        waiting.join()
+    finally:
+        event.remove(database._reader, "before_cursor_execute", note)
+    assert answers[0]["spec"]["kind"] == "pull"
+    assert sum(read) == 1
+
+
+def test_a_mirror_tells_of_its_images(api: Api) -> None:
+    body = {"kind": "mirror", "source": "alpine", "destination": f"{HOST}/alpine"}
+    mirror = api.post("/jobs", json=body).json()
+    figures = {name: mirror["progress"][name] for name in mirror["progress"] if "images" in name}
+    assert figures == {"images_total": 0, "images_done": 0, "images_failed": 0}
+    states = ("queued", "succeeded", "succeeded", "failed", "cancelled")
+    with api.catalog.write() as connection:
+        children.add(connection, [(mirror["id"], {state: 1}) for state in states])
+    shown = api.get(f"/jobs/{mirror['id']}").json()
+    assert shown["children"] == {"queued": 1, "succeeded": 2, "failed": 1, "cancelled": 1}
+    figures = {name: shown["progress"][name] for name in figures}
+    assert figures == {"images_total": 5, "images_done": 2, "images_failed": 2}
+    assert "images_total" not in api.submit()["progress"]
 
 
 def test_a_wait_that_is_over_shows_the_job_as_it_is(api: Api) -> None:

@@ -110,6 +110,46 @@ def test_what_was_moved_is_told_for_a_while(cluster: Cluster) -> None:
     assert name not in cluster.read()
 
 
+def test_a_mirror_has_moved_what_its_images_have(cluster: Cluster) -> None:
+    scene = cluster.scene
+    scene.worker("a worker", control=2, downloads=1)
+    scene.submit("a mirror", kind="mirror")
+    for n in range(2):
+        child = scene.job(f"{n}", kind="copy", parent="a mirror", child_key=f"{n}", root="a mirror")
+        scene.want(child, f"blob {n}")
+        scene.complete(scene.running(f"blob {n}"))
+        scene.end(child)
+    mirror = scene.take("a mirror")
+    assert mirror is not None
+    scene.end(mirror)
+    told = cluster.read()
+    for kind in ("copy", "mirror"):
+        labels = (("kind", kind), ("state", "succeeded"))
+        assert told["transship_recently_moved_bytes", labels] == 200
+
+
+def test_no_transaction_is_open_while_the_disk_or_the_broker_is_asked(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database: Any = cluster.catalog._database
+    open_: list[int] = []
+    content, wire = cluster.world.content, cluster.world.wire
+    partials, reachable = content.partials, wire.reachable
+
+    def walk() -> Any:
+        open_.append(database._reader.pool.checkedout())
+        return partials()
+
+    def ask() -> bool:
+        open_.append(database._reader.pool.checkedout())
+        return reachable()
+
+    monkeypatch.setattr(content, "partials", walk)
+    monkeypatch.setattr(wire, "reachable", ask)
+    cluster.read()
+    assert open_ == [0, 0]
+
+
 def test_transfers_and_slots_by_direction(cluster: Cluster) -> None:
     scene = cluster.scene
     scene.worker("a worker", control=1, downloads=2)

@@ -93,6 +93,16 @@ def test_progress_carries_the_job_as_it_is(api: Api) -> None:
     assert progress["transfers"] == []
 
 
+def test_only_the_first_progress_of_a_stream_carries_the_spec(api: Api) -> None:
+    job = api.submit()["id"]
+    with following(api, job) as stream:
+        seen = [json.loads(next(stream)) for _ in range(2)]
+        api.post(f"/jobs/{job}/cancel")
+        seen += [json.loads(line) for line in stream]
+    told = ["spec" in event["job"] for event in seen if event["type"] == "progress"]
+    assert told == [True, False]
+
+
 def test_a_stream_ends_when_its_job_does(api: Api) -> None:
     job = api.submit()["id"]
     with following(api, job) as stream:

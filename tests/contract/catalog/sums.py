@@ -1,0 +1,27 @@
+"""What rows of children have to say, counted from the children themselves."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, case, func, select
+
+from store.catalog.children import FIGURES, STATES
+from store.catalog.schema import job_children, jobs
+
+Sums = dict[str, dict[str, int]]
+
+
+def kept(connection: Connection) -> Sums:
+    """The rows of all parents."""
+    rows = connection.execute(select(job_children)).mappings()
+    return {row["job"]: {name: row[name] for name in (*STATES, *FIGURES)} for row in rows}
+
+
+def counted(connection: Connection) -> Sums:
+    """The same, from all children."""
+    sums = [
+        *(func.sum(case((jobs.c.state == state, 1), else_=0)).label(state) for state in STATES),
+        *(func.sum(jobs.c[name]).label(name) for name in FIGURES),
+    ]
+    query = select(jobs.c.parent, *sums).where(jobs.c.parent.is_not(None)).group_by(jobs.c.parent)
+    rows = connection.execute(query).mappings()
+    return {row["parent"]: {name: int(row[name]) for name in (*STATES, *FIGURES)} for row in rows}
