@@ -31,7 +31,7 @@ from store.catalog.sql import upsert
 
 DIRECTIONS = ("download", "upload")
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
-_PROMOTIONS = 200  # a tick; more would hold the write lock too long
+_PROMOTIONS = 200  # at a time; more would hold the write lock too long
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
@@ -172,6 +172,23 @@ def waiting(connection: Connection) -> list[str]:
     return [
         direction for direction, first in zip(DIRECTIONS, row, strict=True) if first is not None
     ]
+
+
+def possible(connection: Connection, now: float) -> bool:
+    """Whether `admit` would admit something in either direction. Locks and writes nothing."""
+    in_force = limits.effective(connection)
+    for direction in waiting(connection):
+        standing = connection.execute(_STANDING[direction], {"direction": direction}).one()
+        if direction == "download" and standing.short_of_space:
+            continue
+        limit = in_force[limits.CONCURRENCY[direction]].value
+        if min(limit, standing.threads) <= standing.busy:
+            continue
+        room = limits.room(connection)
+        lanes_open = connection.execute(_LANES, {"direction": direction, "now": now})
+        if any(row.head is not None and room.get(row.registry, 1) > 0 for row in lanes_open):
+            return True
+    return False
 
 
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Select, func, select, text, update
 
 from store.catalog import admission, places
 from store.catalog.due import due
@@ -52,14 +52,25 @@ def move_parked(connection: Connection, now: float) -> None:
         _move(connection, registry, now)
 
 
+def queued_elsewhere(connection: Connection, now: float) -> bool:
+    """Whether `move_parked` may have something to move."""
+    return any(
+        connection.execute(_queued(registry, 1)).first() is not None
+        for registry in parked(connection, now)
+    )
+
+
 def _move(connection: Connection, registry: str, now: float) -> None:
-    queued = (
+    for id_ in connection.execute(_queued(registry, _PAGE)).scalars().all():
+        pass_on(connection, id_, registry, now)
+
+
+def _queued(registry: str, most: int) -> Select[int]:
+    return (
         select(transfers.c.id)
         .where(text(TRANSFER_ELSEWHERE), transfers.c.registry == registry)
-        .limit(_PAGE)
+        .limit(most)
     )
-    for id_ in connection.execute(queued).scalars().all():
-        pass_on(connection, id_, registry, now)
 
 
 def pass_on(connection: Connection, id_: int, registry: str, now: float) -> None:

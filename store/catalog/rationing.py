@@ -25,7 +25,7 @@ from sqlalchemy import (
 from store.catalog import collection
 from store.catalog.due import NOW, due
 from store.catalog.jobs import CONTROL, LOCAL
-from store.catalog.schema import JOB_ACTIVE, JOB_DUE, jobs, registries, workers
+from store.catalog.schema import JOB_DUE, JOB_OUT, jobs, registries, workers
 
 RING_SECONDS = 5.0  # none is rung twice within
 FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
@@ -57,7 +57,7 @@ _REGISTRIES = text(
     """  # noqa: S608 -- of constants
 ).columns(jobs.c.registry, column("head", Integer))
 _OUT = select(jobs.c.registry, jobs.c.priority).where(
-    text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
+    text(JOB_OUT),
     _QUEUE,
     or_(
         jobs.c.owner.is_not(None),
@@ -98,10 +98,19 @@ def take_due(connection: Connection, now: float) -> list[Any]:
     slow one leaves room for the others, and one that is paused holds none. What is to stop goes
     first, wherever it belongs.
     """
-    return [row for queue in _THREADS for row in _take(connection, queue, now)]
+    picked = [row for queue in _THREADS for row in _pick(connection, queue, now)]
+    if picked:
+        ids = [row.id for row in picked]
+        connection.execute(_RING, {"ids": ids, "until": now + RING_SECONDS})
+    return picked
 
 
-def _take(connection: Connection, queue: str, now: float) -> list[Any]:
+def possible(connection: Connection, now: float) -> bool:
+    """Whether `take_due` would pick a job. Writes nothing."""
+    return any(_pick(connection, queue, now) for queue in _THREADS)
+
+
+def _pick(connection: Connection, queue: str, now: float) -> list[Any]:
     waiting = connection.execute(_REGISTRIES, {"queue": queue}).all()
     if not waiting:
         return []
@@ -158,7 +167,4 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
         picked.append(row)
         held[row.registry] += 1
         low_room -= row.priority < 0
-    if picked:
-        ids = [row.id for row in picked]
-        connection.execute(_RING, {"ids": ids, "until": now + RING_SECONDS})
     return picked
