@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, credentials, rationing, waits
+from store.catalog import admission, credentials, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
@@ -75,17 +75,6 @@ class World:
             messages = ring(connection, change.now)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
-
-    def tell_all(self) -> None:
-        """Tell all who wait for transfers that have ended, a page a transaction."""
-        left = True
-        while left:
-            with self.catalog.read() as connection:
-                left = waits.telling(connection)
-            if left:
-                with self.change() as change:
-                    waits.tell_more(change.connection)
-                self.catalog.give_way()
 
     def probe(self, ask: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """Ask something small of each item, several at a time, and return the answers in order.
