@@ -4,7 +4,7 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench scale fuzz kill-matrix soak oracle oracle-check up
+.PHONY: help setup demo test check fix bench scale idle fuzz kill-matrix soak oracle oracle-check up
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -36,6 +36,9 @@ bench: setup ## Copy and pull beside skopeo; about five minutes
 
 scale: setup ## What history costs the engine, on SQLite and PostgreSQL; about five minutes
 	@$(PYTHON) -m tests.bench.scale --write
+
+idle: setup ## What a cluster without work costs its database, and maintenance over twenty deaths; about eight minutes
+	@$(PYTHON) -m tests.bench.idle --write
 
 fuzz: setup ## Feed the readers of archives, layers and manifests with noise, a minute each
 	@$(PYTHON) -m tests.fuzz

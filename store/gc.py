@@ -14,7 +14,7 @@ from store.catalog import collection, references
 from store.catalog.collection import Snapshot
 from store.catalog.engine import Catalog
 from store.catalog.sql import chunks
-from store.content.ports import ContentStore
+from store.content.ports import ContentStore, Trashed
 from store.oci.digest import Digest
 
 log = logging.getLogger(__name__)
@@ -175,8 +175,8 @@ def tidy(
     """Drop what crashes and cancelled jobs left on the disk, and empty the trash.
 
     Partials go that nobody has written to since *partials_before*, and what was put aside before
-    then; the trash of the last hour stays, or, where it is *urgent*, of the last minutes. What has
-    a row is taken back from it.
+    then; the trash of the last hour stays, or, where it is *urgent*, of the last minutes. What is
+    wanted is taken back from it.
     """
     now = time.time()
     for partial in list(content.partials()):
@@ -188,16 +188,27 @@ def tidy(
     _sweep_orphans(catalog, content, report, now - ORPHAN_SECONDS, check)
     keep = URGENT_TRASH_SECONDS if urgent else TRASH_SECONDS
     content.discard_quarantined(partials_before)
+    for trashed in take_back(catalog, content, check):
+        if trashed.since <= now - keep:
+            content.erase(trashed.digest)
+            report.erased_bytes += trashed.size
+
+
+def take_back(catalog: Catalog, content: ContentStore, check: Check) -> list[Trashed]:
+    """Take back from the trash what is wanted, and return the rest.
+
+    A collection that was killed has moved files without having asked again; whoever goes on with
+    it does this before anything else.
+    """
+    rest: list[Trashed] = []
     for some in chunks(list(content.trashed()), CHUNK):
         check()
-        with catalog.read() as connection:
-            held = collection.held(connection, [str(trashed.digest) for trashed in some])
+        unwanted = set(_unwanted(catalog, [str(trashed.digest) for trashed in some]))
         for trashed in some:
-            if str(trashed.digest) in held and content.size(trashed.digest) is None:
-                content.restore(trashed.digest)
-            elif trashed.since <= now - keep:
-                content.erase(trashed.digest)
-                report.erased_bytes += trashed.size
+            missing = str(trashed.digest) not in unwanted and content.size(trashed.digest) is None
+            if not missing or not content.restore(trashed.digest):
+                rest.append(trashed)
+    return rest
 
 
 def _next(

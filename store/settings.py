@@ -75,6 +75,7 @@ class Settings(BaseModel):
     max_upload_attempts: PositiveInt = 5
 
     insecure_registries: tuple[str, ...] = ()  # hosts or CIDRs
+    private: Literal["allow", "deny"] = "allow"  # registries that users name, inside a network
     allow_private: tuple[str, ...] = ()
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start

@@ -1,5 +1,7 @@
 """Keeps what this process holds: one side thread beats for all of it.
 
+While nothing is held, only the worker's own row is to show that it lives, and seldom.
+
 The owner works; the thread renews its leases in SQL, writes how far transfers are, and brings
 back requests to stop. The owner asks `check` between steps. An owner that is stuck beyond the
 bound of its phase is not beaten for, so that somebody else gets its work; one whose leases cannot
@@ -13,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from sqlalchemy import Connection
 
 from store.catalog import heartbeats, silence, transfers
 from store.catalog.engine import Catalog
@@ -35,6 +39,7 @@ PROGRESS_SECONDS = 0.5  # how old the figures on a screen may be, and how late a
 PAUSE_IN_BODY_SECONDS = 3.0  # between two pieces of a blob, beyond what an answer may take
 CLOSING_BYTES_PER_SECOND = 4 * 1024 * 1024  # as slow as a registry may hash what it was sent
 SURE_PART = 0.75  # of a lease: whoever could not renew for so long stops by itself
+SHOW_PART = 1 / 3  # of a lease: so often at least a worker's row beats while nothing is held
 CONTROL_BOUND_SECONDS = 150.0  # one answer of 60 s, its retry with a new token, and some
 
 
@@ -60,6 +65,7 @@ class Held:
         self._stop_reason: str | None = None
         self._touched = time.monotonic()
         self._bound: float | None = CONTROL_BOUND_SECONDS
+        self._reported = False
         self._wanted_by_others = False
         self._moved = 0
         self._hearing = threading.Lock()
@@ -99,6 +105,11 @@ class Held:
     def lose(self) -> None:
         """The lease is gone; the next check says so."""
         self._lost = True
+
+    def lose_unless_renewed(self) -> None:
+        """The lease is gone if it could not be renewed for too long, of the time it was held."""
+        if not self._renewed_since(self._taken_at):
+            self._lost = True
 
     def request_stop(self, reason: str | None) -> None:
         """Note the reason of a requested stop; None takes it back."""
@@ -160,6 +171,12 @@ class Held:
         """Whether the owner has passed the bound of its phase."""
         return self._bound is not None and now - self._touched > self._bound
 
+    def report_stuck(self) -> None:
+        """Log, once, that the owner is stuck."""
+        if not self._reported:
+            self._reported = True
+            log.warning("%s is stuck, its lease is not renewed", self.lease.id)
+
 
 class Keeper:
     """The beating thread of a process."""
@@ -188,10 +205,11 @@ class Keeper:
         self._let_go = threading.Condition(self._lock)
         self._end = threading.Event()
         self._renewed = time.monotonic()
+        self._shown = self._renewed  # when the worker's own row beat last
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-        self.on_forgotten: Callable[[], None] = lambda: (
-            None
-        )  # called when the worker's own row is gone
+        # Called when the worker's own row is gone, and when it has got other threads.
+        self.on_forgotten: Callable[[], None] = lambda: None
+        self.on_offered: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Start beating."""
@@ -215,6 +233,14 @@ class Keeper:
                 self._held.discard(held)
                 self._let_go.notify_all()
 
+    @contextmanager
+    def beating(self) -> Iterator[Connection]:
+        """A write transaction that is a heartbeat of the worker's row, too."""
+        with self._catalog.write() as connection:
+            shown = self._show(connection)
+            yield connection
+        self._has_shown(*shown)
+
     def wait_idle(self, seconds: float) -> list[Held]:
         """Wait until nothing is held, at most *seconds*; returns what still is."""
         with self._lock:
@@ -231,6 +257,8 @@ class Keeper:
             with self._lock:
                 held = list(self._held)
             began = time.monotonic()
+            if not held and not self._is_to_show(began):
+                continue
             try:
                 self._beat(held, began)
                 self._renewed = began
@@ -238,15 +266,14 @@ class Keeper:
                 log.warning("leases cannot be renewed: %s", error)
             except Exception:
                 log.exception("leases cannot be renewed")
-            if time.monotonic() - self._renewed > SURE_PART * self._lease_seconds:
-                for one in held:
-                    one.lose()
+            for one in held:
+                one.lose_unless_renewed()
 
     def _beat(self, held: list[Held], now: float) -> None:
         with self._catalog.write() as connection:
             for one in held:
                 if one.stuck(now):
-                    log.warning("%s is stuck, its lease is not renewed", one.lease.id)
+                    one.report_stuck()
                     continue
                 lease = one.lease
                 if isinstance(lease, Claim):
@@ -271,15 +298,30 @@ class Keeper:
                 for one, found in silent:
                     if found.id in wanted:
                         one.make_way()
-            known = heartbeats.beat_worker(connection, self._worker)
-            threads = self._threads()
-            if known and threads is not None and threads != self._offered:
-                heartbeats.offer(connection, self._worker, threads)
-        if known:
-            self._offered = threads
-        else:
-            self._offered = None
+            shown = self._show(connection)
+        self._has_shown(*shown)
+
+    def _is_to_show(self, now: float) -> bool:
+        """Whether the worker's row is to beat, or to be changed, although nothing is held."""
+        threads = self._threads()
+        changed = threads is not None and threads != self._offered
+        return changed or now - self._shown >= SHOW_PART * self._lease_seconds
+
+    def _show(self, connection: Connection) -> tuple[bool, Threads | None]:
+        """Beat for the worker's row; whether it is there, and the threads that it offers."""
+        known = heartbeats.beat_worker(connection, self._worker)
+        threads = self._threads()
+        if known and threads is not None and threads != self._offered:
+            heartbeats.offer(connection, self._worker, threads)
+        return known, threads
+
+    def _has_shown(self, known: bool, threads: Threads | None) -> None:
+        self._shown = time.monotonic()
+        before, self._offered = self._offered, threads if known else None
+        if not known:
             self.on_forgotten()
+        elif threads != before:
+            self.on_offered()
 
 
 def stop_exception(reason: str) -> TransshipError:

@@ -1,4 +1,4 @@
-"""Runs of stored mirrors: started when they are asked for, or by the tick when they are due."""
+"""Runs of stored mirrors: started when they are asked for, or by maintenance when they are due."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The port through which work is announced: `publish`, and nothing else is promised.
 
 A message is a door bell. It may be lost, come twice or come late; SQL says what there is to do,
-and the tick rings again. There are two implementations: Celery (`workers.celery_wire`), and
+and the scheduler sends again. There are two implementations: Celery (`workers.celery_wire`), and
 thread pools of this process, for machines without Redis and for commands that bring their own
 engine.
 """

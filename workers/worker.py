@@ -17,9 +17,10 @@ from store.catalog.heartbeats import Threads
 from store.catalog.transfers import Claim
 from store.errors import LeaseLostError, StoreError
 from workers.leases import Held, Keeper
+from workers.maintenance import Maintenance
 from workers.run import run_job
+from workers.scheduler import Scheduler
 from workers.transfers.attempt import attempt
-from workers.transfers.tick import Tick
 from workers.wire import Message, Queue
 from workers.world import World
 
@@ -75,25 +76,29 @@ class Worker:
             stopping=self._stopping,
             threads=self._usable,
         )
+        self._maintenance = Maintenance(world, self.id, lease_seconds)
+        self._scheduler = Scheduler(world, self._keeper, self._maintenance, lease_seconds)
         self._keeper.on_forgotten = self._register
-        self._tick = Tick(world, lease_seconds)
+        self._keeper.on_offered = self._scheduler.wake
 
     def start(self) -> None:
-        """Become visible to admission, beat and tick."""
+        """Become visible to admission, beat and schedule."""
         self._started = True
         self._register()
         self._keeper.start()
-        self._tick.start()
-        self._tick.once()
+        self._scheduler.once()
+        self._scheduler.start()
 
     def run(self, message: Message) -> None:
         """The body of every task: take up what the message rings for, if it is there to take."""
         if self._stopping.is_set():
             return
+        self._scheduler.wake()
         if message.queue in (Queue.CONTROL, Queue.LOCAL):
             run_job(message.id, self.id, self._world, self._keeper)
         else:
             attempt(int(message.id), self.id, self._world, self._keeper)
+        self._scheduler.wake()
 
     def leave(self, seconds: float) -> bool:
         """Count for nothing any more, take nothing up, and hold nothing in *seconds* at most.
@@ -103,6 +108,7 @@ class Worker:
         refused. False: there are such threads, and nobody should wait for them.
         """
         self._leaving = True
+        self._maintenance.resign()
         # In this order, or what is handed back would be admitted for this worker again; but a
         # database that is slow must not hold it up.
         late = threading.Timer(RETIRE_SECONDS, self._stopping.set)
@@ -140,7 +146,7 @@ class Worker:
         """Be gone, after `leave` and after the task bodies have ended."""
         self._stopping.set()
         if self._started:
-            self._tick.stop()
+            self._scheduler.stop()
             self._keeper.stop()
         with self._world.catalog.write() as connection:
             heartbeats.unregister(connection, self.id)

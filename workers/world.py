@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, credentials, rationing, waits
+from store.catalog import admission, credentials, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
@@ -67,17 +67,6 @@ class World:
             messages = ring(connection, change.now)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
-
-    def tell_all(self) -> None:
-        """Tell all who wait for transfers that have ended, a page a transaction."""
-        left = True
-        while left:
-            with self.catalog.read() as connection:
-                left = waits.telling(connection)
-            if left:
-                with self.change() as change:
-                    waits.tell_more(change.connection)
-                self.catalog.give_way()
 
     def close(self) -> None:
         """Let go of the connections to registries and of the catalog's."""

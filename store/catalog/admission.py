@@ -31,7 +31,7 @@ from store.catalog.schema import (
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
-_PROMOTIONS = 200  # a tick; more would hold the write lock too long
+_PROMOTIONS = 200  # at a time; more would hold the write lock too long
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, insert, select, text, update
+from sqlalchemy import Connection, case, delete, select, text, update
 
-from store.catalog import events
+from store.catalog import events, maintenance
 from store.catalog.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
+from store.catalog.sql import upsert
 from store.catalog.transfers import Claim, end_dead
 from store.errors import RepeatedDeathError
 
@@ -83,7 +84,8 @@ def register(
 ) -> None:
     """A worker is there, and takes up what is admitted."""
     connection.execute(
-        insert(workers).values(
+        upsert(workers)
+        .values(
             id=worker,
             host=socket.gethostname(),
             pid=pid,
@@ -91,6 +93,7 @@ def register(
             beat=0,
             started_at=now,
         )
+        .on_conflict_do_nothing()
     )
 
 
@@ -102,11 +105,13 @@ def offer(connection: Connection, worker: str, threads: Threads) -> None:
 def retire(connection: Connection, worker: str) -> None:
     """A worker takes nothing up any more, and counts for nothing; what it holds is still its."""
     offer(connection, worker, Threads())
+    maintenance.give_up(connection, worker)
 
 
 def unregister(connection: Connection, worker: str) -> None:
     """A worker has left, and holds nothing."""
     connection.execute(delete(workers).where(workers.c.id == worker))
+    maintenance.give_up(connection, worker)
 
 
 def beat_worker(connection: Connection, worker: str) -> bool:
@@ -156,7 +161,9 @@ def bury(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) 
     for (what, id_), (fence, beat) in dead:
         if what == "worker":
             gone = delete(workers).where(workers.c.id == id_, workers.c.beat == beat)
-            count += connection.execute(gone).rowcount
+            if connection.execute(gone).rowcount:
+                maintenance.give_up(connection, str(id_))
+                count += 1
         elif what == "job":
             count += _bury_job(connection, str(id_), fence, beat, now)
         else:
@@ -178,7 +185,8 @@ def bury_host(connection: Connection, now: float) -> int:
 
 def bury_everyone(connection: Connection, now: float) -> int:
     """No worker lives on any host, as the caller knows: bury all, at once."""
-    owners = set(connection.execute(select(workers.c.id)).scalars())
+    owners = {maintenance.standing(connection).owner}
+    owners |= set(connection.execute(select(workers.c.id)).scalars())
     owners |= set(
         connection.execute(select(jobs.c.owner).where(text("owner IS NOT NULL"))).scalars()
     )
@@ -191,7 +199,7 @@ def bury_everyone(connection: Connection, now: float) -> int:
 def bury_owner(connection: Connection, owner: str, now: float) -> int:
     """Bury one worker and what it held."""
     held = list(_held_pulses(connection, owner).items())
-    connection.execute(delete(workers).where(workers.c.id == owner))
+    unregister(connection, owner)
     return bury(connection, held, now) + 1
 
 

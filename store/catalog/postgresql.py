@@ -143,6 +143,7 @@ class PostgresqlDatabase:
             connect_args={**given, "options": f"{session} {url.query.get('options', '')}"},
             **options,
         )
+        engine.dialect.do_ping = _answers  # type: ignore[assignment,method-assign]
 
         @event.listens_for(engine, "do_connect")
         def _connect(dialect: Any, _record: Any, arguments: Any, named: Any) -> Any:
@@ -203,6 +204,16 @@ _REFUSALS = {
     "25006": "point TRANSSHIP_DATABASE_URL to the primary server, which can be written",
     "42501": "let the user of TRANSSHIP_DATABASE_URL own the database",
 }
+
+
+def _answers(connection: Any) -> bool:
+    """Whether a pooled connection still works; an idle cluster asks by no transaction.
+
+    A pipeline of nothing is one message there and one back. Any statement, the empty one too, is a
+    transaction for the server, which would make each of ours two.
+    """
+    with connection.pipeline():
+        return True
 
 
 def _name(url: URL) -> str:

@@ -30,7 +30,7 @@ from store.catalog import collection, lanes
 from store.catalog.due import NOW, due
 from store.catalog.jobs import CONTROL, LOCAL, asked
 from store.catalog.lanes import Openness
-from store.catalog.schema import JOB_ACTIVE, JOB_DUE, jobs, workers
+from store.catalog.schema import JOB_DUE, JOB_OUT, jobs, workers
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
 RING_SECONDS = 5.0  # none is dispatched twice within
@@ -63,7 +63,7 @@ _LANES = text(
     """  # noqa: S608 -- of constants
 ).columns(jobs.c.lane, column("head", Integer))
 _OUT = select(jobs.c.lane, jobs.c.priority).where(
-    text(f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"),
+    text(JOB_OUT),
     _QUEUE,
     or_(
         jobs.c.owner.is_not(None),

@@ -40,6 +40,7 @@ JOB_IS_ACTIVE: Final = "coalesce(state, '') IN ('queued', 'running')"
 JOB_IS_DUE: Final = f"{JOB_IS_ACTIVE} AND due AND owner IS NULL"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
 JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
+JOB_OUT: Final = f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"  # sent, or held
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
 JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"
 JOB_TOP: Final = "parent IS NULL"  # nobody's child
@@ -305,11 +306,7 @@ jobs = Table(
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
     _partial("jobs_lane", "registry", "priority", "requester", "turn", where=JOB_ACTIVE),
     _partial("jobs_root", "root", "registry", "priority", "turn", where=JOB_ACTIVE),
-    _partial(
-        "jobs_out",
-        "queue",
-        where=f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)",
-    ),
+    _partial("jobs_out", "queue", where=JOB_OUT),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
     _partial("jobs_deadline", "deadline", where=JOB_WITH_DEADLINE),
 )
@@ -555,6 +552,16 @@ workers = Table(
     Column("local", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
+)
+
+# Which worker does the maintenance, one row.
+maintenance = Table(
+    "maintenance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String),
+    Column("fence", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),
 )
 
 events = Table(

@@ -93,13 +93,20 @@ def _finish(course: Course) -> Generator[float, None, None]:
         yield _timed(lambda lease=lease: course.finish_job(lease))  # type: ignore[misc]
 
 
-def _tick(course: Course) -> Generator[float, None, None]:
+def _look(course: Course) -> Generator[float, None, None]:
+    course.schedule()  # so that the maintenance is another's
+    for _ in repeat(None):
+        course.show_life()
+        yield _timed(course.look)
+
+
+def _maintain(course: Course) -> Generator[float, None, None]:
     for _ in repeat(None):
         course.show_life()
         yield _timed(course.schedule)
 
 
-def _tick_with_upkeep(course: Course) -> Generator[float, None, None]:
+def _maintain_with_upkeep(course: Course) -> Generator[float, None, None]:
     for _ in repeat(None):
         course.show_life()
         yield _timed(course.schedule_with_upkeep)
@@ -109,8 +116,9 @@ STEPS: dict[str, Callable[[Course], Generator[float, None, None]]] = {
     "submit a job, dispatch": _submit,
     "complete a transfer, dispatch, claim the next": _transfer,
     "finish a job, dispatch": _finish,
-    "scheduler": _tick,
-    "scheduler with maintenance": _tick_with_upkeep,
+    "scheduler": _look,
+    "scheduler with maintenance": _maintain,
+    "scheduler with maintenance and upkeep": _maintain_with_upkeep,
 }
 
 
@@ -283,11 +291,11 @@ def report(lines: list[str], rounds: int) -> str:
     )
 
 
-def write(text: str) -> None:
+def write(text: str, begin: str = BEGIN, end: str = END) -> None:
     """Put *text* into RESULTS.md, in place of what is between the markers."""
     before = RESULTS.read_text()
-    if BEGIN in before:
-        marked = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
+    if begin in before:
+        marked = re.compile(f"{begin}.*?{end}", re.DOTALL)
         RESULTS.write_text(marked.sub(lambda _: text, before))
     else:
         RESULTS.write_text(f"{before.rstrip()}\n\n{text}\n")

@@ -49,6 +49,7 @@ from store.content.ports import ContentStore
 from store.oci.platform import Platform
 from tests.support import aged
 from tests.support.aged import DAY, Aged, digest, job_id, registry
+from tests.support.scheduling import scheduler_of
 from workers.leases import Keeper
 from workers.making import Submission
 from workers.queue import JobQueue
@@ -56,7 +57,6 @@ from workers.registry.client import RegistryClient
 from workers.run import run_job
 from workers.specs import parse_spec
 from workers.stopping import stop_late
-from workers.transfers.tick import Tick
 from workers.wire import Message
 from workers.world import World
 
@@ -105,7 +105,8 @@ class Course:
             wire=wire,
         )
         self.queue = JobQueue(catalog, sealer, wire, Platform.host())
-        self.tick = Tick(self.world, LEASE_SECONDS)
+        self.scheduler = scheduler_of(self.world, WORKER, LEASE_SECONDS)
+        self.bystander = scheduler_of(self.world, aged.WORKERS[1], LEASE_SECONDS)
         self._children = count(size.first_child)
         self._names = count(1)
 
@@ -295,14 +296,18 @@ class Course:
     # --- the scheduler and its maintenance ---
 
     def schedule(self) -> None:
-        """What every worker does once a second."""
-        self.tick._upkeep_due = time.monotonic() + _NEVER
-        self.tick.once()
+        """What the worker does once a second that does the maintenance."""
+        self.scheduler._maintenance.upkeep_due = time.monotonic() + _NEVER
+        self.scheduler.once()
 
     def schedule_with_upkeep(self) -> None:
         """The same with what it does now and then."""
-        self.tick._upkeep_due = 0.0
-        self.tick.once()
+        self.scheduler._maintenance.upkeep_due = 0.0
+        self.scheduler.once()
+
+    def look(self) -> None:
+        """What every other worker does once a second."""
+        self.bystander.once()
 
     # --- everything ---
 
@@ -366,9 +371,10 @@ class Course:
         yield "list jobs", self._list
         yield "list failed jobs", lambda: self._list(s.jobs.c.state == "failed")
         yield "list children", lambda: self._list(s.jobs.c.parent == job_id(self.size.mirror))
-        yield "tick", self.schedule
-        yield "tick with a mirror to start", self._start_mirror
-        yield "tick with upkeep", self.schedule_with_upkeep
+        yield "maintenance", self.schedule
+        yield "maintenance with a mirror to start", self._start_mirror
+        yield "maintenance with upkeep", self.schedule_with_upkeep
+        yield "scheduler", self.look
         yield "forget jobs", lambda: self._write(lambda c: retention.forget(c, past))
         yield "forget records", lambda: self._write(lambda c: retention.forget_records(c, past))
         yield "forget, nothing is old", self._forget_nothing

@@ -74,6 +74,7 @@ class Server:
         database = settings.get("TRANSSHIP_DATABASE_URL")
         self.catalog = Catalog(database or self._own_database())
         self.workers: list[ChildProcess] = []
+        self._started = 0
         self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
         try:
             self.api.wait_ready(self.client.alive)
@@ -95,6 +96,15 @@ class Server:
         return ChildProcess(
             [*TRANSSHIP, *arguments], directory=self.directory, name=name, environ=self.environ
         )
+
+    def start_worker(self) -> ChildProcess:
+        """Start one worker more, and return when it has registered."""
+        before = set(self.live_workers())
+        self._started += 1
+        worker = self._start(f"another{self._started}", "worker")
+        self.workers.append(worker)
+        worker.wait_ready(lambda: set(self.live_workers()) - before, 30)
+        return worker
 
     def restart_workers(self, **settings: str) -> None:
         """End the workers, and start as many with other settings."""

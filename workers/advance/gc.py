@@ -23,6 +23,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         total = collection.total_bytes(connection)
     excess = world.upkeep.excess_bytes(held=total, free=world.content.free_bytes())
     held.unbounded()
+    # A collection that was killed, this one before perhaps, may have left there what is wanted.
+    gc.take_back(world.catalog, world.content, held.check)
     report = gc.Swept(kept_bytes=total)
     if not spec.automatic or excess > 0:
         report = gc.sweep(

@@ -1,7 +1,8 @@
 """Which network addresses may be connected to.
 
-A host that the user names may be private; a host that a server names may not, unless it is the
-registry's own or the user allowed it. Link-local and metadata addresses are nobody's registry.
+A host that the user names may be private, unless the operator denies it; a host that a server
+names may not, unless it is the registry's own or was allowed. Link-local and metadata addresses
+are nobody's registry.
 The decision is made on the address that is about to be connected to, never on a name alone.
 """
 
@@ -134,12 +135,20 @@ class NamedByUser:
     """The rule for registries themselves: anything but addresses that are nobody's registry.
 
     Over plain HTTP the peer itself must be one to which plain HTTP may go: the answer of a
-    resolver alone must not be enough to take TLS away.
+    resolver alone must not be enough to take TLS away. Where *private* is given, of private
+    addresses only those may be connected to that it lists.
     """
 
-    def __init__(self, peers: KnownPeers, *, plain_networks: HostList | None) -> None:
+    def __init__(
+        self,
+        peers: KnownPeers,
+        *,
+        plain_networks: HostList | None,
+        private: HostList | None = None,
+    ) -> None:
         self._peers = peers
         self._plain_networks = plain_networks
+        self._private = private
 
     def check(self, host: str, port: int, address: Address) -> None:
         """Raise UntrustedAddressError unless *address* may be connected to."""
@@ -147,6 +156,18 @@ class NamedByUser:
             raise UntrustedAddressError(
                 f"{host} resolves to {address}, which is no registry's address",
                 registry=host,
+            )
+        private = self._private
+        if (
+            private is not None
+            and is_private(address)
+            and not private.names_host(host, port)
+            and not private.holds(address)
+        ):
+            raise UntrustedAddressError(
+                f"{host} is at {address}, a private address, and TRANSSHIP_PRIVATE=deny refuses it",
+                registry=host,
+                hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
             )
         plain = self._plain_networks
         if plain is None or address.is_loopback:

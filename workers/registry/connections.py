@@ -142,8 +142,8 @@ class Connections:
     def _client(self, origin: Origin, registry: RegistryHost, *, given: bool) -> httpx.Client:
         plain = origin.scheme == "http"
         proxy = self.policy.proxies.proxy_for(origin)
-        if given and proxy is not None:
-            rule = GivenByServer(registry.host, self._peers, self.policy.private_hosts)
+        if proxy is not None and (given or self.policy.deny_private):
+            rule = self._rule(registry, given=given, plain=False)
             check_by_name(rule, origin, registry=registry.name)
         certs = None if plain else self._certs(origin, registry)
         key = _PoolKey(
@@ -170,7 +170,10 @@ class Connections:
         transport = self._transport
         if transport is None:
             context = self.policy.tls_context(origin.host, origin.port, key.certs)
-            transport = CheckedTransport(self._rule(key, registry), context, key.proxy)
+            rule: PeerRule = ProxyItself()
+            if key.proxy is None:
+                rule = self._rule(registry, given=key.given_by is not None, plain=key.plain)
+            transport = CheckedTransport(rule, context, key.proxy)
         return httpx.Client(
             transport=transport,
             trust_env=False,
@@ -180,13 +183,14 @@ class Connections:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
-    def _rule(self, key: _PoolKey, registry: RegistryHost) -> PeerRule:
-        if key.proxy is not None:
-            return ProxyItself()
-        if key.given_by is not None:
+    def _rule(self, registry: RegistryHost, *, given: bool, plain: bool) -> PeerRule:
+        if given:
             return GivenByServer(registry.host, self._peers, self.policy.private_hosts)
-        plain_networks = self.policy.insecure_hosts if key.plain else None
-        return NamedByUser(self._peers, plain_networks=plain_networks)
+        return NamedByUser(
+            self._peers,
+            plain_networks=self.policy.insecure_hosts if plain else None,
+            private=self.policy.named_private_hosts,
+        )
 
 
 def check_by_name(rule: PeerRule, origin: Origin, *, registry: str) -> None:

@@ -41,6 +41,8 @@ class HostPolicy:
         insecure: Hosts or CIDRs that may be spoken to in plain HTTP, and whose certificates are
             not checked unless a CA is given for them. Loopback always may.
         allow_private: Hosts or CIDRs that are private and that servers may still send us to.
+        deny_private: Whether registries that users name may be private only if they are allowed,
+            here or as insecure ones.
         certs_dirs: Directories that hold `<host[:port]>/*.crt`, `*.cert` and `*.key`, as Docker's
             `certs.d`; the first that has the host's directory is used.
         proxies: The proxies, and for whom they are not used.
@@ -49,6 +51,7 @@ class HostPolicy:
 
     insecure: tuple[str, ...] = ()
     allow_private: tuple[str, ...] = ()
+    deny_private: bool = False
     certs_dirs: tuple[Path, ...] = ()
     proxies: ProxyRules = field(default_factory=ProxyRules)
     routes: Routes = field(default_factory=Routes)
@@ -61,6 +64,7 @@ class HostPolicy:
         return cls(
             insecure=(*settings.insecure_registries, *routes.insecure),
             allow_private=settings.allow_private,
+            deny_private=settings.private == "deny",
             certs_dirs=(*own, *default_certs_dirs(environ)),
             proxies=ProxyRules.from_environ(environ),
             routes=routes,
@@ -75,6 +79,11 @@ class HostPolicy:
     def private_hosts(self) -> HostList:
         """The parsed form of *allow_private*."""
         return HostList(self.allow_private)
+
+    @cached_property
+    def named_private_hosts(self) -> HostList | None:
+        """The private hosts that users may name as registries; None: all of them."""
+        return HostList((*self.allow_private, *self.insecure)) if self.deny_private else None
 
     def allows_plain_http(self, host: str, port: int | None) -> bool:
         """Say whether *host* may be spoken to without TLS.

@@ -74,6 +74,10 @@ class Scene:
         with self.catalog.write() as connection:
             limits.override(connection, name, value)
 
+    def pause(self, registry: str) -> None:
+        with self.catalog.write() as connection:
+            limits.override_registry(connection, registry, {"paused": True})
+
     # --- jobs ---
 
     def submit(self, id_: str, **fields: Any) -> str:
@@ -109,7 +113,7 @@ class Scene:
             return stop_jobs(connection, id_, reason, self.now)
 
     def rung(self) -> list[str]:
-        """The jobs that a tick would ring now; they count as rung."""
+        """The jobs that a scheduler would dispatch now; they count as rung."""
         with self.catalog.write() as connection:
             jobs.promote(connection, self.now, limit=100)
             return [row.id for row in rationing.take_due(connection, self.now)]

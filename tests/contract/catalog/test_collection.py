@@ -11,7 +11,7 @@ from store.catalog import blobs, collection, references
 from store.catalog.references import HeldImage
 from store.content.memory import MemoryStore
 from store.content.ports import Trashed
-from store.gc import Swept, reachable, sweep, tidy
+from store.gc import Swept, reachable, sweep, take_back, tidy
 from store.oci.digest import Digest
 from tests.contract.catalog.scene import HERE, Scene
 
@@ -289,6 +289,24 @@ def test_a_file_that_a_lease_names_is_no_orphan(store: Store) -> None:
     store.content.put(b"coming")
     store.lease("coming")
     assert _tidy(store).orphans == 0
+
+
+@pytest.mark.parametrize("wanting", ["row", "lease", "transfer"])
+def test_what_is_wanted_is_taken_back_before_a_collection_goes_on(
+    store: Store, wanting: str
+) -> None:
+    """A collection that was killed had moved it, and had not asked again."""
+    _trash(store, ["a", "b"])
+    if wanting == "row":
+        store.add("a")
+        _trash(store, ["a"])
+    elif wanting == "lease":
+        store.lease("a")
+    else:
+        store.scene.want(store.scene.job("one"), named("a"), registry=HERE)
+    rest = take_back(store.scene.catalog, store.content, nothing)
+    assert store.content.size(Digest.parse(named("a"))) == 1
+    assert [str(one.digest) for one in rest] == [named("b")]
 
 
 def _trash(store: Store, names: Iterable[str]) -> None:

@@ -48,7 +48,7 @@ def _seen(scene: Scene, name: str = "nightly") -> StoredMirror:
 
 
 def _start_due(scene: Scene, job: str, name: str = "nightly") -> bool:
-    """Start a run as the tick does: its job is made in the same transaction."""
+    """Start a run as the maintenance does: its job is made in the same transaction."""
     seen = _seen(scene, name)
     with scene.catalog.write() as connection:
         started = mirrors.start_due(connection, seen, scene.now)

@@ -65,9 +65,9 @@ from store.oci.digest import Digest
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
 from tests.contract.catalog.sums import counted, kept
+from tests.support.scheduling import scheduler_of
 from workers.stopping import stop_jobs
 from workers.transfers import attempt
-from workers.transfers.tick import Tick
 from workers.wire import Message
 from workers.world import World
 
@@ -127,7 +127,7 @@ class Machine(RuleBasedStateMachine):
             sealer=cast("Any", None),
             wire=self.bell,
         )
-        self.tick = Tick(self.world, LEASE_SECONDS)
+        self.scheduler = scheduler_of(self.world, "w", LEASE_SECONDS)
         self.count = 0
         self.limit = 3
         self.ended: dict[tuple[str, Any], str] = {}
@@ -263,7 +263,7 @@ class Machine(RuleBasedStateMachine):
         """Forward, or back by an hour as a clock does that is set right."""
         ClockedWorld.at[0] += seconds
         before = self._busy()
-        self.tick.once()
+        self.scheduler.once()
         assert self._busy() <= max(self.limit, before)
 
     @rule(data=st.data())
@@ -481,7 +481,7 @@ class Machine(RuleBasedStateMachine):
             if not self._active_jobs():
                 break
             ClockedWorld.at[0] += 61.0
-            self.tick.once()
+            self.scheduler.once()
             rung, self.bell.rung = self.bell.rung, []
             for message in rung:
                 if message.task != "transship.download":

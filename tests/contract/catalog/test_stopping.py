@@ -16,11 +16,11 @@ from store.catalog.schema import targets
 from store.oci.platform import Platform
 from tests.contract.catalog.scene import Scene, new_job
 from tests.support.course import RoomyContent, SilentWire
+from tests.support.scheduling import scheduler_of
 from workers.leases import Keeper
 from workers.queue import JobQueue
 from workers.run import run_job
 from workers.stopping import PAGE, stop_late
-from workers.transfers.tick import Tick
 from workers.world import World
 
 MANY = 2 * PAGE + 7
@@ -95,10 +95,10 @@ def test_a_deadline_is_overrun_in_pages(scene: Scene) -> None:
 
 def test_the_scheduler_stops_what_is_late_without_failing(scene: Scene) -> None:
     _children(scene, 700, deadline=scene.catalog.now() - 1)
-    tick = Tick(_world(scene), 20.0)
+    scheduler = scheduler_of(_world(scene))
     until = time.monotonic() + 60
     while _states(scene) != {"failed": 700} and time.monotonic() < until:
-        tick.once()
+        scheduler.once()
     assert _states(scene) == {"failed": 700}
     assert scene.job_row("c1").error["code"] == "deadline-exceeded"
 

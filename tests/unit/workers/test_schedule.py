@@ -1,4 +1,4 @@
-"""Runs of stored mirrors, as the tick starts them."""
+"""Runs of stored mirrors, as the maintenance starts them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy import select
 from store.catalog import credentials, mirrors
 from store.catalog.credentials import NamedCredential, SealedCredential
 from store.catalog.schema import jobs as job_rows
+from tests.support.scheduling import scheduler_of
 from tests.unit.workers.advance.test_pull_again import Stage, stage
 from workers import schedule
 from workers.specs import as_json, parse_spec
-from workers.transfers.tick import Tick
 
 __all__ = ["stage"]
 
@@ -41,26 +41,26 @@ def _jobs(stage: Stage) -> list[Any]:
         return list(connection.execute(query))
 
 
-def test_a_tick_starts_what_is_due_and_the_next_one_does_not(stage: Stage) -> None:
+def test_maintenance_starts_what_is_due_once(stage: Stage) -> None:
     _keep(stage)
-    ticks = [Tick(stage.world, 20) for _ in range(2)]
-    for tick in ticks:
-        tick.once()
+    scheduler = scheduler_of(stage.world)
+    for _ in range(2):
+        scheduler.once()
     (job,) = _jobs(stage)
     assert (job.kind, job.requested_by, job.spec) == ("mirror", "mirror nightly", SPEC)
     assert job.deadline == pytest.approx(time.time() + 600, abs=60)
     assert [message.id for message in stage.bells.waiting] == [job.id]
 
 
-def test_workers_that_tick_at_the_same_time_start_it_once(stage: Stage) -> None:
+def test_workers_that_look_at_the_same_time_start_it_once(stage: Stage) -> None:
     _keep(stage)
     barrier = threading.Barrier(4)
 
-    def tick() -> None:
+    def look(worker: str) -> None:
         barrier.wait()
-        Tick(stage.world, 20).once()
+        scheduler_of(stage.world, worker).once()
 
-    threads = [threading.Thread(target=tick) for _ in range(4)]
+    threads = [threading.Thread(target=look, args=(f"w{n}",)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,6 +87,6 @@ def test_one_that_cannot_be_started_does_not_keep_the_others(
 ) -> None:
     _keep(stage, "broken", {"kind": "mirror", "entries": [], "of": "another version"})
     _keep(stage, "sound")
-    Tick(stage.world, 20).once()
+    scheduler_of(stage.world).once()
     assert [job.requested_by for job in _jobs(stage)] == ["mirror sound"]
     assert "the mirror broken cannot be started" in caplog.text

@@ -7,6 +7,7 @@ import ipaddress
 import pytest
 
 from store.errors import UntrustedAddressError
+from store.settings import Settings
 from workers.registry.addresses import (
     Address,
     GivenByServer,
@@ -15,6 +16,7 @@ from workers.registry.addresses import (
     NamedByUser,
     parse_address,
 )
+from workers.registry.hosts import HostPolicy
 
 
 def address(text: str) -> Address:
@@ -101,6 +103,43 @@ def test_the_user_cannot_name_metadata_either(text: str) -> None:
 
 def test_the_user_may_name_private_hosts() -> None:
     NamedByUser(KnownPeers(), plain_networks=None).check("x.test", 443, address("10.0.0.1"))
+
+
+@pytest.mark.parametrize("text", INTERNAL)
+def test_private_registries_may_be_denied(text: str) -> None:
+    rule = NamedByUser(KnownPeers(), plain_networks=None, private=HostList())
+    with pytest.raises(UntrustedAddressError, match="TRANSSHIP_PRIVATE=deny") as refused:
+        rule.check("x.test", 443, address(text))
+    assert "TRANSSHIP_ALLOW_PRIVATE" in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["93.184.216.34", "2606:2800:220:1::1"])
+def test_public_registries_are_not_denied(text: str) -> None:
+    NamedByUser(KnownPeers(), plain_networks=None, private=HostList()).check(
+        "x.test", 443, address(text)
+    )
+
+
+@pytest.mark.parametrize("setting", ["allow_private", "insecure_registries"])
+@pytest.mark.parametrize("entry", ["x.test", "x.test:443", "10.0.0.0/8", "10.1.2.3"])
+def test_private_registries_that_are_listed_are_not_denied(setting: str, entry: str) -> None:
+    policy = HostPolicy.from_settings(
+        Settings.model_validate({"private": "deny", setting: (entry,)}), {}
+    )
+    NamedByUser(KnownPeers(), plain_networks=None, private=policy.named_private_hosts).check(
+        "x.test", 443, address("10.1.2.3")
+    )
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_metadata_cannot_be_listed_for_users_either(text: str) -> None:
+    rule = NamedByUser(KnownPeers(), plain_networks=None, private=HostList(("0.0.0.0/0", "::/0")))
+    with pytest.raises(UntrustedAddressError):
+        rule.check("x.test", 443, address(text))
+
+
+def test_private_registries_are_allowed_unless_they_are_denied() -> None:
+    assert HostPolicy.from_settings(Settings(), {}).named_private_hosts is None
 
 
 def test_plain_http_goes_only_to_listed_peers() -> None:

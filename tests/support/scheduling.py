@@ -1,0 +1,19 @@
+"""A scheduler of a process in which nothing runs by itself: the test says when it looks."""
+
+from __future__ import annotations
+
+import threading
+
+from workers.leases import Keeper
+from workers.maintenance import Maintenance
+from workers.scheduler import Scheduler
+from workers.world import World
+
+
+def scheduler_of(world: World, worker: str = "w", lease_seconds: float = 20.0) -> Scheduler:
+    """The scheduler of *worker*; the first one that looks does the maintenance as well."""
+    keeper = Keeper(
+        world.catalog, worker=worker, lease_seconds=lease_seconds, stopping=threading.Event()
+    )
+    maintenance = Maintenance(world, worker, lease_seconds)
+    return Scheduler(world, keeper, maintenance, lease_seconds)
