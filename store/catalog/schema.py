@@ -286,10 +286,11 @@ jobs = Table(
     UniqueConstraint("parent", "child_key"),
     Index("jobs_state", "state", "seq"),
     Index("jobs_kind", "kind", "state"),  # counts are made from it alone
-    _partial("jobs_parent", "parent", "state", where="parent IS NOT NULL"),
+    _partial("jobs_parent", "parent", "state", "seq", where="parent IS NOT NULL"),
     _partial("jobs_finished", "finished_at", where="finished_at IS NOT NULL"),
     Index("jobs_children", "parent", "seq"),
     _partial("jobs_top", "seq", where=JOB_TOP),
+    _partial("jobs_top_state", "state", "seq", where=JOB_TOP),
     _partial("jobs_top_finished", JOB_ENDED_AT, where=JOB_TOP_ENDED),
     _partial("jobs_children_active", "parent", where=JOB_ACTIVE),
     _partial(

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, cast
 
 from cryptography.fernet import Fernet
 from sqlalchemy import select, text, update
 
-from api.schemas import job_views
+from api.routes.jobs import list_jobs
 from store.catalog import (
     admission,
     blobs,
@@ -369,8 +370,8 @@ class Course:
             lambda: self._read(lambda c: progress.of_jobs(c, [job_id(self.size.mirror)])),
         )
         yield "list jobs", self._list
-        yield "list failed jobs", lambda: self._list(s.jobs.c.state == "failed")
-        yield "list children", lambda: self._list(s.jobs.c.parent == job_id(self.size.mirror))
+        yield "list failed jobs", lambda: self._list(state=["failed"])
+        yield "list children", lambda: self._list(parent=job_id(self.size.mirror))
         yield "maintenance", self.schedule
         yield "maintenance with a mirror to start", self._start_mirror
         yield "maintenance with upkeep", self.schedule_with_upkeep
@@ -498,13 +499,10 @@ class Course:
             if isinstance(probe, parking.Probe):
                 parking.reopen(connection, probe)
 
-    def _list(self, *conditions: Any) -> None:
+    def _list(self, **which: Any) -> None:
         """A page of jobs, as the API lists them."""
-        shown = conditions or (s.jobs.c.parent.is_(None),)
-        query = select(s.jobs).where(*shown).order_by(s.jobs.c.seq.desc()).limit(101)
-        with self.catalog.read() as connection:
-            rows = connection.execute(query).all()
-            job_views(connection, rows)
+        services = cast("Any", SimpleNamespace(catalog=self.catalog))
+        list_jobs(services, limit=100, **which)
 
     def _start_mirror(self) -> None:
         spec = {"kind": "mirror", "source": "r0.test/a", "destination": "t.test/a"}

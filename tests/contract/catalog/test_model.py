@@ -304,7 +304,12 @@ class Machine(RuleBasedStateMachine):
         assert all(w.state in ("pending", "delayed", "admitted", "running") for w in open_waits)
         assert all(w.of_job in jobs.ACTIVE for w in open_waits)
         waiting = {w.job for w in open_waits} | {j.parent for j in active}
-        lost = [j.id for j in active if not j.due and j.owner is None and j.id not in waiting]
+        lost = [
+            j.id
+            for j in active
+            if not (j.due or j.owner or j.id in waiting)
+            and j.not_before == 0  # else it was put off until then
+        ]
         assert lost == []
 
     @invariant()

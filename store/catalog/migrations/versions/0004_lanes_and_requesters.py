@@ -54,6 +54,9 @@ def _jobs() -> None:
     due = f"{_JOB_ACTIVE} AND due AND owner IS NULL"
     columns = ["queue", "lane", sa.text("priority DESC"), "requester", "turn", "seq"]
     _partial("jobs", "jobs_due", columns, due)
+    op.drop_index("jobs_parent", "jobs")
+    _partial("jobs", "jobs_parent", ["parent", "state", "seq"], "parent IS NOT NULL")
+    _partial("jobs", "jobs_top_state", ["state", "seq"], "parent IS NULL")
     _partial("jobs", "jobs_lane", ["registry", "priority", "requester", "turn"], _JOB_ACTIVE)
 
 
