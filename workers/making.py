@@ -25,7 +25,8 @@ class Submission:
     """A checked request for a job.
 
     *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
-    may have where none came, None all of them. *may_hurry*: its priority may be above 0.
+    may have where none came, None all of them. *may_hurry* says whether its priority
+    may be above 0: of what comes from outside, only who asks for it knows.
     *fingerprint* tells the request from another one
     with its idempotency key; empty: its spec does.
     """
@@ -36,7 +37,7 @@ class Submission:
     idempotency_key: str | None = None
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     may_use: MayUse = frozenset()
-    may_hurry: bool = False
+    may_hurry: bool = True
     retry_of: str | None = None
     fingerprint: str = ""
 

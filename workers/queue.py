@@ -156,7 +156,7 @@ class JobQueue:
         requested_by: str,
         given: Mapping[str, Credential] | None = None,
         may_use: MayUse = frozenset(),
-        may_hurry: bool = False,
+        may_hurry: bool = True,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a new job like an ended one; of a mirror, only for the children that failed.

@@ -18,9 +18,9 @@ class AdministrationCalls(Exchange):
         """Put other values in force; what is absent stays."""
         return self._object("PATCH", "/limits", json=change)
 
-    def unpark(self, registry: str) -> dict[str, Any]:
-        """Ask a registry again now that is left alone; returns the limits."""
-        return self._object("DELETE", f"/limits/registries/{quoted(registry)}/parked")
+    def unpark(self, registry: str) -> None:
+        """Ask a registry again now that is left alone."""
+        self._ask("DELETE", f"/limits/registries/{quoted(registry)}/parked")
 
     def reset_limits(self, registries: list[str]) -> dict[str, Any]:
         """Take overrides back: all of them, or those of some registries."""

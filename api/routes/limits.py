@@ -89,12 +89,16 @@ def reset_limits(
 
 
 @router.delete(
-    "/limits/registries/{host}/parked", operation_id="unparkRegistry", responses=problems(400, 422)
+    "/limits/registries/{host}/parked",
+    status_code=204,
+    operation_id="unparkRegistry",
+    responses=problems(422),
 )
-def unpark_registry(services: Injected, host: str) -> LimitsView:
+def unpark_registry(services: Injected, host: str) -> None:
     """Ask a registry again now that was left alone, with every credential, and all that waits.
 
     Where it does not answer, or the budget of a credential is still used up, it is parked anew.
+    One that is not parked is asked already.
     """
     registry = _registry(host)
     left = True
@@ -105,7 +109,6 @@ def unpark_registry(services: Injected, host: str) -> LimitsView:
             admission.promote(change.connection, change.now)
             jobs.promote(change.connection, change.now, limit=parking.HURRIED)
         services.catalog.give_way()
-    return _view(services)
 
 
 def _view(services: Services) -> LimitsView:

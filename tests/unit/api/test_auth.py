@@ -36,6 +36,7 @@ def held(guarded: Api) -> dict[str, str]:
     return {
         **{scope: guarded.token(scope, name=scope) for scope in NAMES},
         "another": guarded.token("submit", name="another"),
+        "urgent": guarded.token("submit", "priority", name="urgent"),
     }
 
 
@@ -269,6 +270,37 @@ def test_a_job_is_cancelled_by_the_token_that_asked_for_it_or_an_admin(
     assert ask(guarded, "POST", f"/jobs/{job}/cancel", held["submit"]).status_code == 202
     other = ask(guarded, "POST", "/jobs", held["submit"], json=PULL).json()["id"]
     assert ask(guarded, "POST", f"/jobs/{other}/cancel", held["admin"]).status_code == 202
+
+
+URGENT = {
+    "a job": ("/jobs", {"json": {**PULL, "priority": 1}}),
+    "an import": ("/imports?reference=x&priority=1", {"content": b"\0" * 1024}),
+    "a load": ("/loads?priority=1", {"content": b"\0" * 1024}),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), URGENT.values(), ids=URGENT)
+def test_a_priority_above_0_wants_its_scope(
+    guarded: Api, held: dict[str, str], path: str, body: dict[str, Any]
+) -> None:
+    refused = ask(guarded, "POST", path, held["submit"], **body)
+    assert (refused.status_code, refused.json()["subject"]) == (403, "priority")
+    assert "--scope priority" in refused.json()["hint"]
+    for name in ("urgent", "admin"):
+        assert ask(guarded, "POST", path, held[name], **body).status_code != 403
+    calm = path.replace("priority=1", "priority=0")
+    body = {"json": {**PULL, "priority": -5}} if "json" in body else body
+    assert ask(guarded, "POST", calm, held["submit"], **body).status_code != 403
+
+
+def test_who_tries_an_urgent_job_again_wants_the_scope_too(
+    guarded: Api, held: dict[str, str]
+) -> None:
+    urgent = {**PULL, "priority": 1}
+    job = ask(guarded, "POST", "/jobs", held["urgent"], json=urgent).json()["id"]
+    ask(guarded, "POST", f"/jobs/{job}/cancel", held["urgent"])
+    assert ask(guarded, "POST", f"/jobs/{job}/retry", held["another"]).status_code == 403
+    assert ask(guarded, "POST", f"/jobs/{job}/retry", held["urgent"]).status_code == 202
 
 
 def test_a_job_that_is_tried_again_is_a_job_of_whoever_asks(

@@ -25,6 +25,7 @@ OPEN = {
     "bytes_per_second": None,
     "paused": False,
     "parked_seconds": 0.0,
+    "budget_parked_seconds": 0.0,
 }
 
 
@@ -92,6 +93,27 @@ def test_a_parked_registry_is_shown_with_the_time_that_is_left(api: Api) -> None
     with api.catalog.write() as connection:
         connection.execute(delete(lanes))
     assert 50 < found["parked_seconds"] <= 60
+
+
+def test_a_budget_that_is_used_up_is_shown_and_leaves_the_registry_open(api: Api) -> None:
+    with api.catalog.write() as connection:
+        parking.park_budget(connection, HOST, "somebody's", 60, api.world.now())
+    found = api.get("/limits").json()["registries"][HOST]
+    assert (found["parked_seconds"], 50 < found["budget_parked_seconds"] <= 60) == (0, True)
+    assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204
+    assert api.get("/limits").json() == DEFAULTS
+
+
+def test_a_registry_can_be_unparked(api: Api) -> None:
+    with api.catalog.write() as connection:
+        parking.park(connection, HOST, 600, api.world.now())
+    assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204
+    assert api.get("/limits").json() == DEFAULTS
+    assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204
+
+
+def test_what_is_no_registry_cannot_be_unparked(api: Api) -> None:
+    assert api.http.delete("/api/v1/limits/registries/not%20a%20host/parked").status_code == 422
 
 
 @pytest.mark.parametrize(
