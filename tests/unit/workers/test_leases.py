@@ -283,3 +283,79 @@ def test_whoever_could_not_renew_for_long_stops_although_the_renewing_thread_han
     with pytest.raises(LeaseLostError):
         held.check()
     assert since[0] <= time.monotonic()
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+SILENT_SECONDS = 1.0  # more than PATIENCE_SECONDS of `silence`, less than a pause in a body may be
+
+
+def _soon() -> float:
+    return time.monotonic() + SILENT_SECONDS
+
+
+def test_a_job_that_waits_for_an_answer_tells_of_whom(held: Held) -> None:
+    held.asks("here.test")
+    silent = held.silent(_soon())
+    assert silent is not None
+    assert (silent.queue, silent.registry) == ("control", "here.test")
+
+
+def test_a_job_that_waits_for_no_answer_is_not_silent(held: Held) -> None:
+    held.asks("here.test")
+    held.answered()
+    assert held.silent(_soon()) is None
+    assert held.has_heard
+
+
+def test_one_answer_of_many_is_enough_for_a_while(held: Held) -> None:
+    for _ in range(3):
+        held.asks("here.test")
+    began = time.monotonic()
+    held.answered()
+    assert held.silent(began + 0.4) is None
+    assert held.silent(_soon()) is not None
+
+
+def test_who_is_busy_with_the_disk_is_not_silent(held: Held) -> None:
+    held.asks("here.test")
+    held.unbounded()
+    assert held.silent(_soon()) is None
+
+
+def test_who_asks_a_host_that_is_no_registry_of_the_job_tells_of_the_first(held: Held) -> None:
+    held.asks("mirror.test")
+    silent = held.silent(_soon())
+    assert silent is not None
+    assert silent.registry == "here.test"
+
+
+def test_a_pause_in_a_body_may_be_longer_than_that_before_it(
+    scene: Scene, stopping: threading.Event
+) -> None:
+    scene.want(scene.job("j"), "blob")
+    held = Held(scene.running("blob"), stopping)
+    held.asks("here.test")
+    assert held.silent(_soon()) is not None
+    held.answered()
+    assert held.silent(_soon()) is None
+    assert held.silent(time.monotonic() + 10) is not None
+
+
+def test_a_registry_has_time_to_hash_what_it_was_sent(
+    scene: Scene, stopping: threading.Event
+) -> None:
+    scene.want(scene.job("j"), "blob", direction="upload", size=100 * 1024 * 1024)
+    claim = scene.running("blob", direction="upload")
+    held = Held(claim, stopping)
+    held.asks("here.test")
+    assert held.silent(_soon()) is not None
+    claim.done = claim.size
+    assert held.silent(_soon()) is None
+    assert held.silent(time.monotonic() + 60) is not None
+
+
+def test_who_is_to_make_way_hands_back(held: Held) -> None:
+    held.make_way()
+    with pytest.raises(HandedBackError):
+        held.check()
