@@ -36,7 +36,9 @@ _SESSION = {
     "tcp_keepalives_idle": "5s",
     "tcp_keepalives_interval": "5s",
     "tcp_keepalives_count": "3",
-    "jit": "off",  # to compile takes longer than any statement of ours
+    # To compile, and to start other processes, takes longer than any statement of ours.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
     # A plan made once for all values misses the partial indexes, and reads whole tables.
     "plan_cache_mode": "force_custom_plan",
 }
