@@ -36,14 +36,16 @@ def states(story: Faulted) -> list[str]:
         return sorted(connection.execute(select(transfers.c.state)).scalars())
 
 
-def test_what_was_admitted_before_a_registry_was_parked_is_given_back(
+def test_what_was_admitted_before_a_budget_was_used_up_is_put_off_untried(
     faulted: Callable[..., Faulted],
 ) -> None:
     story = faulted("blob-get 429=7 times=1", layers=4)
     story.begin()
     story.work()
     assert story.count(Verb.BLOB_GET) == 1
-    assert states(story) == ["delayed", "pending", "pending", "pending", "pending"]
+    assert states(story) == ["delayed"] * 5
+    with story.catalog.read() as connection:
+        assert sorted(connection.execute(select(transfers.c.tries)).scalars()) == [0, 0, 0, 0, 1]
     assert story.go_on().state == "succeeded"
 
 
