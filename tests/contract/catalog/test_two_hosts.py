@@ -257,16 +257,16 @@ def test_a_parent_whose_last_two_children_end_at_once_is_due(hosts: Hosts) -> No
     assert hosts.scene.is_due("parent")
 
 
-def test_hosts_that_took_no_turns_would_leave_that_parent_asleep(
+def test_hosts_that_took_no_turns_would_wake_that_parent_too(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why a write begins with a lock: each sees the other's child as active."""
+    """What its children come to is a row: the second waits for it, and then sees the first."""
     monkeypatch.setattr(postgresql, "_TURN", text("SELECT 1, 1000000.0"))
     first, second = _parent_with_two_children(hosts.scene)
     end = hosts.elsewhere(lambda c: jobs.finish(c, second, "succeeded", NOW))
     with hosts.meanwhile(end) as (connection, _):
         jobs.finish(connection, first, "succeeded", NOW)
-    assert not hosts.scene.is_due("parent")
+    assert hosts.scene.is_due("parent")
 
 
 def test_a_job_that_is_let_go_while_it_is_cancelled_hears_of_it(hosts: Hosts) -> None:
