@@ -33,7 +33,7 @@ RETIRE_SECONDS = 1.5
 # bodies that one process can carry, whatever the limit says.
 # Local work, hashing and compressing, gets as many as there are processors to do it.
 THREADS = {
-    Queue.CONTROL: 16,
+    Queue.CONTROL: 8,
     Queue.DOWNLOADS: 16,
     Queue.UPLOADS: 16,
     Queue.LOCAL: max(2, os.cpu_count() or 1),
