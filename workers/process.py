@@ -23,7 +23,7 @@ from workers.app import app
 from workers.celery_wire import CeleryWire
 from workers.queue import JobQueue
 from workers.redis_rates import RedisBuckets
-from workers.redis_transport import Channel, Client, link
+from workers.redis_transport import Client, link
 from workers.submissions import Submissions
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog
@@ -73,12 +73,10 @@ def open_worker(settings: Settings) -> None:
         consumes=Queue.CONTROL in queues,
     )
     Client.admits = submissions.admits
-    threads = threads_for(queues)
-    Channel.threads = {queue.value: getattr(threads, queue.name.lower()) for queue in queues}
     _current = Process(
         world=world,
         wire=wire,
-        worker=Worker(world, threads, connected=link.is_up),
+        worker=Worker(world, threads_for(queues), connected=link.is_up),
         submissions=submissions,
     )
 
@@ -212,7 +210,10 @@ def run(
 
 
 def _total(threads: Threads) -> int:
-    """One pool serves all queues; of none is more taken than it has threads (`Channel.threads`)."""
+    """One pool serves all queues.
+
+    None can keep the others waiting: admission never lets a queue hold more than its threads.
+    """
     return threads.control + threads.downloads + threads.uploads + threads.local
 
 

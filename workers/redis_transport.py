@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
-from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps
-from kombu.utils.scheduling import round_robin_cycle
 from redis.exceptions import ConnectionError, ResponseError  # noqa: A004 -- those that kombu knows
 
 FRONT_HEADER = "transship-front"  # a message that has it is delivered before all others
-WAKING = "transship.waking"  # lists by which acknowledgements end an outstanding BRPOP
-WAKING_SECONDS = 10
 LOST_SECONDS = 3.0  # an answer to BRPOP takes one second at most
 
 
@@ -72,94 +68,14 @@ class Client(kombu_redis.PrefixedStrictRedis):
         reply = super().parse_response(connection, command_name, **options)
         if command_name == "BRPOP":
             link.heard()
-            if reply and reply[0].decode().startswith(WAKING):
-                return None
             admits = type(self).admits
             if reply and admits is not None and not admits(reply[0].decode(), reply[1]):
                 return None
         return reply
 
 
-class QoS(kombu_redis.QoS):
-    """What was received and not acknowledged, told by queue."""
-
-    channel: Channel
-
-    def held(self, queue: str) -> int:
-        """How many messages of *queue* are not acknowledged."""
-        dirty: Any = self._dirty
-        delivered: Any = self._delivered
-        return sum(
-            tag not in dirty and message.delivery_info["routing_key"] == queue
-            for tag, message in list(delivered.items())
-        )
-
-    def ack(self, delivery_tag: str) -> None:
-        """Acknowledge, and let the next message of its queue come."""
-        delivered: Any = self._delivered
-        message = delivered.get(delivery_tag)
-        super().ack(delivery_tag)
-        if message is not None:
-            self.channel.has_room(message.delivery_info["routing_key"])
-
-
-class OpenQueues:
-    """The queues in turn, without those of which as many messages are held as can be worked on."""
-
-    def __init__(self, channel: Channel) -> None:
-        """Choose for *channel*; kombu tells which queues there are."""
-        self._channel = channel
-        self._all: Any = round_robin_cycle()
-
-    def update(self, queues: Iterable[str]) -> None:
-        """Choose among *queues* from now on."""
-        self._all.update(queues)
-
-    def consume(self, n: int) -> list[str]:
-        """The open queues among the next *n*."""
-        return self._channel.open_queues(self._all.consume(n))
-
-    def rotate(self, last_used: str) -> None:
-        """Let the others go before *last_used*."""
-        self._all.rotate(last_used)
-
-
 class Channel(kombu_redis.Channel):
-    """A channel that reports to `link`, and does nothing after its connection was closed.
-
-    Of each queue it takes no more messages than `threads` says, so that one queue's cannot keep
-    another's from a thread, nor a worker's from another worker.
-    """
-
-    QoS = QoS
-    threads: ClassVar[Mapping[str, int]] = {}  # of this process, by queue; no bound where none is
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._waking = f"{WAKING}.{uuid4().hex}"
-        self._asked: frozenset[str] = frozenset()  # the queues of the outstanding BRPOP
-        self._queue_cycle = OpenQueues(self)
-
-    def open_queues(self, queues: list[str]) -> list[str]:
-        """Those of *queues* to ask for messages, and what ends the asking when another is open."""
-        # First nothing: what is acknowledged from here on wakes us, or is counted.
-        self._asked = frozenset()
-        found = [one for one in queues if self._is_open(one)]
-        self._asked = frozenset(found)
-        return found if len(found) == len(queues) else [*found, self._waking]
-
-    def has_room(self, queue: str) -> None:
-        """A message of *queue* was acknowledged: ask for the next one."""
-        if queue in self._asked or queue not in self.threads or self._closed_for_good:
-            return
-        with self.conn_or_acquire() as client:
-            key = self._waking  # that of the first priority
-            client.pipeline().lpush(key, "").expire(key, WAKING_SECONDS).execute()
-
-    def _is_open(self, queue: str) -> bool:
-        most = self.threads.get(queue)
-        qos: Any = self.qos
-        return most is None or qos.held(queue) < most
+    """A channel that reports to `link`, and does nothing after its connection was closed."""
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge, unless the connection is closed."""
@@ -183,8 +99,8 @@ class Channel(kombu_redis.Channel):
             client.rpush(queue, dumps(message))
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        super()._brpop_start(timeout)  # type: ignore[misc]
         link.asked()
+        super()._brpop_start(timeout)  # type: ignore[misc]
 
     def _get_client(self) -> Any:
         super()._get_client()  # type: ignore[misc] # checks the version of redis-py

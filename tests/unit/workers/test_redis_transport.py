@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection
 from kombu.transport import redis as kombu_redis
 from redis._parsers.base import BaseParser
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.support.processes import wait_until
-from tests.support.redis import RedisProcess
 from workers.app import app
 from workers.redis_transport import LOST_SECONDS, Channel, Link, Transport
 
@@ -114,37 +109,3 @@ def test_the_consumer_hears_from_redis_while_answers_are_not_overdue() -> None:
     assert link.is_up()
     link.lost()
     assert not link.is_up()
-
-
-def test_no_more_of_a_queue_is_taken_than_it_has_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One queue's messages leave room for another's; an acknowledgement lets the next one come."""
-    monkeypatch.setattr(Channel, "threads", {"few": 2})
-    few, many = (Queue(name, Exchange(name), routing_key=name) for name in ("few", "many"))
-    taken: list[Any] = []
-
-    def names() -> list[str]:
-        with contextlib.suppress(TimeoutError):
-            connection.drain_events(timeout=0.05)
-        return [message.delivery_info["routing_key"] for message in taken]
-
-    with RedisProcess(tmp_path) as redis, Connection(redis.url) as connection:
-        channel = connection.channel()
-        with Producer(channel) as producer:
-            for queue in (few, few, few, many):
-                producer.publish(
-                    {}, exchange=queue.exchange, routing_key=queue.name, declare=[queue]
-                )
-        with Consumer(channel, [few, many], callbacks=[lambda _, message: taken.append(message)]):
-            wait_until(lambda: len(names()) >= 3, 10, "what there are threads for")
-            until = time.monotonic() + 1.5
-            while time.monotonic() < until:
-                assert sorted(names()) == ["few", "few", "many"]
-            next(one for one in taken if one.delivery_info["routing_key"] == "few").ack()
-            began = time.monotonic()
-            wait_until(lambda: names().count("few") == 3, 10, "the next one")
-            assert time.monotonic() - began < 0.5
-        for message in taken:
-            if not message.acknowledged:
-                message.ack()
