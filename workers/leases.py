@@ -67,7 +67,6 @@ class Held:
         self._bound: float | None = CONTROL_BOUND_SECONDS
         self._reported = False
         self._wanted_by_others = False
-        self._moved = 0
         self._hearing = threading.Lock()
         self._asked = ""
         self._unanswered = 0

@@ -136,15 +136,6 @@ def room(connection: Connection) -> dict[str, int]:
     return {registry: (limit or 0) - busy.get(registry, 0) for registry, limit in most.items()}
 
 
-def paused(connection: Connection, registry: str) -> bool:
-    """Whether nothing is to be asked of a registry at present."""
-    return bool(
-        connection.execute(
-            select(registries.c.paused).where(registries.c.registry == registry)
-        ).scalar()
-    )
-
-
 def set_lease_seconds(connection: Connection, seconds: float) -> None:
     """Make *seconds* the lease that every process of the cluster keeps to."""
     connection.execute(update(cluster).values(lease_seconds=seconds))

@@ -165,17 +165,6 @@ def pass_on(connection: Connection, id_: int, now: float) -> bool:
     return True
 
 
-def parked_seconds(connection: Connection, registry: str, now: float) -> float:
-    """For how long a registry is still parked; 0 when it is not."""
-    until = connection.execute(
-        select(func.max(lanes.c.parked_until)).where(
-            lanes.c.registry == registry,
-            ~due(lanes.c.parked_until, lanes.c.parked_delay, now),
-        )
-    ).scalar()
-    return max(0.0, (until or 0.0) - now)
-
-
 def parked(connection: Connection, now: float) -> dict[str, float]:
     """The registries that are left alone, and for how many seconds more."""
     rows = connection.execute(

@@ -225,10 +225,8 @@ def test_a_registry_is_not_parked_for_ever_because_the_clock_was_set_back(crowde
 def test_how_long_a_registry_is_still_parked_is_told(crowded: Scene) -> None:
     crowded.park(HERE, 60)
     with crowded.catalog.read() as connection:
-        left = {
-            registry: parking.parked_seconds(connection, registry, crowded.now + 20)
-            for registry in (HERE, THERE)
-        }
+        parked = parking.parked(connection, crowded.now + 20)
+    left = {registry: parked.get(registry, 0) for registry in (HERE, THERE)}
     assert left == {HERE: 40, THERE: 0}
 
 
