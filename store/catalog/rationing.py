@@ -205,7 +205,8 @@ class _Room:
     waiting: Sequence[Row[Any]]  # lanes, with the highest priority in each
     free: int
     low: int  # of these, for priorities below 0
-    held: Counter[str]  # threads, by lane and by registry
+    held: Counter[str]  # threads, by lane
+    asking: Counter[str]  # the same threads, by registry
 
     @classmethod
     def of(cls, connection: Connection, queue: str, now: float) -> _Room | None:
@@ -217,11 +218,10 @@ class _Room:
         out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
         free = capacity - len(out)
         low = capacity - max(1, capacity // 4) if capacity > 1 else free
-        held: Counter[str] = Counter()
-        for row in out:
-            held.update(_held_by(row.lane))
         low -= sum(row.priority < 0 for row in out)
-        return cls(queue, now, lanes.state(connection, now), waiting, free, low, held)
+        held = Counter(row.lane for row in out)
+        asking = Counter(name for row in out for name in row.lane.split())
+        return cls(queue, now, lanes.state(connection, now), waiting, free, low, held, asking)
 
     def stopping(self, connection: Connection) -> list[Row[Any]]:
         """Jobs that are to stop: they ask no registry."""
@@ -252,7 +252,8 @@ class _Room:
             here = (self.queue, registry)
             if registry in state.closed or here in state.silent:
                 return False
-            if (registry in state.half_open or here in state.listening) and self.held[registry]:
+            alone = registry in state.half_open or here in state.listening
+            if alone and self.asking[registry]:
                 return False
         return True
 
@@ -264,12 +265,8 @@ class _Room:
         """A job has a thread."""
         self.free -= 1
         self.low -= row.priority < 0
-        self.held.update(_held_by(row.lane))
-
-
-def _held_by(lane: str) -> set[str]:
-    """What a job of *lane* counts for: its lane, and its registries."""
-    return {lane, *lane.split()}
+        self.held[row.lane] += 1
+        self.asking.update(row.lane.split())
 
 
 def _lines(

@@ -94,6 +94,21 @@ def test_many_sources_that_are_well_share_a_destination_with_all_threads(scene: 
     assert len(scene.rung()) == 8
 
 
+@pytest.mark.parametrize("registry", [HERE, THERE])
+def test_copies_leave_threads_to_whoever_asks_one_of_their_registries(
+    scene: Scene, registry: str
+) -> None:
+    """They are of another lane: what it holds is no thread of theirs."""
+    scene.no_workers()
+    scene.worker("w", control=8)
+    for number in range(8):
+        scene.submit(f"copy {number}", **TWO)
+    copies = scene.rung()
+    assert 4 <= len(copies) < 8
+    scene.submit("pull", registry=registry)
+    assert "pull" in scene.rung()
+
+
 def test_after_a_park_one_job_goes_ahead(scene: Scene) -> None:
     scene.park(HERE, 10.0)
     for number in range(5):
