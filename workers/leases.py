@@ -128,11 +128,11 @@ class Held:
         """Bytes have come, or were taken."""
         self._heard_at = time.monotonic()
 
-    def answered(self) -> None:
+    def ends(self, *, answered: bool) -> None:
         """There is an answer, or there will be none."""
         with self._hearing:
             self._unanswered -= 1
-            self._answers += 1
+            self._answers += answered
             self._heard_at = time.monotonic()
 
     @property

@@ -69,8 +69,8 @@ class Listener(Protocol):
     def hears(self) -> None:
         """Bytes have come, or were taken."""
 
-    def answered(self) -> None:
-        """The head of its answer is there, or it has failed."""
+    def ends(self, *, answered: bool) -> None:
+        """The head of its answer is there; or, if not *answered*, there will be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,12 @@ def asking(registry: str) -> Iterator[None]:
         yield
         return
     attention.listener.asks(registry)
+    answered = False
     try:
         yield
+        answered = True
     finally:
-        attention.listener.answered()
+        attention.listener.ends(answered=answered)
 
 
 class WatchedStream(httpcore.NetworkStream):

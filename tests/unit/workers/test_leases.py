@@ -26,6 +26,7 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.processes import wait_until
 from workers.leases import CONTROL_BOUND_SECONDS, Held, Keeper, stop_exception
+from workers.registry.transport import asking, attentive
 
 LEASE_SECONDS = 0.4
 PATIENCE_SECONDS = 10
@@ -303,16 +304,24 @@ def test_a_job_that_waits_for_an_answer_tells_of_whom(held: Held) -> None:
 
 def test_a_job_that_waits_for_no_answer_is_not_silent(held: Held) -> None:
     held.asks("here.test")
-    held.answered()
+    held.ends(answered=True)
     assert held.silent(_soon()) is None
     assert held.has_heard
+
+
+def test_a_request_that_failed_is_no_answer(held: Held) -> None:
+    held.make_way()
+    with attentive(held.check, listener=held), pytest.raises(HandedBackError), asking("here.test"):
+        held.check()
+    assert held.silent(_soon()) is None
+    assert not held.has_heard
 
 
 def test_one_answer_of_many_is_enough_for_a_while(held: Held) -> None:
     for _ in range(3):
         held.asks("here.test")
     began = time.monotonic()
-    held.answered()
+    held.ends(answered=True)
     assert held.silent(began + 0.4) is None
     assert held.silent(_soon()) is not None
 
@@ -337,7 +346,7 @@ def test_a_pause_in_a_body_may_be_longer_than_that_before_it(
     held = Held(scene.running("blob"), stopping)
     held.asks("here.test")
     assert held.silent(_soon()) is not None
-    held.answered()
+    held.ends(answered=True)
     assert held.silent(_soon()) is None
     assert held.silent(time.monotonic() + 10) is not None
 
