@@ -105,7 +105,8 @@ class Receiver:
         try:
             found = receive_body(lease, self._world, held, body, total)
             with self._world.change() as change:
-                jobs.save(change.connection, lease, plan={**lease.plan, RECEIVED: found})
+                lease.learn(**{RECEIVED: found})
+                jobs.save(change.connection, lease)
                 events.record(change.connection, lease.id, RECEIVED, change.now)
                 jobs.release(change.connection, lease, now=change.now)
                 change.jobs.add(lease.id)

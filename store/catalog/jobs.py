@@ -193,6 +193,12 @@ class JobLease:
     deadline: float | None
     spared: dict[str, int] = field(default_factory=dict)
     listening: bool = False  # nobody has heard anything of one of its registries of late
+    unsaved: bool = False  # the plan has facts that the row has not
+
+    def learn(self, **facts: Any) -> None:
+        """Add *facts* to the plan; the next `save` writes them."""
+        self.plan.update(facts)
+        self.unsaved = True
 
 
 def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[str]:
@@ -323,7 +329,7 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
 
 
 def save(connection: Connection, lease: JobLease, **values: Any) -> None:
-    """Write columns of a job that is held; with none, only make sure that it is.
+    """Write columns of a job that is held, and what it has learnt; at least make sure that it is.
 
     A stage that is recorded is progress: deaths before it count no more. Figures are written for
     the job's parent, too.
@@ -338,6 +344,9 @@ def save(connection: Connection, lease: JobLease, **values: Any) -> None:
             [(lease.parent, {name: values[name] - before[name] for name in figures})],
         )
     values.setdefault("owner", lease.owner)
+    if lease.unsaved:
+        values["plan"] = lease.plan
+        lease.unsaved = False
     if "plan" in values:
         values["deaths"] = 0
     held = {"held": lease.id, "held_fence": lease.fence, "held_by": lease.owner}

@@ -135,9 +135,9 @@ def _record(
     """Write down, once, that all tags were moved; as with Docker, with the labels of `latest`."""
     if "recorded" in lease.plan:
         return
-    lease.plan["recorded"] = True
+    lease.learn(recorded=True)
     with world.catalog.write() as connection:
-        jobs.save(connection, lease, plan=lease.plan)
+        jobs.save(connection, lease)
         latest = references.get(connection, str(here.with_default_tag()))
         images = references.images_under(connection, latest.digest) if latest is not None else ()
         happened(

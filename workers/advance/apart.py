@@ -59,7 +59,7 @@ def raise_unsettled(answers: Iterable[object]) -> None:
 
 def remember(lease: JobLease, world: World, **facts: Any) -> None:
     """Add to the plan. What follows has tries of its own."""
-    lease.plan.update(facts)
+    lease.learn(**facts)
     lease.attempts = 0
     with world.catalog.write() as connection:
-        jobs.save(connection, lease, plan=lease.plan, attempts=0)
+        jobs.save(connection, lease, attempts=0)

@@ -60,8 +60,8 @@ def _fix(spec: CommitSpec, lease: JobLease, world: World) -> None:
         return
     with world.catalog.write() as connection:
         workspace = workspaces.get(connection, spec.workspace)
-        lease.plan.update(base=workspace.base, layers=list(workspace.layers))
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(base=workspace.base, layers=list(workspace.layers))
+        jobs.save(connection, lease)
         below = set()
         if workspace.base is not None:
             below = {workspace.base, *blobs.children(connection, workspace.base)}
@@ -142,7 +142,7 @@ def _publish(
         }
         newer = next(iter(published.superseded.values()), None)
         done = Done(result, superseded_by=newer)
-        lease.plan["published"] = asdict(done)
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=asdict(done))
+        jobs.save(connection, lease)
     see_present(world.content, map(Digest.parse, new.digests))
     return done

@@ -61,8 +61,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
                 "expires_at": exports.expiry(now),
             }
         }
-        lease.plan |= {"published": done, "images": [_as_json(image) for image in images]}
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=done, images=[_as_json(image) for image in images])
+        jobs.save(connection, lease)
     return Done(**done)
 
 

@@ -68,8 +68,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             },
             "superseded_by": next(iter(became.superseded.values()), None),
         }
-        lease.plan["published"] = done
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=done)
+        jobs.save(connection, lease)
     return Done(**done)
 
 

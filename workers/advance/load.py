@@ -142,8 +142,8 @@ def _publish(news: Iterable[Made], lease: JobLease, world: World) -> Done:
         jobs.save(connection, lease)
         became = [(one, _publish_one(connection, one, lease, world.now())) for one in news]
         done: dict[str, Any] = {"result": _result(became), "superseded_by": None}
-        lease.plan["published"] = done
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=done)
+        jobs.save(connection, lease)
     return Done(**done)
 
 

@@ -21,21 +21,22 @@ from workers.world import World
 def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
     """What the source stood for when the job first looked.
 
-    No later advance asks again, so that a tag that moves meanwhile cannot mix two images.
+    No later advance asks again, so that a tag that moves meanwhile cannot mix two images. It is
+    written with the next change of the job, which is before anything depends on it.
     """
     stored = lease.plan.get("root")
     if stored is not None:
         return Descriptor.from_json(stored)
     root = source.resolve()
-    remember(lease, source.world, root=root.to_json())
+    lease.learn(root=root.to_json())
     return root
 
 
 def remember(lease: JobLease, world: World, **facts: Any) -> None:
     """Add to the job's plan, durably."""
-    lease.plan.update(facts)
+    lease.learn(**facts)
     with world.catalog.write() as connection:
-        jobs.save(connection, lease, plan=lease.plan)
+        jobs.save(connection, lease)
 
 
 def count(
@@ -53,13 +54,12 @@ def count(
     new = {name: fact for name, fact in facts.items() if name not in lease.plan}
     if "counted" in lease.plan and not new:
         return
-    lease.plan.update(new, counted=True)
+    lease.learn(**new, counted=True)
     spared = [blob for blob in everything if blob.digest not in missing]
     with world.catalog.write() as connection:
         jobs.save(
             connection,
             lease,
-            plan=lease.plan,
             bytes_total=sum(blob.size for blob in everything),
             blobs_total=len(everything),
             bytes_spared=sum(blob.size for blob in spared),
@@ -78,9 +78,9 @@ def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> Non
     new = [blob for blob in arrived if str(blob.digest) not in known]
     if not new:
         return
-    lease.plan["arrived"] = sorted(known | {str(blob.digest) for blob in new})
+    lease.learn(arrived=sorted(known | {str(blob.digest) for blob in new}))
     with world.catalog.write() as connection:
-        jobs.save(connection, lease, plan=lease.plan)
+        jobs.save(connection, lease)
         gain = Counter(bytes_spared=sum(blob.size for blob in new), blobs_spared=len(new))
         progress.add(connection, {lease.id: gain})
 

@@ -43,8 +43,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
                 removed = prune.prune_one(connection, world.content, image_id, choice, now=now)
                 report += [one.as_json() for one in removed]
                 reclaimed += sum(one.size for one in removed)
-            lease.plan["reclaimed"] = reclaimed
-            jobs.save(connection, lease, plan=lease.plan)
+            lease.learn(reclaimed=reclaimed)
+            jobs.save(connection, lease)
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
         prune.record(connection, reclaimed, world.now())

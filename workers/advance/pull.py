@@ -101,8 +101,8 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
         if lease.parent is None:
             _record(connection, spec, closure, now)
         _warn_of_platform(connection, spec, images, lease, now)
-        lease.plan["published"] = asdict(done)
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=asdict(done))
+        jobs.save(connection, lease)
     return done
 
 

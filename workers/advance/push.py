@@ -60,9 +60,9 @@ def _record(closure: Closure, spec: PushSpec, lease: JobLease, world: World) -> 
     if "recorded" in lease.plan:
         return
     root, target, now = closure.root, spec.target, world.now()
-    lease.plan["recorded"] = True
+    lease.learn(recorded=True)
     with world.catalog.write() as connection:
-        jobs.save(connection, lease, plan=lease.plan)
+        jobs.save(connection, lease)
         blobs.lock(connection, [str(root.digest)])
         names = references.of_digest(connection, str(root.digest))
         if any(Reference.parse(row.name).repository == target.repository for row in names):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs
+from store.catalog import blobs, jobs
 from store.catalog.blobs import Source
 from store.catalog.jobs import JobLease
 from store.catalog.waits import Wanted
@@ -148,8 +148,9 @@ class Remote:
             if repository is not None
         }
         there |= origins.keys()
-        with self.world.catalog.write() as connection:
-            blobs.confirm(connection, map(str, there), self.source, self.world.now())
+        if there:
+            with self.world.catalog.write() as connection:
+                blobs.confirm(connection, map(str, there), self.source, self.world.now())
         return there, origins
 
     def wanted(self, direction: str, blob: Descriptor, **more: Any) -> Wanted:
@@ -169,6 +170,7 @@ class Remote:
         catalog, content = self.world.catalog, self.world.content
         with catalog.write() as connection:
             now = self.world.now()
+            jobs.save(connection, self.lease)
             blobs.lease(connection, self.lease.id, new)
             held = blobs.sizes(connection, new, now)
             own, unknown = self._own(connection, held, now)

@@ -277,8 +277,8 @@ def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, world: World)
             "result": result,
             "superseded_by": next(iter(became.superseded.values()), None),
         }
-        lease.plan["published"] = done
-        jobs.save(connection, lease, plan=lease.plan)
+        lease.learn(published=done)
+        jobs.save(connection, lease)
     return Done(**done)
 
 
