@@ -16,6 +16,7 @@ from tests.support.processes import wait_until
 
 IN_FLIGHT = 8
 LAYER_BYTES = 9_000_000
+HUNG_SECONDS = 600  # `up` takes 10 s to come back on two slow cores, and is killed every 12 s
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Batch:
                 return None
             return found
 
-        done = wait_until(ended, 180, f"{spec['kind']} to end")
+        done = wait_until(ended, HUNG_SECONDS, f"{spec['kind']} to end")
         assert done is not None
         assert done["state"] == "succeeded", (spec, done["error"])
         assert done["result"]["digest"] == str(image.digest), spec
