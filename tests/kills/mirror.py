@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
 from store.catalog.schema import events, jobs, transfers
+from store.errors import TransshipError
 from tests.kills.cluster import Cluster, slowly
 from tests.kills.matrix import Matrix
 from tests.support.processes import wait_until
@@ -73,14 +75,21 @@ class LargeMirror:
 
     def submit(self) -> None:
         """Ask for it, and wait for all its children to be there."""
-        self.id = self.cluster.client.submit(
-            {
-                "kind": "mirror",
-                "source": f"{self.host}/large/source",
-                "destination": f"{self.host}/large/target",
-            },
-            credentials={},
-        )["id"]
+        spec = {
+            "kind": "mirror",
+            "source": f"{self.host}/large/source",
+            "destination": f"{self.host}/large/target",
+        }
+
+        def submitted() -> dict[str, Any] | None:
+            try:
+                return self.cluster.client.submit(spec, credentials={}, idempotency_key="large")
+            except TransshipError:  # the API may have been killed last
+                return None
+
+        job = wait_until(submitted, PATIENCE_SECONDS, "the API to accept the mirror")
+        assert job is not None
+        self.id = job["id"]
 
         def made() -> bool:
             return self._children() == self.images
@@ -95,6 +104,7 @@ class LargeMirror:
         last child has ended, a loss can only be the fault of the cancel.
         """
         cluster = self.cluster
+        cluster.processes["api"].wait_ready(cluster.client.alive, PATIENCE_SECONDS)
         matrix.wait_all_alive()
         matrix.wait_all_reaped()
         self._wait_calm()
