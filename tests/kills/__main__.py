@@ -226,10 +226,11 @@ def main() -> int:
     parser.add_argument(
         "--lease", type=float, default=LEASE_SECONDS, help="seconds; longer on a busy machine"
     )
+    parser.add_argument("--only", default="", help="rounds whose name has this in it")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
-    played = rounds(arguments.scale)
+    played = [one for one in rounds(arguments.scale) if arguments.only in one.name]
     with tempfile.TemporaryDirectory(prefix="kills-") as directory:
         for number, plan in enumerate(played):
             print(plan.name, flush=True)

@@ -82,6 +82,7 @@ class LargeMirror:
         }
 
         def submitted() -> dict[str, Any] | None:
+            self.cluster.supervise()
             try:
                 return self.cluster.client.submit(spec, credentials={}, idempotency_key="large")
             except TransshipError:  # the API may have been killed last
@@ -92,6 +93,7 @@ class LargeMirror:
         self.id = job["id"]
 
         def made() -> bool:
+            self.cluster.supervise()  # the database may have been killed last
             return self._children() == self.images
 
         wait_until(made, PATIENCE_SECONDS, f"{self.images} children")
