@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 
 from store.catalog import jobs
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import transfers
-from store.errors import ConflictError
+from store.errors import ConflictError, LeaseLostError
 from tests.unit.workers.advance.test_pull_again import IMAGE, OTHER, WORKER, Stage, stage
 from workers.advance import apart, children, rehearsal
 from workers.making import Submission
@@ -401,3 +401,34 @@ def test_a_dry_run_goes_on_after_a_death(stage: Stage, monkeypatch: pytest.Monke
     row = _advance(stage, job)
     assert _states(row) == ["up-to-date", "copy"]
     assert not [r for r in stage.shop.requests if r.url.path.endswith("/manifests/1")]
+
+
+def test_who_takes_over_goes_on_after_the_children_that_there_are(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page is progress: deaths before it are forgotten, and none is made again."""
+    monkeypatch.setattr(children, "CHUNK", 2)
+    pages: list[list[str]] = []
+    create = jobs.create
+
+    def dying(connection: Any, new: Any, now: float) -> list[str]:
+        given = list(new)
+        pages.append([one.child_key for one in given])
+        if len(pages) == 3:
+            raise LeaseLostError("somebody else has it")
+        return create(connection, given, now)
+
+    tags = [f"v{n}" for n in range(7)]
+    job = _submit(stage, source=SOURCE, destination=TARGET, tags=tags)
+    monkeypatch.setattr(jobs, "create", dying)
+    with stage.world.catalog.write() as connection:
+        connection.execute(update(job_rows).where(job_rows.c.id == job).values(deaths=4))
+    row = _advance(stage, job)
+    assert [child.child_key for child in _children(stage, job)] == tags[:4]
+    assert row.deaths == 0
+    with stage.world.catalog.write() as connection:  # as whoever buries the dead does
+        freed = {"owner": None, "due": True}
+        connection.execute(update(job_rows).where(job_rows.c.id == job).values(**freed))
+    _advance(stage, job)
+    assert pages == [tags[:2], tags[2:4], tags[4:6], tags[4:6], tags[6:]]
+    assert [child.child_key for child in _children(stage, job)] == tags
