@@ -160,6 +160,7 @@ class Cluster:
         return self.redis
 
     def _all_ask(self) -> bool:
+        self.supervise()
         return self._pair().consumers() >= self.expected_workers
 
     def _living(self) -> int:
