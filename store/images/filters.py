@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from store.errors import InvalidSpecError, InvalidTimeError
+from store.errors import InvalidSelectionError, InvalidSpecError, InvalidTimeError
 from store.oci import timestamps
 from store.oci.reference import Reference
+from store.patterns import glob
 
 FIELD = "filter"  # as requests and job specs call the list of filters
 LIST_KEYS = ("before", "dangling", "label", "reference", "since", "until")
@@ -114,43 +114,24 @@ def has_labels(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
     return True
 
 
-def matches_name(pattern: str, name: str) -> bool:
-    """Whether a glob fits a full reference's familiar form, with or without its tag or digest.
+def name_matcher(pattern: str, *, across: bool = False) -> Callable[[str], bool]:
+    """What says whether a glob fits a full reference's familiar form, with or without its tag.
 
-    As in Go's `path.Match`, a star does not reach across a slash.
+    As in Go's `path.Match` a star does not reach across a slash, unless it is to go *across*; then
+    the full form may fit too.
+
+    Raises:
+        InvalidSpecError: it cannot be read.
     """
-    reference = Reference.parse(name)
-    glob = _glob(pattern)
-    return any(
-        glob.fullmatch(text)
-        for text in (reference.familiar, reference.without_identifier().familiar)
-    )
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Translate Go's `path.Match`: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash that escapes."""
-    out, at = [], 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[":
-            end = pattern.find("]", at + 1 + pattern.startswith("^", at))
-            if end < 0:
-                raise invalid(f"the bracket in {pattern[:80]!r} is not closed")
-            negated = pattern.startswith("^", at)
-            body = pattern[at + negated : end].replace("\\", r"\\").replace("[", r"\[")
-            out.append(f"(?!/)[{'^' * negated}{body}]")
-            at = end + 1
-        elif char == "\\" and at < len(pattern):
-            out.append(re.escape(pattern[at]))
-            at += 1
-        else:
-            out.append(re.escape(char))
     try:
-        return re.compile("".join(out))
-    except re.error:
-        raise invalid(f"{pattern[:80]!r} is not a pattern") from None
+        fits = glob(pattern, across=across)
+    except InvalidSelectionError as wrong:
+        raise invalid(wrong.detail) from None
+
+    def matches(name: str) -> bool:
+        reference = Reference.parse(name)
+        full = (name, reference.repository) if across else ()
+        forms = (reference.familiar, reference.without_identifier().familiar, *full)
+        return any(fits(form) for form in forms)
+
+    return matches

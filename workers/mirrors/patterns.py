@@ -1,8 +1,7 @@
 r"""Patterns for tags: globs, and regular expressions between slashes.
 
 `3.*` is a glob for the whole tag. `/^v\d+/` is a regular expression that is searched for, in RE2's
-syntax, which is Go's. They come from strangers, and Python's own `re` can take for ever over one;
-RE2 takes a time that goes with the length of the tag.
+syntax, which is Go's. Both are matched by RE2: see `store.patterns`.
 """
 
 from __future__ import annotations
@@ -10,16 +9,10 @@ from __future__ import annotations
 import string
 from typing import Final
 
-import re2  # type: ignore[import-untyped]
-
 from store.errors import InvalidSelectionError
+from store.patterns import check_length, regex
 
-MOST_CHARACTERS: Final = 512
 _IN_TAGS: Final = frozenset(string.ascii_letters + string.digits + "_.-")
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_OPTIONS.max_mem = 2**17  # a pattern that takes more is refused, after a millisecond or so
 
 
 class Pattern:
@@ -31,17 +24,13 @@ class Pattern:
         Raises:
             InvalidSelectionError: it cannot be read, or is too large.
         """
-        if not 1 <= len(text) <= MOST_CHARACTERS:
-            raise InvalidSelectionError(f"a pattern has 1 to {MOST_CHARACTERS} characters")
+        check_length(text)
         is_regex = len(text) > 1 and text[0] == text[-1] == "/"
-        try:
-            self._regex = re2.compile(text[1:-1] if is_regex else _of_glob(text), _OPTIONS)
-        except (re2.error, UnicodeError) as wrong:
-            raise InvalidSelectionError(f"the pattern cannot be read: {_reason(wrong)}") from None
+        self._found_in = regex(text[1:-1] if is_regex else _of_glob(text))
 
     def matches(self, tag: str) -> bool:
         """Whether the pattern is for *tag*."""
-        return self._regex.search(tag) is not None
+        return self._found_in(tag)
 
 
 def _of_glob(text: str) -> str:
@@ -65,9 +54,13 @@ def _of_glob(text: str) -> str:
             parts.append(f"[{'^' if negated else ''}{_in_tags(members[negated:])}]")
             position = end
         else:
-            parts.append(re2.escape(_in_tags(character)))
+            parts.append(_escaped(_in_tags(character)))
         position += 1
     return "".join((*parts, r"\z"))
+
+
+def _escaped(character: str) -> str:
+    return f"\\{character}" if character in ".-" else character
 
 
 def _in_tags(characters: str) -> str:
@@ -77,8 +70,3 @@ def _in_tags(characters: str) -> str:
                 f"no tag has a {character!r} in it", hint="put regular expressions between slashes"
             )
     return characters
-
-
-def _reason(wrong: Exception) -> str:
-    reason = wrong.args[0] if wrong.args else ""
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(wrong)

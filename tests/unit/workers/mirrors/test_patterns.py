@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import InvalidSelectionError
-from workers.mirrors.patterns import MOST_CHARACTERS, Pattern
+from store.patterns import MOST_CHARACTERS
+from workers.mirrors.patterns import Pattern
 
 TAGS = st.text(alphabet="ab1.-_", max_size=8)
 
