@@ -14,6 +14,7 @@ from store.catalog import collection, references
 from store.catalog.collection import Snapshot
 from store.catalog.engine import Catalog
 from store.catalog.sql import chunks
+from store.catalog.tenants import HOUSE
 from store.content.ports import ContentStore, Trashed
 from store.oci.digest import Digest
 
@@ -156,7 +157,7 @@ def sweep(
 def _with_names(connection: Connection, found: list[Broken]) -> list[Broken]:
     named = found[:MAX_BROKEN]
     above = frozenset[str]().union(*(one.above for one in named))
-    names = [(row.name, row.digest) for row in references.of_digests(connection, above)]
+    names = [(row.name, row.digest) for row in references.of_digests(connection, HOUSE, above)]
     return [
         replace(one, names=tuple(name for name, digest in names if digest in one.above))
         for one in named

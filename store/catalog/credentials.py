@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -64,13 +64,12 @@ class Sealer:
         return value
 
 
-def home_key(home: Path) -> str:
-    """The key of a home on one host, made at first use and readable by its owner only."""
-    path = home / "secret.key"
+def kept_key(path: Path) -> str:
+    """The key in a file, which is made at first use and readable by its owner only."""
     try:
         if not path.exists():
             # Written whole before it has its name: another process may be looking.
-            draft = home / f".secret.key.{uuid4().hex}"
+            draft = path.with_name(f".{path.name}.{uuid4().hex}")
             with os.fdopen(
                 os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
             ) as file:
@@ -86,6 +85,9 @@ def home_key(home: Path) -> str:
             f"the key that seals credentials cannot be kept: {error.strerror}",
             subject=str(path),
         ) from error
+
+
+_URL: Final = ""  # in the place of a registry: what is sealed is a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,22 @@ def keep(connection: Connection, root: str, given: Iterable[SealedCredential]) -
         )
 
 
+def keep_url(connection: Connection, root: str, sealed: str) -> None:
+    """Store the URL of the job *root*, which may open what it leads to."""
+    keep(connection, root, [SealedCredential(_URL, sealed, "")])
+
+
+def url_of(connection: Connection, root: str) -> str | None:
+    """The sealed URL of the job *root*, if it has one."""
+    mine = (credentials.c.root == root) & (credentials.c.registry == _URL)
+    return connection.execute(select(credentials.c.sealed).where(mine)).scalar()
+
+
 def of_root(connection: Connection, root: str) -> dict[str, SealedCredential]:
     """The credentials of a job's tree, by registry."""
     rows = connection.execute(
         select(credentials.c.registry, credentials.c.sealed, credentials.c.fingerprint).where(
-            credentials.c.root == root
+            credentials.c.root == root, credentials.c.registry != _URL
         )
     )
     return {row.registry: SealedCredential(*row) for row in rows}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select
 
 from store.catalog.schema import image_events
+from store.catalog.tenants import sees
 
 ACTIONS = ("delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag")
 _INSERT = insert(image_events)
@@ -33,16 +34,22 @@ class ImageEvent:
 
 
 def record(
-    connection: Connection, action: str, actor: str, attributes: Mapping[str, str], now: float
+    connection: Connection,
+    tenant: str,
+    action: str,
+    actor: str,
+    attributes: Mapping[str, str],
+    now: float,
 ) -> None:
     """Write down that *action* happened to *actor*."""
     assert action in ACTIONS
     row = {"time": now, "action": action, "actor": actor, "attributes": dict(attributes)}
-    connection.execute(_INSERT, row)
+    connection.execute(_INSERT, {"tenant": tenant, **row})
 
 
 def after(
     connection: Connection,
+    tenant: str,
     id_: int,
     *,
     since: float | None = None,
@@ -56,7 +63,7 @@ def after(
         image_events.c.action,
         image_events.c.actor,
         image_events.c.attributes,
-    ).where(image_events.c.id > id_)
+    ).where(image_events.c.id > id_, sees(tenant, image_events.c.tenant))
     if since is not None:
         query = query.where(image_events.c.time >= since)
     if until is not None:

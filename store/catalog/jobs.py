@@ -47,6 +47,7 @@ from store.catalog.schema import (
     waits,
 )
 from store.catalog.sql import chunks, upsert
+from store.catalog.tenants import HOUSE
 from store.errors import LeaseLostError, TransshipError
 from store.oci.reference import Reference
 
@@ -159,6 +160,7 @@ class NewJob:
     credential: str = ""  # fingerprints of what it signs in with there
     other_credential: str = ""
     requester: str = ""  # who asked for the root; empty: `requested_by`
+    tenant: str = HOUSE  # whose images it works on
     queue: str = CONTROL
     fingerprint: str = ""
     idempotency_key: str | None = None
@@ -188,6 +190,7 @@ class JobLease:
     label: str
     queue: str
     requester: str
+    tenant: str
     asks: tuple[tuple[str, str], ...]  # registries, with the fingerprints of its credentials
     attempts: int
     fence: int
@@ -327,6 +330,7 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
         label=row.label,
         queue=row.queue,
         requester=row.requester,
+        tenant=row.tenant,
         asks=asked(row),
         attempts=row.attempts,
         fence=row.fence,

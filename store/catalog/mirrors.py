@@ -7,11 +7,13 @@ statement whether a run is going on, so that no two workers, and no schedule and
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Row, delete, insert, select, update
 
 from store.catalog.due import due
 from store.catalog.jobs import ACTIVE
@@ -172,14 +174,35 @@ def hold_idle(connection: Connection, name: str) -> Any:
     return row
 
 
-def record_run(connection: Connection, name: str, job: str, now: float) -> None:
-    """Write down that *job* is a run of the policy."""
-    connection.execute(insert(mirror_runs).values(job=job, mirror=name, started_at=now))
+def record_run(
+    connection: Connection, name: str, policy: Mapping[str, Any], job: str, now: float
+) -> None:
+    """Write down that *job* is a run of the mirror, whose policy is *policy* now."""
+    row = {"job": job, "mirror": name, "policy": _hashed(policy), "started_at": now}
+    connection.execute(insert(mirror_runs).values(row))
 
 
 def of_run(connection: Connection, job: str) -> str | None:
     """The policy that *job* was a run of, if it was one."""
     return connection.execute(select(mirror_runs.c.mirror).where(mirror_runs.c.job == job)).scalar()
+
+
+def check_in_force(connection: Connection, name: str, job: str) -> StoredMirror:
+    """The policy *name*, which says what it said when *job* was a run of it.
+
+    Raises:
+        NotFoundError: there is no such policy any more.
+        ConflictError: it has been changed since.
+    """
+    stored = get(connection, name)
+    then = connection.execute(select(mirror_runs.c.policy).where(mirror_runs.c.job == job)).scalar()
+    if then != _hashed(stored.spec):
+        raise ConflictError(
+            "the mirror has been changed since this run",
+            subject=name,
+            hint=f"start a new one by `transship mirrors run {name}`",
+        )
+    return stored
 
 
 def running(connection: Connection, name: str) -> str | None:
@@ -200,13 +223,19 @@ def running(connection: Connection, name: str) -> str | None:
     return None
 
 
-def runs(connection: Connection, name: str, *columns: Column[Any], limit: int) -> list[Row[Any]]:
-    """The jobs that were runs of a policy, the newest first, or these *columns* of them."""
+def runs(
+    connection: Connection,
+    name: str,
+    which: ColumnElement[bool],
+    *columns: Column[Any],
+    limit: int,
+) -> list[Row[Any]]:
+    """Those *columns* of the jobs that were runs of a policy and meet *which*, the newest first."""
     return list(
         connection.execute(
-            select(*(columns or (jobs,)))
+            select(*columns)
             .join(mirror_runs, mirror_runs.c.job == jobs.c.id)
-            .where(mirror_runs.c.mirror == name)
+            .where(mirror_runs.c.mirror == name, which)
             .order_by(jobs.c.seq.desc())
             .limit(limit)
         ).all()
@@ -222,6 +251,10 @@ def last_run(connection: Connection, name: str) -> Any:
         .order_by(jobs.c.seq.desc())
         .limit(1)
     ).one_or_none()
+
+
+def _hashed(policy: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
 
 
 def _is_due(now: float) -> Any:

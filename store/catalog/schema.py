@@ -167,21 +167,36 @@ images = Table(
 lineage = Table(
     "lineage",
     metadata,
-    Column("image_id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("image_id", String, nullable=False),
     Column("parent", String),  # the image it was made from here; pulled ones have none
     Column("tagged_at", Float),
+    PrimaryKeyConstraint("tenant", "image_id"),
+    Index("lineage_image", "image_id"),
     Index("lineage_parent", "parent"),
 )
 
+# Of each tenant (see `tenants`) the names, and the images and indexes that it has, named or not.
 references = Table(
     "image_references",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
     Column("digest", String, nullable=False),
     Column("media_type", String, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("written_seq", _Id, nullable=False),  # of the job that wrote it
+    PrimaryKeyConstraint("tenant", "name"),
+    Index("references_name", "name"),
     Index("references_digest", "digest"),
+)
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("digest", String, nullable=False),  # of the root
+    PrimaryKeyConstraint("tenant", "digest"),
+    Index("holdings_digest", "digest"),
 )
 
 leases = Table(
@@ -198,21 +213,25 @@ leases = Table(
 workspaces = Table(
     "workspaces",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
     Column("base", String),  # digest of the image's manifest; none: it began empty
     Column("reference", String),  # as it was asked for
     Column("busy", Boolean, nullable=False),  # Docker's running container
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+    Index("workspaces_name", "name"),
     Index("workspaces_base", "base"),
 )
 workspace_layers = Table(
     "workspace_layers",
     metadata,
+    Column("tenant", String, nullable=False),
     Column("workspace", String, nullable=False),
     Column("position", Integer, nullable=False),
     Column("digest", String, nullable=False),
-    PrimaryKeyConstraint("workspace", "position"),
+    PrimaryKeyConstraint("tenant", "workspace", "position"),
 )
 
 # What became of a source when it was changed on the way: a subset of an index, say.
@@ -249,6 +268,7 @@ jobs = Table(
     Column("credential", String, nullable=False, server_default=""),
     Column("other_credential", String, nullable=False, server_default=""),
     Column("requester", String, nullable=False, server_default=""),  # who asked for its root
+    Column("tenant", String, nullable=False, server_default=""),  # whose images it works on
     Column("turn", _Id, nullable=False),
     Column("label", String, nullable=False),  # how it reads in Flower and on a terminal
     Column("spec", _Json, nullable=False),
@@ -291,6 +311,7 @@ jobs = Table(
     Index("jobs_children", "parent", "seq"),
     _partial("jobs_top", "seq", where=JOB_TOP),
     _partial("jobs_top_state", "state", "seq", where=JOB_TOP),
+    _partial("jobs_top_requester", "requester", "seq", where=JOB_TOP),
     _partial("jobs_top_finished", JOB_ENDED_AT, where=JOB_TOP_ENDED),
     _partial("jobs_children_active", "parent", where=JOB_ACTIVE),
     _partial(
@@ -352,6 +373,7 @@ mirror_runs = Table(
     metadata,
     Column("job", String, primary_key=True),
     Column("mirror", String, nullable=False),
+    Column("policy", String, nullable=False, server_default=""),  # a hash of what it said then
     Column("started_at", Float, nullable=False),
     Index("mirror_runs_mirror", "mirror", "started_at"),
 )
@@ -586,6 +608,7 @@ image_events = Table(
     Column("id", _Id, primary_key=True),
     Column("time", Float, nullable=False),
     Column("action", String, nullable=False),
+    Column("tenant", String, nullable=False, server_default=""),
     Column("actor", String, nullable=False),  # an image ID, a reference, or empty
     Column("attributes", _Json, nullable=False),
     Index("image_events_time", "time"),

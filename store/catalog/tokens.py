@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from store.catalog.schema import tokens
 from store.errors import ConflictError, NotFoundError
@@ -97,12 +97,6 @@ def by_hash(connection: Connection) -> dict[str, Token]:
         )
         for row in connection.execute(select(tokens).order_by(tokens.c.name))
     }
-
-
-def any_usable(connection: Connection, now: float) -> bool:
-    """Whether there is a token that has not expired."""
-    usable = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
-    return connection.execute(select(tokens.c.id).where(usable).limit(1)).first() is not None
 
 
 def remove(connection: Connection, name: str) -> None:

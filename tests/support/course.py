@@ -15,6 +15,7 @@ from typing import Any, cast
 from cryptography.fernet import Fernet
 from sqlalchemy import select, text, update
 
+from api.auth import LOCAL, Caller
 from api.routes.jobs import list_jobs
 from store.catalog import (
     admission,
@@ -44,6 +45,7 @@ from store.catalog.blobs import Source
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease, NewJob
+from store.catalog.tenants import HOUSE
 from store.catalog.transfers import Claim
 from store.catalog.waits import Wanted
 from store.content.ports import ContentStore
@@ -455,13 +457,15 @@ class Course:
         name = f"{registry(0)}/library/x:1"
         with self.catalog.write() as connection:
             now = time.time()
-            references.get(connection, name)
-            references.publish(connection, name, digest(1), "application/x", seq=lease.seq, now=now)
-            references.assign(connection, name, digest(2), "application/x", now=now)
-            references.of_digest(connection, digest(2))
-            image_events.record(connection, "tag", name, {}, now)
+            references.get(connection, HOUSE, name)
+            references.publish(
+                connection, HOUSE, name, digest(1), "application/x", seq=lease.seq, now=now
+            )
+            references.assign(connection, HOUSE, name, digest(2), "application/x", now=now)
+            references.of_digest(connection, HOUSE, digest(2))
+            image_events.record(connection, HOUSE, "tag", name, {}, now)
             layers.diff_id_of(connection, digest(self.size.images + 1))
-            lineage.children(connection, digest(self.size.done - 1))
+            lineage.children(connection, HOUSE, digest(self.size.done - 1))
 
     def _promote(self) -> None:
         self._write(lambda c: admission.promote(c, time.time() + 1))
@@ -502,7 +506,8 @@ class Course:
     def _list(self, **which: Any) -> None:
         """A page of jobs, as the API lists them."""
         services = cast("Any", SimpleNamespace(catalog=self.catalog))
-        list_jobs(services, limit=100, **which)
+        for asking in (LOCAL, Caller("token:x", frozenset({"submit"}), "x")):
+            list_jobs(services, asking, limit=100, **which)
 
     def _start_mirror(self) -> None:
         spec = {"kind": "mirror", "source": "r0.test/a", "destination": "t.test/a"}

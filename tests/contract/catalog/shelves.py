@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert
 
-from store.catalog import blobs, image_events, layers, lineage, references
+from store.catalog import blobs, image_events, layers, lineage, references, tenants
 from store.catalog.engine import Catalog
 from store.catalog.image_events import ImageEvent
 from store.catalog.schema import workspaces
+from store.catalog.tenants import HOUSE
 from store.content.memory import MemoryStore
 from store.content.ports import ContentStore
 from store.images.delete import Deletion
@@ -55,6 +56,7 @@ class Shelves:
     content: ContentStore = field(default_factory=MemoryStore)
     now: float = 1_700_000_000.0
     host: Platform = AMD64
+    tenant: str = HOUSE
 
     def hold(
         self,
@@ -81,16 +83,28 @@ class Shelves:
                 blobs.link(connection, str(image.digest), [str(one.digest) for one in members])
             if parent is not None:
                 assert isinstance(image, Image)
-                lineage.set_parent(connection, id_of(image), id_of(parent))
+                lineage.set_parent(connection, self.tenant, id_of(image), id_of(parent))
+            tenants.hold(connection, self.tenant, str(image.digest))
             for name in names:
                 references.assign(
-                    connection, name, str(image.digest), manifest.media_type, now=self.now
+                    connection,
+                    self.tenant,
+                    name,
+                    str(image.digest),
+                    manifest.media_type,
+                    now=self.now,
                 )
         return image
 
     def workspace(self, name: str, image: Image, *, busy: bool = False) -> None:
         """Put a workspace over an image."""
-        values = {"name": name, "base": str(image.digest), "reference": None, "busy": busy}
+        values = {
+            "tenant": self.tenant,
+            "name": name,
+            "base": str(image.digest),
+            "reference": None,
+            "busy": busy,
+        }
         with self.catalog.write() as connection:
             connection.execute(
                 insert(workspaces).values(**values, created_at=self.now, updated_at=self.now)
@@ -99,19 +113,19 @@ class Shelves:
     def rm(self, text: str, *, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
         """Delete as the API does."""
         with self.catalog.write() as connection:
-            deletion = Deletion(connection, self.content, now=self.now, host=self.host)
+            deletion = Deletion(connection, self.tenant, self.content, now=self.now, host=self.host)
             return [one.as_json() for one in deletion.delete(text, force=force, prune=prune)]
 
     def find(self, text: str, platform: Platform | None = None) -> Found:
         """Resolve as the API does."""
         with self.catalog.read() as connection:
-            return find(connection, text, platform=platform, host=self.host)
+            return find(connection, self.tenant, text, platform=platform, host=self.host)
 
     def listed(self, *filters: str, all_: bool = False) -> list[Summary]:
         """List as the API does."""
         parsed = Filters.parse(filters, LIST_KEYS)
         with self.catalog.read() as connection:
-            return listed(connection, parsed, all_=all_, now=self.now, host=self.host)
+            return listed(connection, self.tenant, parsed, all_=all_, now=self.now, host=self.host)
 
     def names(self) -> dict[str, list[str]]:
         """The names of every image, by ID, as Docker shows them."""
@@ -123,4 +137,4 @@ class Shelves:
     def events(self) -> list[ImageEvent]:
         """What has happened to images."""
         with self.catalog.read() as connection:
-            return image_events.after(connection, 0)
+            return image_events.after(connection, self.tenant, 0)

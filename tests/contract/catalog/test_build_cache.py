@@ -10,6 +10,7 @@ import pytest
 
 from store.catalog import lineage
 from store.catalog.engine import Catalog
+from store.catalog.tenants import HOUSE
 from store.errors import NotFoundError
 from store.images.cache import Answer, BuildCache
 from store.images.details import details
@@ -56,7 +57,7 @@ def look(
     sources: Sequence[str] = (),
 ) -> Answer:
     cache = BuildCache(shelves.catalog, shelves.content)
-    return cache.look(step, parent=parent, sources=sources, holder="me", now=shelves.now)
+    return cache.look(HOUSE, step, parent=parent, sources=sources, holder="me", now=shelves.now)
 
 
 def hold_base(shelves: Shelves) -> None:
@@ -120,7 +121,7 @@ def test_a_source_that_ends_with_the_step_becomes_the_child(shelves: Shelves) ->
     shelves.hold(ends, "docker.io/library/ends:1")
     assert look(shelves, sources=["ends:1"]) == Answer(id_of(ends), "ends:1")
     with shelves.catalog.read() as connection:
-        assert lineage.children(connection, id_of(BASE)) == [id_of(ends)]
+        assert lineage.children(connection, HOUSE, id_of(BASE)) == [id_of(ends)]
 
 
 def test_a_step_in_the_midst_of_a_source_is_made_an_image(shelves: Shelves) -> None:
@@ -131,7 +132,7 @@ def test_a_step_in_the_midst_of_a_source_is_made_an_image(shelves: Shelves) -> N
     assert answer.image_id is not None
     found = shelves.find(answer.image_id)
     with shelves.catalog.read() as connection:
-        shown = details(connection, found.image, shelves.content)  # type: ignore[arg-type]
+        shown = details(connection, HOUSE, found.image, shelves.content)  # type: ignore[arg-type]
     assert shown.parent == id_of(WITH_ENV)
     assert shown.diff_ids == [str(Digest.of(tar)) for tar in TARS[:2]]
     config = shown.opened.config

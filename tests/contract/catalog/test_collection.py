@@ -9,6 +9,7 @@ import pytest
 
 from store.catalog import blobs, collection, references
 from store.catalog.references import HeldImage
+from store.catalog.tenants import HOUSE
 from store.content.memory import MemoryStore
 from store.content.ports import Trashed
 from store.gc import Swept, reachable, sweep, take_back, tidy
@@ -41,7 +42,7 @@ class Store:
 
     def refer(self, name: str, root: str) -> None:
         with self.scene.catalog.write() as connection:
-            references.publish(connection, name, named(root), "type", seq=1, now=0)
+            references.publish(connection, HOUSE, name, named(root), "type", seq=1, now=0)
 
     def lease(self, *names: str, holder: str = HOLDER) -> None:
         with self.scene.catalog.write() as connection:

@@ -12,6 +12,7 @@ from store.catalog import blobs, image_events, layers, lineage, references
 from store.catalog.engine import Catalog
 from store.catalog.layers import Pair
 from store.catalog.schema import leases
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, InvalidSpecError, NotFoundError
 from store.images.create import Created, Creation
 from store.images.details import details
@@ -49,7 +50,7 @@ def create(
     shelves: Shelves, raw: bytes, *, parent: str | None = None, shared: bool = False
 ) -> Created:
     creation = Creation(shelves.catalog, shelves.content, shared_trust=shared)
-    return creation.create(raw, holder="me", now=shelves.now, parent=parent)
+    return creation.create(HOUSE, raw, holder="me", now=shelves.now, parent=parent)
 
 
 def test_the_config_is_kept_byte_for_byte_over_the_layers_that_it_names(shelves: Shelves) -> None:
@@ -67,7 +68,7 @@ def test_the_config_is_kept_byte_for_byte_over_the_layers_that_it_names(shelves:
     assert [layer.digest for layer in manifest.layers] == below
     found = shelves.find(made.image_id)
     with shelves.catalog.read() as connection:
-        shown = details(connection, found.image, shelves.content)  # type: ignore[arg-type]
+        shown = details(connection, HOUSE, found.image, shelves.content)  # type: ignore[arg-type]
     assert (shown.diff_ids, shown.parent) == (DIFF_IDS[:2], "")
 
 
@@ -88,7 +89,7 @@ def test_it_has_no_name_is_no_event_and_stays(shelves: Shelves) -> None:
     made = create(shelves, config(DIFF_IDS[0]))
     assert shelves.names()[made.image_id] == []
     with shelves.catalog.read() as connection:
-        assert image_events.after(connection, 0) == []
+        assert image_events.after(connection, HOUSE, 0) == []
         assert connection.execute(leases.select()).all() == []
     shelves.rm("app:1")
     gc.sweep(shelves.catalog, shelves.content, check=never)
@@ -108,7 +109,7 @@ def test_it_may_be_the_child_of_another(shelves: Shelves) -> None:
     shelves.hold(IMAGE, NAME)
     made = create(shelves, config(*DIFF_IDS), parent="app:1")
     with shelves.catalog.read() as connection:
-        assert lineage.children(connection, id_of(IMAGE)) == [made.image_id]
+        assert lineage.children(connection, HOUSE, id_of(IMAGE)) == [made.image_id]
     with pytest.raises(ConflictError):
         shelves.rm(id_of(IMAGE), force=True)
 
@@ -119,7 +120,7 @@ def test_a_parent_can_be_set_later(shelves: Shelves) -> None:
     made = create(shelves, raw)
     create(shelves, raw, parent="app:1")
     with shelves.catalog.read() as connection:
-        assert lineage.children(connection, id_of(IMAGE)) == [made.image_id]
+        assert lineage.children(connection, HOUSE, id_of(IMAGE)) == [made.image_id]
 
 
 def test_nobody_is_its_own_ancestor(shelves: Shelves) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from store.catalog import blobs
 from store.catalog.engine import Catalog
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, InvalidReferenceError, NotFoundError
 from store.images.delete import Deletion
 from tests.contract.catalog.scene import Scene
@@ -350,7 +351,8 @@ def test_digests_that_go_with_the_last_tag_have_no_event(shelves: Shelves) -> No
 def test_a_layer_that_goes_has_the_size_that_it_was_held_with(shelves: Shelves) -> None:
     shelves.hold(X, *ONE)
     with shelves.catalog.write() as connection:
-        removed = Deletion(connection, shelves.content, now=0, host=shelves.host).delete("app:1")
+        deletion = Deletion(connection, HOUSE, shelves.content, now=0, host=shelves.host)
+        removed = deletion.delete("app:1")
     sizes = {one.deleted: one.size for one in removed if one.size}
     expected = [layer.size for layer in reversed(X.manifest.layers)]
     assert sizes == dict(zip(describe_chain(X), expected, strict=True))

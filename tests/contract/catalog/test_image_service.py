@@ -11,6 +11,7 @@ import pytest
 
 from store.catalog import image_events, lineage
 from store.catalog.engine import Catalog
+from store.catalog.tenants import HOUSE
 from store.errors import (
     InvalidManifestError,
     InvalidReferenceError,
@@ -293,7 +294,7 @@ def test_an_image_to_compare_with_has_to_be_there(shelves: Shelves, key: str) ->
 
 def _tag(shelves: Shelves, source: str, target: str) -> str:
     with shelves.catalog.write() as connection:
-        return tag(connection, source, target, now=shelves.now, host=shelves.host).familiar
+        return tag(connection, HOUSE, source, target, now=shelves.now, host=shelves.host).familiar
 
 
 @pytest.mark.parametrize(
@@ -352,13 +353,13 @@ def test_tagging_is_remembered_and_pulling_is_not(scene: Scene) -> None:
 def _details(shelves: Shelves, text: str) -> Details:
     found = shelves.find(text)
     with shelves.catalog.read() as connection:
-        return details(connection, found.image, shelves.content)  # type: ignore[arg-type]
+        return details(connection, HOUSE, found.image, shelves.content)  # type: ignore[arg-type]
 
 
 def _history(shelves: Shelves, text: str) -> list[Step]:
     found = shelves.find(text)
     with shelves.catalog.read() as connection:
-        return history(connection, found.image, shelves.content, shelves.host)  # type: ignore[arg-type]
+        return history(connection, HOUSE, found.image, shelves.content, shelves.host)  # type: ignore[arg-type]
 
 
 def _edited(image: Image, change: Callable[[dict[str, Any]], None]) -> Image:
@@ -431,7 +432,7 @@ def test_children_are_direct_ones(shelves: Shelves) -> None:
     shelves.hold(child, parent=X)
     shelves.hold(small("grandchild", base=child), parent=child)
     with shelves.catalog.read() as connection:
-        assert lineage.children(connection, ID) == [id_of(child)]
+        assert lineage.children(connection, HOUSE, ID) == [id_of(child)]
 
 
 # --- prune ---------------------------------------------------------------------------------------
@@ -536,7 +537,9 @@ def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: Shelves, change: 
 
 def _usage(shelves: Shelves) -> Usage:
     with shelves.catalog.read() as connection:
-        return usage(connection, on_disk(shelves.content), now=shelves.now, host=shelves.host)
+        return usage(
+            connection, HOUSE, on_disk(shelves.content), now=shelves.now, host=shelves.host
+        )
 
 
 def _layers(image: Image) -> int:
@@ -545,6 +548,7 @@ def _layers(image: Image) -> int:
 
 def test_an_empty_store_takes_up_nothing(shelves: Shelves) -> None:
     found = _usage(shelves)
+    assert found.store is not None
     assert (found.images, found.layers_size, found.reclaimable, found.store.blobs) == ((), 0, 0, 0)
 
 
@@ -589,6 +593,7 @@ def test_the_store_counts_blobs_partials_and_trash(shelves: Shelves) -> None:
         ingest.write(b"half")
     shelves.content.remove(X.manifest.layers[0].digest)
     status = _usage(shelves).store
+    assert status is not None
     assert (status.partials, status.partial_bytes) == (1, 4)
     assert (status.trash, status.trash_bytes) == (1, X.manifest.layers[0].size)
     assert status.blobs == 1 + len(X.manifest.blobs)
@@ -597,4 +602,4 @@ def test_the_store_counts_blobs_partials_and_trash(shelves: Shelves) -> None:
 
 def test_no_event_is_recorded_that_docker_does_not_know(catalog: Catalog) -> None:
     with catalog.write() as connection, pytest.raises(AssertionError):
-        image_events.record(connection, "squash", "", {}, 0)
+        image_events.record(connection, HOUSE, "squash", "", {}, 0)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, true
 
 from store.catalog import jobs, mirrors, retention
 from store.catalog.mirrors import StoredMirror
+from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import mirror_runs
 from store.errors import ConflictError, NotFoundError
 from tests.contract.catalog.scene import Scene, new_job
@@ -54,7 +55,7 @@ def _start_due(scene: Scene, job: str, name: str = "nightly") -> bool:
         started = mirrors.start_due(connection, seen, scene.now)
         if started:
             jobs.create(connection, [new_job(job, kind="mirror")], scene.now)
-            mirrors.record_run(connection, name, job, scene.now)
+            mirrors.record_run(connection, name, seen.spec, job, scene.now)
     return started
 
 
@@ -162,7 +163,7 @@ def test_what_is_due_is_started_once_whoever_tries(scene: Scene) -> None:
         barrier.wait()
         with scene.catalog.write() as connection:
             if mirrors.start_due(connection, seen, scene.now):
-                mirrors.record_run(connection, "nightly", f"run {number}", scene.now)
+                mirrors.record_run(connection, "nightly", seen.spec, f"run {number}", scene.now)
                 started.append(number)
 
     threads = [threading.Thread(target=tick, args=(n,)) for n in range(8)]
@@ -223,9 +224,8 @@ def test_runs_are_listed_the_newest_first_and_only_those_of_the_mirror(scene: Sc
         scene.now += 60
     _start_due(scene, "else", "other")
     with scene.catalog.read() as connection:
-        assert [row.id for row in mirrors.runs(connection, "nightly", limit=2)] == [
-            "run 2", "run 1",
-        ]  # fmt: skip
+        newest = mirrors.runs(connection, "nightly", true(), jobs_table.c.id, limit=2)
+        assert [row.id for row in newest] == ["run 2", "run 1"]
         assert mirrors.last_run(connection, "nightly").id == "run 2"
         assert mirrors.running(connection, "nightly") is None
         assert mirrors.running(connection, "other") == "else"

@@ -50,6 +50,7 @@ from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import references as reference_rows
 from store.catalog.schema import transfers as transfer_rows
 from store.catalog.schema import waits as wait_rows
+from store.catalog.tenants import HOUSE
 from store.catalog.transfers import Claim
 from store.catalog.waits import Wanted
 from store.content.memory import MemoryStore
@@ -269,9 +270,9 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove_a_name(self, data: st.DataObject) -> None:
         with self.catalog.write() as connection:
-            names = [row.name for row in references.listed(connection)]
+            names = [(row.name, row.digest) for row in references.listed(connection, HOUSE)]
             if names:
-                references.remove(connection, data.draw(st.sampled_from(names)))
+                references.remove(connection, HOUSE, *data.draw(st.sampled_from(names)))
 
     @rule()
     def collect(self) -> None:
@@ -412,7 +413,13 @@ class Machine(RuleBasedStateMachine):
             blobs.add(connection, root, len(manifest), change.now)
             blobs.link(connection, root, digests)
             references.publish(
-                connection, f"{HERE}/app:{root[7:15]}", root, "t", seq=lease.seq, now=change.now
+                connection,
+                HOUSE,
+                f"{HERE}/app:{root[7:15]}",
+                root,
+                "t",
+                seq=lease.seq,
+                now=change.now,
             )
             self._end_in(change, lease, "succeeded")
 

@@ -15,6 +15,7 @@ from store.catalog.references import HeldImage
 from store.catalog.schema import events as event_rows
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import leases
+from store.catalog.tenants import HOUSE
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
 NAME = "docker.io/library/app:1"
@@ -126,12 +127,12 @@ def test_the_lease_in_force_is_the_last_one_written(scene: Scene) -> None:
 
 def _publish(scene: Scene, digest: str, seq: int) -> str | None:
     with scene.catalog.write() as connection:
-        return references.publish(connection, NAME, digest, INDEX, seq=seq, now=scene.now)
+        return references.publish(connection, HOUSE, NAME, digest, INDEX, seq=seq, now=scene.now)
 
 
 def _stands_for(scene: Scene) -> Any:
     with scene.catalog.read() as connection:
-        row = references.get(connection, NAME)
+        row = references.get(connection, HOUSE, NAME)
     return None if row is None else row.digest
 
 
@@ -163,8 +164,10 @@ def test_an_older_job_does_not_move_the_name_back_and_learns_by_whom(scene: Scen
 def test_a_removed_name_stands_for_nothing(scene: Scene) -> None:
     _publish(scene, "sha256:aa", scene.job("one").seq)
     with scene.catalog.write() as connection:
-        assert references.remove(connection, NAME)
-        assert not references.remove(connection, NAME)
+        references.remove(connection, HOUSE, NAME, "sha256:bb")
+    assert _stands_for(scene) == "sha256:aa"
+    with scene.catalog.write() as connection:
+        references.remove(connection, HOUSE, NAME, "sha256:aa")
     assert _stands_for(scene) is None
 
 
@@ -206,7 +209,11 @@ def test_an_index_leads_to_the_images_that_are_held_of_it(scene: Scene) -> None:
         ("sha256:1", ["sha256:11"], []),
         ("sha256:b", [], ["sha256:bb"]),
         ("sha256:9", [], ["sha256:99"]),
-        ("sha256:", ["sha256:11", "sha256:22"], ["sha256:99", "sha256:aa"]),
+        (
+            "sha256:",
+            ["sha256:11", "sha256:22"],
+            ["sha256:99", "sha256:aa", "sha256:bb", "sha256:cc"],
+        ),
         ("sha256:f", [], []),
         ("%", [], []),
         ("sha256:_1", [], []),
@@ -237,7 +244,7 @@ def test_an_index_in_an_index_leads_to_its_images_too(scene: Scene) -> None:
 def test_a_name_that_was_assigned_is_newer_than_every_job(scene: Scene) -> None:
     older = scene.job("older").seq
     with scene.catalog.write() as connection:
-        references.assign(connection, NAME, "sha256:bb", INDEX, now=scene.now)
+        references.assign(connection, HOUSE, NAME, "sha256:bb", INDEX, now=scene.now)
     assert _publish(scene, "sha256:aa", older) == ""
     assert _publish(scene, "sha256:cc", scene.job("newer").seq) is None
     assert _stands_for(scene) == "sha256:cc"
@@ -255,8 +262,8 @@ def test_a_name_by_digest_is_noted_once(scene: Scene) -> None:
     name = "docker.io/library/app@sha256:aa"
     with scene.catalog.write() as connection:
         for _ in range(2):
-            references.add_digest(connection, name, "sha256:aa", INDEX, scene.now)
-        found = references.of_digest(connection, "sha256:aa")
+            references.add_digest(connection, HOUSE, name, "sha256:aa", INDEX, scene.now)
+        found = references.of_digest(connection, HOUSE, "sha256:aa")
     assert [row.name for row in found] == [name]
 
 
@@ -287,17 +294,17 @@ def test_children_are_the_held_images_that_were_made_from_another(scene: Scene) 
     with scene.catalog.write() as connection:
         references.add_image(connection, _image("sha256:aa", "child"))
         for name in ("child", "lost child"):
-            lineage.set_parent(connection, name, "parent")
-        assert lineage.children(connection, "parent") == ["child"]
-        assert lineage.parents(connection) == {"parent"}
+            lineage.set_parent(connection, HOUSE, name, "parent")
+        assert lineage.children(connection, HOUSE, "parent") == ["child"]
+        assert lineage.parents(connection, HOUSE) == {"parent"}
 
 
 def test_being_tagged_and_having_a_parent_are_kept_apart(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        lineage.set_parent(connection, "child", "parent")
-        lineage.tagged(connection, "child", scene.now)
-        lineage.set_parent(connection, "child", "parent")
-        row = lineage.get(connection, "child")
+        lineage.set_parent(connection, HOUSE, "child", "parent")
+        lineage.tagged(connection, HOUSE, "child", scene.now)
+        lineage.set_parent(connection, HOUSE, "child", "parent")
+        row = lineage.get(connection, HOUSE, "child")
     assert row is not None
     assert (row.parent, row.tagged_at) == ("parent", scene.now)
 
@@ -309,11 +316,11 @@ def test_events_of_images_are_read_by_id_and_by_time(scene: Scene) -> None:
     with scene.catalog.write() as connection:
         assert image_events.newest(connection) == 0
         for second in range(4):
-            image_events.record(connection, "tag", f"image {second}", {}, scene.now + second)
-        everything = image_events.after(connection, 0)
+            image_events.record(connection, HOUSE, "tag", f"image {second}", {}, scene.now + second)
+        everything = image_events.after(connection, HOUSE, 0)
         since = scene.now + 1
-        some = image_events.after(connection, 0, since=since, until=since + 1)
-        rest = image_events.after(connection, everything[2].id)
+        some = image_events.after(connection, HOUSE, 0, since=since, until=since + 1)
+        rest = image_events.after(connection, HOUSE, everything[2].id)
         assert image_events.newest(connection) == everything[-1].id
     assert [event.actor for event in some] == ["image 1", "image 2"]
     assert [event.actor for event in rest] == ["image 3"]

@@ -10,6 +10,7 @@ from store.catalog import blobs, image_events, retention, targets
 from store.catalog.schema import blob_sources, derivations, events, jobs, transfers, waits
 from store.catalog.schema import image_events as image_event_rows
 from store.catalog.schema import targets as targets_table
+from store.catalog.tenants import HOUSE
 from tests.contract.catalog.scene import HERE, Scene
 
 
@@ -106,7 +107,7 @@ def test_many_go_in_several_steps(scene: Scene) -> None:
 
 def test_events_of_images_go_too(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        image_events.record(connection, "tag", "sha256:a", {"name": "a"}, scene.now)
+        image_events.record(connection, HOUSE, "tag", "sha256:a", {"name": "a"}, scene.now)
         retention.forget_records(connection, scene.now + 1)
         left = connection.execute(select(func.count()).select_from(image_event_rows)).scalar_one()
     assert left == 0

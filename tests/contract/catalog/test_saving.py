@@ -8,6 +8,7 @@ from sqlalchemy import update
 from store.catalog import exports, jobs
 from store.catalog.engine import Catalog
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, GoneError, InvalidReferenceError, NotFoundError
 from store.images.saving import chosen, held_under
 from tests.contract.catalog.scene import Scene
@@ -32,7 +33,7 @@ def shelves(catalog: Catalog) -> Shelves:
 def saved(shelves: Shelves, *texts: str) -> dict[str, list[str]]:
     """What is chosen: names by the digest of the image."""
     with shelves.catalog.read() as connection:
-        found = chosen(connection, texts)
+        found = chosen(connection, HOUSE, texts)
     return {str(one.digest): [name.familiar for name in one.names] for one in found}
 
 
@@ -78,7 +79,7 @@ def test_what_stands_for_nothing_is_refused(
 
 def test_the_parent_goes_along(shelves: Shelves) -> None:
     with shelves.catalog.read() as connection:
-        (image,) = chosen(connection, ["app:3"])
+        (image,) = chosen(connection, HOUSE, ["app:3"])
     assert str(image.parent) == id_of(X)
 
 

@@ -32,6 +32,7 @@ from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.catalog.jobs import JobLease
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError
 from store.oci.platform import Platform
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job, wanted
@@ -320,7 +321,7 @@ def test_a_reference_that_two_hosts_write_at_once_is_the_newer_ones(hosts: Hosts
         assert _publish(connection, newer) is None
     assert superseded_by == ["newer"]
     with scene.catalog.read() as connection:
-        row = references.get(connection, "here.test/app:1")
+        row = references.get(connection, HOUSE, "here.test/app:1")
     assert row is not None
     assert row.digest == "of newer"
 
@@ -328,7 +329,7 @@ def test_a_reference_that_two_hosts_write_at_once_is_the_newer_ones(hosts: Hosts
 def _publish(connection: Connection, lease: JobLease) -> str | None:
     digest = f"of {lease.id}"
     return references.publish(
-        connection, "here.test/app:1", digest, "a media type", seq=lease.seq, now=NOW
+        connection, HOUSE, "here.test/app:1", digest, "a media type", seq=lease.seq, now=NOW
     )
 
 

@@ -12,6 +12,7 @@ from store import gc
 from store.catalog import layers, workspaces
 from store.catalog.engine import Catalog
 from store.catalog.schema import leases
+from store.catalog.tenants import HOUSE
 from store.catalog.workspaces import Workspace
 from store.errors import (
     ConflictError,
@@ -60,6 +61,7 @@ class Bench:
         with self.catalog.write() as connection:
             return create(
                 connection,
+                HOUSE,
                 name,
                 reference,
                 busy=busy,
@@ -70,7 +72,7 @@ class Bench:
 
     def get(self, name: str) -> Workspace:
         with self.catalog.read() as connection:
-            return workspaces.get(connection, name)
+            return workspaces.get(connection, HOUSE, name)
 
     def made(self, seen: Workspace, *members: Member) -> MadeLayer:
         """A layer that was begun when the workspace was as *seen*."""
@@ -89,7 +91,7 @@ class Bench:
 
     def remove(self, name: str) -> None:
         with self.catalog.write() as connection:
-            workspaces.remove(connection, name)
+            workspaces.remove(connection, HOUSE, name)
 
     def paths(self, name: str) -> list[str]:
         found = self.get(name)
@@ -102,7 +104,7 @@ class Bench:
         return {str(digest) for digest in self.content.digests()}
 
     def leased(self, name: str) -> int:
-        mine = select(func.count()).where(leases.c.holder == workspaces.holder(name))
+        mine = select(func.count()).where(leases.c.holder == workspaces.holder(HOUSE, name))
         with self.catalog.read() as connection:
             return int(connection.execute(mine).scalar_one())
 
@@ -140,7 +142,7 @@ def test_they_are_listed_by_name(bench: Bench) -> None:
         bench.create(name)
     layer = bench.put("b", file("new", b"new"))
     with bench.catalog.read() as connection:
-        found = workspaces.listed(connection)
+        found = workspaces.listed(connection, HOUSE)
     assert [(one.name, one.layers) for one in found] == [
         ("a", ()),
         ("b", (str(layer.digest),)),
@@ -169,17 +171,17 @@ def test_busy_can_be_changed(bench: Bench) -> None:
     bench.create("work")
     for busy in (True, False):
         with bench.catalog.write() as connection:
-            workspaces.set_busy(connection, "work", busy, 5.0)
+            workspaces.set_busy(connection, HOUSE, "work", busy, 5.0)
         assert (bench.get("work").busy, bench.get("work").updated_at) == (busy, 5.0)
 
 
 def test_nothing_can_be_done_to_one_that_is_not_there(bench: Bench) -> None:
     with bench.catalog.write() as connection:
         for act in (
-            lambda: workspaces.get(connection, "none"),
-            lambda: workspaces.set_busy(connection, "none", busy=True, now=0),
-            lambda: workspaces.add_layer(connection, "none", str(Digest.of(b"")), 0),
-            lambda: workspaces.remove(connection, "none"),
+            lambda: workspaces.get(connection, HOUSE, "none"),
+            lambda: workspaces.set_busy(connection, HOUSE, "none", busy=True, now=0),
+            lambda: workspaces.add_layer(connection, HOUSE, "none", str(Digest.of(b"")), 0),
+            lambda: workspaces.remove(connection, HOUSE, "none"),
         ):
             with pytest.raises(NotFoundError):
                 act()

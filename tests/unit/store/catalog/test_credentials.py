@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 
 import tests
 from store.catalog import credentials
-from store.catalog.credentials import NamedCredential, SealedCredential, Sealer, home_key
+from store.catalog.credentials import NamedCredential, SealedCredential, Sealer, kept_key
 from store.catalog.engine import Catalog
 from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 from tests.contract.catalog.prepared import prepared_sqlite
@@ -23,10 +23,10 @@ ROOT = Path(tests.__path__[0]).parent
 RACE = """
 import sys
 from pathlib import Path
-from store.catalog.credentials import home_key
+from store.catalog.credentials import kept_key
 print("ready", flush=True)
 sys.stdin.readline()
-print(home_key(Path(sys.argv[1])))
+print(kept_key(Path(sys.argv[1]) / "secret.key"))
 """
 
 
@@ -61,27 +61,27 @@ def test_a_sealer_does_not_show_its_key() -> None:
 
 
 def test_a_home_keeps_its_key(tmp_path: Path) -> None:
-    assert home_key(tmp_path) == home_key(tmp_path)
+    assert kept_key(tmp_path / "secret.key") == kept_key(tmp_path / "secret.key")
 
 
 def test_a_homes_key_can_seal(tmp_path: Path) -> None:
-    sealer = Sealer(home_key(tmp_path))
+    sealer = Sealer(kept_key(tmp_path / "secret.key"))
     assert sealer.open(sealer.seal({"a": 1})) == {"a": 1}
 
 
 def test_a_homes_key_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    home_key(tmp_path)
+    kept_key(tmp_path / "secret.key")
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
 
 
 def test_making_a_key_leaves_nothing_else(tmp_path: Path) -> None:
-    home_key(tmp_path)
+    kept_key(tmp_path / "secret.key")
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
 
 
 def test_a_home_that_cannot_keep_a_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(HomeUnusableError, match=str(tmp_path)):
-        home_key(tmp_path / "nowhere")
+        kept_key(tmp_path / "nowhere" / "secret.key")
 
 
 def test_processes_that_make_the_key_at_once_all_get_the_same(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_processes_that_make_the_key_at_once_all_get_the_same(tmp_path: Path) ->
         racer.stdin.write("go\n")
         racer.stdin.flush()
     keys = {racer.communicate(timeout=30)[0].strip() for racer in racers}
-    assert keys == {home_key(tmp_path)}
+    assert keys == {kept_key(tmp_path / "secret.key")}
 
 
 # --- named ---------------------------------------------------------------------------------------

@@ -117,16 +117,6 @@ def test_its_last_use_is_written_down(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("expires", "usable"), [(None, True), (NOW + 1, True), (NOW, False), (NOW - 1, False)]
 )
-def test_only_what_has_not_expired_is_of_use(
-    catalog: Catalog, expires: float | None, usable: bool
-) -> None:
+def test_only_what_has_not_expired_is_of_use(expires: float | None, usable: bool) -> None:
     one = token() if expires is None else token(expires_at=expires)
-    add(catalog, one)
-    with catalog.read() as connection:
-        assert tokens.any_usable(connection, NOW) is usable
     assert one.has_expired(NOW) is not usable
-
-
-def test_without_tokens_none_is_of_use(catalog: Catalog) -> None:
-    with catalog.read() as connection:
-        assert not tokens.any_usable(connection, NOW)
