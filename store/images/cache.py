@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import lineage, references
+from store.catalog import lineage
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.content.present import see_present
@@ -28,6 +28,7 @@ from store.images.held import Opened, open_image
 from store.images.manifests import manifest_after
 from store.images.publish import made
 from store.images.resolve import Found, find
+from store.images.shelf import Shelf
 from store.oci import timestamps
 
 
@@ -90,6 +91,7 @@ class BuildCache:
 
     def look(
         self,
+        tenant: str,
         config: Mapping[str, Any],
         *,
         parent: str | None,
@@ -104,6 +106,7 @@ class BuildCache:
         and without a name; where it is the source's last, that becomes the parent's child.
 
         Args:
+            tenant: Whose images are looked at.
             config: That of the step's container.
             parent: What stands for the image that it begins with; None for none.
             sources: What stands for images that may have the step, in the order to be asked.
@@ -114,13 +117,13 @@ class BuildCache:
             NotFoundError: the parent is not here.
         """
         with self._catalog.read() as connection:
-            begins = None if parent is None else self._open(connection, parent)
-            known, unknown = self._sources(connection, sources)
-            local = None if begins is None else self._child(connection, begins, config)
+            begins = None if parent is None else self._open(connection, tenant, parent)
+            known, unknown = self._sources(connection, tenant, sources)
+            local = None if begins is None else self._child(connection, tenant, begins, config)
             if local is not None:
                 if not sources:
                     return Answer(local)
-                if any(local in line(connection, source.id) for source in known):
+                if any(local in line(connection, tenant, source.id) for source in known):
                     return Answer(local, unknown=unknown)
         at = 0 if begins is None else len(begins.history)
         for source in known:
@@ -132,25 +135,25 @@ class BuildCache:
                 image_id = source.id
                 if begins is not None:
                     with self._catalog.write() as connection:
-                        adopt(connection, image_id, begins.id)
+                        adopt(connection, tenant, image_id, begins.id)
             else:
-                image_id = self._midst(source, begins, config, holder, now)
+                image_id = self._midst(tenant, source, begins, config, holder, now)
             return Answer(image_id, source.name, unknown)
         return Answer(None, unknown=unknown)
 
-    def _open(self, connection: Connection, text: str) -> _Image:
-        found: Found = find(connection, text)
+    def _open(self, connection: Connection, tenant: str, text: str) -> _Image:
+        found: Found = find(connection, tenant, text)
         if found.image is None:
             raise NotFoundError("no image is held of this index", subject=text, side=Side.STORE)
         return _Image(found.image.image_id, open_image(found.image, self._content), text)
 
     def _sources(
-        self, connection: Connection, names: Sequence[str]
+        self, connection: Connection, tenant: str, names: Sequence[str]
     ) -> tuple[list[_Image], tuple[str, ...]]:
         known, unknown = [], []
         for name in names:
             try:
-                source = self._open(connection, name)
+                source = self._open(connection, tenant, name)
             except (NotFoundError, BlobMissingError):
                 unknown.append(name)
                 continue
@@ -161,12 +164,14 @@ class BuildCache:
         return known, tuple(unknown)
 
     def _child(
-        self, connection: Connection, parent: _Image, config: Mapping[str, Any]
+        self, connection: Connection, tenant: str, parent: _Image, config: Mapping[str, Any]
     ) -> str | None:
         """The newest child of *parent* that was made by an equal step."""
         best: tuple[int, str] | None = None
-        for id_ in lineage.children(connection, parent.id):
-            row = references.images_with_id(connection, id_)[0]
+        for id_ in lineage.children(connection, tenant, parent.id):
+            image = Shelf.of_id(connection, tenant, id_).image(id_)
+            if image is None or (row := image.manifest) is None:
+                continue
             try:
                 opened = open_image(row, self._content)
             except (BlobMissingError, ContentError):
@@ -180,6 +185,7 @@ class BuildCache:
 
     def _midst(
         self,
+        tenant: str,
         source: _Image,
         parent: _Image | None,
         config: Mapping[str, Any],
@@ -210,9 +216,9 @@ class BuildCache:
         image_id = str(manifest.config.digest)
         new = made([manifest], self._content)
         with self._catalog.write() as connection:
-            publish_at_once(connection, new, holder=holder, now=now)
+            publish_at_once(connection, tenant, new, holder=holder, now=now)
             if parent is not None:
-                adopt(connection, image_id, parent.id)
+                adopt(connection, tenant, image_id, parent.id)
         see_present(self._content, (manifest.config.digest, manifest.digest))
         return image_id
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, select
 
 from store.archives.manifests import made as manifest_of
-from store.catalog import blobs, lineage, references
+from store.catalog import blobs, lineage
 from store.catalog.engine import Catalog
 from store.catalog.layers import Pair, record
 from store.catalog.schema import blobs as blob_rows
-from store.catalog.schema import edges, images
 from store.catalog.schema import layers as layer_rows
 from store.content.ports import ContentStore
 from store.content.present import see_present
@@ -28,6 +27,7 @@ from store.errors import (
 )
 from store.images.publish import Made, made, publish
 from store.images.resolve import find
+from store.images.shelf import Shelf
 from store.layers.codecs import HEAD_BYTES, Compression, detect, open_reader
 from store.layers.diffids import measure
 from store.oci.config import ImageConfig
@@ -60,8 +60,8 @@ class Creation:
         """Use what *catalog* and *content* hold.
 
         A config names its layers by what they contain. With *shared_trust* any blob here will do;
-        else only one that an image has which is held here, and so can be named by who asks: what
-        is left of others, or on its way for a job, is not to be had by guessing.
+        else only one that an image of the tenant has: what others have, or what is on its way for a
+        job, is not to be had by guessing.
         """
         self._catalog = catalog
         self._content = content
@@ -69,6 +69,7 @@ class Creation:
 
     def create(
         self,
+        tenant: str,
         raw: bytes,
         *,
         holder: str,
@@ -81,6 +82,7 @@ class Creation:
         checked once, by reading the layer.
 
         Args:
+            tenant: Whose the image is to be.
             raw: The config.
             holder: Under which new blobs are leased until the image is there.
             now: The time.
@@ -93,29 +95,30 @@ class Creation:
         """
         config = _parse(raw)
         with self._catalog.read() as connection:
-            parent_id = None if parent is None else find(connection, parent).local.id
-            before = references.images_with_id(connection, str(config.digest))
-        if before:
+            parent_id = None if parent is None else find(connection, tenant, parent).local.id
+            id_ = str(config.digest)
+            before = Shelf.of_id(connection, tenant, id_).image(id_)
+        if before is not None and before.manifest is not None:
             with self._catalog.write() as connection:
                 if parent_id is not None:
-                    adopt(connection, str(config.digest), parent_id)
-            return Created(str(config.digest), str(before[0].digest))
-        layers = [self._layer(diff_id) for diff_id in config.diff_ids]
+                    adopt(connection, tenant, id_, parent_id)
+            return Created(id_, str(before.manifest.digest))
+        layers = [self._layer(tenant, diff_id) for diff_id in config.diff_ids]
         manifest = manifest_of(raw, layers)
         self._content.put(raw)
         self._content.put(manifest.raw)
         new = made([manifest], self._content)
         with self._catalog.write() as connection:
-            publish_at_once(connection, new, holder=holder, now=now)
+            publish_at_once(connection, tenant, new, holder=holder, now=now)
             if parent_id is not None:
-                adopt(connection, str(config.digest), parent_id)
+                adopt(connection, tenant, id_, parent_id)
         see_present(self._content, (config.digest, manifest.digest))
-        return Created(str(config.digest), str(manifest.digest))
+        return Created(id_, str(manifest.digest))
 
-    def _layer(self, diff_id: Digest) -> tuple[Digest, int, Compression]:
+    def _layer(self, tenant: str, diff_id: Digest) -> tuple[Digest, int, Compression]:
         """The blob to take for a layer, its size and its compression."""
         with self._catalog.read() as connection:
-            candidates = self._candidates(connection, diff_id)
+            candidates = self._candidates(connection, tenant, diff_id)
         for candidate in candidates:
             if not candidate.verified and not self._verify(candidate.digest, diff_id):
                 continue
@@ -133,19 +136,20 @@ class Creation:
             side=Side.STORE,
         )
 
-    def _candidates(self, connection: Connection, diff_id: Digest) -> Sequence[_Candidate]:
+    def _candidates(
+        self, connection: Connection, tenant: str, diff_id: Digest
+    ) -> Sequence[_Candidate]:
         query = (
             select(layer_rows.c.digest, layer_rows.c.verified)
             .join(blob_rows, blob_rows.c.digest == layer_rows.c.digest)
             .where(layer_rows.c.diff_id == str(diff_id))
             .order_by(layer_rows.c.verified.desc(), layer_rows.c.digest)
         )
-        if not self._shared_trust:
-            of_image = exists().where(
-                edges.c.child == layer_rows.c.digest, edges.c.parent == images.c.digest
-            )
-            query = query.where(of_image)
-        return [_Candidate(Digest.parse(row[0]), row[1]) for row in connection.execute(query)]
+        return [
+            _Candidate(Digest.parse(row[0]), row[1])
+            for row in connection.execute(query)
+            if self._shared_trust or _is_in_an_image(connection, tenant, row[0])
+        ]
 
     def _verify(self, digest: Digest, diff_id: Digest) -> bool:
         """Whether the blob holds the stream that a config says it does."""
@@ -161,7 +165,15 @@ class Creation:
         return True
 
 
-def publish_at_once(connection: Connection, new: Made, *, holder: str, now: float) -> None:
+def _is_in_an_image(connection: Connection, tenant: str, layer: str) -> bool:
+    """Whether an image of the tenant has it."""
+    parents = {parent for parent, _ in blobs.links(connection, children=[layer])}
+    return not parents.isdisjoint(Shelf.around(connection, tenant, parents).rows)
+
+
+def publish_at_once(
+    connection: Connection, tenant: str, new: Made, *, holder: str, now: float
+) -> None:
     """Let *new*, which has no names and no job, be there, over layers that are held already.
 
     Raises:
@@ -179,25 +191,25 @@ def publish_at_once(connection: Connection, new: Made, *, holder: str, now: floa
         raise ConflictError(
             "a layer was collected just now", subject=min(gone), hint="try again", side=Side.STORE
         )
-    publish(connection, new, holder=holder, seq=0, now=now)
+    publish(connection, tenant, new, holder=holder, seq=0, now=now)
     blobs.release(connection, holder)
 
 
-def adopt(connection: Connection, image_id: str, parent: str) -> None:
+def adopt(connection: Connection, tenant: str, image_id: str, parent: str) -> None:
     """Let *image_id* be a child of *parent*.
 
     Raises:
         ConflictError: *parent* was made from it.
     """
-    if image_id in line(connection, parent):
+    if image_id in line(connection, tenant, parent):
         raise ConflictError("its parent was made from it", subject=image_id, side=Side.STORE)
-    lineage.set_parent(connection, image_id, parent)
+    lineage.set_parent(connection, tenant, image_id, parent)
 
 
-def line(connection: Connection, image_id: str) -> set[str]:
+def line(connection: Connection, tenant: str, image_id: str) -> set[str]:
     """The image, and what it was made from, as far back as that is known."""
     found = {image_id}
-    while (known := lineage.get(connection, image_id)) is not None and known.parent is not None:
+    while (known := lineage.get(connection, tenant, image_id)) is not None and known.parent:
         if known.parent in found:
             break
         image_id = str(known.parent)

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from store.catalog import blobs, layers, lineage, references
+from store.catalog import blobs, layers, lineage, references, tenants
+from store.catalog.tenants import HOUSE
 from store.content.ports import ContentStore
 from store.errors import ConflictError, ContentError, Side, StoreError
 from store.images import users
@@ -72,13 +73,18 @@ class Deletion:
     def __init__(
         self,
         connection: Connection,
+        tenant: str,
         content: ContentStore,
         *,
         now: float,
         host: Platform | None = None,
     ) -> None:
-        """Work in the transaction of *connection*; configs are read from *content*."""
+        """Work in the transaction of *connection*, for a tenant; configs are read from *content*.
+
+        What another tenant has too stays, and goes with the last of them.
+        """
         self._connection = connection
+        self._tenant = tenant
         self._content = content
         self._now = now
         self._host = host or Platform.host()
@@ -123,10 +129,10 @@ class Deletion:
 
     def _find(self, text: str) -> Found:
         """Look, lock what there is against those who name it just now, and look again."""
-        found = find(self._connection, text, host=self._host)
+        found = find(self._connection, self._tenant, text, host=self._host)
         image = found.local
         blobs.lock(self._connection, {*image.roots, *(row.digest for row in image.members)})
-        return find(self._connection, text, host=self._host)
+        return find(self._connection, self._tenant, text, host=self._host)
 
     def _remove(
         self, image: LocalImage, removed: list[Removed], *, force: bool, prune: bool, quiet: bool
@@ -134,11 +140,13 @@ class Deletion:
         against = _Against.HARD if force else _Against.HARD | _Against.SOFT
         conflict = self._conflict(image, against)
         if conflict is not None:
-            dangling = not image.names and not lineage.children(self._connection, image.id)
+            dangling = not image.names and not lineage.children(
+                self._connection, self._tenant, image.id
+            )
             if quiet and (not dangling or conflict.used):
                 return
             raise conflict.error(image.id)
-        known = lineage.get(self._connection, image.id)
+        known = lineage.get(self._connection, self._tenant, image.id)
         self._untag_all(image, removed)
         self._drop(image, removed)
         if prune and known is not None and known.parent is not None:
@@ -158,7 +166,7 @@ class Deletion:
             return
         for digest in image.digests:
             if _repository(digest) == repository:
-                references.remove(self._connection, digest)
+                self._remove_name(image, digest)
                 removed.append(Removed(untagged=familiar(digest)))
 
     def _untag_all(self, image: LocalImage, removed: list[Removed]) -> None:
@@ -166,9 +174,10 @@ class Deletion:
             self._untag(image, row.name, removed)
 
     def _untag(self, image: LocalImage, name: str, removed: list[Removed]) -> None:
-        references.remove(self._connection, name)
+        self._remove_name(image, name)
         happened(
             self._connection,
+            self._tenant,
             "untag",
             image.id,
             name=image.id,
@@ -177,25 +186,29 @@ class Deletion:
         )
         removed.append(Removed(untagged=familiar(name)))
 
+    def _remove_name(self, image: LocalImage, name: str) -> None:
+        for row in image.names:
+            if row.name == name:
+                references.remove(self._connection, self._tenant, name, row.digest)
+
     # --- images and layers ---------------------------------------------------------------------
 
     def _drop(self, image: LocalImage, removed: list[Removed]) -> None:
         """Forget the roots of an image without names, and what is under no other root."""
-        shelf = Shelf.of_id(self._connection, image.id, self._host)
+        shelf = Shelf.of_id(self._connection, self._tenant, image.id, self._host)
         others = [root for root in shelf.roots if root not in image.roots]
         kept = {digest for root in others for digest in shelf.under(root)}
         gone = {digest for root in image.roots for digest in shelf.under(root)} - kept
         rows = [row for row in image.members if row.digest in gone]
         read = {row.digest: self._layers(row) for row in rows}
-        for digest in gone:
+        tenants.let_go(self._connection, self._tenant, image.roots)
+        for digest in gone - self._needed_by_others(gone):
             references.remove_image(self._connection, digest)
-            if not users.is_base(self._connection, digest):
+            if not users.is_base(self._connection, HOUSE, digest):
                 blobs.unlink(self._connection, digest)
         told: set[str] = set()
         for row in rows:
-            if row.image_id not in told and not references.images_with_id(
-                self._connection, row.image_id
-            ):
+            if row.image_id not in told and self._image(row.image_id) is None:
                 self._forget(row, removed)
             for layer in self._layers_gone(row.digest, read[row.digest]):
                 if layer.deleted not in told:
@@ -203,9 +216,25 @@ class Deletion:
                     told.add(str(layer.deleted))
             told.add(row.image_id)
 
+    def _needed_by_others(self, digests: set[str]) -> set[str]:
+        """What of *digests* other tenants have."""
+        if self._tenant == HOUSE:
+            return set()
+        shelf = Shelf.around(self._connection, HOUSE, digests, self._host)
+        everything = {one for root in shelf.roots for one in shelf.under(root)}
+        alive = tenants.roots_among(self._connection, HOUSE, everything | digests)
+        return {digest for root in alive for digest in shelf.under(root)}
+
     def _forget(self, row: Row[Any], removed: list[Removed]) -> None:
-        lineage.forget(self._connection, row.image_id)
-        happened(self._connection, "delete", row.image_id, name=row.image_id, now=self._now)
+        lineage.forget(self._connection, self._tenant, row.image_id)
+        happened(
+            self._connection,
+            self._tenant,
+            "delete",
+            row.image_id,
+            name=row.image_id,
+            now=self._now,
+        )
         removed.append(Removed(deleted=row.image_id))
 
     def _layers(self, row: Row[Any]) -> tuple[Layer, ...]:
@@ -216,7 +245,7 @@ class Deletion:
 
     def _layers_gone(self, manifest: str, its_layers: tuple[Layer, ...]) -> Iterator[Removed]:
         """From the top down, until one that another image has: that one has all below as well."""
-        if users.is_base(self._connection, manifest):
+        if users.is_base(self._connection, self._tenant, manifest):
             return
         for layer in reversed(its_layers):
             if self._is_used(layer):
@@ -229,10 +258,11 @@ class Deletion:
             *layers.digests_of(self._connection, str(layer.diff_id)),
         }
         parents = {parent for parent, _ in blobs.links(self._connection, children=same)}
+        shelf = Shelf.around(self._connection, self._tenant, parents, self._host)
         return any(
             other.chain_id == layer.chain_id
-            for row in references.images_of(self._connection, parents)
-            for other in self._layers(row)
+            for digest in parents & shelf.rows.keys()
+            for other in self._layers(shelf.rows[digest])
         )
 
     # --- what speaks against it ----------------------------------------------------------------
@@ -258,26 +288,26 @@ class Deletion:
     def _conflict(self, image: LocalImage, against: _Against) -> _Conflict | None:
         manifests = [row.digest for row in image.members]
         if against & _Against.CHILD and any(
-            lineage.children(self._connection, row.image_id) for row in image.members
+            lineage.children(self._connection, self._tenant, row.image_id) for row in image.members
         ):
             return _Conflict("it has child images, which need it")
         if against & _Against.RUNNING:
-            workspace = users.workspace_on(self._connection, manifests, busy=True)
+            workspace = users.workspace_on(self._connection, self._tenant, manifests, busy=True)
             if workspace is not None:
                 return _Conflict(f"the busy workspace {workspace} uses it", used=True)
-            job = users.job_on(self._connection, {*manifests, *image.roots})
+            job = users.job_on(self._connection, self._tenant, {*manifests, *image.roots})
             if job is not None:
                 return _Conflict(f"the job {job} works on it", used=True)
         if against & _Against.REFERENCES and image.names:
             return _Conflict(f"it has {len(image.names)} names", hint=_FORCE)
         if against & _Against.STOPPED:
-            workspace = users.workspace_on(self._connection, manifests, busy=False)
+            workspace = users.workspace_on(self._connection, self._tenant, manifests, busy=False)
             if workspace is not None:
                 return _Conflict(f"the workspace {workspace} uses it", used=True, hint=_FORCE)
         return None
 
     def _image(self, id_: str) -> LocalImage | None:
-        return Shelf.of_id(self._connection, id_, self._host).image(id_)
+        return Shelf.of_id(self._connection, self._tenant, id_, self._host).image(id_)
 
 
 def _is_single(image: LocalImage) -> bool:

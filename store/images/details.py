@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from store.catalog import layers as layer_records
-from store.catalog import lineage, references
+from store.catalog import lineage
 from store.content.ports import ContentStore
 from store.errors import InvalidManifestError
 from store.images.held import Opened, open_image
@@ -61,14 +61,14 @@ class Step:
     tags: tuple[str, ...]
 
 
-def details(connection: Connection, row: Row[Any], content: ContentStore) -> Details:
+def details(connection: Connection, tenant: str, row: Row[Any], content: ContentStore) -> Details:
     """Look at the image of *row*.
 
     Raises:
         BlobMissingError: the store has lost its manifest or its config.
     """
     opened = open_image(row, content)
-    known = lineage.get(connection, row.image_id)
+    known = lineage.get(connection, tenant, row.image_id)
     return Details(
         row=row,
         opened=opened,
@@ -80,7 +80,11 @@ def details(connection: Connection, row: Row[Any], content: ContentStore) -> Det
 
 
 def history(
-    connection: Connection, row: Row[Any], content: ContentStore, host: Platform | None = None
+    connection: Connection,
+    tenant: str,
+    row: Row[Any],
+    content: ContentStore,
+    host: Platform | None = None,
 ) -> list[Step]:
     """How the image came about, the newest step first.
 
@@ -93,8 +97,8 @@ def history(
     opened = open_image(row, content)
     steps = opened.config.history if opened.config is not None else ()
     sizes = [layer.blob.size for layer in opened.layers]
-    ids = _ancestry(connection, row.image_id, len(steps))
-    tags = {id_: _tags(connection, id_, host) for id_ in ids}
+    ids = _ancestry(connection, tenant, row.image_id, len(steps))
+    tags = {id_: _tags(connection, tenant, id_, host) for id_ in ids}
     made: list[Step] = []
     layer = 0
     for number, step in enumerate(steps):
@@ -120,21 +124,23 @@ def history(
     return made[::-1]
 
 
-def _ancestry(connection: Connection, image_id: str, most: int) -> list[str]:
+def _ancestry(connection: Connection, tenant: str, image_id: str, most: int) -> list[str]:
     """The image and its parents, as far as they are known."""
     found = [image_id]
     while len(found) < most:
-        known = lineage.get(connection, found[-1])
+        known = lineage.get(connection, tenant, found[-1])
         if known is None or known.parent is None or known.parent in found:
             break
-        if not references.images_with_id(connection, known.parent):
+        if Shelf.of_id(connection, tenant, known.parent).image(known.parent) is None:
             break
         found.append(known.parent)
     return found
 
 
-def _tags(connection: Connection, image_id: str, host: Platform | None) -> tuple[str, ...]:
-    image = Shelf.of_id(connection, image_id, host).image(image_id)
+def _tags(
+    connection: Connection, tenant: str, image_id: str, host: Platform | None
+) -> tuple[str, ...]:
+    image = Shelf.of_id(connection, tenant, image_id, host).image(image_id)
     return tuple(familiar(name) for name in image.tags) if image is not None else ()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from store.catalog import lineage
 from store.images import users
-from store.images.filters import Filters, has_labels, matches_name, moment
+from store.images.filters import Filters, has_labels, moment, name_matcher
 from store.images.resolve import find
 from store.images.shelf import LocalImage, Shelf, is_digest_name
 from store.oci import timestamps
@@ -54,6 +54,7 @@ class Summary:
 
 def listed(
     connection: Connection,
+    tenant: str,
     filters: Filters | None = None,
     *,
     all_: bool = False,
@@ -61,7 +62,7 @@ def listed(
     now: float,
     host: Platform | None = None,
 ) -> list[Summary]:
-    """Images, the newest first.
+    """The images of a tenant, the newest first.
 
     Images without a name are among them if they have no children, or with *all_*. *named* chooses
     among names, as the filter `reference` does.
@@ -72,13 +73,13 @@ def listed(
     """
     filters = filters or Filters()
     dangling = filters.flag("dangling")
-    fits = _fitting(connection, filters, now, host)
+    fits = _fitting(connection, tenant, filters, now, host)
     shown = _names(filters, named)
-    parents = lineage.parents(connection)
-    known = lineage.of(connection)
-    bases = users.workspaces_by_base(connection)
+    parents = lineage.parents(connection, tenant)
+    known = lineage.of(connection, tenant)
+    bases = users.workspaces_by_base(connection, tenant)
     found = []
-    for image in Shelf.whole(connection, host).images():
+    for image in Shelf.whole(connection, tenant, host).images():
         if not fits(image) or (dangling and image.id in parents):
             continue
         names = image.names if shown is None else [n for n in image.names if shown(n.name)]
@@ -107,11 +108,14 @@ def created_at(manifest: Row[Any] | None) -> int:
 
 
 def _fitting(
-    connection: Connection, filters: Filters, now: float, host: Platform | None
+    connection: Connection, tenant: str, filters: Filters, now: float, host: Platform | None
 ) -> Callable[[LocalImage], bool]:
     """Whether an image fits what is asked of its age and labels."""
     before, since = (
-        [created_at(find(connection, text, host=host).image) for text in filters.values(key)]
+        [
+            created_at(find(connection, tenant, text, host=host).image)
+            for text in filters.values(key)
+        ]
         for key in ("before", "since")
     )
     until = moment(filters, "until", now)
@@ -131,13 +135,11 @@ def _fitting(
 
 
 def _names(filters: Filters, named: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
-    patterns = filters.values("reference")
-    if not patterns:
+    fitting = [name_matcher(pattern) for pattern in filters.values("reference")]
+    if not fitting:
         return named
 
     def shown(name: str) -> bool:
-        return any(matches_name(pattern, name) for pattern in patterns) and (
-            named is None or named(name)
-        )
+        return any(fits(name) for fits in fitting) and (named is None or named(name))
 
     return shown

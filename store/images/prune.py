@@ -7,6 +7,7 @@ import logging
 from sqlalchemy import Connection
 
 from store.catalog import image_events, lineage
+from store.catalog.tenants import HOUSE
 from store.content.ports import ContentStore
 from store.errors import ConflictError, NotFoundError
 from store.images.delete import Deletion, Removed
@@ -59,10 +60,10 @@ class Choice:
 
 def candidates(connection: Connection, choice: Choice) -> list[str]:
     """The IDs of the images to prune, the oldest first."""
-    parents = lineage.parents(connection)
+    parents = lineage.parents(connection, HOUSE)
     found = [
         image
-        for image in Shelf.whole(connection, choice.host).images()
+        for image in Shelf.whole(connection, HOUSE, choice.host).images()
         if choice.takes(image, has_children=image.id in parents)
     ]
     found.sort(key=lambda image: (created_at(image.manifest), image.id))
@@ -76,12 +77,12 @@ def prune_one(
 
     One that was given a name, or a child, since it was a candidate is chosen no more, and stays.
     """
-    image = Shelf.of_id(connection, image_id, choice.host).image(image_id)
+    image = Shelf.of_id(connection, HOUSE, image_id, choice.host).image(image_id)
     if image is None:
         return []
-    if not choice.takes(image, has_children=bool(lineage.children(connection, image_id))):
+    if not choice.takes(image, has_children=bool(lineage.children(connection, HOUSE, image_id))):
         return []
-    deletion = Deletion(connection, content, now=now, host=choice.host)
+    deletion = Deletion(connection, HOUSE, content, now=now, host=choice.host)
     removed: list[Removed] = []
     for text in [row.name for row in image.names] or [image_id]:
         try:
@@ -95,4 +96,4 @@ def prune_one(
 
 def record(connection: Connection, reclaimed: int, now: float) -> None:
     """Write down that a prune has ended, with the bytes of the layers that went with it."""
-    image_events.record(connection, "prune", "", {"reclaimed": str(reclaimed)}, now)
+    image_events.record(connection, HOUSE, "prune", "", {"reclaimed": str(reclaimed)}, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs, layers, lineage, references
+from store.catalog import blobs, layers, lineage, references, tenants
 from store.catalog.layers import Pair
 from store.catalog.references import HeldImage
 from store.content.ports import ContentStore
@@ -109,6 +109,7 @@ def made(
 
 def publish(
     connection: Connection,
+    tenant: str,
     new: Made,
     *,
     holder: str,
@@ -121,6 +122,7 @@ def publish(
 
     Args:
         connection: Its transaction makes all of it true at once.
+        tenant: Whose it is.
         new: What is to be there.
         holder: Who leases its parts, and goes on to.
         seq: Of the job; a name that a newer one has written stays as it is.
@@ -142,14 +144,15 @@ def publish(
     layers.record(connection, new.pairs, verified=False)
     layers.record(connection, new.verified, verified=True)
     for image_id, parent in new.parents.items():
-        lineage.set_parent(connection, image_id, parent)
+        lineage.set_parent(connection, tenant, image_id, parent)
+    tenants.hold(connection, tenant, str(root.digest))
     leading = lead(references.images_under(connection, str(root.digest)), Platform.host())
     image_id = str(root.digest) if leading is None else str(leading.image_id)
     published = Published(str(root.digest), image_id, [])
     for name in new.names:
-        stood_for = _image_of(connection, str(name))
+        stood_for = _image_of(connection, tenant, str(name))
         newer = references.publish(
-            connection, str(name), str(root.digest), root.media_type, seq=seq, now=now
+            connection, tenant, str(name), str(root.digest), root.media_type, seq=seq, now=now
         )
         if newer is not None:
             published.superseded[str(name)] = newer
@@ -158,16 +161,17 @@ def publish(
         if stood_for not in (None, image_id):
             published.moved.append(name)
         if tags:
-            lineage.tagged(connection, image_id, now)
-            happened(connection, "tag", image_id, name=name.familiar, now=now, image=leading)
+            lineage.tagged(connection, tenant, image_id, now)
+            named = name.familiar
+            happened(connection, tenant, "tag", image_id, name=named, now=now, image=leading)
     if action is not None:
-        happened(connection, action, image_id, name=image_id, now=now, image=leading)
+        happened(connection, tenant, action, image_id, name=image_id, now=now, image=leading)
     return published
 
 
-def _image_of(connection: Connection, name: str) -> str | None:
-    """The ID of the image that *name* stands for; None where it stands for nothing."""
-    row = references.get(connection, name)
+def _image_of(connection: Connection, tenant: str, name: str) -> str | None:
+    """The ID of the image that the tenant's own *name* stands for; None where it has none."""
+    row = references.own(connection, tenant, name)
     if row is None:
         return None
     leading = lead(references.images_under(connection, row.digest), Platform.host())

@@ -11,6 +11,7 @@ from store.catalog import image_events
 
 def happened(
     connection: Connection,
+    tenant: str,
     action: str,
     actor: str,
     *,
@@ -24,4 +25,4 @@ def happened(
     familiar repository; of a tag the ID and the familiar reference; of all others the ID, twice.
     """
     labels = {} if image is None else image.labels
-    image_events.record(connection, action, actor, {**labels, "name": name}, now)
+    image_events.record(connection, tenant, action, actor, {**labels, "name": name}, now)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -19,6 +20,7 @@ from store.oci.reference import Reference
 
 _FULL_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+_AMBIGUOUS = 2  # so many that begin alike are enough to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,13 @@ class Found:
 
 def find(
     connection: Connection,
+    tenant: str,
     text: str,
     *,
     platform: Platform | None = None,
     host: Platform | None = None,
 ) -> Found:
-    """Find what *text* stands for.
+    """Find what *text* stands for, for a tenant: what it may not see is not there.
 
     64 hex digits, or a whole digest, are an ID and nothing else. Else names win: a reference (with
     the tag `latest` where it has none; with both, its digest alone counts), then the beginning of
@@ -57,30 +60,31 @@ def find(
         NotFoundError: nothing here is called so, or more than one ID begins so.
         InvalidReferenceError: it can be neither a name nor an ID.
         OtherPlatformError: it is held, but not for *platform*; the error brings what is.
+        ConflictError: the house asks for what several tenants call so.
     """
-    row = None if _FULL_ID.fullmatch(text) else _by_name(connection, text)
+    row = None if _FULL_ID.fullmatch(text) else _by_name(connection, tenant, text)
     if row is not None:
-        shelf = Shelf.around(connection, [row.digest], host)
+        shelf = Shelf.around(connection, tenant, [row.digest], host)
         found = Found(_descriptor(row), None, row.name, shelf.leader(row.digest))
         members = shelf.members(row.digest)
     else:
-        found, members = _by_id(connection, text, host)
+        found, members = _by_id(connection, tenant, text, host)
     return _for_platform(found, members, text, platform, host or Platform.host())
 
 
-def resolve_root(connection: Connection, text: str) -> Descriptor:
+def resolve_root(connection: Connection, tenant: str, text: str) -> Descriptor:
     """The root manifest or index that *text* stands for; see `find`."""
-    return find(connection, text).root
+    return find(connection, tenant, text).root
 
 
-def _by_name(connection: Connection, text: str) -> Row[Any] | None:
+def _by_name(connection: Connection, tenant: str, text: str) -> Row[Any] | None:
     try:
         reference = Reference.parse(text)
     except InvalidReferenceError:
         if _PREFIX.fullmatch(text):
             return None
         raise
-    return references.get(connection, stored_name(reference))
+    return references.get(connection, tenant, stored_name(reference))
 
 
 def stored_name(reference: Reference) -> str:
@@ -91,39 +95,63 @@ def stored_name(reference: Reference) -> str:
 
 
 def _by_id(
-    connection: Connection, text: str, host: Platform | None
+    connection: Connection, tenant: str, text: str, host: Platform | None
 ) -> tuple[Found, list[Row[Any]]]:
     match = _PREFIX.fullmatch(text)
-    prefix = f"sha256:{match[1]}" if match is not None else None
-    ids = references.ids_beginning(connection, prefix) if prefix is not None else ()
+    if match is None:
+        raise _nothing(text)
+    prefix = f"sha256:{match[1]}"
+    ids = list(islice(_seen_ids(connection, tenant, prefix, host), _AMBIGUOUS))
     if len(ids) == 1:
-        shelf = Shelf.of_id(connection, ids[0], host)
-        local = shelf.image(ids[0])
-        assert local is not None
+        (local,) = ids
         assert local.manifest is not None
         return Found(_descriptor(local.manifest), None, None, local), [local.manifest]
-    digests = references.roots_beginning(connection, prefix) if prefix and not ids else ()
+    seen = () if ids else _seen_digests(connection, tenant, prefix, host)
+    digests = list(islice(seen, _AMBIGUOUS))
     if len(digests) == 1:
-        return _by_digest(connection, digests[0], host)
+        return _by_digest(connection, tenant, digests[0], host)
     if ids or digests:
         raise NotFoundError(
             "more than one image has an ID that begins so", subject=text, side=Side.STORE
         )
-    raise NotFoundError(
+    raise _nothing(text)
+
+
+def _nothing(text: str) -> NotFoundError:
+    return NotFoundError(
         "no such image in the store", subject=text, hint="see `transship images`", side=Side.STORE
     )
 
 
+def _seen_ids(
+    connection: Connection, tenant: str, prefix: str, host: Platform | None
+) -> Iterator[LocalImage]:
+    """The images whose ID begins with *prefix*, as far as the tenant sees them."""
+    for id_ in references.ids_beginning(connection, prefix):
+        image = Shelf.of_id(connection, tenant, id_, host).image(id_)
+        if image is not None:
+            yield image
+
+
+def _seen_digests(
+    connection: Connection, tenant: str, prefix: str, host: Platform | None
+) -> Iterator[str]:
+    """The same of the digests of manifests, and of what names stand for."""
+    for digest in references.roots_beginning(connection, prefix):
+        if Shelf.around(connection, tenant, [digest], host).has(digest):
+            yield digest
+
+
 def _by_digest(
-    connection: Connection, digest: str, host: Platform | None
+    connection: Connection, tenant: str, digest: str, host: Platform | None
 ) -> tuple[Found, list[Row[Any]]]:
-    shelf = Shelf.around(connection, [digest], host)
+    shelf = Shelf.around(connection, tenant, [digest], host)
     held = shelf.rows.get(digest)
     if held is not None:
         local = shelf.image(held.image_id)
         assert local is not None
         return Found(_descriptor(held), None, None, local), [held]
-    named = references.of_digest(connection, digest)[0]
+    named = references.of_digest(connection, tenant, digest)[0]
     return Found(_descriptor(named), None, None, shelf.leader(digest)), shelf.members(digest)
 
 

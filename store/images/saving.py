@@ -15,7 +15,7 @@ from store.oci.digest import Digest
 from store.oci.reference import Reference
 
 
-def chosen(connection: Connection, texts: Iterable[str]) -> list[SavedImage]:
+def chosen(connection: Connection, tenant: str, texts: Iterable[str]) -> list[SavedImage]:
     """What *texts* stand for, each image once, with the names that it is to have.
 
     A repository without a tag stands for all its tags; an ID, or a digest, for an image without a
@@ -27,7 +27,7 @@ def chosen(connection: Connection, texts: Iterable[str]) -> list[SavedImage]:
     """
     found: dict[Digest, SavedImage] = {}
     for text in texts:
-        for image in _of_repository(connection, text) or [_one(connection, text)]:
+        for image in _of_repository(connection, tenant, text) or [_one(connection, tenant, text)]:
             known = found.setdefault(image.digest, image)
             names = dict.fromkeys((*known.names, *image.names))
             found[image.digest] = SavedImage(
@@ -46,7 +46,7 @@ def held_under(connection: Connection, root: str) -> set[str]:
     return found
 
 
-def _of_repository(connection: Connection, text: str) -> list[SavedImage]:
+def _of_repository(connection: Connection, tenant: str, text: str) -> list[SavedImage]:
     """Everything that has a name in the repository *text*; nothing where it is none."""
     try:
         repository = Reference.parse(text)
@@ -56,23 +56,25 @@ def _of_repository(connection: Connection, text: str) -> list[SavedImage]:
         return []
     prefixes = (f"{repository}:", f"{repository}@")
     return [
-        _saved(connection, Digest.parse(row.digest), row.media_type, row.name)
-        for row in references.listed(connection)
+        _saved(connection, tenant, Digest.parse(row.digest), row.media_type, row.name)
+        for row in references.listed(connection, tenant)
         if row.name.startswith(prefixes)
     ]
 
 
-def _one(connection: Connection, text: str) -> SavedImage:
-    found = find(connection, text)
+def _one(connection: Connection, tenant: str, text: str) -> SavedImage:
+    found = find(connection, tenant, text)
     if found.image is None and not found.members and found.name is None:
         raise NotFoundError("nothing of it is held", subject=text)
-    return _saved(connection, found.root.digest, found.root.media_type, found.name)
+    return _saved(connection, tenant, found.root.digest, found.root.media_type, found.name)
 
 
-def _saved(connection: Connection, digest: Digest, media_type: str, name: str | None) -> SavedImage:
+def _saved(
+    connection: Connection, tenant: str, digest: Digest, media_type: str, name: str | None
+) -> SavedImage:
     named = name is not None and not is_digest_name(name)
     names = (Reference.parse(name),) if name is not None and named else ()
     image = references.image(connection, str(digest))
-    known = lineage.get(connection, image.image_id) if image is not None else None
+    known = lineage.get(connection, tenant, image.image_id) if image is not None else None
     parent = Digest.parse(known.parent) if known is not None and known.parent else None
     return SavedImage(digest, media_type, names, parent)

@@ -3,18 +3,21 @@
 A name stands for a *root*, a manifest or an index. Of an index Docker's answers are about one of
 its images, the root's *lead*: the one for this host's platform, or else the first. An image's
 names are those of the roots that it leads; images of other platforms come and go with their index.
+
+A shelf is a tenant's: what nobody but other tenants has is not on it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
-from store.catalog import blobs, references
+from store.catalog import blobs, references, tenants
+from store.catalog.tenants import HOUSE
 from store.oci.platform import Platform, select
 from store.oci.reference import Reference
 
@@ -102,14 +105,19 @@ class Shelf:
             self._below[parent].append(child)
             held.add(child)
         everything = dict.fromkeys((*self._names, *self.rows, *self._below))
-        self.roots = [one for one in everything if one in self._names or one not in held]
+        self._set_roots(one for one in everything if one in self._names or one not in held)
+
+    def _set_roots(self, roots: Iterable[str]) -> None:
+        self.roots = list(roots)
         self._led: dict[str, list[str]] = defaultdict(list)
         for root in self.roots:
             self._led[self._lead_id(root)].append(root)
 
     @classmethod
-    def whole(cls, connection: Connection, host: Platform | None = None) -> Self:
+    def whole(cls, connection: Connection, tenant: str, host: Platform | None = None) -> Self:
         """Everything that is held."""
+        if tenant != HOUSE:
+            return cls.around(connection, tenant, tenants.roots_of(connection, tenant), host)
         rows = references.every_image(connection)
         links = set(blobs.links(connection, children=[row.digest for row in rows]))
         above = {parent for parent, _ in links}
@@ -117,11 +125,16 @@ class Shelf:
             more = set(blobs.links(connection, children=above)) - links
             links |= more
             above = {parent for parent, _ in more}
-        return cls(rows, sorted(links), references.listed(connection), host or Platform.host())
+        names = references.listed(connection, tenant)
+        return cls(rows, sorted(links), names, host or Platform.host())
 
     @classmethod
     def around(
-        cls, connection: Connection, digests: Iterable[str], host: Platform | None = None
+        cls,
+        connection: Connection,
+        tenant: str,
+        digests: Iterable[str],
+        host: Platform | None = None,
     ) -> Self:
         """What hangs together with *digests*, of manifests or indexes, by holding or being held."""
         rows: dict[str, Row[Any]] = {}
@@ -134,18 +147,27 @@ class Shelf:
             more = blobs.links(connection, parents=new - rows.keys(), children=new)
             links.update(more)
             new = {digest for link in more for digest in link} - found
-        names = references.of_digests(connection, found)
-        return cls(rows.values(), sorted(links), names, host or Platform.host())
+        names = references.of_digests(connection, tenant, found)
+        shelf = cls(rows.values(), sorted(links), names, host or Platform.host())
+        if tenant != HOUSE:
+            shelf._keep(tenants.roots_among(connection, tenant, found))
+        return shelf
 
     @classmethod
-    def of_id(cls, connection: Connection, id_: str, host: Platform | None = None) -> Self:
+    def of_id(
+        cls, connection: Connection, tenant: str, id_: str, host: Platform | None = None
+    ) -> Self:
         """What hangs together with the image *id_*."""
         same = [row.digest for row in references.images_with_id(connection, id_)]
-        return cls.around(connection, same or [id_], host)
+        return cls.around(connection, tenant, same or [id_], host)
 
     def images(self) -> list[LocalImage]:
         """Every image that leads a root."""
         return [self._image(id_, roots) for id_, roots in self._led.items()]
+
+    def has(self, digest: str) -> bool:
+        """Whether a manifest is on it, or an index with a name."""
+        return digest in self.rows or digest in self._names
 
     def image(self, id_: str) -> LocalImage | None:
         """The image *id_*, if it is there, whether it leads a root or not."""
@@ -181,6 +203,16 @@ class Shelf:
                 seen.add(digest)
                 todo += self._below.get(digest, ())
         return seen
+
+    def _keep(self, roots: Collection[str]) -> None:
+        """Leave only *roots* on the shelf, and what they hold."""
+        kept = {digest for root in roots for digest in self.under(root)}
+        self.rows = {digest: row for digest, row in self.rows.items() if digest in kept}
+        self._below = defaultdict(
+            list, {parent: below for parent, below in self._below.items() if parent in kept}
+        )
+        held = {child for below in self._below.values() for child in below}
+        self._set_roots(one for one in sorted(roots) if one in self._names or one not in held)
 
     def _lead_id(self, root: str) -> str:
         row = self.rows.get(root) or lead(self.members(root), self._host)

@@ -12,9 +12,15 @@ from store.oci.reference import Reference, parse_target
 
 
 def tag(
-    connection: Connection, source: str, target: str, *, now: float, host: Platform | None = None
+    connection: Connection,
+    tenant: str,
+    source: str,
+    target: str,
+    *,
+    now: float,
+    host: Platform | None = None,
 ) -> Reference:
-    """Let *target* stand for what *source* stands for, whatever it stood for before.
+    """Let the tenant's *target* stand for what *source* does, whatever it stood for before.
 
     Returns the target, with its default tag.
 
@@ -23,11 +29,10 @@ def tag(
         InvalidReferenceError: the target has a digest, or would read as one.
     """
     name = parse_target(target)
-    blobs.lock(connection, [str(find(connection, source, host=host).root.digest)])
-    found = find(connection, source, host=host)
-    references.assign(connection, str(name), str(found.root.digest), found.root.media_type, now=now)
-    lineage.tagged(connection, found.local.id, now)
-    happened(
-        connection, "tag", found.local.id, name=name.familiar, now=now, image=found.local.manifest
-    )
+    blobs.lock(connection, [str(find(connection, tenant, source, host=host).root.digest)])
+    found = find(connection, tenant, source, host=host)
+    root, image = found.root, found.local
+    references.assign(connection, tenant, str(name), str(root.digest), root.media_type, now=now)
+    lineage.tagged(connection, tenant, image.id, now)
+    happened(connection, tenant, "tag", image.id, name=name.familiar, now=now, image=image.manifest)
     return name

@@ -62,21 +62,26 @@ class Usage:
         layers_size: Their layers, each once.
         active: How many of them a workspace or a job uses.
         reclaimable: What of that would go with those that nothing uses.
-        store: The store itself.
+        store: The store itself; None for a tenant, of which it holds more than a tenant may know.
     """
 
     images: tuple[ImageUsage, ...]
     layers_size: int
     active: int
     reclaimable: int
-    store: StoreStatus
+    store: StoreStatus | None
 
 
 def usage(
-    connection: Connection, disk: OnDisk, *, now: float, host: Platform | None = None
+    connection: Connection,
+    tenant: str,
+    disk: OnDisk | None,
+    *,
+    now: float,
+    host: Platform | None = None,
 ) -> Usage:
-    """Count what is held; *disk* is what `on_disk` has found."""
-    summaries = listed(connection, now=now, host=host)
+    """Count what a tenant has; *disk* is what `on_disk` has found, or None."""
+    summaries = listed(connection, tenant, now=now, host=host)
     blobs_of = _blobs_of(connection)
     sizes = {row[0]: int(row[1]) for row in connection.execute(_SIZES)}
     having: Counter[str] = Counter()
@@ -96,7 +101,7 @@ def usage(
         for summary in summaries
     ]
     layers = having.keys() - configs
-    at_work = users.digests_in_jobs(connection)
+    at_work = users.digests_in_jobs(connection, tenant)
     active = [s for s in summaries if s.containers or not at_work.isdisjoint(_manifests(s))]
     used = {blob for summary in active for blob in its[summary.image.id]}
     return Usage(
@@ -104,7 +109,7 @@ def usage(
         layers_size=sum(sizes.get(blob, 0) for blob in layers),
         active=len(active),
         reclaimable=sum(sizes.get(blob, 0) for blob in layers - used),
-        store=status(connection, disk),
+        store=None if disk is None else status(connection, disk),
     )
 
 

@@ -118,11 +118,11 @@ def add(
     before = seen
     while True:
         with catalog.write() as connection:
-            now = workspaces.get(connection, seen.name, lock=True)
+            now = workspaces.get(connection, seen.tenant, seen.name, lock=True)
             if now.created_at != seen.created_at:  # another one of that name
                 raise NotFoundError("the workspace was removed meanwhile", subject=seen.name)
             if now.layers == before.layers:
-                _record(connection, seen.name, made, clock())
+                _record(connection, seen, made, clock())
                 break
         before = now
         stack = ground(now.base, (*now.layers, str(made.digest)), content)
@@ -130,8 +130,8 @@ def add(
     see_present(content, [made.digest])
 
 
-def _record(connection: Connection, name: str, made: MadeLayer, now: float) -> None:
-    workspaces.add_layer(connection, name, str(made.digest), now)
+def _record(connection: Connection, seen: Workspace, made: MadeLayer, now: float) -> None:
+    workspaces.add_layer(connection, seen.tenant, seen.name, str(made.digest), now)
     blobs.add(connection, str(made.digest), made.size, now)
     layers.record(connection, [made.pair], verified=True)
 

@@ -25,6 +25,7 @@ from store.oci.platform import Platform
 
 def create(
     connection: Connection,
+    tenant: str,
     name: str,
     reference: str | None,
     *,
@@ -45,10 +46,13 @@ def create(
     """
     base = None
     if reference is not None:
-        before = _image(find(connection, reference, platform=platform, host=host), reference)
-        blobs.lock(connection, [before])
-        base = _image(find(connection, reference, platform=platform, host=host), reference)
-    return workspaces.create(connection, name, base=base, reference=reference, busy=busy, now=now)
+        before = find(connection, tenant, reference, platform=platform, host=host)
+        blobs.lock(connection, [_image(before, reference)])
+        found = find(connection, tenant, reference, platform=platform, host=host)
+        base = _image(found, reference)
+    return workspaces.create(
+        connection, tenant, name, base=base, reference=reference, busy=busy, now=now
+    )
 
 
 def _image(found: Found, reference: str) -> str:
