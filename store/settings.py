@@ -36,6 +36,8 @@ def _default_home() -> Path:
 
 
 _PREFIX = "TRANSSHIP_"  # of variables
+# Kinds of jobs that need no admin, and no body.
+BROKER_KINDS = ("pull", "push", "copy", "mirror", "import", "export", "squash", "commit")
 _BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -67,7 +69,7 @@ class Settings(BaseModel):
     listen: str = "127.0.0.1:5005"
     url: str | None = None  # a server to talk to, for clients
     token: SecretStr | None = None  # who they are to it
-    token_over_http: bool = False  # may it go over plain HTTP, beyond this machine?
+    token_over_http: bool = False  # may it, and logins, go over plain HTTP beyond this machine?
 
     max_concurrent_downloads: PositiveInt = 3
     max_concurrent_uploads: PositiveInt = 5
@@ -79,6 +81,8 @@ class Settings(BaseModel):
     allow_private: tuple[str, ...] = ()
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
+    # Of the kinds of jobs that need no admin, those that are taken from the broker.
+    broker_kinds: tuple[str, ...] = BROKER_KINDS
     broker_credentials: tuple[str, ...] = ()  # named ones for its jobs
     broker_priority: bool = False  # may its jobs have a priority above 0?
     trust: Literal["separate", "shared"] = "separate"
@@ -92,12 +96,22 @@ class Settings(BaseModel):
     store_max_bytes: Size | None = None  # above it unused blobs go
     store_min_free_bytes: Size = 2**30  # below it they go, and nothing more is admitted
 
-    @field_validator("insecure_registries", "allow_private", "broker_credentials", mode="before")
+    @field_validator(
+        "insecure_registries", "allow_private", "broker_credentials", "broker_kinds", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Lists are comma-separated in the environment, arrays in TOML."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("broker_kinds")
+    @classmethod
+    def _of_anybody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in value:
+            if kind not in BROKER_KINDS:
+                raise ValueError(f"expected some of {', '.join(BROKER_KINDS)}")
         return value
 
     @field_validator("listen")

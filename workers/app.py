@@ -49,6 +49,8 @@ app.conf.update(
     worker_enable_prefetch_count_reduction=False,
     worker_consumer="workers.consumer:Consumer",
     worker_hijack_root_logger=False,
+    # Whoever can write to Redis could stop workers, or change what they do, past all of SQL.
+    worker_enable_remote_control=False,
     worker_redirect_stdouts=False,
     worker_send_task_events=False,  # half the cost of a task; Flower turns them on when it runs
     task_send_sent_event=False,

@@ -15,6 +15,7 @@ from workers.registry.credentials import Credential, most_specific
 
 CREDENTIALS_FOR: Final = "credentials_for"  # in the plan: for what a job brought credentials
 NAMED: Final = "named_credentials"  # in the plan: the server's own that it got, and for what
+URL_SEALED: Final = "url_sealed"  # in the plan: its URL is not in its spec, but sealed beside it
 
 MayUse = frozenset[str] | None  # names of the server's credentials; None for all
 
@@ -79,6 +80,7 @@ def lacking(
     """
     there = {one.name for one in named if may_use is None or one.name in may_use}
     needed = [
+        *(["its URL"] if plan.get(URL_SEALED) else ()),
         *plan.get(CREDENTIALS_FOR, ()),
         *(key for name, key in plan.get(NAMED, {}).items() if name not in there),
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.catalog.jobs import NewJob
-from store.errors import InvalidSpecError, TransshipError
+from store.errors import InvalidSpecError, ScopeError, TransshipError
 from workers.app import SUBMIT
 from workers.entitlement import MayUse
 from workers.making import Submission
@@ -22,6 +22,23 @@ LONGEST_ID = 200
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
 LONGEST_NAME = 100
 UNKNOWN_KIND = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What jobs of the broker may do: whoever writes to Redis is known by nothing else.
+
+    Attributes:
+        kinds: Which there may be.
+        tenant: Whose images they work on.
+        may_use: The server's credentials that they have, by name.
+        may_hurry: Whether their priority may be above 0.
+    """
+
+    kinds: frozenset[str]
+    tenant: str = REQUESTER
+    may_use: MayUse = frozenset()
+    may_hurry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +72,8 @@ class Unusable:
     reason: str
 
 
-def read(raw: bytes, may_use: MayUse, *, may_hurry: bool) -> Submission | Invalid | Unusable:
-    """What a message as it lies in Redis asks for.
-
-    Its job may use the credentials *may_use*, and a priority above 0 if it *may_hurry*.
-    """
+def read(raw: bytes, rights: Rights) -> Submission | Invalid | Unusable:
+    """What a message as it lies in Redis asks for; its job has *rights*."""
     try:
         task, args, kwargs = _parts(raw)
         if task != SUBMIT:
@@ -70,10 +84,11 @@ def read(raw: bytes, may_use: MayUse, *, may_hurry: bool) -> Submission | Invali
     try:
         return Submission(
             id=id_,
-            spec=_parsed(spec),
+            spec=_parsed(spec, rights.kinds),
             requested_by=REQUESTER,
-            may_use=may_use,
-            may_hurry=may_hurry,
+            tenant=rights.tenant,
+            may_use=rights.may_use,
+            may_hurry=rights.may_hurry,
         )
     except TransshipError as error:
         return invalid(id_, spec, error)
@@ -87,7 +102,7 @@ def invalid(id_: str, spec: object, error: TransshipError) -> Invalid:
     text = json.dumps(spec, sort_keys=True, default=str) if spec is not None else ""
     if isinstance(spec, dict):
         if len(text) <= LONGEST_KEPT_SPEC:
-            kept = {k: v for k, v in _printable(spec).items() if k != "credentials"}
+            kept = {k: v for k, v in _printable(spec).items() if k not in ("credentials", "url")}
         elif spec.get("kind") in KINDS:
             kept = {"kind": spec["kind"]}
     return Invalid(
@@ -173,12 +188,19 @@ def _arguments(args: list[Any], kwargs: dict[str, Any]) -> tuple[str, object]:
     return id_, given.get("spec")
 
 
-def _parsed(spec: object) -> AnySpec:
+def _parsed(spec: object, kinds: Collection[str]) -> AnySpec:
     if not isinstance(spec, dict):
         raise _invalid_spec("the spec is not an object")
     if spec != _printable(spec):
         raise _invalid_spec("it has a NUL, or half of a surrogate pair")
-    return parse_spec(spec)
+    parsed = parse_spec(spec)
+    if parsed.kind not in kinds:
+        raise ScopeError(
+            f"jobs of the kind {parsed.kind!r} are not taken from the broker",
+            subject=parsed.kind,
+            hint="ask for it through the API, or see TRANSSHIP_BROKER_KINDS",
+        )
+    return parsed
 
 
 def _invalid_spec(message: str) -> InvalidSpecError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.jobs import NewJob
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError
 from store.oci.reference import Reference
 from workers import entitlement
-from workers.entitlement import MayUse
+from workers.entitlement import URL_SEALED, MayUse
 from workers.identity import new_id
 from workers.registry.credentials import Credential
 from workers.specs import AnySpec, as_json
@@ -24,15 +25,16 @@ from workers.specs import AnySpec, as_json
 class Submission:
     """A checked request for a job.
 
-    *credentials* came with it, by registry or namespace; *may_use* names the server's own that it
-    may have where none came, None all of them. *may_hurry* says whether its priority
-    may be above 0: of what comes from outside, only who asks for it knows.
-    *fingerprint* tells the request from another one
-    with its idempotency key; empty: its spec does.
+    It works on the images of *tenant*. *credentials* came with it, by registry or namespace;
+    *may_use* names the server's own that it may have where none came, None all of them. *may_hurry*
+    says whether its priority may be above 0: of what comes from outside, only who asks for it
+    knows. *fingerprint* tells the request from another one with its idempotency key; empty: its
+    spec does.
     """
 
     spec: AnySpec
     requested_by: str
+    tenant: str = HOUSE
     id: str = field(default_factory=new_id)
     idempotency_key: str | None = None
     credentials: Mapping[str, Credential] = field(default_factory=dict)
@@ -100,18 +102,23 @@ def make(
     job = NewJob(
         id=wanted.id,
         kind=spec.kind,
-        spec=as_json(spec),
+        spec=as_json(spec.without_secret()),
         label=label if label is not None else spec.label,
         **lane(spec, lambda one: entitled.fingerprint(f"{one.domain}/{one.path}")),
         queue=spec.queue,
         priority=spec.priority,
         requested_by=wanted.requested_by,
+        tenant=wanted.tenant,
         fingerprint=wanted.fingerprint,
         idempotency_key=wanted.idempotency_key,
         deadline=now + spec.deadline if spec.deadline is not None else None,
         retry_of=wanted.retry_of,
         plan=entitled.plan,
     )
+    if spec.secret_url is not None:
+        job = replace(job, plan={**(job.plan or {}), URL_SEALED: True})
     jobs.create(connection, [job], now)
     credentials.keep(connection, wanted.id, entitled.sealed)
+    if spec.secret_url is not None:
+        credentials.keep_url(connection, wanted.id, sealer.seal({"url": spec.secret_url}))
     return wanted.id

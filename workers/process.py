@@ -16,11 +16,13 @@ from celery.exceptions import SecurityWarning
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from store.catalog.heartbeats import Threads
+from store.catalog.tenants import HOUSE
 from store.errors import StoreError
 from store.oci.platform import Platform
 from store.settings import Settings
 from workers.app import app
 from workers.celery_wire import CeleryWire
+from workers.incoming import REQUESTER, Rights
 from workers.queue import JobQueue
 from workers.redis_rates import RedisBuckets
 from workers.redis_transport import Client, link
@@ -66,8 +68,7 @@ def open_worker(settings: Settings) -> None:
         _broker(settings),
         world.catalog,
         JobQueue(world.catalog, world.sealer, wire, Platform.host()),
-        may_use=frozenset(settings.broker_credentials),
-        may_hurry=settings.broker_priority,
+        rights=_rights(settings),
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),
         consumes=Queue.CONTROL in queues,
@@ -78,6 +79,16 @@ def open_worker(settings: Settings) -> None:
         wire=wire,
         worker=Worker(world, threads_for(queues), connected=link.is_up),
         submissions=submissions,
+    )
+
+
+def _rights(settings: Settings) -> Rights:
+    tenant = HOUSE if settings.trust == "shared" else REQUESTER
+    return Rights(
+        kinds=frozenset(settings.broker_kinds),
+        tenant=tenant,
+        may_use=frozenset(settings.broker_credentials),
+        may_hurry=settings.broker_priority,
     )
 
 

@@ -16,6 +16,7 @@ from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease
 from store.catalog.schema import jobs as jobs_table
+from store.catalog.tenants import HOUSE
 from store.errors import (
     ConflictError,
     CredentialsNeededError,
@@ -154,6 +155,7 @@ class JobQueue:
         id_: str,
         *,
         requested_by: str,
+        tenant: str = HOUSE,
         given: Mapping[str, Credential] | None = None,
         may_use: MayUse = frozenset(),
         may_hurry: bool = True,
@@ -168,7 +170,8 @@ class JobQueue:
         Raises:
             NotFoundError: there is no such job.
             ConflictError: it has not ended, its body is not kept, there is nothing to do again, a
-                run of its stored mirror is going on, or the key belongs to another request.
+                run of its stored mirror is going on, the mirror has been changed since, or the key
+                belongs to another request.
             CredentialsNeededError: the first one had credentials for a registry, and there are
                 none for it now.
             ScopeError: its priority is above 0, and this one's must not be.
@@ -182,6 +185,13 @@ class JobQueue:
             stored = mirrors.of_run(connection, id_)
             if stored is not None:
                 may_use, may_hurry = None, True
+                if given:
+                    raise ConflictError(
+                        "a run of a stored mirror signs in with the server's credentials",
+                        subject=id_,
+                        hint="leave out those that were sent",
+                    )
+                mirrors.check_in_force(connection, stored, id_)
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
             if where := parse_spec(row.spec).body:
@@ -195,6 +205,7 @@ class JobQueue:
         submission = Submission(
             spec=parse_spec(spec),
             requested_by=requested_by,
+            tenant=tenant,
             idempotency_key=idempotency_key,
             credentials=given or {},
             may_use=may_use,

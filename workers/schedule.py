@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from store.catalog import credentials, mirrors
 from store.catalog.credentials import Sealer
 from store.catalog.mirrors import StoredMirror
+from store.catalog.tenants import HOUSE
 from store.errors import TransshipError
 from workers.making import Submission, known, make
 from workers.specs import AnySpec, parse_spec
@@ -50,7 +51,7 @@ def start_due(connection: Connection, ready: Iterable[Ready], sealer: Sealer, no
             continue
         name = one.stored.name
         wanted = Submission(spec=one.spec, requested_by=requester(name), fingerprint=_told_by(name))
-        _make(connection, name, wanted, sealer, now)
+        _make(connection, one.stored, wanted, sealer, now)
 
 
 def start(
@@ -85,7 +86,7 @@ def start(
         idempotency_key=idempotency_key,
         fingerprint=_told_by(name),
     )
-    return _make(connection, name, wanted, sealer, now)
+    return _make(connection, ready.stored, wanted, sealer, now)
 
 
 def start_again(
@@ -93,31 +94,38 @@ def start_again(
 ) -> str:
     """Start the run *wanted*, which does again what one of the mirror *name* has left.
 
-    The same key gives the same job again.
+    What an admin has written down since counts: a run of another policy is not done again. The
+    same key gives the same job again.
 
     Raises:
         NotFoundError: the mirror has been removed meanwhile.
-        ConflictError: a run of it is going on, or the key belongs to another request.
+        ConflictError: it has been changed, a run of it is going on, or the key belongs to another
+            request.
     """
     key, fingerprint = wanted.idempotency_key, wanted.fingerprint
     made = known(connection, wanted.requested_by, key, fingerprint)
     if made is not None:
         return made
     mirrors.hold_idle(connection, name)
-    return _make(connection, name, wanted, sealer, now)
+    assert wanted.retry_of is not None
+    stored = mirrors.check_in_force(connection, name, wanted.retry_of)
+    return _make(connection, stored, wanted, sealer, now)
 
 
-def _make(connection: Connection, name: str, wanted: Submission, sealer: Sealer, now: float) -> str:
+def _make(
+    connection: Connection, stored: StoredMirror, wanted: Submission, sealer: Sealer, now: float
+) -> str:
     """Make the job of a run, with all an admin's rights: an admin wrote it down."""
+    name = stored.name
     job = make(
         connection,
-        replace(wanted, may_use=None, may_hurry=True),
+        replace(wanted, may_use=None, may_hurry=True, tenant=HOUSE),
         credentials.all_named(connection),
         sealer,
         now,
         label=f"{name}: {wanted.spec.label}",
     )
-    mirrors.record_run(connection, name, job, now)
+    mirrors.record_run(connection, name, stored.spec, job, now)
     return job
 
 

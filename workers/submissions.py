@@ -24,8 +24,7 @@ from store.catalog import jobs, rejections
 from store.catalog.engine import Catalog
 from store.errors import InternalError, StoreError, TransshipError
 from workers.app import KEY_PREFIX, SUBMIT
-from workers.entitlement import MayUse
-from workers.incoming import REQUESTER, Invalid, Unusable, invalid, is_runnable, read
+from workers.incoming import REQUESTER, Invalid, Rights, Unusable, invalid, is_runnable, read
 from workers.making import Submission, known
 from workers.queue import JobQueue
 from workers.redis_client import impatient_redis
@@ -76,8 +75,7 @@ class Submissions:
         catalog: Catalog,
         job_queue: JobQueue,
         *,
-        may_use: MayUse,
-        may_hurry: bool,
+        rights: Rights,
         tasks: Collection[str],
         queues: Collection[str],
         consumes: bool,
@@ -89,8 +87,7 @@ class Submissions:
         """
         self._catalog = catalog
         self._jobs = job_queue
-        self._may_use = may_use
-        self._may_hurry = may_hurry
+        self._rights = rights
         self._tasks = tasks
         self._queues = queues
         self._consumes = consumes
@@ -202,7 +199,7 @@ class Submissions:
         return min(took, _IDLE_SECONDS)
 
     def _read(self, raw: bytes) -> Submission | Invalid | Unusable:
-        return read(raw, self._may_use, may_hurry=self._may_hurry)
+        return read(raw, self._rights)
 
     def _store_alone(self, raw: bytes) -> None:
         message = self._read(raw)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from uuid import uuid4
 
 from store.catalog import cluster, heartbeats, limits, parking
-from store.catalog.credentials import Sealer, home_key
+from store.catalog.credentials import Sealer, kept_key
 from store.catalog.engine import Catalog
 from store.content.local import LocalStore
 from store.errors import StoreError
-from store.home import home_id, write_home_id
+from store.home import KEY_FILE, home_id, write_home_id
 from store.settings import Settings
 from workers.rates import Buckets, LocalBuckets, Rates
 from workers.registry.client import RegistryClient
@@ -104,7 +104,7 @@ def sealer(settings: Settings) -> Sealer:
     """What seals credentials: the key that is set, or the home's own."""
     if settings.secret_key is not None:
         return Sealer(settings.secret_key.get_secret_value())
-    return Sealer(home_key(settings.home))
+    return Sealer(kept_key(settings.home / KEY_FILE))
 
 
 def registry_client(

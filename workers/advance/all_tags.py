@@ -56,7 +56,7 @@ def push(spec: PushSpec, lease: JobLease, world: World, held: Held) -> Outcome:
     """Push each tag that the repository has here when the job first looks."""
     here = Reference.parse(spec.reference)
     if "tags" not in lease.plan:
-        plan.remember(lease, world, tags=_in_store(here, world))
+        plan.remember(lease, world, tags=_in_store(here, lease, world))
     pushes = (
         (
             tag,
@@ -91,9 +91,9 @@ def _in_registry(source: Remote) -> list[str]:
     return tags
 
 
-def _in_store(repository: Reference, world: World) -> list[str]:
+def _in_store(repository: Reference, lease: JobLease, world: World) -> list[str]:
     with world.catalog.read() as connection:
-        names = references.of_repository(connection, repository.repository)
+        names = references.of_repository(connection, lease.tenant, repository.repository)
     found = [Reference.parse(row.name) for row in names]
     if not found:
         raise NotFoundError(
@@ -138,10 +138,11 @@ def _record(
     lease.learn(recorded=True)
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
-        latest = references.get(connection, str(here.with_default_tag()))
+        latest = references.get(connection, lease.tenant, str(here.with_default_tag()))
         images = references.images_under(connection, latest.digest) if latest is not None else ()
         happened(
             connection,
+            lease.tenant,
             action,
             repository.familiar,
             name=repository.familiar,

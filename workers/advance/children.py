@@ -107,6 +107,7 @@ def _child(key: str, spec: AnySpec, lease: JobLease, world: World) -> NewJob:
         priority=spec.priority,
         requested_by=f"job {lease.id}",
         requester=lease.requester,
+        tenant=lease.tenant,
         parent=lease.id,
         child_key=key,
         root=lease.root,

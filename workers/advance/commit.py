@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from store.catalog import blobs, jobs, references, workspaces
+from sqlalchemy import Connection
+
+from store.catalog import blobs, jobs, workspaces
 from store.catalog.jobs import JobLease
 from store.content.present import see_present
 from store.images.commit import Commit, child_config, child_platform
 from store.images.manifests import manifest_after
 from store.images.new_layer import MadeLayer, NewLayer
 from store.images.publish import Made, made, publish
+from store.images.shelf import Shelf
 from store.images.workspaces import Ground, ground
 from store.layers.squash import squash
 from store.oci.digest import Digest
@@ -49,7 +52,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         _wanted(spec, lease),
         platform,
     )
-    new = _image(stack, layer, config, spec, world)
+    new = _image(stack, layer, config, spec, lease, world)
     held.check()
     return _publish(new, layer, spec, lease, world)
 
@@ -59,7 +62,7 @@ def _fix(spec: CommitSpec, lease: JobLease, world: World) -> None:
     if "layers" in lease.plan:
         return
     with world.catalog.write() as connection:
-        workspace = workspaces.get(connection, spec.workspace)
+        workspace = workspaces.get(connection, lease.tenant, spec.workspace)
         lease.learn(base=workspace.base, layers=list(workspace.layers))
         jobs.save(connection, lease)
         below = set()
@@ -99,7 +102,12 @@ def _wanted(spec: CommitSpec, lease: JobLease) -> Commit:
 
 
 def _image(
-    stack: Ground, layer: MadeLayer | None, config: bytes, spec: CommitSpec, world: World
+    stack: Ground,
+    layer: MadeLayer | None,
+    config: bytes,
+    spec: CommitSpec,
+    lease: JobLease,
+    world: World,
 ) -> Made:
     """Store the documents of the image."""
     base = stack.base
@@ -113,7 +121,7 @@ def _image(
     world.content.put(manifest.raw)
     with world.catalog.read() as connection:
         parent = stack.image_id
-        if parent is not None and not references.images_with_id(connection, parent):
+        if parent is not None and not _has(connection, lease.tenant, parent):
             parent = None  # it was removed, by force
     return made(
         [manifest],
@@ -124,6 +132,10 @@ def _image(
     )
 
 
+def _has(connection: Connection, tenant: str, image_id: str) -> bool:
+    return Shelf.of_id(connection, tenant, image_id).image(image_id) is not None
+
+
 def _publish(
     new: Made, layer: MadeLayer | None, spec: CommitSpec, lease: JobLease, world: World
 ) -> Done:
@@ -131,7 +143,13 @@ def _publish(
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
         published = publish(
-            connection, new, holder=lease.id, seq=lease.seq, now=world.now(), tags=True
+            connection,
+            lease.tenant,
+            new,
+            holder=lease.id,
+            seq=lease.seq,
+            now=world.now(),
+            tags=True,
         )
         result: dict[str, Any] = {
             "reference": None if spec.target is None else str(spec.target),

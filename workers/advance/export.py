@@ -35,7 +35,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     spec = ExportSpec.model_validate(lease.spec)
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
-        images = chosen(connection, spec.references)
+        images = chosen(connection, lease.tenant, spec.references)
         parts = {part for one in images for part in held_under(connection, str(one.digest))}
         exports.pin(connection, lease.id, parts)
         lost = parts - blobs.held(connection, parts, world.now())
@@ -51,7 +51,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             under = references.images_under(connection, str(image.digest))
             leading = lead(under, Platform.host())
             id_ = str(image.digest) if leading is None else str(leading.image_id)
-            happened(connection, "save", id_, name=id_, now=now, image=leading)
+            happened(connection, lease.tenant, "save", id_, name=id_, now=now, image=leading)
         done: dict[str, Any] = {
             "result": {
                 "references": list(spec.references),

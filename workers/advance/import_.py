@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from store.archives.manifests import made as made_manifest
-from store.catalog import jobs
+from store.catalog import credentials, jobs
 from store.catalog.jobs import JobLease
 from store.catalog.layers import Pair
 from store.errors import ContentError, Side
@@ -31,7 +31,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         return Done(**published)
     spec = ImportSpec.model_validate(lease.spec)
     if spec.url is not None and RECEIVED not in lease.plan:
-        plan.remember(lease, world, **{RECEIVED: _fetched(spec.url, spec, lease, world, held)})
+        url = _whole_url(lease, world) or spec.url
+        plan.remember(lease, world, **{RECEIVED: _fetched(url, spec, lease, world, held)})
     layer = received(lease)
     digest, diff_id = Digest.parse(layer["digest"]), Digest.parse(layer["diff_id"])
     config = imported_config(
@@ -53,6 +54,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         jobs.save(connection, lease)
         became = publish(
             connection,
+            lease.tenant,
             new,
             holder=lease.id,
             seq=lease.seq,
@@ -71,6 +73,13 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         lease.learn(published=done)
         jobs.save(connection, lease)
     return Done(**done)
+
+
+def _whole_url(lease: JobLease, world: World) -> str | None:
+    """The URL as it was asked for, where the spec has it without what may be a secret."""
+    with world.catalog.read() as connection:
+        sealed = credentials.url_of(connection, lease.root)
+    return None if sealed is None else str(world.sealer.open(sealed)["url"])
 
 
 def _fetched(

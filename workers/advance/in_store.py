@@ -29,7 +29,7 @@ def fixed_root(reference: str, lease: JobLease, world: World, *, fact: str = "ro
     if stored is not None:
         return Descriptor.from_json(stored)
     with world.catalog.write() as connection:
-        root = resolve_root(connection, reference)
+        root = resolve_root(connection, lease.tenant, reference)
         blobs.lease(connection, lease.id, [str(root.digest)])
     plan.remember(lease, world, **{fact: root.to_json()})
     return root

@@ -148,7 +148,9 @@ def _publish(news: Iterable[Made], lease: JobLease, world: World) -> Done:
 
 
 def _publish_one(connection: Connection, one: Made, lease: JobLease, now: float) -> Published:
-    return publish(connection, one, holder=lease.id, seq=lease.seq, now=now, action="load")
+    return publish(
+        connection, lease.tenant, one, holder=lease.id, seq=lease.seq, now=now, action="load"
+    )
 
 
 def _result(became: Iterable[tuple[Made, Published]]) -> dict[str, Any]:

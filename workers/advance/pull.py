@@ -78,7 +78,7 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
         blobs.lock(connection, [str(manifest.digest) for manifest in closure.manifests])
-        before = references.get(connection, name)
+        before = references.own(connection, lease.tenant, name)
         known = references.images_of(connection, [image.digest for image in images])
         for manifest in closure.manifests:
             below = (
@@ -91,15 +91,14 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
             references.add_image(connection, image)
         layers.record(connection, pairs, verified=False)
         by_digest = str(spec.source.with_digest(root.digest))
-        references.add_digest(connection, by_digest, str(root.digest), root.media_type, now)
-        newer = references.publish(
-            connection, name, str(root.digest), root.media_type, seq=lease.seq, now=now
-        )
+        became = str(root.digest), root.media_type
+        references.add_digest(connection, lease.tenant, by_digest, *became, now)
+        newer = references.publish(connection, lease.tenant, name, *became, seq=lease.seq, now=now)
         same = before is not None and before.digest == str(root.digest)
         up_to_date = same and len(known) == len(images)
         done = Done(_result(closure, spec, images, up_to_date=up_to_date), superseded_by=newer)
         if lease.parent is None:
-            _record(connection, spec, closure, now)
+            _record(connection, lease.tenant, spec, closure, now)
         _warn_of_platform(connection, spec, images, lease, now)
         lease.learn(published=asdict(done))
         jobs.save(connection, lease)
@@ -121,10 +120,13 @@ def _result(
     }
 
 
-def _record(connection: Connection, spec: PullSpec, closure: Closure, now: float) -> None:
+def _record(
+    connection: Connection, tenant: str, spec: PullSpec, closure: Closure, now: float
+) -> None:
     held = references.images_under(connection, str(closure.root.digest))
     happened(
         connection,
+        tenant,
         "pull",
         spec.source.familiar,
         name=spec.source.without_identifier().familiar,

@@ -44,6 +44,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     result = {
         "reference": str(spec.target),
         "digest": str(closure.root.digest),
+        "source": {"reference": spec.reference, "digest": str(root.digest)},
         "size": len(closure.root.raw),
     }
     outcome = deliver.put_manifests(closure, target, lease, world, result)
@@ -64,13 +65,16 @@ def _record(closure: Closure, spec: PushSpec, lease: JobLease, world: World) -> 
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
         blobs.lock(connection, [str(root.digest)])
-        names = references.of_digest(connection, str(root.digest))
+        names = references.of_digest(connection, lease.tenant, str(root.digest))
         if any(Reference.parse(row.name).repository == target.repository for row in names):
             by_digest = str(target.with_digest(root.digest))
-            references.add_digest(connection, by_digest, str(root.digest), root.media_type, now)
+            references.add_digest(
+                connection, lease.tenant, by_digest, str(root.digest), root.media_type, now
+            )
         if lease.parent is None:
             happened(
                 connection,
+                lease.tenant,
                 "push",
                 target.familiar,
                 name=target.without_identifier().familiar,

@@ -271,7 +271,13 @@ def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, world: World)
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
         became = publish(
-            connection, new, holder=lease.id, seq=lease.seq, now=world.now(), tags=True
+            connection,
+            lease.tenant,
+            new,
+            holder=lease.id,
+            seq=lease.seq,
+            now=world.now(),
+            tags=True,
         )
         done: dict[str, Any] = {
             "result": result,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -97,6 +97,13 @@ class LoadSpec(Asked):
         return "an archive"
 
 
+def shown_url(url: str) -> str:
+    """A URL without what may be a secret: password, query and fragment."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+
+
 class ImportSpec(Asked):
     """Make an image of one layer of the tar of a file system.
 
@@ -135,7 +142,16 @@ class ImportSpec(Asked):
     @property
     def source(self) -> str:
         """Where the tar comes from, as histories say it: the URL without its query, or `-`."""
-        return "-" if self.url is None else self.url.partition("?")[0]
+        return "-" if self.url is None else shown_url(self.url)
+
+    @property
+    def secret_url(self) -> str | None:
+        """The URL, where it has a query or a password."""
+        return self.url if self.url != self.source else None
+
+    def without_secret(self) -> Self:
+        """The same with a URL that opens nothing."""
+        return self.model_copy(update={"url": self.source}) if self.url is not None else self
 
     @property
     def label(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -87,6 +87,15 @@ class Asked(BaseModel):
     def body(self) -> str | None:
         """Where the body is sent that it needs; None where it needs none."""
         return None
+
+    @property
+    def secret_url(self) -> str | None:
+        """A URL that may open what it leads to, as a signed one does; None: it has none."""
+        return None
+
+    def without_secret(self) -> Self:
+        """The same as it may be shown, and is kept."""
+        return self
 
 
 class AskedForPlatforms(Asked):

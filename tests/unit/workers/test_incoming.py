@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from workers.incoming import Invalid, Unusable, is_runnable, read
+from workers.incoming import Invalid, Rights, Unusable, is_runnable, read
 from workers.making import Submission
+from workers.specs import KINDS
+
+RIGHTS = Rights(kinds=frozenset(KINDS) - {"prune", "gc", "fsck"})
 
 SPEC = {"kind": "pull", "reference": "here.test/app:1"}
 PULL = frozenset({"transship.pull"})
@@ -57,7 +60,7 @@ def old_message(**content: Any) -> bytes:
     ids=["keywords", "positions", "both", "protocol 1", "body as text"],
 )
 def test_a_submission_is_a_job(raw: bytes) -> None:
-    found = read(raw, frozenset({"hub"}), may_hurry=False)
+    found = read(raw, Rights(kinds=RIGHTS.kinds, may_use=frozenset({"hub"})))
     assert isinstance(found, Submission)
     assert (found.id, found.requested_by, found.may_use) == ("x", "broker", frozenset({"hub"}))
     assert found.spec.label == "here.test/app:1"
@@ -83,7 +86,7 @@ def test_a_submission_is_a_job(raw: bytes) -> None:
     ids=repr,
 )
 def test_a_bad_spec_is_a_failed_job(spec: object, kind: str, field: str) -> None:
-    found = read(message({"id": "x", "spec": spec}), frozenset(), may_hurry=False)
+    found = read(message({"id": "x", "spec": spec}), RIGHTS)
     assert isinstance(found, Invalid)
     assert (found.error.code, found.error.subject) == ("invalid-spec", field)
     job = found.job()
@@ -128,7 +131,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("raw", UNUSABLE.values(), ids=UNUSABLE)
 def test_what_has_no_usable_id_is_unusable(raw: bytes) -> None:
-    found = read(raw, frozenset(), may_hurry=False)
+    found = read(raw, RIGHTS)
     assert isinstance(found, Unusable)
     assert found.reason.isprintable()
     assert 0 < len(found.reason) < 200
@@ -159,3 +162,22 @@ def test_celery_sees_nothing_that_is_unusable(raw: bytes) -> None:
 )
 def test_celery_sees_nothing_that_would_end_it(raw: bytes) -> None:
     assert not is_runnable(raw, PULL)
+
+
+@pytest.mark.parametrize("kind", ["prune", "gc", "fsck"])
+def test_a_kind_that_needs_an_admin_is_refused(kind: str) -> None:
+    found = read(message({"id": "x", "spec": {"kind": kind}}), RIGHTS)
+    assert isinstance(found, Invalid)
+    assert found.error.code == "forbidden"
+
+
+def test_a_kind_that_is_not_among_those_that_are_set_is_refused() -> None:
+    found = read(message({"id": "x", "spec": SPEC}), Rights(kinds=frozenset({"copy"})))
+    assert isinstance(found, Invalid)
+    assert "TRANSSHIP_BROKER_KINDS" in found.error.hint
+
+
+def test_its_jobs_see_images_of_its_own() -> None:
+    found = read(message({"id": "x", "spec": SPEC}), RIGHTS)
+    assert isinstance(found, Submission)
+    assert found.tenant == "broker"

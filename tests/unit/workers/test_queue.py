@@ -383,3 +383,44 @@ def test_a_refused_retry_makes_no_job(queue: JobQueue, scene: Scene) -> None:
     with scene.catalog.read() as connection:
         found = connection.execute(select(job_rows.c.id).where(job_rows.c.retry_of == first)).all()
     assert found == []
+
+
+# --- URLs that open what they lead to -------------------------------------------------------------
+
+SIGNED = "https://ann:pass-word@files.test/root.tar?signature=SECRET#SECRET"
+IMPORT = {"kind": "import", "url": SIGNED, "reference": "app:1"}
+
+
+def test_a_signed_url_is_sealed_beside_the_job(
+    queue: JobQueue, scene: Scene, wire: Recorder
+) -> None:
+    made = _job(queue, IMPORT)
+    row = scene.job_row(made)
+    assert row.spec["url"] == "https://files.test/root.tar"
+    assert "SECRET" not in f"{row} {wire.messages}"
+    assert "pass-word" not in f"{row} {wire.messages}"
+    with scene.catalog.read() as connection:
+        sealed = credentials.url_of(connection, made)
+        assert credentials.of_root(connection, made) == {}
+    assert sealed is not None
+    assert SEALER.open(sealed) == {"url": SIGNED}
+
+
+def test_another_signature_is_another_request(queue: JobQueue) -> None:
+    _job(queue, IMPORT, idempotency_key="k")
+    answer = _submit(queue, {**IMPORT, "url": f"{SIGNED}2"}, idempotency_key="k")
+    assert isinstance(answer, ConflictError)
+
+
+def test_a_plain_url_is_kept_as_it_is(queue: JobQueue, scene: Scene) -> None:
+    made = _job(queue, {**IMPORT, "url": "https://files.test/root.tar"})
+    with scene.catalog.read() as connection:
+        assert credentials.url_of(connection, made) is None
+
+
+def test_a_signed_url_is_gone_when_the_job_has_ended(queue: JobQueue, scene: Scene) -> None:
+    first = _ended(scene, _job(queue, IMPORT))
+    with scene.catalog.read() as connection:
+        assert credentials.url_of(connection, first) is None
+    with pytest.raises(CredentialsNeededError, match="its URL"):
+        queue.retry(first, requested_by="ada")

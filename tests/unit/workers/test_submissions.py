@@ -24,8 +24,10 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import wait_until
 from tests.support.redis import RedisProcess
 from tests.unit.workers.test_incoming import SPEC, message
+from workers.incoming import Rights
 from workers.making import Submission
 from workers.queue import JobQueue
+from workers.specs import KINDS
 from workers.submissions import Submissions
 from workers.wire import LocalWire
 
@@ -79,8 +81,7 @@ class Place:
             url,
             catalog,
             queue,
-            may_use=frozenset(),
-            may_hurry=False,
+            rights=Rights(kinds=frozenset(KINDS)),
             tasks={"transship.pull"},
             queues={CONTROL},
             consumes=consumes,

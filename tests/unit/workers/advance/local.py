@@ -12,6 +12,7 @@ from sqlalchemy import Row, select
 
 from store.catalog import image_events, references
 from store.catalog.schema import blobs, leases
+from store.catalog.tenants import HOUSE
 from store.content.memory import MemoryStore
 from tests.contract.catalog.shelves import Shelves
 from tests.unit.workers.advance.test_pull_again import WORKER, Stage, stage
@@ -86,7 +87,7 @@ class Local:
     def names(self) -> dict[str, str]:
         """What each name stands for."""
         with self.catalog.read() as connection:
-            return {row.name: row.digest for row in references.listed(connection)}
+            return {row.name: row.digest for row in references.listed(connection, HOUSE)}
 
     def images(self) -> set[str]:
         """The IDs of the images that are held."""
@@ -96,7 +97,7 @@ class Local:
     def events(self) -> list[tuple[str, str, str]]:
         """What has happened to images: action, actor, name."""
         with self.catalog.read() as connection:
-            found = image_events.after(connection, 0)
+            found = image_events.after(connection, HOUSE, 0)
         return [(one.action, one.actor, one.attributes["name"]) for one in found]
 
     def leased(self, job: str) -> set[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 
 from store.catalog import image_events, references
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from tests.unit.workers.advance.test_pull_again import BLOBS, IMAGE, OTHER, Shop, Stage, stage
 from workers.making import Submission
 from workers.specs import parse_spec
@@ -52,14 +53,14 @@ def _children(stage: Stage, job: Row[Any]) -> list[Row[Any]]:
 
 def _events(stage: Stage) -> list[tuple[str, str, dict[str, str]]]:
     with stage.world.catalog.read() as connection:
-        found = image_events.after(connection, 0)
+        found = image_events.after(connection, HOUSE, 0)
     return [(event.action, event.actor, event.attributes) for event in found]
 
 
 def _name(stage: Stage, *names: str) -> None:
     with stage.world.catalog.write() as connection:
         for name in names:
-            references.assign(connection, name, str(OTHER.digest), "a type", now=0)
+            references.assign(connection, HOUSE, name, str(OTHER.digest), "a type", now=0)
 
 
 def test_every_tag_is_pulled_and_what_they_share_moves_once(stage: Stage) -> None:
@@ -75,7 +76,9 @@ def test_every_tag_is_pulled_and_what_they_share_moves_once(stage: Stage) -> Non
     }
     assert sorted(stage.shop.bodies()) == BLOBS
     with stage.world.catalog.read() as connection:
-        held = {row.name: row.digest for row in references.of_repository(connection, REPOSITORY)}
+        held = {
+            row.name: row.digest for row in references.of_repository(connection, HOUSE, REPOSITORY)
+        }
     assert held.keys() == {f"{REPOSITORY}:{tag}" for tag in ("1", "1a")} | {
         f"{REPOSITORY}@{IMAGE.digest}"
     }

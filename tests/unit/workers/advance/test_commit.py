@@ -12,6 +12,7 @@ from sqlalchemy import update
 from store import gc
 from store.catalog import lineage, workspaces
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.images import workspace_files
 from store.images.held import Opened, open_image
 from store.images.workspaces import create, ground
@@ -44,7 +45,8 @@ class Bench:
 
     def create(self, name: str, reference: str | None) -> None:
         with self.local.catalog.write() as connection:
-            create(connection, name, reference, busy=False, now=1.0, host=self.local.shelves.host)
+            host = self.local.shelves.host
+            create(connection, HOUSE, name, reference, busy=False, now=1.0, host=host)
 
     def put(self, *members: Member, directory: str = "/", name: str = "work") -> None:
         def made(stack: Any, content: Any) -> Any:
@@ -61,7 +63,7 @@ class Bench:
     def _change(self, name: str, make: Any) -> None:
         catalog, content = self.local.catalog, self.local.content
         with catalog.read() as connection:
-            seen = workspaces.get(connection, name)
+            seen = workspaces.get(connection, HOUSE, name)
         made = make(ground(seen.base, seen.layers, content).whole(content), content)
         workspace_files.add(catalog, content, seen, made, lambda: 2.0)
 
@@ -85,7 +87,7 @@ class Bench:
 
     def parent(self, image_id: str) -> str | None:
         with self.local.catalog.read() as connection:
-            known = lineage.get(connection, image_id)
+            known = lineage.get(connection, HOUSE, image_id)
         return None if known is None else known.parent
 
 
@@ -157,7 +159,7 @@ def test_events_are_those_of_a_tag_if_it_is_named(bench: Bench) -> None:
     bench.commit()
     assert bench.local.events() == [("tag", named, "new:1")]
     with bench.local.catalog.read() as connection:
-        assert lineage.get(connection, named).tagged_at is not None  # type: ignore[union-attr]
+        assert lineage.get(connection, HOUSE, named).tagged_at is not None  # type: ignore[union-attr]
 
 
 def test_a_name_that_stood_for_another_image_is_told_of(bench: Bench) -> None:
@@ -206,7 +208,7 @@ def test_the_workspace_and_its_image_may_go_meanwhile(bench: Bench) -> None:
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
         run_job(job, "another", bench.local.world, bench.local.stage.keeper)
     with bench.local.catalog.write() as connection:
-        workspaces.remove(connection, "work")
+        workspaces.remove(connection, HOUSE, "work")
     gc.sweep(bench.local.catalog, bench.local.content, check=never)
     bench.local.stage.dies()
     result = bench.local.result(job)

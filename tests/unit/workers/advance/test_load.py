@@ -12,6 +12,7 @@ from sqlalchemy import update
 from store.catalog import layers, lineage
 from store.catalog.layers import Pair
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.oci.digest import Digest
 from tests.contract.catalog.shelves import id_of, small
 from tests.support.images import AMD64, ARM64, Image, build_artifact, build_index
@@ -136,7 +137,7 @@ def test_a_parent_in_the_archive_becomes_the_parent(local: Local) -> None:
     files["manifest.json"] = encoded(listed)
     local.result(local.send(tar(files), kind="load"))
     with local.catalog.read() as connection:
-        row = lineage.get(connection, id_of(child))
+        row = lineage.get(connection, HOUSE, id_of(child))
     assert row is not None
     assert row.parent == id_of(APP)
 

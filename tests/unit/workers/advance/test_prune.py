@@ -8,6 +8,7 @@ from sqlalchemy import update
 from store.catalog import image_events, jobs
 from store.catalog.image_events import ImageEvent
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, HandedBackError
 from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
 from tests.unit.workers.advance.test_pull_again import WORKER, Stage, stage
@@ -38,7 +39,7 @@ def _submit(stage: Stage, **more: object) -> object:
 
 def _events(stage: Stage) -> list[ImageEvent]:
     with stage.world.catalog.read() as connection:
-        return image_events.after(connection, 0)
+        return image_events.after(connection, HOUSE, 0)
 
 
 def _run(stage: Stage, job: object) -> None:

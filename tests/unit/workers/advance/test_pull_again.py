@@ -19,6 +19,7 @@ from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import transfers, waits
+from store.catalog.tenants import HOUSE
 from store.content.memory import MemoryStore
 from store.oci.digest import Digest
 from store.oci.platform import Platform
@@ -142,7 +143,7 @@ class Stage:
 
     def stands_for(self) -> str | None:
         with self.world.catalog.read() as connection:
-            row = references.get(connection, NAME)
+            row = references.get(connection, HOUSE, NAME)
         return None if row is None else str(row.digest)
 
     def counts(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from store.catalog import image_events, layers, references
 from store.catalog.image_events import ImageEvent
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import layers as layer_rows
+from store.catalog.tenants import HOUSE
 from tests.unit.workers.advance.test_pull_again import IMAGE, NAME, OTHER, Stage, stage
 from tests.unit.workers.registry.simulated import Simulated
 from workers.making import Submission
@@ -24,12 +25,12 @@ DIGEST_NAME = f"r.test/app@{IMAGE.digest}"
 
 def _events(stage: Stage) -> list[ImageEvent]:
     with stage.world.catalog.read() as connection:
-        return image_events.after(connection, 0)
+        return image_events.after(connection, HOUSE, 0)
 
 
 def _names(stage: Stage) -> dict[str, str]:
     with stage.world.catalog.read() as connection:
-        return {row.name: row.digest for row in references.listed(connection)}
+        return {row.name: row.digest for row in references.listed(connection, HOUSE)}
 
 
 def _run(stage: Stage, **spec: Any) -> str:
@@ -132,7 +133,7 @@ def test_a_push_has_an_event(taking: Stage) -> None:
 def test_a_repository_that_names_the_image_here_gets_the_digest_too(taking: Stage) -> None:
     with taking.world.catalog.write() as connection:
         type_ = IMAGE.manifest.media_type
-        references.assign(connection, "to.test/app:2", str(IMAGE.digest), type_, now=0)
+        references.assign(connection, HOUSE, "to.test/app:2", str(IMAGE.digest), type_, now=0)
     _run(taking, kind="push", reference="to.test/app:2")
     assert _names(taking)[f"to.test/app@{IMAGE.digest}"] == str(IMAGE.digest)
 
