@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +11,9 @@ from store.errors import HomeUnusableError
 from store.settings import Settings
 
 _ID = "home.id"
+KEY_FILE = "secret.key"
+OWNER_FILE = "token"  # the file with the admin token that a server makes at its first start
+_SECRETS = (KEY_FILE, OWNER_FILE)
 
 
 def home_id(home: Path) -> str | None:
@@ -20,6 +24,14 @@ def home_id(home: Path) -> str | None:
         return None
     except OSError as error:
         raise _unusable(home, error) from error
+
+
+def read_token(home: Path) -> str | None:
+    """The admin token of a home; None where there is no file of it that this user can read."""
+    try:
+        return (home / OWNER_FILE).read_text().strip() or None
+    except OSError:
+        return None
 
 
 def write_home_id(home: Path, id_: str) -> str:
@@ -48,7 +60,7 @@ def prepare_home(settings: Settings) -> None:
     """Make the home, readable by its owner only, and the directory of the running engine.
 
     Raises:
-        HomeUnusableError: it cannot be made or written.
+        HomeUnusableError: it cannot be made or written, or others can read it or have made it.
     """
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,6 +70,36 @@ def prepare_home(settings: Settings) -> None:
         probe.unlink()
     except OSError as error:
         raise _unusable(settings.home, error) from error
+    for private in (settings.home, settings.run_dir, *map(settings.home.joinpath, _SECRETS)):
+        check_private(private)
+
+
+def check_private(path: Path) -> None:
+    """Refuse a file or directory that others could have made, or can read or change.
+
+    As ssh does with keys, and PostgreSQL with its directory. What is not there is in order.
+
+    Raises:
+        HomeUnusableError: others could, or can.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if found.st_uid != os.geteuid():
+        raise HomeUnusableError(
+            f"it belongs to another user ({found.st_uid}, not {os.geteuid()})",
+            subject=str(path),
+            hint="run Transship as its owner, or give it to the user that runs Transship",
+        )
+    if found.st_mode & 0o077:
+        raise HomeUnusableError(
+            f"others can use it: its mode is {stat.S_IMODE(found.st_mode):04o}",
+            subject=str(path),
+            hint=f"chmod go= {path}, and replace what others may have read or written",
+        )
 
 
 def _unusable(home: Path, error: OSError) -> HomeUnusableError:
