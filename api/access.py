@@ -42,7 +42,9 @@ class NewToken(BaseModel):
 
     name: Name | None = Field(default=None, description="made up where it is missing")
     scopes: list[str] = Field(
-        min_length=1, max_length=100, description="read, submit, admin, use:CREDENTIAL"
+        min_length=1,
+        max_length=100,
+        description="read, read:all, submit, admin, priority, use:CREDENTIAL",
     )
     expires_in_seconds: int | None = Field(default=None, ge=1, le=LONGEST_SECONDS)
 
@@ -50,6 +52,7 @@ class NewToken(BaseModel):
 class TokenView(BaseModel):
     """A token, without the token."""
 
+    id: str = Field(description="what its jobs are requested by, as `token:ID`")
     name: str
     scopes: list[str]
     created_at: str
@@ -191,7 +194,9 @@ class Access:
 
 def _check_scope(scope: str, credentials_known: set[str]) -> None:
     if not SCOPE.fullmatch(scope):  # not quoted: somebody may have pasted a token
-        raise InvalidSpecError("is none of read, submit, admin, use:CREDENTIAL", errors=[])
+        raise InvalidSpecError(
+            "is none of read, read:all, submit, admin, priority, use:CREDENTIAL", errors=[]
+        )
     if scope.startswith(USE) and scope.removeprefix(USE) not in credentials_known:
         raise InvalidSpecError(
             f"there is no credential {scope.removeprefix(USE)!r}; add it first", errors=[]
@@ -223,6 +228,7 @@ def _invalid(field: str, message: str) -> InvalidSpecError:
 
 def _shown(token: Token) -> TokenView:
     return TokenView(
+        id=token.id,
         name=token.name,
         scopes=list(token.scopes),
         created_at=str(rfc3339(token.created_at)),

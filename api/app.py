@@ -42,11 +42,8 @@ from workers.world import World
 PREFIX = "/api/v1"
 
 
-def create_app(world: World, *, public: bool = False) -> FastAPI:
-    """The application over *world*, which stays open as long as it serves.
-
-    *public*: it listens beyond loopback, and serves nobody without a token.
-    """
+def create_app(world: World) -> FastAPI:
+    """The application over *world*, which stays open as long as it serves."""
     jobs_queue = JobQueue(world.catalog, world.sealer, world.wire, Platform.host())
     news = News()
 
@@ -90,7 +87,9 @@ def create_app(world: World, *, public: bool = False) -> FastAPI:
         f"{PREFIX}/images": MAX_CONFIG_BYTES,
     }
     app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer=longer)
-    app.add_middleware(Guard, catalog=world.catalog, public=public)  # before all that came before
+    app.add_middleware(  # before all that came before
+        Guard, catalog=world.catalog, shared_trust=world.shared_trust
+    )
     problems.install(app)
     openapi.install(app)
     app.include_router(health.router)

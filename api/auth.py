@@ -1,8 +1,8 @@
 """Who asks, and what they may: tokens, and the one table of scopes.
 
-Over the home's unix socket asks the owner of the home, who may everything. Over TCP a token is
-needed as soon as there is one, and always where the server listens beyond loopback; without, on
-loopback alone, everybody on this machine may everything.
+Over the home's unix socket asks the owner of the home, who may everything; but what comes there
+by a proxy is anybody's. All else needs a token, and a page in a browser that is not the server's
+own gets nothing, whatever it brings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -24,17 +24,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.problems import problem
 from store.catalog import tokens
 from store.catalog.engine import Catalog
+from store.catalog.tenants import HOUSE
 from store.catalog.tokens import Token
 from store.errors import RequestError, ScopeError, StoreError, TokenError, TransshipError
-from workers.registry.addresses import is_loopback
 
 log = logging.getLogger(__name__)
 
 READ, SUBMIT, ADMIN = "read", "submit", "admin"
+READ_ALL: Final = "read:all"  # the jobs of others too, for dashboards
 PRIORITY: Final = "priority"  # jobs with a priority above 0
 USE: Final = "use:"  # and the name of a credential of the server
-IMPLIED: Final = {READ: {READ}, SUBMIT: {READ, SUBMIT}, ADMIN: {READ, SUBMIT, ADMIN, PRIORITY}}
-SCOPE: Final = re.compile(r"read|submit|admin|priority|use:[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+IMPLIED: Final = {
+    READ: {READ},
+    READ_ALL: {READ, READ_ALL},
+    SUBMIT: {READ, SUBMIT},
+    ADMIN: {READ, READ_ALL, SUBMIT, ADMIN, PRIORITY},
+}
+SCOPE: Final = re.compile(
+    r"read|read:all|submit|admin|priority|use:[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}"
+)
 
 # What an operation needs. Where it is not named: `read` for GET, and `admin` for all that changes
 # something, so that nothing is open because it was forgotten.
@@ -47,6 +55,8 @@ OPERATIONS: Final = {
     # Whoever builds makes workspaces and images, and puts its own away again.
     "createImage": SUBMIT,
     "findCached": SUBMIT,
+    "tagImage": SUBMIT,
+    "deleteImage": SUBMIT,
     "createWorkspace": SUBMIT,
     "changeWorkspace": SUBMIT,
     "deleteWorkspace": SUBMIT,
@@ -68,10 +78,24 @@ FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. *name* is what jobs are requested by."""
+    """Who asks.
+
+    Attributes:
+        name: What jobs are requested by.
+        scopes: What it may do.
+        tenant: Whose names, images and workspaces it sees and writes.
+    """
 
     name: str
     scopes: frozenset[str]
+    tenant: str = HOUSE
+
+    @classmethod
+    def of(cls, token: Token, *, shared_trust: bool) -> Self:
+        """Who asks with *token*: known by its id, since a name may be given again."""
+        scopes = frozenset(token.scopes)
+        house = shared_trust or ADMIN in scopes
+        return cls(f"token:{token.id}", scopes, HOUSE if house else token.id)
 
     def may(self, scope: str) -> bool:
         """Whether it has *scope*, or one that comprises it."""
@@ -92,6 +116,11 @@ class Caller:
         if self.may(ADMIN):
             return None
         return frozenset(one.removeprefix(USE) for one in self.scopes if one.startswith(USE))
+
+    @property
+    def sees_all_jobs(self) -> bool:
+        """Whether it sees the jobs of others."""
+        return self.may(READ_ALL)
 
     @property
     def may_hurry(self) -> bool:
@@ -174,11 +203,11 @@ class Keyring:
 class Guard:
     """Finds out who asks before anything of a request is read; answers 401 where it cannot."""
 
-    def __init__(self, app: ASGIApp, *, catalog: Catalog, public: bool) -> None:
-        """Stand before *app*; *public* says that it listens beyond loopback."""
+    def __init__(self, app: ASGIApp, *, catalog: Catalog, shared_trust: bool) -> None:
+        """Stand before *app*."""
         self._app = app
         self._keyring = Keyring(catalog)
-        self._public = public
+        self._shared_trust = shared_trust
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with its caller, or refuse it."""
@@ -192,27 +221,26 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
-        if _through_unix_socket(scope):
-            return LOCAL
         headers = Headers(scope=scope)
+        if _is_a_foreign_page(headers):
+            raise ScopeError(
+                "pages of other sites are not served",
+                subject=headers.get("origin", ""),
+                hint="ask from a program, or from a page of this server",
+            )
         given = headers.get("authorization")
         if given is not None:
             scheme, _, text = given.partition(" ")
             if scheme.lower() == "bearer":
                 token = await self._keyring.find(text.strip())
-                return Caller(f"token:{token.name}", frozenset(token.scopes))
-        if self._public or await self._keyring.tokens():
-            raise TokenError(
-                "this server wants a token",
-                hint="set TRANSSHIP_TOKEN, or send it as `Authorization: Bearer ts_…`",
-            )
-        if _is_a_foreign_page(headers):
-            raise TokenError(
-                "without a token only programs of this machine are served, not pages of others",
-                subject=headers.get("origin") or headers.get("host", ""),
-                hint="use a token, or ask for http://127.0.0.1 or http://localhost",
-            )
-        return LOCAL
+                return Caller.of(token, shared_trust=self._shared_trust)
+        if _through_unix_socket(scope) and not _forwarded(headers):
+            return LOCAL
+        raise TokenError(
+            "this server wants a token",
+            hint="set TRANSSHIP_TOKEN, or send it as `Authorization: Bearer ts_…`; the first one"
+            " is in the file `token` of the server's home",
+        )
 
 
 def _check_address(scope: Scope) -> None:
@@ -231,22 +259,27 @@ def _through_unix_socket(scope: Scope) -> bool:
     return server is not None and server[1] is None
 
 
+def _forwarded(headers: Headers) -> bool:
+    """Whether a proxy says that it asks for somebody else."""
+    return any(name in ("forwarded", "via") or name.startswith("x-forwarded-") for name in headers)
+
+
 def _is_a_foreign_page(headers: Headers) -> bool:
-    """Whether a browser may ask on behalf of a page that is not of this machine.
+    """Whether a browser asks on behalf of a page of another site.
 
-    It sends the page's Origin along with what changes something; and a page whose name was made
-    to point here (DNS rebinding) sends that name as Host.
+    It says so in `Sec-Fetch-Site`, with every request; older ones send the page's Origin along with
+    what changes something.
     """
-    pages = [f"//{headers['host']}"] if "host" in headers else []
-    pages += [headers["origin"]] if "origin" in headers else []
-    return any(not is_loopback(_host_of(page)) for page in pages)
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return True
+    return "origin" in headers and _place_of(headers["origin"]) != headers.get("host")
 
 
-def _host_of(url: str) -> str:
+def _place_of(url: str) -> str | None:
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(url).netloc
     except ValueError:
-        return ""
+        return None
 
 
 def _caller(request: Request) -> Caller:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from api import locks
 from api.client import Client
-from store.errors import EngineRunningError, RequestError, ServerUnreachableError
-from store.home import prepare_home
+from store.errors import EngineRunningError, ServerUnreachableError
+from store.home import prepare_home, read_token
 from store.settings import Settings
 from workers.registry.addresses import is_loopback
 
@@ -129,14 +129,13 @@ def server_client(settings: Settings) -> Client:
         RequestError: everybody on the way could read the token.
     """
     assert settings.url is not None
-    if settings.token is None:
-        return Client(settings.url)
     url = urlsplit(settings.url)
-    in_the_open = url.scheme == "http" and not is_loopback(url.hostname or "")
-    if in_the_open and not settings.token_over_http:
-        raise RequestError(
-            "the token would go over plain HTTP, where others can read it",
-            subject=settings.url,
-            hint="use https, or set TRANSSHIP_TOKEN_OVER_HTTP=1 where the network is your own",
-        )
-    return Client(settings.url, token=settings.token.get_secret_value())
+    local = is_loopback(url.hostname or "")
+    if settings.token is None:  # a server on this machine is most often the home's own
+        token = read_token(settings.home) if local else None
+        return Client(settings.url, token=token, over_http=settings.token_over_http)
+    return Client(
+        settings.url,
+        token=settings.token.get_secret_value(),
+        over_http=settings.token_over_http,
+    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import socket
 
-from api import locks
+from api import locks, owner_token
+from api.access import Access
 from api.app import create_app
 from api.server import Server, bind_unix
 from store.home import prepare_home
 from store.settings import Settings
-from workers.registry.addresses import is_loopback
 from workers.wire import LocalWire, Queue
 from workers.wiring import bury_predecessors, make_world, open_catalog, write_defaults
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
@@ -49,10 +49,12 @@ class Engine:
         self._wire = LocalWire(threads)
         self._world = make_world(settings, catalog, self._wire)
         bury_predecessors(catalog)
+        if listeners:
+            owner_token.make_first(settings.home, Access(catalog, self._world.sealer))
         self._worker = Worker(self._world, threads)
         self._wire.attach(self._worker.run)
         self._server = Server(
-            create_app(self._world, public=not is_loopback(settings.listen_host)),
+            create_app(self._world),
             [*listeners, bind_unix(settings.run_dir / SOCKET)],
         )
         self._server.start()

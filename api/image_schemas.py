@@ -149,7 +149,7 @@ class UsageView(BaseModel):
     """Disk usage. Sizes are of blobs as held, mostly compressed: nothing is unpacked here."""
 
     images: ImagesTotal
-    store: StoreView
+    store: StoreView | None = Field(description="null for who does not see all of it")
     items: list[ImageUsageView]
 
 
@@ -179,7 +179,7 @@ def usage_view(usage: Usage) -> UsageView:
             layers_size=usage.layers_size,
             reclaimable=usage.reclaimable,
         ),
-        store=_store_view(usage.store),
+        store=None if usage.store is None else _store_view(usage.store),
         items=[_usage(image) for image in usage.images],
     )
 

@@ -11,15 +11,15 @@ import os
 import socket
 from collections.abc import Iterable
 
-from api import locks
+from api import locks, owner_token
+from api.access import Access
 from api.app import create_app
 from api.engine import SOCKET
-from api.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix, check_guarded
+from api.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix
 from store.errors import StoreError
 from store.home import prepare_home
 from store.settings import Settings
 from workers.celery_wire import CeleryWire
-from workers.registry.addresses import is_loopback
 from workers.wire import Queue
 from workers.wiring import make_world, open_catalog, write_defaults
 
@@ -38,16 +38,16 @@ def run_api(settings: Settings) -> None:
     if child:
         listener = socket.socket(fileno=int(os.environ[LISTENER_VARIABLE]))
     else:
-        check_guarded(settings.listen_host, catalog)
         listener = bind_tcp(settings.listen_host, settings.listen_port)
         write_defaults(catalog, settings)
     wire = CeleryWire(_broker(settings))
     world = make_world(settings, catalog, wire)
+    owner_token.make_first(settings.home, Access(catalog, world.sealer))
     listeners = [listener]
     if child:  # only one can have the home's socket
         listeners.append(bind_unix(settings.run_dir / SOCKET))
     try:
-        server = Server(create_app(world, public=not is_loopback(settings.listen_host)), listeners)
+        server = Server(create_app(world), listeners)
         # What `up` stops is all there is on this home: nobody could go elsewhere.
         server.run(drain_seconds=0.0 if child else DRAIN_SECONDS)
     finally:

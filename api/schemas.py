@@ -20,7 +20,8 @@ from store.catalog.schema import jobs as jobs_table
 SHOWN_WITHOUT_SPEC = tuple(
     jobs_table.c[name]
     for name in (
-        *("id", "kind", "state", "label", "priority", "parent", "root", "requested_by"),
+        *("id", "kind", "state", "label", "priority", "parent", "root"),
+        *("requested_by", "requester"),
         *("created_at", "started_at", "finished_at", "deadline"),
         *("result", "error", "superseded_by", "retry_of"),
     )

@@ -13,38 +13,15 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from store.catalog import tokens
-from store.catalog.engine import Catalog
-from store.errors import AddressInUseError, HomeUnusableError, RequestError, StoreError
-from workers.registry.addresses import is_loopback
+from store.errors import AddressInUseError, HomeUnusableError, StoreError
 
 DRAIN_SECONDS = 2.0
 _STOP_SECONDS = 5
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
 
 
-def check_guarded(host: str, catalog: Catalog) -> None:
-    """See to it that beyond loopback nobody is served without a token.
-
-    Raises:
-        RequestError: *host* is beyond loopback, and there is no token that anybody could use.
-    """
-    if is_loopback(host):
-        return
-    with catalog.read() as connection:
-        if tokens.any_usable(connection, catalog.now()):
-            return
-    raise RequestError(
-        "without a token only loopback addresses are served",
-        subject=host,
-        hint="make one with `transship tokens create --scope admin`",
-    )
-
-
 def bind_tcp(host: str, port: int, *, option: str = "--listen") -> socket.socket:
     """A listening socket on *host* and *port*; port 0 takes a free one. *option* is for errors.
-
-    Beyond loopback the caller asks `check_guarded` first.
 
     Raises:
         AddressInUseError: somebody listens there.

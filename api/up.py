@@ -10,14 +10,13 @@ import socket
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 from api import locks
 from api.children import Child
 from api.engine import SOCKET, Engine
 from api.roles import CHILD_VARIABLE, LISTENER_VARIABLE, TASK_EVENTS_VARIABLE
-from api.server import bind_tcp, check_guarded
+from api.server import bind_tcp
 from store.catalog import heartbeats
 from store.catalog.engine import Catalog
 from store.errors import MissingProgramError, RequestError, StoreError
@@ -62,10 +61,6 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
             subject="--flower",
             hint="install redis-server or valkey-server, or set TRANSSHIP_BROKER_URL",
         )
-    if not is_loopback(settings.listen_host):
-        prepare_home(settings)
-        with closing(open_catalog(settings)) as catalog:
-            check_guarded(settings.listen_host, catalog)
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
     _say(f"API  http://{_address(listener)}  (no Redis found: everything runs in this process)")
@@ -98,7 +93,6 @@ class _Supervisor:
         children: list[Child] = []
         try:
             catalog = open_catalog(settings)
-            check_guarded(settings.listen_host, catalog)
             listener = bind_tcp(settings.listen_host, settings.listen_port)
             write_defaults(catalog, settings)
             sealer(settings)  # makes the key before two children would

@@ -66,7 +66,7 @@ def tokens() -> None:
     multiple=True,
     required=True,
     metavar="SCOPE",
-    help="read, submit, admin or use:CREDENTIAL; may be repeated.",
+    help="read, read:all, submit, admin, priority or use:CREDENTIAL; may be repeated.",
 )
 @click.option("--expires", type=Duration(), metavar="30d", help="Refuse it after so long.")
 @json_option

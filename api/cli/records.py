@@ -33,12 +33,17 @@ def df(verbose: bool, as_json: bool) -> int:
             human_bytes(images["layers_size"]),
             human_bytes(images["reclaimable"]),
         ),
-        ("blobs", str(store["blobs"]), "-", human_bytes(store["blob_bytes"]), "-"),
-        ("partial blobs", str(store["partials"]), "-", human_bytes(store["partial_bytes"]), "-"),
-        ("trash", str(store["trash"]), "-", human_bytes(store["trash_bytes"]), "-"),
     ]
+    if store is not None:
+        partials = str(store["partials"]), "-", human_bytes(store["partial_bytes"]), "-"
+        rows += [
+            ("blobs", str(store["blobs"]), "-", human_bytes(store["blob_bytes"]), "-"),
+            ("partial blobs", *partials),
+            ("trash", str(store["trash"]), "-", human_bytes(store["trash_bytes"]), "-"),
+        ]
     print(table(("WHAT", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), rows))
-    print(f"\n{human_bytes(store['free_bytes'])} are free")
+    if store is not None:
+        print(f"\n{human_bytes(store['free_bytes'])} are free")
     if verbose:
         print("\n" + table(("IMAGE", "IMAGE ID", "SIZE", "SHARED", "UNIQUE", "USED BY"), _of(used)))
     return 0

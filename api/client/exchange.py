@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -20,6 +20,7 @@ from store.errors import (
     ServerUnreachableError,
     Side,
 )
+from workers.registry.addresses import is_loopback
 
 _PREFIX = "/api/v1"
 _SILENCE = httpx.Timeout(60, connect=5)  # a stream says every 15 s that the server lives
@@ -41,9 +42,26 @@ class Exchange:
     """Connections to one server, and the ways to ask it. Whoever makes it closes it."""
 
     def __init__(
-        self, base_url: str, *, socket: Path | None = None, token: str | None = None
+        self,
+        base_url: str,
+        *,
+        socket: Path | None = None,
+        token: str | None = None,
+        over_http: bool = False,
     ) -> None:
-        """Talk to *base_url*, through the unix *socket* where one is given, with *token*."""
+        """Talk to *base_url*, through the unix *socket* where one is given, with *token*.
+
+        *over_http* lets secrets go over plain HTTP beyond this machine.
+
+        Raises:
+            RequestError: the token would, and must not.
+        """
+        url = urlsplit(base_url)
+        local = socket is not None or is_loopback(url.hostname or "")
+        self._private = local or over_http or url.scheme == "https"
+        self._asked_before = socket is not None
+        if token is not None:
+            self._check_private("the token", base_url)
         self._where = str(socket) if socket is not None else base_url
         # The certificates of this machine, where an operator puts a CA of the house.
         secure = base_url.startswith("https:")
@@ -77,6 +95,31 @@ class Exchange:
             return self._http.get("/livez", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def _check_private(self, what: str, where: str) -> None:
+        if not self._private:
+            raise RequestError(
+                f"{what} would go over plain HTTP, where others can read it",
+                subject=where,
+                hint="use https, or set TRANSSHIP_TOKEN_OVER_HTTP=1 where the network is your own",
+            )
+
+    def _before_logins(self, logins: object) -> None:
+        """See to it that *logins* for registries, if there are any, reach nobody but the server.
+
+        It is asked something first that needs the token, so that one who refuses that, or is no
+        Transship server, gets no login.
+
+        Raises:
+            RequestError: others could read them.
+            RefusedError, ProtocolError, ServerUnreachableError: there is no such server.
+        """
+        if not logins:
+            return
+        self._check_private("registry logins", self._where)
+        if not self._asked_before:
+            self._object("GET", "/limits")
+            self._asked_before = True
 
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._ask(method, path, **options)

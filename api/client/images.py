@@ -93,6 +93,7 @@ class ImageCalls(Exchange):
         self, ref: str, *, credential: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """What a registry has under a reference."""
+        self._before_logins(credential)
         headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
         return self._object("GET", f"/remote/{quoted(ref)}/inspect", headers=headers)
 

@@ -23,6 +23,7 @@ class JobCalls(Exchange):
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Ask for a job."""
+        self._before_logins(credentials)
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._object(
             "POST", "/jobs", json={**spec, "credentials": credentials}, headers=headers
@@ -106,6 +107,7 @@ class JobCalls(Exchange):
 
     def retry(self, id_: str, *, credentials: dict[str, Any]) -> dict[str, Any]:
         """Make a new job like an ended one."""
+        self._before_logins(credentials)
         return self._object("POST", f"/jobs/{quoted(id_)}/retry", json={"credentials": credentials})
 
     def events(self, id_: str, *, after: int = 0) -> Iterator[dict[str, Any]]:

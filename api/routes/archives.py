@@ -16,11 +16,13 @@ from api.checked import CheckedRoute
 from api.handover import Write, pieces
 from api.openapi import problems
 from api.problems import problem
-from api.schemas import JobView, job_views
+from api.schemas import JobView
+from api.seen import existing_job, shown_job
 from api.services import IdempotencyKey, Injected, Services
 from store.archives.plan import Plan
 from store.archives.write import send
-from store.catalog import exports, jobs
+from store.catalog import exports
+from store.catalog.schema import jobs as jobs_table
 from store.errors import CancelledError, ContentError, StoreError, TransshipError
 from store.layers.codecs import Compression
 from workers.advance.export import of_export
@@ -131,6 +133,7 @@ async def create_import(
 )
 async def download_export(
     services: Injected,
+    asking: Asking,
     job: str,
     compress: Annotated[Literal["none", "gzip", "zstd"], Query()] = "none",
 ) -> StreamingResponse:
@@ -140,7 +143,7 @@ async def download_export(
     ends early is broken, and not a shorter archive.
     """
     compression = Compression(compress)
-    plan = await asyncio.to_thread(_opened, services, job)
+    plan = await asyncio.to_thread(_opened, services, asking, job)
     name = f"{job}.tar{_SUFFIXES[compression]}"
     return StreamingResponse(
         pieces(_sending(services, job, plan, compression)),
@@ -161,6 +164,7 @@ async def _received(
     wanted = Submission(
         spec=parse_spec({**spec, **more}),
         requested_by=asking.name,
+        tenant=asking.tenant,
         idempotency_key=idempotency_key,
         may_use=asking.may_use,
         may_hurry=asking.may_hurry,
@@ -169,7 +173,7 @@ async def _received(
     location = {"Location": f"/api/v1/jobs/{id_}"}
     if error is not None:  # what else would be sent is of no use
         return problem(error, _status(error), {**location, "Connection": "close"})
-    view = await asyncio.to_thread(_view, services, id_)
+    view = await asyncio.to_thread(_view, services, asking, id_)
     return Response(view.model_dump_json(), 202, location, "application/json")
 
 
@@ -184,8 +188,9 @@ def _status(error: TransshipError) -> int:
             return error.status
 
 
-def _opened(services: Services, job: str) -> Plan:
+def _opened(services: Services, asking: Caller, job: str) -> Plan:
     with services.catalog.write() as connection:
+        existing_job(connection, asking, job, jobs_table.c.id)
         row = exports.opened(connection, job, services.world.now())
         parts = exports.pinned(connection, job)
     return of_export(row, parts, services.content)
@@ -214,7 +219,6 @@ def _sending(
     return write_all
 
 
-def _view(services: Services, job: str) -> JobView:
+def _view(services: Services, asking: Caller, job: str) -> JobView:
     with services.catalog.read() as connection:
-        row = jobs.get(connection, job)
-        return job_views(connection, [row] if row is not None else [])[0]
+        return shown_job(connection, asking, job)

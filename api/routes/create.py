@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import Asking
 from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
@@ -73,19 +74,25 @@ class CacheView(BaseModel):
 async def create_image(
     request: Request,
     services: Injected,
+    asking: Asking,
     parent: Annotated[str | None, Query(min_length=1, max_length=1024)] = None,
 ) -> CreatedView:
     """Make an image without a name of a config, over layers that are held here.
 
     The config names them by diffIDs. Unless the server trusts everybody with everything, only
-    layers of images that are held count. The same config again gives the same image.
+    layers of one's own images count. The same config again gives the same image.
     """
     raw = await request.body()
     creation = Creation(
         services.catalog, services.content, shared_trust=services.world.shared_trust
     )
     made = await run_in_threadpool(
-        creation.create, raw, holder=new_id(), now=services.world.now(), parent=parent
+        creation.create,
+        asking.tenant,
+        raw,
+        holder=new_id(),
+        now=services.world.now(),
+        parent=parent,
     )
     return CreatedView(image_id=made.image_id, digest=made.digest)
 
@@ -93,7 +100,9 @@ async def create_image(
 @router.post(
     "/images/cache", operation_id="findCached", responses=problems(400, 404, 409, 413, 422)
 )
-def find_cached(services: Injected, body: Annotated[CacheBody, Body()]) -> CacheView:
+def find_cached(
+    services: Injected, asking: Asking, body: Annotated[CacheBody, Body()]
+) -> CacheView:
     """Find the image that a step of a build gives, if it was done before.
 
     That is a child of the parent that was made by an equal step. With `from` it counts only if
@@ -103,6 +112,7 @@ def find_cached(services: Injected, body: Annotated[CacheBody, Body()]) -> Cache
     """
     check(body.config)
     answer = BuildCache(services.catalog, services.content).look(
+        asking.tenant,
         body.config,
         parent=body.parent,
         sources=body.sources,

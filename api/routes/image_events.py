@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
 
+from api.auth import Asking
 from api.checked import CheckedRoute
 from api.news import wait
 from api.openapi import problems
@@ -44,6 +45,7 @@ class ImageEventList(BaseModel):
 class _Asked:
     """Which events; times in seconds since the epoch."""
 
+    tenant: str
     filters: Filters
     since: float | None
     until: float | None
@@ -60,6 +62,7 @@ class _Asked:
 )
 async def list_image_events(
     services: Injected,
+    asking: Asking,
     since: Annotated[str | None, Query(description="a time, or how long ago")] = None,
     until: Annotated[str | None, Query(description="a time, or how long ago")] = None,
     filter_: Annotated[
@@ -76,6 +79,7 @@ async def list_image_events(
     """
     now = services.world.now()
     asked = _Asked(
+        tenant=asking.tenant,
         filters=Filters.parse(filter_ or (), EVENT_KEYS),
         since=_seconds(since, now),
         until=_seconds(until, now),
@@ -129,7 +133,12 @@ def _page(services: Services, asked: _Asked, after: int) -> ImageEventList:
 def _read(services: Services, asked: _Asked, after: int) -> list[ImageEvent]:
     with services.catalog.read() as connection:
         return image_events.after(
-            connection, after, since=asked.since, until=asked.until, limit=MOST_EVENTS
+            connection,
+            asked.tenant,
+            after,
+            since=asked.since,
+            until=asked.until,
+            limit=MOST_EVENTS,
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auth import Asking
 from api.checked import CheckedRoute
 from api.image_schemas import (
     ChildList,
@@ -27,7 +26,7 @@ from store.catalog import lineage
 from store.errors import NotFoundError, Side
 from store.images.delete import Deletion
 from store.images.details import details, history
-from store.images.filters import LIST_KEYS, Filters
+from store.images.filters import LIST_KEYS, Filters, name_matcher
 from store.images.held import open_image
 from store.images.listing import listed
 from store.images.resolve import find
@@ -35,7 +34,6 @@ from store.images.shelf import is_digest_name
 from store.images.tag import tag
 from store.oci.manifest import MAX_MANIFEST_BYTES
 from store.oci.platform import Platform
-from store.oci.reference import Reference
 from store.oci.strictjson import loads
 
 router = APIRouter(route_class=CheckedRoute, tags=["images"])
@@ -59,6 +57,7 @@ class TagBody(BaseModel):
 @router.get("/images", operation_id="listImages", responses=problems(400, 404, 422))
 def list_images(
     services: Injected,
+    asking: Asking,
     pattern: str | None = None,
     filter_: FilterQuery = None,
     all_: Annotated[bool, Query(alias="all", description="unnamed ones with children too")] = False,
@@ -68,23 +67,27 @@ def list_images(
     Filters of one key narrow each other down, except `reference`, of which one has to match.
     """
     filters = Filters.parse(filter_ or (), LIST_KEYS)
-    named = None if pattern is None else _matching(pattern)
+    named = None if pattern is None else name_matcher(pattern, across=True)
     with services.catalog.read() as connection:
-        found = listed(connection, filters, all_=all_, named=named, now=services.world.now())
+        found = listed(
+            connection, asking.tenant, filters, all_=all_, named=named, now=services.world.now()
+        )
     return ImageList(items=[summary_view(summary) for summary in found])
 
 
 @router.get(
     "/images/{ref:path}/inspect", operation_id="inspectImage", responses=problems(400, 404, 422)
 )
-def inspect_image(ref: str, services: Injected, platform: PlatformQuery = None) -> ImageDetails:
+def inspect_image(
+    ref: str, services: Injected, asking: Asking, platform: PlatformQuery = None
+) -> ImageDetails:
     """What is held of an image. Held for another platform only, it is in the problem's `image`."""
     wanted = Platform.parse(platform) if platform is not None else None
     with services.catalog.read() as connection:
-        found = find(connection, ref, platform=wanted)
+        found = find(connection, asking.tenant, ref, platform=wanted)
         if found.image is None:
             raise _nothing_held(ref)
-        looked_at = details(connection, found.image, services.content)
+        looked_at = details(connection, asking.tenant, found.image, services.content)
     names = [row.name for row in found.local.names or found.local.part_of]
     raw = services.content.read(found.root.digest, max_bytes=MAX_MANIFEST_BYTES)
     return details_view(
@@ -103,25 +106,27 @@ def inspect_image(ref: str, services: Injected, platform: PlatformQuery = None) 
 @router.get(
     "/images/{ref:path}/history", operation_id="imageHistory", responses=problems(400, 404, 422)
 )
-def image_history(ref: str, services: Injected, platform: PlatformQuery = None) -> HistoryList:
+def image_history(
+    ref: str, services: Injected, asking: Asking, platform: PlatformQuery = None
+) -> HistoryList:
     """How the image came about, the newest step first."""
     wanted = Platform.parse(platform) if platform is not None else None
     with services.catalog.read() as connection:
-        found = find(connection, ref, platform=wanted)
+        found = find(connection, asking.tenant, ref, platform=wanted)
         if found.image is None:
             raise _nothing_held(ref)
-        steps = history(connection, found.image, services.content)
+        steps = history(connection, asking.tenant, found.image, services.content)
     return HistoryList(items=[step_view(step) for step in steps])
 
 
 @router.get(
     "/images/{ref:path}/children", operation_id="imageChildren", responses=problems(400, 404)
 )
-def image_children(ref: str, services: Injected) -> ChildList:
+def image_children(ref: str, services: Injected, asking: Asking) -> ChildList:
     """The images that were made from this one here."""
     with services.catalog.read() as connection:
-        found = find(connection, ref)
-        return ChildList(items=list(lineage.children(connection, found.local.id)))
+        found = find(connection, asking.tenant, ref)
+        return ChildList(items=list(lineage.children(connection, asking.tenant, found.local.id)))
 
 
 @router.post(
@@ -130,10 +135,10 @@ def image_children(ref: str, services: Injected) -> ChildList:
     operation_id="tagImage",
     responses=problems(400, 404, 413, 422),
 )
-def tag_image(ref: str, body: TagBody, services: Injected) -> Tagged:
+def tag_image(ref: str, body: TagBody, services: Injected, asking: Asking) -> Tagged:
     """Let a name stand for the image from now on, whatever it stood for before."""
     with services.catalog.write() as connection:
-        named = tag(connection, ref, body.reference, now=services.world.now())
+        named = tag(connection, asking.tenant, ref, body.reference, now=services.world.now())
     return Tagged(reference=named.familiar)
 
 
@@ -143,6 +148,7 @@ def tag_image(ref: str, body: TagBody, services: Injected) -> Tagged:
 def delete_image(
     ref: str,
     services: Injected,
+    asking: Asking,
     force: bool = False,
     noprune: Annotated[bool, Query(description="keep parents that nothing else needs")] = False,
 ) -> list[dict[str, str]]:
@@ -152,23 +158,9 @@ def delete_image(
     layers that no other image has, by their chain IDs. Their bytes go when they are collected.
     """
     with services.catalog.write() as connection:
-        deletion = Deletion(connection, services.content, now=services.world.now())
+        deletion = Deletion(connection, asking.tenant, services.content, now=services.world.now())
         removed = deletion.delete(ref, force=force, prune=not noprune)
     return [one.as_json() for one in removed]
-
-
-def _matching(pattern: str) -> Callable[[str], bool]:
-    def matches(name: str) -> bool:
-        reference = Reference.parse(name)
-        return any(
-            fnmatchcase(form, pattern) or fnmatchcase(repository, pattern)
-            for form, repository in (
-                (name, reference.repository),
-                (reference.familiar, reference.without_identifier().familiar),
-            )
-        )
-
-    return matches
 
 
 def _with_documents(row: Any, services: Services) -> dict[str, Any]:

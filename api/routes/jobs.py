@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Column, Connection, Select, select, text, tuple_
 
 from api.access import CredentialBody
-from api.auth import ADMIN, ADMINS_KINDS, Asking
+from api.auth import ADMIN, ADMINS_KINDS, Asking, Caller
 from api.checked import CheckedRoute
 from api.news import FALLBACK_SECONDS, wait
 from api.openapi import job_request_body, problems
@@ -28,16 +28,16 @@ from api.schemas import (
     TransferList,
     TransferView,
     event_view,
-    job_views,
     rfc3339,
 )
+from api.seen import existing_job, is_seen, own_jobs, shown_job, shown_jobs
 from api.services import IdempotencyKey, Injected, Services
 from store.catalog import events, jobs, rejections
 from store.catalog.schema import JOB_TOP
 from store.catalog.schema import jobs as jobs_table
 from store.catalog.schema import transfers as transfers_table
 from store.catalog.schema import waits as waits_table
-from store.errors import InvalidSpecError, NotFoundError, RequestError
+from store.errors import InvalidSpecError, RequestError
 from workers.making import Submission
 from workers.registry.credentials import Credential
 from workers.specs import KINDS, parse_spec
@@ -83,6 +83,7 @@ async def create_job(
         Submission(
             spec=spec,
             requested_by=asking.name,
+            tenant=asking.tenant,
             idempotency_key=idempotency_key,
             credentials=given,
             may_use=asking.may_use,
@@ -90,33 +91,38 @@ async def create_job(
         )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
-    return await asyncio.to_thread(_view, services, id_)
+    return await asyncio.to_thread(_view, services, asking, id_)
 
 
 @router.get("/jobs", operation_id="listJobs", responses=problems(400, 422))
 def list_jobs(
     services: Injected,
+    asking: Asking,
     state: Annotated[list[str] | None, Query()] = None,
     kind: Annotated[list[str] | None, Query()] = None,
     parent: str | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = 100,
 ) -> JobList:
-    """Jobs, the newest first. Children are listed under their parent only."""
+    """Jobs that may be seen, the newest first. Children are listed under their parent only."""
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
     _check("kind", kind, KINDS)
     before = 2**63 - 1 if cursor is None else _decoded(cursor)
-    queries = [_page(parent, one, kind, before).limit(limit + 1) for one in (state or (None,))]
+    queries = [
+        _page(asking, parent, one, kind, before).limit(limit + 1) for one in (state or (None,))
+    ]
     with services.catalog.read() as connection:
+        if parent is not None and not is_seen(connection, asking, parent):
+            return JobList(items=[], next=None)
         found = [row for query in queries for row in connection.execute(query)]
         rows = sorted(found, key=lambda row: -row.seq)[: limit + 1]
-        views = job_views(connection, rows[:limit])
+        views = shown_jobs(connection, asking, rows[:limit])
     more = len(rows) > limit
     return JobList(items=views, next=_encoded(rows[limit - 1].seq) if more else None)
 
 
 def _page(
-    parent: str | None, state: str | None, kinds: list[str] | None, before: int
+    asking: Caller, parent: str | None, state: str | None, kinds: list[str] | None, before: int
 ) -> Select[Any]:
     """The newest jobs made *before* a seq: children of *parent*, or those that are nobody's.
 
@@ -130,7 +136,7 @@ def _page(
         query = query.where(jobs_table.c.state == state)
         order, at = [jobs_table.c.state, *order], [state, *at]
     if parent is None:
-        query = query.where(text(JOB_TOP), jobs_table.c.seq < before)
+        query = query.where(text(JOB_TOP), jobs_table.c.seq < before, own_jobs(asking))
     else:
         order, at = [jobs_table.c.parent, *order], [parent, *at]
         query = query.where(jobs_table.c.parent >= parent, tuple_(*order) < tuple_(*at))
@@ -159,6 +165,7 @@ def list_rejected(
 @router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 422))
 async def get_job(
     services: Injected,
+    asking: Asking,
     job: str,
     wait_seconds: Annotated[float, Query(alias="wait", ge=0, le=LONGEST_WAIT_SECONDS)] = 0,
 ) -> JobView:
@@ -169,24 +176,25 @@ async def get_job(
     until = time.monotonic() + wait_seconds
     async with services.news.of([job]) as news:
         while True:
-            state = await asyncio.to_thread(_state, services, job)
+            state = await asyncio.to_thread(_state, services, asking, job)
             left = until - time.monotonic()
             if state in jobs.ENDED or left <= 0 or services.news.closing:
-                return await asyncio.to_thread(_view, services, job)
+                return await asyncio.to_thread(_view, services, asking, job)
             await wait(news, min(left, FALLBACK_SECONDS))
 
 
 @router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404))
-def list_transfers(services: Injected, job: str) -> TransferList:
+def list_transfers(services: Injected, asking: Asking, job: str) -> TransferList:
     """Every blob that the job has waited for, in the order in which it asked."""
     with services.catalog.read() as connection:
-        _existing(connection, job, jobs_table.c.id)
+        existing_job(connection, asking, job, jobs_table.c.id)
         return TransferList(items=transfer_views(connection, job))
 
 
 @router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 422))
 def get_log(
     services: Injected,
+    asking: Asking,
     job: str,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="the id of the last event that was seen")
@@ -198,7 +206,7 @@ def get_log(
     `next` is the `after` of those that follow.
     """
     with services.catalog.read() as connection:
-        _existing(connection, job, jobs_table.c.id)
+        existing_job(connection, asking, job, jobs_table.c.id)
         found = events.of_job(connection, job, after=after, limit=limit + 1)
     shown = found[:limit]
     return EventList(
@@ -216,10 +224,10 @@ def cancel_job(services: Injected, asking: Asking, job: str) -> JobView:
     The scope `submit` allows it for jobs that the same token asked for, `admin` for all.
     """
     with services.catalog.read() as connection:
-        if _existing(connection, job, jobs_table.c.requested_by).requested_by != asking.name:
+        if existing_job(connection, asking, job, jobs_table.c.id).requester != asking.name:
             asking.require(ADMIN)
     services.jobs.cancel(job)
-    return _view(services, job)
+    return _view(services, asking, job)
 
 
 @router.post(
@@ -242,19 +250,21 @@ def retry_job(
     stored mirror uses the server's.
     """
     with services.catalog.read() as connection:
-        if _existing(connection, job, jobs_table.c.kind).kind in ADMINS_KINDS:
-            asking.require(ADMIN)
+        row = existing_job(connection, asking, job, jobs_table.c.kind)
+    if row.kind in ADMINS_KINDS or row.requester != asking.name:
+        asking.require(ADMIN)
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(
         job,
         requested_by=asking.name,
+        tenant=asking.tenant,
         given=_as_credentials(given),
         may_use=asking.may_use,
         may_hurry=asking.may_hurry,
         idempotency_key=idempotency_key,
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
-    return _view(services, id_)
+    return _view(services, asking, id_)
 
 
 def transfer_views(
@@ -288,21 +298,14 @@ def transfer_views(
     ]
 
 
-def _view(services: Services, job: str) -> JobView:
+def _view(services: Services, asking: Caller, job: str) -> JobView:
     with services.catalog.read() as connection:
-        return job_views(connection, [_existing(connection, job, *SHOWN)])[0]
+        return shown_job(connection, asking, job)
 
 
-def _state(services: Services, job: str) -> str:
+def _state(services: Services, asking: Caller, job: str) -> str:
     with services.catalog.read() as connection:
-        return str(_existing(connection, job, jobs_table.c.state).state)
-
-
-def _existing(connection: Connection, job: str, *columns: Column[Any]) -> Any:
-    row = jobs.get(connection, job, *columns)
-    if row is None:
-        raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
-    return row
+        return str(existing_job(connection, asking, job, jobs_table.c.state).state)
 
 
 def _given_credentials(value: Any) -> dict[str, Credential]:

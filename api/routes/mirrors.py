@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from api.auth import Asking
 from api.checked import CheckedRoute
 from api.openapi import problems
-from api.schemas import SHOWN, JobList, JobView, job_views, rfc3339
+from api.schemas import SHOWN, JobList, JobView, rfc3339
+from api.seen import own_jobs, shown_job, shown_jobs
 from api.services import IdempotencyKey, Injected
 from store.catalog import jobs, mirrors
 from store.catalog.mirrors import StoredMirror
@@ -179,9 +180,7 @@ async def run_mirror(
             name, requested_by=asking.name, idempotency_key=idempotency_key
         )
         with services.catalog.read() as connection:
-            row = jobs.get(connection, id_, *SHOWN)
-            assert row is not None
-            return job_views(connection, [row])[0]
+            return shown_job(connection, asking, id_)
 
     view = await asyncio.to_thread(start)
     response.headers["Location"] = f"/api/v1/jobs/{view.id}"
@@ -190,13 +189,19 @@ async def run_mirror(
 
 @router.get("/mirrors/{name}/runs", operation_id="listRuns", responses=problems(404, 422))
 def list_runs(
-    services: Injected, name: MirrorName, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    services: Injected,
+    asking: Asking,
+    name: MirrorName,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> JobList:
-    """The runs of a policy, the newest first, each with its report, as long as jobs are kept."""
+    """The runs of a policy, the newest first, each with its report, as long as jobs are kept.
+
+    Those of others are for who may see their jobs.
+    """
     with services.catalog.read() as connection:
         mirrors.get(connection, name)
-        rows = mirrors.runs(connection, name, *SHOWN, limit=limit)
-        return JobList(items=job_views(connection, rows), next=None)
+        rows = mirrors.runs(connection, name, own_jobs(asking), *SHOWN, limit=limit)
+        return JobList(items=shown_jobs(connection, asking, rows), next=None)
 
 
 def _summary(connection: Connection, stored: StoredMirror) -> MirrorSummary:

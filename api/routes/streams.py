@@ -16,19 +16,20 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection, Row, select, text
 
+from api.auth import Asking, Caller
 from api.checked import CheckedRoute
 from api.docker_stream import Telling
 from api.docker_words import Line
 from api.news import wait
 from api.openapi import problems
 from api.routes.jobs import transfer_views
-from api.schemas import SHOWN, SHOWN_WITHOUT_SPEC, JobView, event_view, job_views
+from api.schemas import SHOWN, SHOWN_WITHOUT_SPEC, JobView, event_view
+from api.seen import existing_job, shown_jobs
 from api.services import Injected, Services
 from api.streaming import NDJSON, SSE, STREAM, Events, event_id, streamed
 from store.catalog import events, jobs
 from store.catalog.schema import TRANSFER_RUNNING
 from store.catalog.schema import transfers as transfers_table
-from store.errors import NotFoundError
 
 router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
@@ -46,6 +47,7 @@ MOST_TRANSFERS_SHOWN = 64
 )
 async def follow(
     services: Injected,
+    asking: Asking,
     job: str,
     accept: Annotated[str, Header()] = SSE,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -59,13 +61,13 @@ async def follow(
     In Docker's words, which only a pull or a push has, they begin anew each time.
     """
     after = event_id(last_event_id) if last_event_id else 0
-    row = await asyncio.to_thread(_existing, services, job)
+    row = await asyncio.to_thread(_existing, services, asking, job)
     if format_ == "docker":
         return streamed(_docker_stream(services, job, Telling(row)), NDJSON)
-    return streamed(_stream(services, job, after), accept)
+    return streamed(_stream(services, asking, job, after), accept)
 
 
-async def _stream(services: Services, job: str, after: int) -> Events:
+async def _stream(services: Services, asking: Caller, job: str, after: int) -> Events:
     """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
     spoken = time.monotonic()
@@ -73,7 +75,7 @@ async def _stream(services: Services, job: str, after: int) -> Events:
         while True:
             first = shown is None
             found, progress, ended = await asyncio.to_thread(
-                _look, services, job, after, with_spec=first
+                _look, services, asking, job, after, with_spec=first
             )
             for event in found:
                 after = event["id"]
@@ -117,7 +119,7 @@ async def _docker_stream(services: Services, job: str, telling: Telling) -> Even
 
 
 def _look(
-    services: Services, job: str, after: int, *, with_spec: bool = True
+    services: Services, asking: Caller, job: str, after: int, *, with_spec: bool = True
 ) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
     """What has happened, how far the job is, and whether it has ended."""
     with services.catalog.read() as connection:
@@ -128,7 +130,8 @@ def _look(
                 connection, job, children=True, after=after, limit=MOST_EVENTS
             )
         ]
-        (view,) = job_views(connection, [row] if row is not None else [], with_spec=with_spec)
+        rows = [row] if row is not None else []
+        (view,) = shown_jobs(connection, asking, rows, with_spec=with_spec)
         progress = {
             "type": "progress",
             "job": view.model_dump(exclude=None if with_spec else {"spec"}),
@@ -158,9 +161,6 @@ def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
 
 
-def _existing(services: Services, job: str) -> Row[Any]:
+def _existing(services: Services, asking: Caller, job: str) -> Row[Any]:
     with services.catalog.read() as connection:
-        row = jobs.get(connection, job)
-    if row is None:
-        raise NotFoundError("no such job", subject=job, hint="see `transship jobs`")
-    return row
+        return existing_job(connection, asking, job)

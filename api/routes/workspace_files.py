@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import Asking, Caller
 from api.checked import CheckedRoute
 from api.handover import Write, pieces
 from api.openapi import problems
@@ -93,20 +94,23 @@ class ChangeList(BaseModel):
     openapi_extra={"requestBody": {"required": True, "content": _TAR_BODY}},
     responses=problems(400, 404),
 )
-async def put_files(services: Injected, request: Request, name: str, path: PathQuery) -> PutView:
+async def put_files(
+    services: Injected, asking: Asking, request: Request, name: str, path: PathQuery
+) -> PutView:
     """Put the tar that is the body, compressed or not, into a directory of the workspace.
 
     It is there when this answers, all of it or nothing. A path in the place of another replaces
     that, a directory in the place of a directory takes its attributes. Names that begin with
     `.wh.`, which in a layer stand for removals, are refused.
     """
-    made = await with_body(request, lambda body: _put(services, name, path, body))
+    made = await with_body(request, lambda body: _put(services, asking, name, path, body))
     return PutView(digest=str(made.digest), size=made.size)
 
 
-def _put(services: Services, name: str, path: str, body: Source) -> MadeLayer:
+def _put(services: Services, asking: Caller, name: str, path: str, body: Source) -> MadeLayer:
     return _changed(
         services,
+        asking,
         name,
         lambda stack, holder: workspace_files.put(
             body, path, stack.whole(services.content), services.content, holder
@@ -120,10 +124,11 @@ def _put(services: Services, name: str, path: str, body: Source) -> MadeLayer:
     operation_id="deleteFiles",
     responses=problems(400, 404, 422),
 )
-def delete_files(services: Injected, name: str, path: PathQuery) -> None:
+def delete_files(services: Injected, asking: Asking, name: str, path: PathQuery) -> None:
     """Remove a path, and all that is below it."""
     _changed(
         services,
+        asking,
         name,
         lambda stack, holder: workspace_files.remove(
             path, stack.whole(services.content), services.content, holder
@@ -132,10 +137,10 @@ def delete_files(services: Injected, name: str, path: PathQuery) -> None:
 
 
 def _changed(
-    services: Services, name: str, change: Callable[[Ground, str], MadeLayer]
+    services: Services, asking: Caller, name: str, change: Callable[[Ground, str], MadeLayer]
 ) -> MadeLayer:
     with services.catalog.read() as connection:
-        seen = workspaces.get(connection, name)
+        seen = workspaces.get(connection, asking.tenant, name)
     made = change(ground(seen.base, seen.layers, services.content), new_id())
     workspace_files.add(services.catalog, services.content, seen, made, time.time)
     return made
@@ -152,6 +157,7 @@ def _changed(
 )
 async def get_files(
     services: Injected,
+    asking: Asking,
     name: str,
     path: PathQuery,
     list_: Annotated[bool, Query(alias="list", description="name what is there")] = False,
@@ -160,16 +166,16 @@ async def get_files(
 
     A symbolic link at the end of the path is taken itself.
     """
-    tree = await run_in_threadpool(_tree, services, name, path)
+    tree = await run_in_threadpool(_tree, services, asking, name, path)
     if list_:
         return await run_in_threadpool(_listed, tree, path)
     return _tar(lambda write: tree.export(path, write))
 
 
-def _tree(services: Services, name: str, path: str) -> MergedTree:
+def _tree(services: Services, asking: Caller, name: str, path: str) -> MergedTree:
     """The file system of a workspace, in which there is something at *path*."""
     workspace_files.request_path(path)
-    tree = MergedTree(_ground(services, name).whole(services.content))
+    tree = MergedTree(_ground(services, asking, name).whole(services.content))
     tree.stat(path)
     return tree
 
@@ -188,14 +194,14 @@ def _listed(tree: MergedTree, path: str) -> FileList:
     },
 )
 async def diff_workspace(
-    services: Injected, name: str, accept: Annotated[str, Header()] = ""
+    services: Injected, asking: Asking, name: str, accept: Annotated[str, Header()] = ""
 ) -> StreamingResponse | ChangeList:
     """How the workspace differs from the image below.
 
     With `Accept: application/x-tar` as the one layer that a commit would add, removals as
     whiteouts. Directories on the way to a change count as modified.
     """
-    stack, content = await run_in_threadpool(_ground, services, name), services.content
+    stack, content = await run_in_threadpool(_ground, services, asking, name), services.content
     above, below = stack.above(content), stack.below(content)
     if TAR in accept:
         return _tar(lambda write: squash(above, write, onto=below))
@@ -213,9 +219,9 @@ def _compared(above: list[LayerSource], below: list[LayerSource]) -> ChangeList:
     )
 
 
-def _ground(services: Services, name: str) -> Ground:
+def _ground(services: Services, asking: Caller, name: str) -> Ground:
     with services.catalog.read() as connection:
-        found = workspaces.get(connection, name)
+        found = workspaces.get(connection, asking.tenant, name)
     return ground(found.base, found.layers, services.content)
 
 

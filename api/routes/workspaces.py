@@ -9,12 +9,13 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
-from api.auth import Asking
+from api.auth import Asking, Caller
 from api.checked import CheckedRoute
 from api.openapi import problems
-from api.schemas import JobView, job_views, rfc3339
+from api.schemas import JobView, rfc3339
+from api.seen import shown_job
 from api.services import IdempotencyKey, Injected, Services
-from store.catalog import jobs, workspaces
+from store.catalog import workspaces
 from store.catalog.schema import blobs
 from store.catalog.sql import chunks
 from store.catalog.workspaces import Workspace
@@ -98,7 +99,9 @@ def _commit_body() -> dict[str, Any]:
     operation_id="createWorkspace",
     responses=problems(400, 404, 409, 413, 422),
 )
-def create_workspace(services: Injected, body: Annotated[NewWorkspace, Body()]) -> WorkspaceView:
+def create_workspace(
+    services: Injected, asking: Asking, body: Annotated[NewWorkspace, Body()]
+) -> WorkspaceView:
     """Make a workspace over an image, or an empty one.
 
     It keeps the image's layers whatever becomes of the image, and counts as a user of it.
@@ -107,6 +110,7 @@ def create_workspace(services: Injected, body: Annotated[NewWorkspace, Body()]) 
     with services.catalog.write() as connection:
         made = create(
             connection,
+            asking.tenant,
             body.name,
             body.reference,
             busy=body.busy,
@@ -117,18 +121,18 @@ def create_workspace(services: Injected, body: Annotated[NewWorkspace, Body()]) 
 
 
 @router.get("/workspaces", operation_id="listWorkspaces", responses=problems())
-def list_workspaces(services: Injected) -> WorkspaceList:
+def list_workspaces(services: Injected, asking: Asking) -> WorkspaceList:
     """Every workspace, by name."""
     with services.catalog.read() as connection:
-        found = workspaces.listed(connection)
+        found = workspaces.listed(connection, asking.tenant)
         return WorkspaceList(items=[_view(connection, one, services) for one in found])
 
 
 @router.get("/workspaces/{name}", operation_id="getWorkspace", responses=problems(404))
-def get_workspace(services: Injected, name: str) -> WorkspaceView:
+def get_workspace(services: Injected, asking: Asking, name: str) -> WorkspaceView:
     """A workspace."""
     with services.catalog.read() as connection:
-        return _view(connection, workspaces.get(connection, name), services)
+        return _view(connection, workspaces.get(connection, asking.tenant, name), services)
 
 
 @router.patch(
@@ -137,12 +141,12 @@ def get_workspace(services: Injected, name: str) -> WorkspaceView:
     responses=problems(400, 404, 413, 422),
 )
 def change_workspace(
-    services: Injected, name: str, body: Annotated[WorkspaceChange, Body()]
+    services: Injected, asking: Asking, name: str, body: Annotated[WorkspaceChange, Body()]
 ) -> WorkspaceView:
     """Say whether somebody works in it."""
     with services.catalog.write() as connection:
-        workspaces.set_busy(connection, name, body.busy, services.world.now())
-        return _view(connection, workspaces.get(connection, name), services)
+        workspaces.set_busy(connection, asking.tenant, name, body.busy, services.world.now())
+        return _view(connection, workspaces.get(connection, asking.tenant, name), services)
 
 
 @router.delete(
@@ -151,10 +155,10 @@ def change_workspace(
     operation_id="deleteWorkspace",
     responses=problems(404),
 )
-def delete_workspace(services: Injected, name: str) -> None:
+def delete_workspace(services: Injected, asking: Asking, name: str) -> None:
     """Drop a workspace, busy or not. Commits of it that are under way go on."""
     with services.catalog.write() as connection:
-        workspaces.remove(connection, name)
+        workspaces.remove(connection, asking.tenant, name)
 
 
 @router.post(
@@ -179,29 +183,28 @@ async def commit_workspace(
     """
     given = {key: value for key, value in body.items() if value is not None}
     spec = parse_spec({**given, "kind": "commit", "workspace": name})
-    await asyncio.to_thread(_exists, services, name)
+    await asyncio.to_thread(_exists, services, asking, name)
     id_ = await services.submitter.submit(
         Submission(
             spec=spec,
             requested_by=asking.name,
+            tenant=asking.tenant,
             idempotency_key=idempotency_key,
             may_hurry=asking.may_hurry,
         )
     )
     response.headers["Location"] = f"/api/v1/jobs/{id_}"
-    return await asyncio.to_thread(_job, services, id_)
+    return await asyncio.to_thread(_job, services, asking, id_)
 
 
-def _exists(services: Services, name: str) -> None:
+def _exists(services: Services, asking: Caller, name: str) -> None:
     with services.catalog.read() as connection:
-        workspaces.get(connection, name)
+        workspaces.get(connection, asking.tenant, name)
 
 
-def _job(services: Services, id_: str) -> JobView:
+def _job(services: Services, asking: Caller, id_: str) -> JobView:
     with services.catalog.read() as connection:
-        row = jobs.get(connection, id_)
-        assert row is not None
-        return job_views(connection, [row])[0]
+        return shown_job(connection, asking, id_)
 
 
 def _view(connection: Connection, workspace: Workspace, services: Services) -> WorkspaceView:

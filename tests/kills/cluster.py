@@ -20,7 +20,7 @@ from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.redis import RedisPair, RedisProcess
 from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, environment
+from tests.support.server import TRANSSHIP, environment, owner_client
 from tests.support.up import processes_under
 
 LEASE_SECONDS = 2
@@ -87,6 +87,8 @@ class Cluster:
             self.start(role)
             if role in ("api", "up"):
                 self.processes[role].wait_ready(self.client.alive, 60)
+        self.client.close()
+        self.client = owner_client(self.url, self.home)
         self.catalog = Catalog(self.database_url)
         wait_until(lambda: len(self.worker_pids()) >= self.expected_workers, 60, "workers")
 

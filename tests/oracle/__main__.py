@@ -71,7 +71,7 @@ def _compare(names: Iterable[str], directory: Path) -> int:
     found = 0
     with (
         Up(directory, environ=bare_environment(directory)) as up,
-        TransshipSubject(up.url) as subject,
+        TransshipSubject(up.url, up.home) as subject,
     ):
         for name in names:
             subject.wipe()

@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransshipSubjec
     directory = tmp_path_factory.mktemp("oracle")
     with (
         Up(directory, environ=bare_environment(directory)) as up,
-        TransshipSubject(up.url) as subject,
+        TransshipSubject(up.url, up.home) as subject,
     ):
         yield subject
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ import httpx
 
 from store.oci.digest import Digest
 from tests.oracle.subject import Filters, Json, Kind, RefusedError, Subject
+from tests.support.server import bearer
 
 _WAIT_SECONDS = 30
 _STATUSES: dict[int, Kind] = {
@@ -40,9 +42,12 @@ _INSPECTED = (
 class TransshipSubject(Subject):
     """Transship. It closes its connections, not the server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, home: Path) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
+        self.home = home
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v1", headers=bearer(home), timeout=60, trust_env=False
+        )
         self._workspaces: set[str] = set()
 
     def __enter__(self) -> Self:

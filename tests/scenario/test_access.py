@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from celery import Celery
 
@@ -57,16 +59,23 @@ def locked(directory: Path, image: Image) -> RegistryProcess:
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["up", "api"])
-def test_a_server_beyond_loopback_does_not_start_without_a_token(
-    bare: dict[str, str], role: str
+def test_a_server_makes_an_admin_token_which_commands_of_its_owner_find(
+    bare: dict[str, str], tmp_path: Path
 ) -> None:
-    environ = {**bare, "TRANSSHIP_BROKER_URL": "redis://127.0.0.1:1"}
-    refused = run(role, "--listen", "0.0.0.0:0", environ=environ)
-    assert refused.returncode == 2
-    assert "without a token only loopback addresses are served" in refused.stderr
-    assert "transship tokens create" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    with Up(tmp_path, environ=bare) as up:
+        path = up.home / "token"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with httpx.Client(base_url=up.url, trust_env=False) as anybody:
+            assert anybody.get("/livez").status_code == 200
+            for path_ in ("/api/v1/jobs", "/metrics", "/api/v1/openapi.json"):
+                assert anybody.get(path_).status_code == 401
+        assert run("tokens", "ls", environ={**bare, "TRANSSHIP_URL": up.url}).returncode == 0
+        elsewhere = {**bare, "TRANSSHIP_HOME": str(tmp_path / "elsewhere")}
+        refused = run("jobs", environ={**elsewhere, "TRANSSHIP_URL": up.url})
+        assert (refused.returncode, "wants a token" in refused.stderr) == (1, True)
+        assert run("tokens", "rm", "owner", environ=bare).returncode == 0
+        wait_until(lambda: up.http.get("/api/v1/jobs").status_code == 401, 10, "the lock")
+        assert run("jobs", environ=bare).returncode == 0  # over the socket
 
 
 def test_the_first_token_is_made_before_any_server_and_opens_it(

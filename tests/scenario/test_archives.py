@@ -22,12 +22,13 @@ from typing import Any
 import pytest
 
 from store.catalog import jobs, references
+from store.catalog.tenants import HOUSE
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.oracle.transship import TransshipSubject
 from tests.support.images import big_image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, Server, environment, run
+from tests.support.server import TRANSSHIP, Server, bearer, environment, remote, run
 from tests.support.up import Up, bare_environment
 from tests.unit.store.archives.archives import docker_files, tar
 
@@ -52,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransshipSubjec
     directory = tmp_path_factory.mktemp("archives")
     with (
         Up(directory, environ=bare_environment(directory)) as up,
-        TransshipSubject(up.url) as subject,
+        TransshipSubject(up.url, up.home) as subject,
     ):
         yield subject
 
@@ -60,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransshipSubjec
 @pytest.fixture
 def environ(server: TransshipSubject, tmp_path: Path) -> Iterator[dict[str, str]]:
     """A machine that uses a server, which holds nothing."""
-    yield environment(tmp_path / "client" / "home", TRANSSHIP_URL=server.url)
+    yield remote(tmp_path / "client" / "home", server.url, server.home)
     server.wipe()
 
 
@@ -257,7 +258,7 @@ def row_of(server: Server, job: str) -> Any:
 
 def named(server: Server) -> set[str]:
     with server.catalog.read() as connection:
-        return {row.name for row in references.listed(connection)}
+        return {row.name for row in references.listed(connection, HOUSE)}
 
 
 def test_an_api_that_dies_in_the_middle_of_a_body_leaves_nothing_behind(
@@ -266,6 +267,7 @@ def test_an_api_that_dies_in_the_middle_of_a_body_leaves_nothing_behind(
     body = archive.read_bytes()
     with socket.create_connection(("127.0.0.1", frail.port), timeout=20) as connection:
         head = f"POST /api/v1/loads HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        head += f"Authorization: {bearer(frail.home)['Authorization']}\r\n"
         connection.sendall(f"{head}\r\n".encode() + body[: len(body) // 2])
         wait_until(lambda: drafts(frail), 20, "a blob to be on its way")
         job = frail.client.jobs(limit=1)["items"][0]["id"]
@@ -281,7 +283,7 @@ def test_a_squash_outlives_its_worker(frail: Server, tmp_path: Path) -> None:
     big = big_image(tmp_path / "layers", 300_000_000, 3)
     path = tmp_path / "big.tar"
     path.write_bytes(tar(docker_files(big, tags=("big:1",))))
-    environ = environment(tmp_path / "client" / "home", TRANSSHIP_URL=frail.url)
+    environ = remote(tmp_path / "client" / "home", frail.url, frail.home)
     (tmp_path / "client").mkdir()
     ok("load", str(path), environ=environ)
     spec = {"kind": "squash", "reference": "big:1", "source_date_epoch": 1}
@@ -347,7 +349,7 @@ def test_an_import_from_a_url_outlives_its_worker(frail: Server, slow_site: Slow
 def test_a_download_that_breaks_off_leaves_no_file(
     frail: Server, archive: Path, tmp_path: Path
 ) -> None:
-    environ = environment(tmp_path / "client" / "home", TRANSSHIP_URL=frail.url)
+    environ = remote(tmp_path / "client" / "home", frail.url, frail.home)
     (tmp_path / "client").mkdir()
     big = big_image(tmp_path / "layers", 200_000_000, 2)
     path = tmp_path / "big.tar"

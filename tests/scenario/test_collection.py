@@ -30,7 +30,7 @@ IN_FLIGHT = 8
 LAYERS = 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_thousand_collections_against_a_thousand_pulls(
     source: RegistryProcess, tmp_path: Path

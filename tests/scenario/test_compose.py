@@ -31,6 +31,7 @@ from tests.support.server import environment
 USER, FLOWERS_PASSWORD = "ops", "seen by nobody"
 SECRETS = {
     "POSTGRES_PASSWORD": quote(PASSWORD),
+    "REDIS_PASSWORD": "redis-secret",
     "TRANSSHIP_SECRET_KEY": Fernet.generate_key().decode(),
     "FLOWER_USER": USER,
     "FLOWER_PASSWORD": FLOWERS_PASSWORD,
@@ -52,7 +53,7 @@ class Composed:
         self.url, self.flower_url = f"http://127.0.0.1:{api}", f"http://127.0.0.1:{flower}"
         self.places = {
             "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
-            "//redis:6379/": f"//127.0.0.1:{redis.port}/",
+            "//:redis-secret@redis:6379/": f"//127.0.0.1:{redis.port}/",
             "/var/lib/transship": str(directory / "home"),
             "0.0.0.0": "127.0.0.1",
             "127.0.0.1:5005": f"127.0.0.1:{api}",

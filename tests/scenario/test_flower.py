@@ -248,7 +248,7 @@ def test_everything_that_could_show_a_secret_was_looked_at(story: Story) -> None
     assert "_kombu.binding" in story.texts["Redis' keys"]
     assert story.texts["the file catalog.sqlite3"].startswith("SQLite format 3")
     assert '"succeeded"' in story.texts[f"the API's /api/v1/jobs/{story.job['id']}/events"]
-    assert "transship" in story.texts["Flower's /api/workers?refresh=1"]
+    assert "transship.upload" in story.texts["Flower's /api/tasks"]
 
 
 def test_no_secret_is_to_be_seen_anywhere(story: Story) -> None:

@@ -48,23 +48,30 @@ _ABOUT_ANSWERS = [
 
 
 @pytest.fixture
-def schema(tmp_path: Path) -> Iterator[schemathesis.BaseSchema]:
-    """The schema of a server without real workers, so that nothing leaves this machine."""
+def served(tmp_path: Path) -> Iterator[tuple[schemathesis.BaseSchema, dict[str, str]]]:
+    """The schema of a server without real workers, so that nothing leaves this machine.
+
+    With it come the headers to ask it with.
+    """
     with Api(tmp_path) as api:
         with api.catalog.write() as connection:  # or /readyz would report every queue as degraded
             everything = Threads(control=1, downloads=1, uploads=1, local=1)
             heartbeats.register(connection, "w", pid=1, threads=everything, now=0)
+        token = {"Authorization": f"Bearer {api.token('admin', name='fuzz')}"}
         host, port = api.address
         url = f"http://{host}:{port}/api/v1/openapi.json"
         whole = schemathesis.openapi.from_url(
-            url, timeout=60
+            url, timeout=60, headers=token
         )  # making it takes a busy machine long
-        yield whole.exclude(path_regex=r"/(remote|search)")
+        yield whole.exclude(path_regex=r"/(remote|search)"), token
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_answer_is_described(schema: schemathesis.BaseSchema) -> None:
+def test_every_answer_is_described(
+    served: tuple[schemathesis.BaseSchema, dict[str, str]],
+) -> None:
+    schema, token = served
     asked: set[str] = set()
     for found in schema.get_all_operations():
         assert isinstance(found, Ok)
@@ -76,7 +83,7 @@ def test_every_answer_is_described(schema: schemathesis.BaseSchema) -> None:
         )
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
-            case.call_and_validate(checks=_ABOUT_ANSWERS, timeout=30)
+            case.call_and_validate(checks=_ABOUT_ANSWERS, timeout=30, headers=token)
 
         ask()
         asked.add(operation.label)

@@ -22,7 +22,7 @@ from tests.support.processes import ChildProcess, free_port, stop_all, wait_unti
 from tests.support.proxy import ProxiedRequest, SlowProxy
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, environment, run
+from tests.support.server import TRANSSHIP, environment, owner_client, run
 
 IMAGES = 24
 HOLD_SECONDS = 0.3
@@ -30,7 +30,7 @@ LEASE_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
 DOWNLOADS, UPLOADS = 3, 5  # the limits, as they are unless set
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 class Fleet:
@@ -61,6 +61,8 @@ class Fleet:
         try:
             for name in self._commands:
                 self.start(name)
+            self.client.close()
+            self.client = owner_client(f"http://127.0.0.1:{port}", Path(environ["TRANSSHIP_HOME"]))
         except BaseException:
             self.stop()
             raise

@@ -13,7 +13,7 @@ HOLDERS = {"resolve": 1, "download": 3, "upload": 3, "publish": 1}
 OTHERS = {"api": 1, "redis": 1, "failover": 1, "switchover": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_twelve_kills_and_every_job_succeeds(tmp_path: Path) -> None:
     plan = Round("twelve", HOLDERS, OTHERS)

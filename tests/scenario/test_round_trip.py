@@ -37,7 +37,7 @@ def docker() -> Iterator[Dockerd]:
         yield daemon
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_image_of_a_gib_stays_the_same_through_docker(docker: Dockerd, tmp_path: Path) -> None:
     image_id = build_archive(tmp_path / "first.tar", tmp_path)

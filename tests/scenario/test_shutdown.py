@@ -17,7 +17,7 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
-from tests.support.server import Server
+from tests.support.server import Server, bearer
 
 GRACE_SECONDS = 10.0
 
@@ -140,7 +140,9 @@ def test_the_api_is_not_ready_any_more_while_it_still_serves(
     server = start_server(workers=1)
     with (
         SlowProxy(source.host, hold_blob_seconds=60.0, host_name="localhost") as proxy,
-        httpx.Client(base_url=server.url, timeout=70, trust_env=False) as http,
+        httpx.Client(
+            base_url=server.url, headers=bearer(server.home), timeout=70, trust_env=False
+        ) as http,
     ):
         assert http.get("/readyz").status_code == 200
         job = server.submit(kind="pull", reference=f"{proxy.host}/team/poll:1")

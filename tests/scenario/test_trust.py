@@ -15,6 +15,7 @@ from sqlalchemy import delete
 from store.catalog import references
 from store.catalog.schema import images as image_rows
 from store.catalog.schema import references as reference_rows
+from store.catalog.tenants import HOUSE
 from store.errors import BlobMissingError
 from store.oci.digest import Digest
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
@@ -335,7 +336,7 @@ def test_a_lost_blob_is_named_and_stops_no_collection(
     checked = engine.run(kind="fsck")
     assert (checked.state, checked.result["damaged"]) == ("failed", [digest])
     with engine.catalog.write() as connection:
-        rows = [row for row in references.listed(connection) if "unused" in row.name]
+        rows = [row for row in references.listed(connection, HOUSE) if "unused" in row.name]
         for row in rows:
             connection.execute(delete(reference_rows).where(reference_rows.c.name == row.name))
             connection.execute(delete(image_rows).where(image_rows.c.digest == row.digest))

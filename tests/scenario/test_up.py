@@ -16,7 +16,7 @@ from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import SlowProxy
 from tests.support.redis import RedisProcess, require_redis
 from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, environment, run
+from tests.support.server import TRANSSHIP, environment, remote, run
 from tests.support.up import Up, bare_environment, runs
 
 NOISE = ("celery@", "[config]", "[tasks]", "mingle", "Traceback", "Inspect method")
@@ -131,7 +131,7 @@ def test_a_command_goes_on_when_the_api_under_it_is_started_again(
     push_to_registry(registry.url, "team/follow", "1", build_image("followed", layers=2))
     with SlowProxy(registry.host, hold_blob_seconds=2.0, host_name="localhost") as proxy:
         command = (*TRANSSHIP, "pull", f"{proxy.host}/team/follow:1")
-        environ = {**up.environ, "TRANSSHIP_HOME": str(tmp_path), "TRANSSHIP_URL": up.url}
+        environ = up.environ | remote(tmp_path / "elsewhere", up.url, up.home)
         with ChildProcess(command, directory=tmp_path, name="pull", environ=environ) as pull:
             wait_until(lambda: proxy.blob_bodies > 0, 20, "a body on its way")
             os.kill(up.child(" -m api api"), signal.SIGKILL)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from store.catalog import workspaces
+from store.catalog.tenants import HOUSE
 from store.content.local import LocalStore
 from store.images.workspaces import ground
 from store.layers.find import MergedTree
@@ -287,7 +288,7 @@ def test_a_put_whose_server_is_killed_leaves_nothing_in_the_workspace(
         server.client.put_files("work", "/", endless())
     store = LocalStore(server.home)
     with server.catalog.read() as connection:
-        left = workspaces.get(connection, "work")
+        left = workspaces.get(connection, HOUSE, "work")
     tree = MergedTree(ground(left.base, left.layers, store).whole(store))
     assert [entry.name for entry in tree.list()] == [".", "first"]
     assert store.discard_old_drafts(time.time() + 1) == 1  # as a collection does after a day

@@ -25,7 +25,7 @@ from store.sizes import human_bytes
 from tests.support.images import build_image, push_to_registry
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
-from tests.support.server import environment
+from tests.support.server import environment, owner_client
 from tests.support.up import Up, processes_under
 
 CLIENTS = 50
@@ -51,6 +51,7 @@ class Load:
     """Clients that do what clients do, at random."""
 
     url: str
+    home: Path
     names: list[str]
     targets: list[str]
     done: Counter[str] = field(default_factory=Counter)
@@ -82,7 +83,7 @@ class Load:
             ("list", self._list),
             ("remove", self._remove),
         ]
-        with Client(self.url) as client:
+        with owner_client(self.url, self.home) as client:
             while not self._stopping.wait(random.uniform(*PAUSE_SECONDS)):
                 name, act = random.choice(actions)
                 try:
@@ -190,7 +191,7 @@ def main() -> int:
             TRANSSHIP_STORE_MIN_FREE_BYTES="0",
         )
         with Up(Path(place), "--workers", "2", environ=environ) as up:
-            load = Load(up.url, names, targets)
+            load = Load(up.url, up.home, names, targets)
             load.start()
             began = time.monotonic()
             samples = []

@@ -17,6 +17,7 @@ from api.client import Client
 from store.catalog import jobs
 from store.catalog.engine import Catalog
 from store.catalog.schema import transfers, workers
+from store.home import read_token
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import ChildProcess, free_port, stop_all, wait_until
 from tests.support.redis import RedisProcess
@@ -49,6 +50,22 @@ def run(
     )
 
 
+def bearer(home: Path) -> dict[str, str]:
+    """Headers with the admin token that a server has made in its home."""
+    return {"Authorization": f"Bearer {read_token(home)}"}
+
+
+def remote(home: Path, url: str, server_home: Path) -> dict[str, str]:
+    """What a process of another machine sees, which has the admin token of a server."""
+    token = read_token(server_home) or ""
+    return environment(home, TRANSSHIP_URL=url, TRANSSHIP_TOKEN=token)
+
+
+def owner_client(url: str, home: Path) -> Client:
+    """A client with the admin token that the server at *url* has made in its home."""
+    return Client(url, token=read_token(home))
+
+
 class Server:
     """An API and workers over a Redis, each started by hand, with nobody to start them again.
 
@@ -78,6 +95,8 @@ class Server:
         self.api = self._start("api", "api", "--listen", f"127.0.0.1:{self.port}")
         try:
             self.api.wait_ready(self.client.alive)
+            self.client.close()
+            self.client = owner_client(self.url, self.home)
             self.workers += [self._start(f"worker{n}", "worker") for n in range(workers)]
             wait_until(lambda: len(self.live_workers()) == workers, 30, "workers to register")
         except BaseException:

@@ -16,7 +16,7 @@ from api.client import Client
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
-from tests.support.server import TRANSSHIP, environment
+from tests.support.server import TRANSSHIP, bearer, environment, owner_client, remote
 
 _ADDRESS = re.compile(r"^API +(http://\S+)", re.MULTILINE)
 _FLOWER = re.compile(r"^Flower +(http://\S+)", re.MULTILINE)
@@ -75,6 +75,9 @@ class Up:
         self.client = Client(self.url)
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         self.process.wait_ready(self.ready, 40)
+        self.client.close()
+        self.client = owner_client(self.url, self.home)
+        self.http.headers.update(bearer(self.home))
 
     @property
     def flower_url(self) -> str:
@@ -152,6 +155,6 @@ def yard(directory: Path, **settings: str) -> Iterator[Yard]:
         RegistryProcess(directory / "target", host_name="localhost") as target,
         Up(directory, environ=bare_environment(directory, **settings)) as up,
     ):
-        environ = environment(directory / "client" / "home", TRANSSHIP_URL=up.url)
+        environ = remote(directory / "client" / "home", up.url, up.home)
         (directory / "client").mkdir()
         yield Yard(source, target, up, environ)

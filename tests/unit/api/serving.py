@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from sqlalchemy import Connection
 from api.access import Access, NewToken
 from api.app import create_app
 from api.news import News
-from api.server import Server, bind_tcp
+from api.server import Server, bind_tcp, bind_unix
 from api.services import Submitter
 from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
@@ -45,14 +47,15 @@ class Api:
 
     Args:
         directory: The home is there.
-        public: Let it think that it listens beyond loopback.
 
     Attributes:
-        http: Asks without the prefix of the API.
+        http: Asks without the prefix of the API, over the home's socket: as its owner, or with a
+            token that is given.
+        anybody: The same over TCP.
         home, catalog, news: The application's own.
     """
 
-    def __init__(self, directory: Path, *, public: bool = False) -> None:
+    def __init__(self, directory: Path) -> None:
         settings = Settings(home=directory / "home")
         prepare_home(settings)
         self.catalog = CountingCatalog(settings.catalog_url)
@@ -63,23 +66,34 @@ class Api:
         listener = bind_tcp("127.0.0.1", 0)
         self.address: tuple[str, int] = listener.getsockname()
         self.home = settings.home
-        app = create_app(self.world, public=public)
+        app = create_app(self.world)
         self.news: News = app.state.news
         self._state = app.state
-        self.server = Server(app, [listener])
+        self._short = tempfile.TemporaryDirectory()  # paths of sockets must not be long
+        self._socket = Path(self._short.name) / "api.sock"
+        self.server = Server(app, [listener, bind_unix(self._socket)])
         self.server.start()
+        limits = httpx.Limits(max_connections=200)
+        base_url = "http://{}:{}".format(*self.address)
         self.http = httpx.Client(
-            base_url="http://{}:{}".format(*self.address),
+            base_url=base_url,
             timeout=20,
-            limits=httpx.Limits(max_connections=200),
-            trust_env=False,
+            transport=httpx.HTTPTransport(uds=str(self._socket), limits=limits),
         )
+        self.anybody = httpx.Client(base_url=base_url, timeout=20, limits=limits, trust_env=False)
 
     @property
     def submitter(self) -> Submitter:
         """What commits requests; there once the server has answered."""
         submitter: Submitter = self._state.services.submitter
         return submitter
+
+    def connect(self, timeout: float) -> socket.socket:
+        """A connection of the owner's, for requests that are not well."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout)
+        connection.connect(str(self._socket))
+        return connection
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET under the prefix."""
@@ -112,7 +126,9 @@ class Api:
     def stop(self) -> None:
         """Stop serving, and close all."""
         self.http.close()
+        self.anybody.close()
         self.server.stop()
+        self._short.cleanup()
         self.wire.close()
         self.world.close()
 

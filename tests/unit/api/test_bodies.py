@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from api.bodies import MAX_BYTES, MAX_JOB_BYTES
@@ -22,7 +20,7 @@ def test_a_length_above_the_limit_is_refused_before_the_body_comes(
         f"POST /api/v1{path} HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: application/json\r\nContent-Length: {most + 1}\r\n\r\n"
     )
-    with socket.create_connection(api.address, timeout=10) as connection:
+    with api.connect(10) as connection:
         connection.sendall(head.encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
+from api.client import Client
+from api.client.exchange import RefusedError
 from api.connect import server_client
-from store.errors import RequestError
+from store.errors import ProtocolError, RequestError
 from store.settings import Settings
 
 TOKEN = "ts_secret"
@@ -43,3 +48,47 @@ def test_it_does_not_go_over_plain_http_unless_that_is_allowed(url: str) -> None
 def test_without_a_token_none_is_sent() -> None:
     with server_client(Settings(url="http://transship.example.org")) as client:
         assert "authorization" not in client._http.headers
+
+
+LOGIN = {"registry.test": {"username": "ann", "password": "pass-word"}}
+SPEC = {"kind": "pull", "reference": "registry.test/app:1"}
+
+
+def test_logins_do_not_go_over_plain_http_beyond_this_machine() -> None:
+    with Client("http://192.0.2.1:5005") as client:
+        login = LOGIN["registry.test"]
+        with pytest.raises(RequestError, match="registry logins would go over plain HTTP"):
+            client.submit(SPEC, credentials=LOGIN)
+        with pytest.raises(RequestError, match="registry logins would go over plain HTTP"):
+            client.retry("x", credentials=LOGIN)
+        with pytest.raises(RequestError, match="registry logins would go over plain HTTP"):
+            client.inspect_remote("registry.test/app:1", credential=login)
+
+
+def test_one_who_does_not_know_the_token_gets_no_login() -> None:
+    asked: list[tuple[str, bytes]] = []
+
+    class Impostor(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, b""))
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            asked.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Impostor) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with (
+            Client(f"http://127.0.0.1:{server.server_port}", token="ts_x") as client,
+            pytest.raises((RefusedError, ProtocolError)),
+        ):
+            client.submit(SPEC, credentials=LOGIN)
+        server.shutdown()
+        thread.join()
+    assert asked == [("/api/v1/limits", b"")]

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from api.server import bind_tcp, bind_unix, check_guarded
-from store.catalog import tokens
+from api.server import bind_tcp, bind_unix
 from store.catalog.engine import Catalog
-from store.catalog.tokens import Token
-from store.errors import AddressInUseError, HomeUnusableError, RequestError, StoreError
+from store.errors import AddressInUseError, HomeUnusableError, StoreError
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
@@ -25,35 +23,6 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     made = Catalog(prepared_sqlite(tmp_path))
     yield made
     made.close()
-
-
-def make_token(catalog: Catalog, expires_at: float | None = None) -> None:
-    token = Token(id="1", name="ci", scopes=("read",), created_at=1.0, expires_at=expires_at)
-    with catalog.write() as connection:
-        tokens.add(connection, token, tokens.make())
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_needs_no_token(catalog: Catalog, host: str) -> None:
-    check_guarded(host, catalog)
-
-
-BEYOND = ["0.0.0.0", "192.0.2.1", "::", "example.org", "127.0.0.1.example.org"]
-
-
-@pytest.mark.parametrize("host", BEYOND)
-def test_beyond_loopback_there_must_be_a_token(catalog: Catalog, host: str) -> None:
-    with pytest.raises(RequestError, match="only loopback") as refused:
-        check_guarded(host, catalog)
-    assert "transship tokens create" in refused.value.hint
-    make_token(catalog)
-    check_guarded(host, catalog)
-
-
-def test_a_token_that_has_expired_protects_nobody(catalog: Catalog) -> None:
-    make_token(catalog, expires_at=2.0)
-    with pytest.raises(RequestError, match="only loopback"):
-        check_guarded("0.0.0.0", catalog)
 
 
 def test_port_0_takes_a_free_one() -> None:

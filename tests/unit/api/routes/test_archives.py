@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +130,7 @@ def test_a_wrong_body_need_not_be_sent_to_its_end(api: Api) -> None:
 
 def _cut(api: Api, head: str, body: bytes) -> None:
     """Send half of what was announced, and go away."""
-    with socket.create_connection(api.address, timeout=10) as connection:
+    with api.connect(10) as connection:
         connection.sendall(f"{head}\r\nHost: localhost\r\n".encode() + body)
         wait_until(lambda: newest(api)["state"] == "running", 10, "the job to be there")
 
@@ -153,7 +152,7 @@ def test_a_client_that_goes_away_fails_its_job(api: Api, how: str, body: bytes) 
 
 
 def test_a_job_can_be_cancelled_while_its_client_is_silent(api: Api) -> None:
-    with socket.create_connection(api.address, timeout=20) as connection:
+    with api.connect(20) as connection:
         head = f"POST {PREFIX}/loads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
         connection.sendall(head.encode() + ARCHIVE[:1000])
         wait_until(lambda: newest(api)["state"] == "running", 10, "the job to be there")
@@ -209,7 +208,7 @@ def test_many_bodies_at_a_time_wait_for_each_other(api: Api) -> None:
 
 def test_a_server_that_stops_fails_what_is_on_its_way(tmp_path: Path) -> None:
     head = f"POST {PREFIX}/loads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-    with Api(tmp_path) as api, socket.create_connection(api.address, timeout=20) as connection:
+    with Api(tmp_path) as api, api.connect(20) as connection:
         connection.sendall(head.encode() + ARCHIVE[:1000])
         wait_until(lambda: newest(api)["state"] == "running", 10, "the job to be there")
         job = newest(api)["id"]

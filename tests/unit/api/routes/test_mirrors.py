@@ -152,7 +152,7 @@ def test_what_is_not_there_is_404(api: Api, method: str, path: str, body: Any) -
 
 
 def test_whoever_submits_may_run_and_only_admins_write(tmp_path: Path) -> None:
-    with Api(tmp_path, public=True) as api:
+    with Api(tmp_path) as api:
         tokens = {scope: api.token(scope, name=scope) for scope in ("read", "submit", "admin")}
 
         def ask(scope: str, method: str, path: str, body: Any = None) -> int:
