@@ -4,7 +4,7 @@ T ?= tests
 W ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench scale idle fuzz kill-matrix soak oracle oracle-check up
+.PHONY: help setup demo test long check fix bench scale idle fuzz kill-matrix soak oracle oracle-check up
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -17,6 +17,9 @@ demo: setup ## Mirror real images between two registries, twice, and verify them
 
 test: setup ## Run the tests; T=tests/unit/store for some, W=1 for one at a time
 	@$(PYTHON) -m pytest -n $(W) --dist loadfile $(T)
+
+long: setup ## Run the tests that take above a minute, alone; about fifteen minutes
+	@$(PYTHON) -m tests.long --write
 
 check: setup ## Everything but tests: format, lint, types, contracts, spelling, lock
 	$(PYTHON) -m ruff format --check --quiet .

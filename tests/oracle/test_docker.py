@@ -15,7 +15,7 @@ from tests.oracle.scenario import play
 from tests.support.dockerd import daemon_or_skip
 from tests.support.registries import RegistryProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SAMPLE = (
     *("events_filtered", "images_plain", "importing_plain", "inspect_children", "load_legacy"),

@@ -36,6 +36,7 @@ VARIABLE = re.compile(r"\b(?:TRANSSHIP|POSTGRES|FLOWER)_[A-Z_]+\b")
 NOT_OF_SETTINGS = {"TRANSSHIP_CONFIG", "TRANSSHIP_LOG", "TRANSSHIP_TASK_EVENTS", "TRANSSHIP_IMAGE"}
 GIVEN = {
     "POSTGRES_PASSWORD": "the-password-of-postgres",
+    "REDIS_PASSWORD": "the-password-of-redis",
     "TRANSSHIP_SECRET_KEY": "the-key",
     "FLOWER_USER": "ops",
     "FLOWER_PASSWORD": "the-password-of-flower",

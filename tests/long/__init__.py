@@ -1,0 +1,1 @@
+"""The tests that take above a minute, which `make test` leaves out."""
