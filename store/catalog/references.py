@@ -94,7 +94,7 @@ def _write(
     seq: int,
     now: float,
 ) -> None:
-    hold(connection, tenant, digest)
+    hold(connection, tenant, [digest])
     values = {
         "digest": digest,
         "media_type": media_type,

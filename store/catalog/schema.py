@@ -176,7 +176,7 @@ lineage = Table(
     Index("lineage_parent", "parent"),
 )
 
-# Of each tenant (see `tenants`) the names, and the images and indexes that it has, named or not.
+# Of each tenant (see `tenants`) the names, and the manifests and indexes that it has, named or not.
 references = Table(
     "image_references",
     metadata,
@@ -194,7 +194,7 @@ holdings = Table(
     "holdings",
     metadata,
     Column("tenant", String, nullable=False),
-    Column("digest", String, nullable=False),  # of the root
+    Column("digest", String, nullable=False),
     PrimaryKeyConstraint("tenant", "digest"),
     Index("holdings_digest", "digest"),
 )

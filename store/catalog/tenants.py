@@ -11,7 +11,7 @@ asks with it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, select, true
@@ -27,20 +27,24 @@ def sees(tenant: str, column: ColumnElement[str]) -> ColumnElement[bool]:
     return true() if tenant == HOUSE else column == tenant
 
 
-def hold(connection: Connection, tenant: str, root: str) -> None:
-    """The tenant has the image or index *root* from now on, whatever becomes of its names."""
-    row = {"tenant": tenant, "digest": root}
-    connection.execute(upsert(holdings).values(row).on_conflict_do_nothing())
+def hold(connection: Connection, tenant: str, manifests: Iterable[str]) -> None:
+    """The tenant has *manifests* and indexes from now on, whatever becomes of its names.
+
+    Each by itself: an index of one tenant is no way to what others have of the same index.
+    """
+    for digest in manifests:
+        row = {"tenant": tenant, "digest": digest}
+        connection.execute(upsert(holdings).values(row).on_conflict_do_nothing())
 
 
-def let_go(connection: Connection, tenant: str, roots: Collection[str]) -> None:
-    """The tenant has *roots* no more; where it is the house, nobody has."""
-    for some in chunks(roots):
+def let_go(connection: Connection, tenant: str, manifests: Collection[str]) -> None:
+    """The tenant has *manifests* no more; where it is the house, nobody has."""
+    for some in chunks(manifests):
         mine = holdings.c.digest.in_(some) & sees(tenant, holdings.c.tenant)
         connection.execute(delete(holdings).where(mine))
 
 
-def roots_of(connection: Connection, tenant: str) -> set[str]:
+def held_by(connection: Connection, tenant: str) -> set[str]:
     """What the tenant has, and what its names stand for."""
     tables = (holdings, references)
     return {
@@ -52,7 +56,7 @@ def roots_of(connection: Connection, tenant: str) -> set[str]:
     }
 
 
-def roots_among(connection: Connection, tenant: str, digests: Collection[str]) -> set[str]:
+def held_among(connection: Connection, tenant: str, digests: Collection[str]) -> set[str]:
     """Those of *digests* that the tenant has, or that names of it stand for."""
     return {
         digest

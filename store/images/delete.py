@@ -201,8 +201,8 @@ class Deletion:
         gone = {digest for root in image.roots for digest in shelf.under(root)} - kept
         rows = [row for row in image.members if row.digest in gone]
         read = {row.digest: self._layers(row) for row in rows}
-        tenants.let_go(self._connection, self._tenant, image.roots)
-        for digest in gone - self._needed_by_others(gone):
+        tenants.let_go(self._connection, self._tenant, gone)
+        for digest in gone - tenants.held_among(self._connection, HOUSE, gone):
             references.remove_image(self._connection, digest)
             if not users.is_base(self._connection, HOUSE, digest):
                 blobs.unlink(self._connection, digest)
@@ -215,15 +215,6 @@ class Deletion:
                     removed.append(layer)
                     told.add(str(layer.deleted))
             told.add(row.image_id)
-
-    def _needed_by_others(self, digests: set[str]) -> set[str]:
-        """What of *digests* other tenants have."""
-        if self._tenant == HOUSE:
-            return set()
-        shelf = Shelf.around(self._connection, HOUSE, digests, self._host)
-        everything = {one for root in shelf.roots for one in shelf.under(root)}
-        alive = tenants.roots_among(self._connection, HOUSE, everything | digests)
-        return {digest for root in alive for digest in shelf.under(root)}
 
     def _forget(self, row: Row[Any], removed: list[Removed]) -> None:
         lineage.forget(self._connection, self._tenant, row.image_id)

@@ -145,7 +145,7 @@ def publish(
     layers.record(connection, new.verified, verified=True)
     for image_id, parent in new.parents.items():
         lineage.set_parent(connection, tenant, image_id, parent)
-    tenants.hold(connection, tenant, str(root.digest))
+    tenants.hold(connection, tenant, (str(one.digest) for one in new.manifests))
     leading = lead(references.images_under(connection, str(root.digest)), Platform.host())
     image_id = str(root.digest) if leading is None else str(leading.image_id)
     published = Published(str(root.digest), image_id, [])

@@ -117,7 +117,7 @@ class Shelf:
     def whole(cls, connection: Connection, tenant: str, host: Platform | None = None) -> Self:
         """Everything that is held."""
         if tenant != HOUSE:
-            return cls.around(connection, tenant, tenants.roots_of(connection, tenant), host)
+            return cls.around(connection, tenant, tenants.held_by(connection, tenant), host)
         rows = references.every_image(connection)
         links = set(blobs.links(connection, children=[row.digest for row in rows]))
         above = {parent for parent, _ in links}
@@ -150,7 +150,7 @@ class Shelf:
         names = references.of_digests(connection, tenant, found)
         shelf = cls(rows.values(), sorted(links), names, host or Platform.host())
         if tenant != HOUSE:
-            shelf._keep(tenants.roots_among(connection, tenant, found))
+            shelf._keep(tenants.held_among(connection, tenant, found))
         return shelf
 
     @classmethod
@@ -204,15 +204,20 @@ class Shelf:
                 todo += self._below.get(digest, ())
         return seen
 
-    def _keep(self, roots: Collection[str]) -> None:
-        """Leave only *roots* on the shelf, and what they hold."""
-        kept = {digest for root in roots for digest in self.under(root)}
-        self.rows = {digest: row for digest, row in self.rows.items() if digest in kept}
-        self._below = defaultdict(
-            list, {parent: below for parent, below in self._below.items() if parent in kept}
-        )
-        held = {child for below in self._below.values() for child in below}
-        self._set_roots(one for one in sorted(roots) if one in self._names or one not in held)
+    def _keep(self, digests: Collection[str]) -> None:
+        """Leave only *digests* on the shelf."""
+        self.rows = {digest: row for digest, row in self.rows.items() if digest in digests}
+        links = [
+            (parent, child)
+            for parent, below in self._below.items()
+            for child in below
+            if parent in digests and child in digests
+        ]
+        self._below = defaultdict(list)
+        for parent, child in links:
+            self._below[parent].append(child)
+        held = {child for _, child in links}
+        self._set_roots(one for one in sorted(digests) if one in self._names or one not in held)
 
     def _lead_id(self, root: str) -> str:
         row = self.rows.get(root) or lead(self.members(root), self._host)

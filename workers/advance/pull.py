@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs, events, jobs, layers, references, waits
+from store.catalog import blobs, events, jobs, layers, references, tenants, waits
 from store.catalog.jobs import JobLease
 from store.catalog.references import HeldImage
 from store.errors import Side
@@ -87,6 +87,7 @@ def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) ->
                 else [blob.digest for blob in manifest.blobs]
             )
             blobs.link(connection, str(manifest.digest), map(str, below))
+        tenants.hold(connection, lease.tenant, (str(one.digest) for one in closure.manifests))
         for image in images:
             references.add_image(connection, image)
         layers.record(connection, pairs, verified=False)

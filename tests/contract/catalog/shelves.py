@@ -84,7 +84,8 @@ class Shelves:
             if parent is not None:
                 assert isinstance(image, Image)
                 lineage.set_parent(connection, self.tenant, id_of(image), id_of(parent))
-            tenants.hold(connection, self.tenant, str(image.digest))
+            held = [str(one.digest) for one in (image, *members)]
+            tenants.hold(connection, self.tenant, held)
             for name in names:
                 references.assign(
                     connection,

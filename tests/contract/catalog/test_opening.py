@@ -309,7 +309,7 @@ def test_what_was_held_before_there_were_tenants_is_the_houses(
         name = references.get(connection, HOUSE, "here.test/app:1")
         assert name is not None
         assert (name.tenant, name.digest, name.written_seq) == (HOUSE, "sha256:a", 5)
-        assert tenants.roots_of(connection, HOUSE) == {"sha256:a"}
+        assert tenants.held_by(connection, HOUSE) == {"sha256:a", "sha256:b"}
         known = lineage.get(connection, HOUSE, "sha256:c")
         assert known is not None
         assert (known.parent, known.tagged_at) == ("sha256:p", 2)

@@ -77,6 +77,21 @@ def test_an_image_of_an_index_is_there_for_who_has_the_index(two: Two) -> None:
         two.bob.find(str(INDEX.digest))
 
 
+def test_an_index_is_no_way_to_what_others_have_of_it(two: Two) -> None:
+    """Who knows an index, and has one of its images, has that one."""
+    mine, other = INDEX.images
+    two.alice.hold(INDEX, NAME)
+    two.bob.hold(INDEX, "docker.io/library/mine:1", only=[mine])
+    assert [row.digest for row in two.bob.find("mine:1").members] == [str(mine.digest)]
+    for text in (str(other.digest), id_of(other)):
+        with pytest.raises(NotFoundError):
+            two.bob.find(text)
+    two.bob.rm("mine:1")
+    assert len(two.alice.find("app:1").members) == 2
+    two.alice.rm("app:1")
+    assert two.house.names() == {}
+
+
 def test_one_name_of_two_tenants_is_two_names(two: Two) -> None:
     two.alice.hold(APP, NAME)
     two.bob.hold(CHILD, NAME)

@@ -70,7 +70,9 @@ class Tenant:
     def hold(self, image: int, name: int | None) -> None:
         """Have an image, as a pull or a load leaves it."""
         names = [] if name is None else [NAMES[name]]
-        self.shelves.hold(IMAGES[image], *names)
+        whole = IMAGES[image % len(IMAGES)]
+        only = INDEX.images[:1] if image >= len(IMAGES) else ()  # another part of the index
+        self.shelves.hold(whole if not only else INDEX, *names, only=only)
         with self.api.catalog.write() as connection:
             image_events.record(connection, self.id, "load", "x", {"name": "x"}, 1.0)
 
@@ -176,9 +178,7 @@ _reads = st.one_of(
     st.just(_of_own("GET", "/jobs/{}")),
 )
 _writes = st.one_of(
-    st.tuples(st.integers(0, len(IMAGES) - 1), st.none() | st.integers(0, len(NAMES) - 1)).map(
-        _holds
-    ),
+    st.tuples(st.integers(0, len(IMAGES)), st.none() | st.integers(0, len(NAMES) - 1)).map(_holds),
     st.just(_has_a_job),
     st.just(_of_own("POST", "/jobs/{}/cancel")),
     st.tuples(_texts, st.sampled_from(NAMES)).map(

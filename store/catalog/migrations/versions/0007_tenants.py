@@ -100,7 +100,6 @@ def _holdings() -> None:
         "INSERT INTO holdings (tenant, digest)"
         " SELECT '', digest FROM image_references"
         " UNION SELECT '', digest FROM images"
-        " WHERE NOT EXISTS (SELECT 1 FROM edges WHERE edges.child = images.digest)"
     )
 
 
