@@ -1,8 +1,8 @@
 """Two tenants of a server: what one gets depends on nothing that only the other may see.
 
-Programs of both are played side by side; then the one of the observer again, by a new tenant and
-without the other. The answers must be the same but for ids and times. Since either may observe,
-this also says that nothing of one changes by what the other does.
+Programs of both are played side by side; then the one of the observer again, on a server that it
+has for itself. The answers must be the same but for ids and times. Likewise nothing of one changes
+by what the other does.
 """
 
 from __future__ import annotations
@@ -212,31 +212,86 @@ _programs = st.lists(st.tuples(st.booleans(), st.one_of(_reads, _writes)), max_s
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with Api(tmp_path_factory.mktemp("tenants")) as api:
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A server that others use too."""
+    with Api(tmp_path_factory.mktemp("crowded")) as api:
         yield api
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One that nobody else uses."""
+    with Api(tmp_path_factory.mktemp("quiet")) as api:
+        yield api
+
+
+LISTS = (
+    *("/images?all=true", "/images?pattern=*", "/usage", "/events", "/workspaces", "/jobs"),
+    *(f"/workspaces/{name}{what}" for name in SPACES for what in ("", "/diff")),
+    *(f"/images/{text}/{what}" for text in TEXTS for what in ("inspect", "history", "children")),
+)
+
+
+def _has_everything(one: Tenant) -> None:
+    """What another may not see: images with every name, a child, workspaces, a job."""
+    for number in range(len(IMAGES) + 1):
+        one.hold(number, number % len(NAMES))
+    one.shelves.hold(CHILD, parent=APP)
+    for name in SPACES:
+        one.ask("POST", "/workspaces", json={"name": name, "reference": str(APP.digest)})
+    one.job()
+
+
+def _seen(one: Tenant, other: Tenant | None) -> list[Any]:
+    """All that *one* gets by asking for everything, of the other's jobs too."""
+    one.told.clear()
+    for path in LISTS:
+        one.ask("GET", path)
+    for path in ("", "/log", "/transfers", "/events"):
+        _of_others("GET", f"/jobs/{{}}{path}")(one, other)
+    _of_others("GET", "/jobs?parent={}")(one, other)
+    _of_others("GET", "/exports/{}")(one, other)
+    return one.told
 
 
 @settings(
     deadline=None,
-    max_examples=25,
+    max_examples=12,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(program=_programs)
 def test_what_one_gets_depends_on_nothing_of_the_other(
-    api: Api, program: Sequence[tuple[bool, Act]]
+    crowded: Api, quiet: Api, program: Sequence[tuple[bool, Act]]
 ) -> None:
-    observer, other = Tenant(api), Tenant(api)
+    observer, other = Tenant(crowded), Tenant(crowded)
+    _has_everything(other)
     for is_observer, act in program:
         one, two = (observer, other) if is_observer else (other, observer)
         act(one, two)
-    alone = Tenant(api)
+    alone = Tenant(quiet)
     for is_observer, act in program:
         if is_observer:
             act(alone, None)
     assert observer.told == alone.told
-    for one in (observer, alone):  # and in the end
-        one.told.clear()
-        for path in ("/images?all=true", "/workspaces", "/usage", "/events", "/jobs"):
-            one.ask("GET", path)
-    assert observer.told == alone.told
+    assert _seen(observer, other) == _seen(alone, None)
+
+
+@settings(
+    deadline=None,
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(program=st.lists(_writes, max_size=10))
+def test_nothing_of_one_changes_by_what_the_other_does(
+    crowded: Api, quiet: Api, program: Sequence[Act]
+) -> None:
+    owner, other, untouched = Tenant(crowded), Tenant(crowded), Tenant(quiet)
+    _has_everything(owner)
+    _has_everything(untouched)
+    for number in range(len(IMAGES)):  # so that there is much to take away
+        other.hold(number, number % len(NAMES))
+    for act in program:
+        act(other, owner)
+    for text in (*NAMES, *(str(one.digest) for one in IMAGES), id_of(APP), id_of(CHILD)):
+        other.ask("DELETE", f"/images/{text}?force=true")
+    assert _seen(owner, None) == _seen(untouched, None)
