@@ -38,6 +38,8 @@ TEXTS = (
 )
 CONFIGS = [one.blobs[one.manifest.config.digest] for one in (APP, CHILD)]
 SPACES = ("one", "two")
+pytestmark = pytest.mark.timeout(400)
+
 BODY = tar_of(file("a", b"b"))
 STEP = {"Cmd": ["/bin/sh"]}
 
@@ -256,7 +258,7 @@ def _seen(one: Tenant, other: Tenant | None) -> list[Any]:
 
 @settings(
     deadline=None,
-    max_examples=12,
+    max_examples=5,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(program=_programs)
@@ -274,11 +276,15 @@ def test_what_one_gets_depends_on_nothing_of_the_other(
             act(alone, None)
     assert observer.told == alone.told
     assert _seen(observer, other) == _seen(alone, None)
+    for one in (observer, alone):  # and of images that both have: who made which from which
+        for number in range(len(IMAGES)):
+            one.hold(number, None)
+    assert _seen(observer, other) == _seen(alone, None)
 
 
 @settings(
     deadline=None,
-    max_examples=12,
+    max_examples=5,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(program=st.lists(_writes, max_size=10))
