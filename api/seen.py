@@ -6,7 +6,7 @@ Images, names and workspaces are seen by their tenant: see `store.catalog.tenant
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, true
 
@@ -32,14 +32,17 @@ def existing_job(
     """
     wanted = (*columns, jobs_table.c.requester) if columns else ()
     row = jobs.get(connection, id_, *wanted)
-    if row is None or not (asking.sees_all_jobs or row.requester == asking.name):
-        raise NotFoundError("no such job", subject=id_, hint="see `transship jobs`")
-    return row
+    if _may_see(row, asking):
+        return row
+    raise NotFoundError("no such job", subject=id_, hint="see `transship jobs`")
 
 
 def is_seen(connection: Connection, asking: Caller, id_: str) -> bool:
     """Whether a job is there for whoever asks; its children are, then, too."""
-    row = jobs.get(connection, id_, jobs_table.c.requester)
+    return _may_see(jobs.get(connection, id_, jobs_table.c.requester), asking)
+
+
+def _may_see(row: Row[Any] | None, asking: Caller) -> TypeGuard[Row[Any]]:
     return row is not None and (asking.sees_all_jobs or row.requester == asking.name)
 
 
