@@ -175,6 +175,7 @@ def test_a_session_that_a_cut_has_cost_begins_anew(client: RegistryClient) -> No
         with pytest.raises(TransshipError):
             owner.send()
         proxy.on_request = None
+        wait_until(lambda: not simulator.sessions, 10, "the registry to lose the session")
         simulator.forget_requests()
         owner.send()
         assert methods(simulator)[:3] == ["GET", "POST", "PATCH"]
