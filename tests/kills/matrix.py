@@ -95,7 +95,7 @@ class Matrix:
                 ).all(),
             }
         )
-        assert rows == {"jobs": [], "transfers": [], "waits": [], "leases": []}
+        assert rows == {"jobs": [], "transfers": [], "waits": [], "leases": []}, rows
         self.cluster.supervise()
         by_themselves = {
             role: process.log[-3000:]
@@ -105,7 +105,7 @@ class Matrix:
         assert by_themselves == {}, "ended without being killed"
         self.wait_all_alive()
         stray = [path.name for path in (self.cluster.home / "ingests").iterdir()]
-        assert stray == []
+        assert stray == [], f"left behind: {stray}"
 
     def wait_all_alive(self) -> None:
         """Wait until every worker lives, and no dead one is registered."""

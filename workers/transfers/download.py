@@ -27,6 +27,12 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
     Raises:
         WrongSizeError: the store holds the blob, and its size is not what the claim says.
     """
+    _bring(claim, place, world, held)
+    if claim.fence > 1:  # an earlier attempt may have begun with another place
+        world.content.discard_partials(Digest.parse(claim.digest))
+
+
+def _bring(claim: Claim, place: Place, world: World, held: Held) -> None:
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
     repository = world.repository(
@@ -70,8 +76,6 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
                 transfers.check(connection, claim)
 
         ingest.commit(size=claim.size, guard=still_ours)
-    if claim.fence > 1:  # an earlier attempt may have begun with another place
-        world.content.discard_partials(digest)
 
 
 def _is_here(blob: Descriptor, world: World, held: Held) -> bool:
