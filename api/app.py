@@ -14,6 +14,7 @@ from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
 from api.metrics import Metrics
 from api.news import News
 from api.receive import Bodies
+from api.registry_calls import RegistryCalls
 from api.routes import (
     archives,
     create,
@@ -33,6 +34,7 @@ from api.routes import (
     workspaces,
 )
 from api.services import Services, Submitter
+from api.shares import Shares
 from api.watch import Watch
 from store.oci.config import MAX_CONFIG_BYTES
 from store.oci.platform import Platform
@@ -52,6 +54,7 @@ def create_app(world: World) -> FastAPI:
         submitter = Submitter(jobs_queue)
         bodies = Bodies(world, jobs_queue)
         watch = Watch()
+        registry_calls = RegistryCalls()
         app.state.services = Services(
             world=world,
             catalog=world.catalog,
@@ -64,9 +67,11 @@ def create_app(world: World) -> FastAPI:
             watch=watch,
             metrics=Metrics(world, watch),
             access=Access(world.catalog, world.sealer),
+            registry_calls=registry_calls,
         )
         async with news.from_wire(world.wire):
             yield
+        registry_calls.close()
         bodies.close()
         submitter.close()
 
@@ -80,6 +85,7 @@ def create_app(world: World) -> FastAPI:
         lifespan=lifespan,
         dependencies=[Depends(authorize)],
     )
+    app.state.shares = Shares()
     app.state.news = news  # whoever serves the application closes it when that ends
     longer = {
         f"{PREFIX}/jobs": MAX_JOB_BYTES,

@@ -282,7 +282,7 @@ def _place_of(url: str) -> str | None:
         return None
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
@@ -290,7 +290,7 @@ def _caller(request: Request) -> Caller:
 Asking = Annotated[Caller, Depends(_caller)]
 
 
-def authorize(request: Request) -> None:
+async def authorize(request: Request) -> None:
     """Refuse what the caller's scopes do not allow: a dependency of every route.
 
     Raises:
@@ -299,4 +299,4 @@ def authorize(request: Request) -> None:
     if request.scope["path"] in OPEN:
         return
     operation = getattr(request.scope["route"], "operation_id", None) or ""
-    _caller(request).require(needed(operation, request.method))
+    (await _caller(request)).require(needed(operation, request.method))

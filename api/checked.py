@@ -1,13 +1,20 @@
-"""Requests whose JSON can be stored: the door through which every body comes."""
+"""The route of everything: its JSON can be stored, and its caller's share is not used up."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Message, Receive, Scope, Send
 
+from api.auth import LOCAL
+from api.handover import SILENCE_SECONDS
+from api.problems import problem
+from api.shares import Shares
+from store.errors import ThrottledError
 from store.text import check_storable
 
 
@@ -36,3 +43,21 @@ class CheckedRoute(APIRoute):
             return await handle(CheckedRequest(request.scope, request.receive))
 
         return checked
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, if that keeps within the shares of the caller and of all.
+
+        A client that takes nothing for too long is cut off.
+        """
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await send(message)
+
+        shares: Shares = scope["app"].state.shares
+        caller = scope["state"].get("caller", LOCAL)  # open operations have none
+        try:
+            with shares.taken(self.operation_id or "", caller):
+                await super().handle(scope, receive, send_in_time)
+        except ThrottledError as error:
+            await problem(error)(scope, receive, send)

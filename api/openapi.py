@@ -23,16 +23,17 @@ _MEANINGS = {
     410: "it was there, and is kept no longer",
     413: "the body is too long",
     422: "a field is wrong; `errors` names each",
+    429: "too much at a time, or too often; the same request may succeed later",
     502: "a registry refuses, or does not answer as one",
     503: "the store or the database cannot be used now",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error responses of a route, for its `responses`. All may answer 400, 401, 403, 503."""
+    """The error responses of a route; all routes may answer 400, 401, 403, 429 and 503."""
     return {
         status: {"model": ProblemDetails, "description": _MEANINGS[status]}
-        for status in sorted({*statuses, 400, 401, 403, 503})
+        for status in sorted({*statuses, 400, 401, 403, 429, 503})
     }
 
 

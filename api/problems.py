@@ -23,6 +23,10 @@ from store.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_MORE_HEADERS: dict[int, dict[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "5"},
+}
 
 
 def problem(
@@ -37,7 +41,7 @@ def problem(
         **error.as_json(),
     }
     body.setdefault("attempts", 1)
-    more = {"WWW-Authenticate": "Bearer"} if shown == 401 else {}
+    more = _MORE_HEADERS.get(shown, {})
     # In ASCII: a message may quote half a surrogate pair, which UTF-8 cannot write.
     return Response(
         json.dumps(body), shown, headers={**(headers or {}), **more}, media_type=MEDIA_TYPE

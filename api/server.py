@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from api.connections import Protocol
 from store.errors import AddressInUseError, HomeUnusableError, StoreError
 
 DRAIN_SECONDS = 2.0
@@ -96,6 +97,7 @@ class Server:
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
+                http=Protocol,
                 log_level="warning",
                 access_log=False,
                 lifespan="on",

@@ -16,6 +16,7 @@ from api.access import Access
 from api.metrics import Metrics
 from api.news import News
 from api.receive import Bodies
+from api.registry_calls import RegistryCalls
 from api.watch import Watch
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
@@ -107,9 +108,10 @@ class Services:
     watch: Watch
     metrics: Metrics
     access: Access
+    registry_calls: RegistryCalls
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -10,7 +10,7 @@ terminal say the same thing.
     │   ├── InvalidReferenceError, InvalidDigestError, InvalidPlatformError, InvalidSpecError
     │   ├── InvalidPolicyError, InvalidSelectionError
     │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
-    │   ├── TokenError, ScopeError
+    │   ├── TokenError, ScopeError, ThrottledError
     │   ├── OtherPlatformError      a NotFoundError that brings the image
     │   └── ConflictError       CredentialsNeededError
     ├── StoreError              this machine: disk, database, home
@@ -233,6 +233,14 @@ class ScopeError(RequestError):
 
     code = "forbidden"
     status = 403
+
+
+class ThrottledError(RequestError):
+    """Too much at a time, or too often; the same request may succeed later."""
+
+    code = "throttled"
+    retryable = True
+    status = 429
 
 
 # --- this machine ------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/livez", operation_id="livez")
-def livez() -> dict[str, str]:
-    """This process answers."""
+async def livez() -> dict[str, str]:
+    """This process answers, whatever its threads wait for."""
     return {"status": "ok"}
 
 

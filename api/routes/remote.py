@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from api.auth import Asking
 from api.checked import CheckedRoute
 from api.openapi import problems
-from api.services import Injected
+from api.services import Injected, Services
 from store.errors import DigestMismatchError, NotFoundError, RequestError, Side
 from store.images.filters import Filters
 from store.oci import mediatypes
@@ -24,7 +25,7 @@ from store.oci.manifest import Index, Manifest
 from store.oci.reference import Reference
 from workers.registry.client import Repository
 from workers.registry.credentials import Credential
-from workers.registry.search import DEFAULT_LIMIT, KEYS, MOST, Wish
+from workers.registry.search import DEFAULT_LIMIT, KEYS, MOST, Wish, index_and_term
 from workers.world import at
 
 router = APIRouter(route_class=CheckedRoute, tags=["registries"])
@@ -76,7 +77,7 @@ class SearchResults(BaseModel):
     operation_id="inspectRemote",
     responses=problems(400, 404, 502),
 )
-def inspect_remote(
+async def inspect_remote(
     ref: str,
     services: Injected,
     asking: Asking,
@@ -93,7 +94,15 @@ def inspect_remote(
     reference = Reference.parse(ref).with_default_tag()
     given = _credential(x_registry_auth) if x_registry_auth else None
     if given is None:
-        given = services.access.credential_for(reference.repository, asking.may_use)
+        given = await asyncio.to_thread(
+            services.access.credential_for, reference.repository, asking.may_use
+        )
+    return await services.registry_calls.ask(
+        reference.domain, lambda: _inspected(services, reference, given)
+    )
+
+
+def _inspected(services: Services, reference: Reference, given: Credential | None) -> RemoteImage:
     repository = services.world.registries.repository(reference.repository, credential=given)
     with at(Side.SOURCE):
         root = repository.head_manifest(reference.identifier)
@@ -116,7 +125,7 @@ def inspect_remote(
 
 
 @router.get("/search", operation_id="searchRegistry", responses=problems(422, 502))
-def search_registry(
+async def search_registry(
     services: Injected,
     term: Annotated[str, Query(max_length=255, description="a host in front names the index")],
     filter_: Annotated[
@@ -126,7 +135,9 @@ def search_registry(
 ) -> SearchResults:
     """Search an index of images, Docker's unless the term begins with another's host."""
     wish = Wish.parse(Filters.parse(filter_ or (), KEYS))
-    found = services.world.registries.search(term, limit=limit)
+    found = await services.registry_calls.ask(
+        index_and_term(term)[0].name, lambda: services.world.registries.search(term, limit=limit)
+    )
     return SearchResults(items=[FoundRepository(**asdict(one)) for one in found if wish.fits(one)])
 
 

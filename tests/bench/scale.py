@@ -145,6 +145,7 @@ def cancel(course: Course, other: Catalog) -> Cancelled:
     ended = threading.Event()
     transactions: list[float] = []
     with keeper.keep(claim) as held:
+        held.unbounded()  # it has its bytes: one that waits for them makes way for others
 
         def watch() -> None:
             while not ended.wait(0.1):

@@ -1,0 +1,89 @@
+"""How much of the server one caller may have at a time, and all callers together.
+
+What takes long is counted while it lasts: answers that follow a job, downloads, bodies that go into
+the store, questions to registries. The rest is short, and bounded by its own limits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from api.auth import LOCAL, Caller
+from store.errors import ThrottledError
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a kind of request is called, and how many there may be: of one caller, and of all."""
+
+    name: str
+    each: int
+    all: int
+
+
+WAITS: Final = Share("requests that wait for news", 256, 768)
+DOWNLOADS: Final = Share("downloads", 8, 32)
+BODIES: Final = Share("uploads", 4, 16)
+QUESTIONS: Final = Share("questions to registries", 4, 16)
+
+SHARES: Final = {
+    "getJob": WAITS,
+    "followJob": WAITS,
+    "listImageEvents": WAITS,
+    "downloadExport": DOWNLOADS,
+    "getFiles": DOWNLOADS,
+    "diffWorkspace": DOWNLOADS,
+    "createLoad": BODIES,
+    "createImport": BODIES,
+    "putFiles": BODIES,
+    "inspectRemote": QUESTIONS,
+    "searchRegistry": QUESTIONS,
+}
+
+
+class Shares:
+    """Counts what is open; lives in the event loop of the API."""
+
+    def __init__(self) -> None:
+        """Nothing is open."""
+        self._of_each: Counter[tuple[Share, str]] = Counter()
+        self._of_all: Counter[Share] = Counter()
+
+    @contextmanager
+    def taken(self, operation: str, caller: Caller) -> Iterator[None]:
+        """Count an operation while the block runs, where it has a share.
+
+        The owner of the home is one among all, and has no limit of its own.
+
+        Raises:
+            ThrottledError: the caller has its share already, or all together have theirs.
+        """
+        share = SHARES.get(operation)
+        if share is None:
+            yield
+            return
+        one = (share, caller.name)
+        if caller is not LOCAL and self._of_each[one] >= share.each:
+            raise ThrottledError(
+                f"this token has {share.each} {share.name} open, and may have no more",
+                subject=caller.name,
+                hint="wait until one has ended",
+            )
+        if self._of_all[share] >= share.all:
+            raise ThrottledError(
+                f"this server has {share.all} {share.name} open, and takes no more",
+                hint="try again in a while",
+            )
+        self._of_each[one] += 1
+        self._of_all[share] += 1
+        try:
+            yield
+        finally:
+            self._of_all[share] -= 1
+            self._of_each[one] -= 1
+            if not self._of_each[one]:
+                del self._of_each[one]
