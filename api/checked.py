@@ -57,7 +57,7 @@ class CheckedRoute(APIRoute):
         shares: Shares = scope["app"].state.shares
         caller = scope["state"].get("caller", LOCAL)  # open operations have none
         try:
-            with shares.taken(self.operation_id or "", caller):
+            async with shares.taken(self.operation_id or "", caller):
                 await super().handle(scope, receive, send_in_time)
         except ThrottledError as error:
             await problem(error)(scope, receive, send)

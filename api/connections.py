@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
+from itertools import chain
 from typing import Any, Final
 
 import h11
@@ -60,26 +61,66 @@ class _Connection(h11.Connection):
         return super().next_event()
 
 
+class Connections:
+    """The connections of one server: `protocol` makes what serves each, as uvicorn wants it."""
+
+    def __init__(self, most: int, head_seconds: float = HEAD_SECONDS) -> None:
+        """Have *most* at once, of those over TCP, and wait *head_seconds* for a head."""
+        self.head_seconds = head_seconds
+        self.most = most
+        self._count = 0
+        # Those that wait for a head, who began first, first. Those between two requests, where it
+        # is for the client to go on, are the last to go.
+        self._begun: dict[Protocol, None] = {}
+        self._idle: dict[Protocol, None] = {}
+
+    def protocol(self, *args: Any, **options: Any) -> Protocol:
+        """Serve one connection more."""
+        return Protocol(self, *args, **options)
+
+    def opened(self) -> None:
+        """There is one more; where these are too many, the oldest that waits is closed."""
+        self._count += 1
+        if self._count > self.most and (oldest := next(chain(self._begun, self._idle), None)):
+            self.waits_no_more(oldest)
+            oldest.transport.abort()
+
+    def closed(self) -> None:
+        """There is one less."""
+        self._count -= 1
+
+    def waits(self, one: Protocol, *, idle: bool) -> None:
+        """It waits for a head; *idle* while nothing of that has come after another request."""
+        if not idle:
+            self._idle.pop(one, None)
+            self._begun.setdefault(one)
+        elif one not in self._begun:
+            self._idle.setdefault(one)
+
+    def waits_no_more(self, one: Protocol) -> None:
+        """It has its head, or is closed."""
+        self._begun.pop(one, None)
+        self._idle.pop(one, None)
+
+
 class Protocol(H11Protocol):
     """uvicorn's protocol, one for each connection, with these bounds."""
 
-    head_seconds = HEAD_SECONDS
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Serve one connection, as uvicorn calls it."""
+    def __init__(self, connections: Connections, *args: Any, **options: Any) -> None:
+        """Serve one of *connections*."""
         super().__init__(*args, **options)
         self.conn = _Connection(h11.SERVER, MAX_HEAD_BYTES)
-        self.waits_since: float | None = None  # for a head
+        self._all = connections
         self._served = False
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, and make room where there are too many connections."""
         super().connection_made(transport)
-        self.waits_since = self.loop.time()
         self._set_limit()
-        if len(self.connections) > most_connections():
-            self._make_room()
+        if not self._is_local:
+            self._all.waits(self, idle=False)
+            self._all.opened()
 
     def data_received(self, data: bytes) -> None:
         """Go on."""
@@ -95,28 +136,26 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._drop_limit()
-        self.waits_since = None
+        if not self._is_local:
+            self._all.waits_no_more(self)
+            self._all.closed()
         super().connection_lost(exc)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it is between two requests."""
-        return self._served and not self.conn.trailing_data[0]
-
-    @property
-    def is_local(self) -> bool:
+    def _is_local(self) -> bool:
         """Whether it is the owner's, over the home's socket."""
         return self.server is not None and self.server[1] is None
 
     def _look(self) -> None:
         """What does it wait for, and has it begun to come?"""
         if self.conn.their_state is h11.IDLE:
-            if self.waits_since is None:
-                self.waits_since = self.loop.time()
-            if self.conn.trailing_data[0]:
+            begun = bool(self.conn.trailing_data[0])
+            if begun:
                 self._set_limit()
+            if not self._is_local:
+                self._all.waits(self, idle=self._served and not begun)
             return
-        self.waits_since = None
+        self._all.waits_no_more(self)
         if self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete:
             self._set_limit()  # nobody reads what still comes of the body
         else:
@@ -124,7 +163,7 @@ class Protocol(H11Protocol):
 
     def _set_limit(self) -> None:
         if self._late is None:
-            self._late = self.loop.call_later(self.head_seconds, self._close_late)
+            self._late = self.loop.call_later(self._all.head_seconds, self._close_late)
 
     def _drop_limit(self) -> None:
         if self._late is not None:
@@ -137,21 +176,6 @@ class Protocol(H11Protocol):
             if self.conn.their_state is h11.IDLE:
                 self.transport.write(_TOO_LATE)
             self.transport.close()
-
-    def _make_room(self) -> None:
-        """Close the connection that has waited longest for a head: maybe this one.
-
-        Those between two requests, where it is for the client to go on, are the last to go.
-        """
-        waiting = [
-            (one.is_idle, one.waits_since, one)
-            for one in self.connections
-            if isinstance(one, Protocol) and one.waits_since is not None and not one.is_local
-        ]
-        if waiting:
-            _, _, oldest = min(waiting, key=lambda facts: facts[:2])
-            oldest.waits_since = None  # it is on its way out
-            oldest.transport.abort()
 
 
 def most_connections() -> int:

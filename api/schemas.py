@@ -16,8 +16,9 @@ from store.catalog.limits import RegistryLimits
 from store.catalog.progress import Progress
 from store.catalog.schema import jobs as jobs_table
 
-# Of a job's row what its view has. The plan, which nobody is shown, may be the longest of all.
-SHOWN_WITHOUT_SPEC = tuple(
+# Of a job's row what its summary has. Neither its spec, which may be megabytes long, nor its plan,
+# which nobody is shown.
+SUMMARIZED = tuple(
     jobs_table.c[name]
     for name in (
         *("id", "kind", "state", "label", "priority", "parent", "root"),
@@ -26,7 +27,6 @@ SHOWN_WITHOUT_SPEC = tuple(
         *("result", "error", "superseded_by", "retry_of"),
     )
 )
-SHOWN = (*SHOWN_WITHOUT_SPEC, jobs_table.c.spec)
 
 
 class Problem(BaseModel):
@@ -69,8 +69,8 @@ class MirrorProgressView(ProgressView):
     images_failed: int = Field(description="failed or cancelled")
 
 
-class JobView(BaseModel):
-    """A job."""
+class JobSummary(BaseModel):
+    """A job as lists and streams show it: all but its spec."""
 
     id: str
     kind: str
@@ -79,7 +79,6 @@ class JobView(BaseModel):
     priority: int
     parent: str | None
     root: str
-    spec: dict[str, Any]
     requested_by: str
     created_at: str
     started_at: str | None
@@ -93,10 +92,16 @@ class JobView(BaseModel):
     retry_of: str | None
 
 
-class JobList(BaseModel):
-    """A page of jobs; *next* is the cursor of the one that follows."""
+class JobView(JobSummary):
+    """A job. Its spec is shown to whoever asked for it, and to `admin`; others see an empty one."""
 
-    items: list[JobView]
+    spec: dict[str, Any]
+
+
+class JobList(BaseModel):
+    """A page of jobs, without their specs; *next* is the cursor of the one that follows."""
+
+    items: list[JobSummary]
     next: str | None
 
 
@@ -201,20 +206,14 @@ def rfc3339(seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_views(
-    connection: Connection, rows: Iterable[Any], *, with_spec: bool = True
-) -> list[JobView]:
-    """Jobs as shown, with their figures and their children.
-
-    *rows* have the columns `SHOWN`, or those of `SHOWN_WITHOUT_SPEC`, whose views have an empty
-    spec.
-    """
+def job_summaries(connection: Connection, rows: Iterable[Any]) -> list[JobSummary]:
+    """Jobs as shown, with their figures and their children; *rows* have what is `SUMMARIZED`."""
     found = list(rows)
     ids = [row.id for row in found]
     figures = progress.of_jobs(connection, ids)
     counts = children.by_state(connection, ids)
     return [
-        JobView(
+        JobSummary(
             id=row.id,
             kind=row.kind,
             state=row.state,
@@ -222,7 +221,6 @@ def job_views(
             priority=row.priority,
             parent=row.parent,
             root=row.root,
-            spec=row.spec if with_spec else {},
             requested_by=row.requested_by,
             created_at=rfc3339(row.created_at) or "",
             started_at=rfc3339(row.started_at),

@@ -5,13 +5,12 @@ Images, names and workspaces are seen by their tenant: see `store.catalog.tenant
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, true
 
 from api.auth import ADMIN, Caller
-from api.schemas import SHOWN, JobView, job_views
+from api.schemas import SUMMARIZED, JobView, job_summaries
 from store.catalog import jobs
 from store.catalog.schema import jobs as jobs_table
 from store.errors import NotFoundError
@@ -46,27 +45,13 @@ def _may_see(row: Row[Any] | None, asking: Caller) -> TypeGuard[Row[Any]]:
     return row is not None and (asking.sees_all_jobs or row.requester == asking.name)
 
 
-def shown_jobs(
-    connection: Connection, asking: Caller, rows: Iterable[Any], *, with_spec: bool = True
-) -> list[JobView]:
-    """Jobs as whoever asks may see them: the specs of others are for `admin`.
-
-    *rows* have the columns `SHOWN`, or those of `SHOWN_WITHOUT_SPEC`, whose views have an empty
-    spec.
-    """
-    found = list(rows)
-    views = job_views(connection, found, with_spec=with_spec)
-    for row, view in zip(found, views, strict=True):
-        if row.requester != asking.name and not asking.may(ADMIN):
-            view.spec = {}
-    return views
-
-
 def shown_job(connection: Connection, asking: Caller, id_: str) -> JobView:
-    """One job.
+    """One job, with its spec where that is for whoever asks.
 
     Raises:
         NotFoundError: there is none, or whoever asks may not see it.
     """
-    row = existing_job(connection, asking, id_, *SHOWN)
-    return shown_jobs(connection, asking, [row])[0]
+    row = existing_job(connection, asking, id_, *SUMMARIZED, jobs_table.c.spec)
+    [summary] = job_summaries(connection, [row])
+    its_own = row.requester == asking.name or asking.may(ADMIN)
+    return JobView(**dict(summary), spec=row.spec if its_own else {})

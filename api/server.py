@@ -6,18 +6,27 @@ import asyncio
 import errno
 import os
 import socket
+import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
-from api.connections import Protocol
+from api.connections import Connections, most_connections
 from store.errors import AddressInUseError, HomeUnusableError, StoreError
 
 DRAIN_SECONDS = 2.0
+# Threads that read the database or hash give the interpreter up all the time; the loop, which has
+# something to do for everybody, must not wait 5 ms, Python's default, for each of them.
+SWITCH_SECONDS = 0.0005
 _STOP_SECONDS = 5
+# Whoever opens a thousand connections at once must not keep the loop from everything else.
+_ACCEPTED_IN_A_ROW = 16
+_QUEUED = 1024  # connections that the kernel keeps until then
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), without its closing zero
 
 
@@ -77,8 +86,11 @@ def bind_unix(path: Path) -> socket.socket:
 
 class _Uvicorn(uvicorn.Server):
     drain_seconds = 0.0
+    listeners: Sequence[socket.socket] = ()
 
     async def main_loop(self) -> None:
+        for one in self.listeners:
+            one.listen(_QUEUED)  # asyncio has just said how many it accepts in a row
         await super().main_loop()
         # Requests that wait for news would hold up the end, and be cut off in the middle.
         self.config.app.state.news.close()  # type: ignore[union-attr]
@@ -94,17 +106,20 @@ class Server:
     def __init__(self, app: FastAPI, listeners: list[socket.socket]) -> None:
         """Serve *app* on *listeners*; nothing is served before `start` or `run`."""
         self._listeners = listeners
+        self.connections = connections = Connections(most_connections())
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=cast("type[asyncio.Protocol]", connections.protocol),  # what makes one
                 log_level="warning",
                 access_log=False,
                 lifespan="on",
+                backlog=_ACCEPTED_IN_A_ROW,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 timeout_keep_alive=30,
             )
         )
+        self._uvicorn.listeners = listeners
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -121,6 +136,7 @@ class Server:
         it still serves those who have not noticed. Ctrl-C a second time cuts them short.
         """
         self._uvicorn.drain_seconds = drain_seconds
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._uvicorn.run(self._listeners)
 
     def stop(self) -> None:

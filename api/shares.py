@@ -6,9 +6,10 @@ the store, questions to registries. The rest is short, and bounded by its own li
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,16 +19,24 @@ from store.errors import ThrottledError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a kind of request is called, and how many there may be: of one caller, and of all."""
+    """How many requests of a kind there may be.
+
+    Attributes:
+        name: What they are called.
+        each: How many of one caller; more are refused.
+        all: How many of all callers; more are refused.
+        together: How many of one caller go on at a time, where the others wait.
+    """
 
     name: str
     each: int
     all: int
+    together: int | None = None
 
 
 WAITS: Final = Share("requests that wait for news", 256, 768)
 DOWNLOADS: Final = Share("downloads", 8, 32)
-BODIES: Final = Share("uploads", 4, 16)
+BODIES: Final = Share("uploads", 64, 256, together=4)  # of the server's threads for them half
 QUESTIONS: Final = Share("questions to registries", 4, 16)
 
 SHARES: Final = {
@@ -52,9 +61,10 @@ class Shares:
         """Nothing is open."""
         self._of_each: Counter[tuple[Share, str]] = Counter()
         self._of_all: Counter[Share] = Counter()
+        self._turns: dict[tuple[Share, str], asyncio.Semaphore] = {}
 
-    @contextmanager
-    def taken(self, operation: str, caller: Caller) -> Iterator[None]:
+    @asynccontextmanager
+    async def taken(self, operation: str, caller: Caller) -> AsyncIterator[None]:
         """Count an operation while the block runs, where it has a share.
 
         The owner of the home is one among all, and has no limit of its own.
@@ -81,9 +91,14 @@ class Shares:
         self._of_each[one] += 1
         self._of_all[share] += 1
         try:
-            yield
+            if share.together is None or caller is LOCAL:
+                yield
+            else:
+                async with self._turns.setdefault(one, asyncio.Semaphore(share.together)):
+                    yield
         finally:
             self._of_all[share] -= 1
             self._of_each[one] -= 1
             if not self._of_each[one]:
                 del self._of_each[one]
+                self._turns.pop(one, None)

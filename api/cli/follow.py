@@ -103,8 +103,7 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
         failed = result.get("failed", ())
         for one in failed:
             if one["error"]:
-                what = one["image"] if job.get("spec", {}).get("entries") else one["tag"]
-                sys.stderr.write(describe(one["error"], f"  {what}"))
+                sys.stderr.write(describe(one["error"], f"  {one.get('image') or one['tag']}"))
         if (more := result.get("failures", 0) - len(failed)) > 0:
             where = "" if planned else f": see `transship jobs --parent {job['id']} --state failed`"
             sys.stderr.write(f"  and {more} more{where}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -17,10 +18,12 @@ from api.auth import ADMIN, ADMINS_KINDS, Asking, Caller
 from api.checked import CheckedRoute
 from api.news import FALLBACK_SECONDS, wait
 from api.openapi import job_request_body, problems
+from api.pages import within_page
 from api.schemas import (
-    SHOWN,
+    SUMMARIZED,
     EventList,
     JobList,
+    JobSummary,
     JobView,
     Problem,
     RejectedList,
@@ -28,9 +31,10 @@ from api.schemas import (
     TransferList,
     TransferView,
     event_view,
+    job_summaries,
     rfc3339,
 )
-from api.seen import existing_job, is_seen, own_jobs, shown_job, shown_jobs
+from api.seen import existing_job, is_seen, own_jobs, shown_job
 from api.services import IdempotencyKey, Injected, Services
 from store.catalog import events, jobs, rejections
 from store.catalog.schema import JOB_TOP
@@ -116,9 +120,9 @@ def list_jobs(
             return JobList(items=[], next=None)
         found = [row for query in queries for row in connection.execute(query)]
         rows = sorted(found, key=lambda row: -row.seq)[: limit + 1]
-        views = shown_jobs(connection, asking, rows[:limit])
-    more = len(rows) > limit
-    return JobList(items=views, next=_encoded(rows[limit - 1].seq) if more else None)
+        views = within_page(job_summaries(connection, rows[:limit]), JobSummary.model_dump_json)
+    more = len(rows) > len(views)
+    return JobList(items=views, next=_encoded(rows[len(views) - 1].seq) if more else None)
 
 
 def _page(
@@ -129,7 +133,7 @@ def _page(
     In the words of the index that has them in their order. PostgreSQL, which does not know that
     the children of a job lie together, would rather read all jobs backwards until it has enough.
     """
-    query = select(*SHOWN, jobs_table.c.seq)
+    query = select(*SUMMARIZED, jobs_table.c.seq)
     order: list[Column[Any]] = [jobs_table.c.seq]
     at: list[Any] = [before]
     if state is not None:
@@ -208,11 +212,8 @@ def get_log(
     with services.catalog.read() as connection:
         existing_job(connection, asking, job, jobs_table.c.id)
         found = events.of_job(connection, job, after=after, limit=limit + 1)
-    shown = found[:limit]
-    return EventList(
-        items=[event_view(event) for event in shown],
-        next=str(shown[-1].id) if len(found) > limit else None,
-    )
+    shown = within_page([event_view(event) for event in found[:limit]], json.dumps)
+    return EventList(items=shown, next=str(shown[-1]["id"]) if len(found) > len(shown) else None)
 
 
 @router.post(

@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from api.auth import Asking
 from api.checked import CheckedRoute
 from api.openapi import problems
-from api.schemas import SHOWN, JobList, JobView, rfc3339
-from api.seen import own_jobs, shown_job, shown_jobs
+from api.schemas import SUMMARIZED, JobList, JobView, job_summaries, rfc3339
+from api.seen import own_jobs, shown_job
 from api.services import IdempotencyKey, Injected
 from store.catalog import jobs, mirrors
 from store.catalog.mirrors import StoredMirror
@@ -200,8 +200,8 @@ def list_runs(
     """
     with services.catalog.read() as connection:
         mirrors.get(connection, name)
-        rows = mirrors.runs(connection, name, own_jobs(asking), *SHOWN, limit=limit)
-        return JobList(items=shown_jobs(connection, asking, rows), next=None)
+        rows = mirrors.runs(connection, name, own_jobs(asking), *SUMMARIZED, limit=limit)
+        return JobList(items=job_summaries(connection, rows), next=None)
 
 
 def _summary(connection: Connection, stored: StoredMirror) -> MirrorSummary:

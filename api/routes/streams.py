@@ -2,7 +2,6 @@
 
 What happened to a job is stored, has an id, and can be replayed from `Last-Event-ID`. How far it
 is, is not stored: events of the type `progress` come between, at most twice a second, without id.
-The first of them has the job's spec too; that may be megabytes long, and does not change.
 `format=docker` tells the course of a pull or a push in the words of Docker's stream instead.
 """
 
@@ -23,8 +22,8 @@ from api.docker_words import Line
 from api.news import wait
 from api.openapi import problems
 from api.routes.jobs import transfer_views
-from api.schemas import SHOWN, SHOWN_WITHOUT_SPEC, JobView, event_view
-from api.seen import existing_job, shown_jobs
+from api.schemas import SUMMARIZED, JobSummary, event_view, job_summaries
+from api.seen import existing_job
 from api.services import Injected, Services
 from api.streaming import NDJSON, SSE, STREAM, Events, event_id, streamed
 from store.catalog import events, jobs
@@ -64,25 +63,21 @@ async def follow(
     row = await asyncio.to_thread(_existing, services, asking, job)
     if format_ == "docker":
         return streamed(_docker_stream(services, job, Telling(row)), NDJSON)
-    return streamed(_stream(services, asking, job, after), accept)
+    return streamed(_stream(services, job, after), accept)
 
 
-async def _stream(services: Services, asking: Caller, job: str, after: int) -> Events:
+async def _stream(services: Services, job: str, after: int) -> Events:
     """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
     spoken = time.monotonic()
     async with services.news.of([job]) as news:
         while True:
-            first = shown is None
-            found, progress, ended = await asyncio.to_thread(
-                _look, services, asking, job, after, with_spec=first
-            )
+            found, progress, ended = await asyncio.to_thread(_look, services, job, after)
             for event in found:
                 after = event["id"]
                 yield event
             if progress != shown:
                 yield progress
-                progress["job"].pop("spec", None)
                 shown = progress
                 spoken = time.monotonic()
             elif time.monotonic() - spoken > ALIVE_SECONDS:
@@ -119,11 +114,11 @@ async def _docker_stream(services: Services, job: str, telling: Telling) -> Even
 
 
 def _look(
-    services: Services, asking: Caller, job: str, after: int, *, with_spec: bool = True
+    services: Services, job: str, after: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
     """What has happened, how far the job is, and whether it has ended."""
     with services.catalog.read() as connection:
-        row = jobs.get(connection, job, *(SHOWN if with_spec else SHOWN_WITHOUT_SPEC))
+        row = jobs.get(connection, job, *SUMMARIZED)
         found = [
             event_view(event)
             for event in events.of_job(
@@ -131,16 +126,16 @@ def _look(
             )
         ]
         rows = [row] if row is not None else []
-        (view,) = shown_jobs(connection, asking, rows, with_spec=with_spec)
+        (view,) = job_summaries(connection, rows)
         progress = {
             "type": "progress",
-            "job": view.model_dump(exclude=None if with_spec else {"spec"}),
+            "job": view.model_dump(),
             "transfers": _moving(connection, view),
         }
     return found, progress, view.state in jobs.ENDED
 
 
-def _moving(connection: Connection, job: JobView) -> list[dict[str, Any]]:
+def _moving(connection: Connection, job: JobSummary) -> list[dict[str, Any]]:
     """The transfers to show: all of a single job, of a mirror those that are moving."""
     if not job.children:
         views = transfer_views(connection, job.id, limit=MOST_TRANSFERS_SHOWN)

@@ -350,7 +350,7 @@ def test_a_dashboard_sees_the_jobs_of_others_without_what_they_were_asked(
     seen = ask(guarded, "GET", f"/jobs/{job}", dashboard).json()
     assert (seen["state"], seen["spec"]) == ("queued", {})
     listed = ask(guarded, "GET", "/jobs", dashboard).json()["items"]
-    assert {one["id"]: one["spec"] for one in listed}[job] == {}
+    assert {one["id"]: "spec" in one for one in listed}[job] is False
     assert ask(guarded, "POST", f"/jobs/{job}/cancel", dashboard).status_code == 403
 
 

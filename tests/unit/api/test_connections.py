@@ -11,9 +11,8 @@ from pathlib import Path
 import h11
 import pytest
 
-from api import connections
 from api.bodies import Pace
-from api.connections import Protocol, check_head
+from api.connections import check_head
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
 
@@ -103,20 +102,16 @@ def test_what_is_refused_says_why() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", GET, GET + b"\r\n" + GET])
-def test_a_head_that_does_not_come_is_not_waited_for(
-    own: Api, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(Protocol, "head_seconds", 0.3)
+def test_a_head_that_does_not_come_is_not_waited_for(own: Api, sent: bytes) -> None:
+    own.server.connections.head_seconds = 0.3
     with closing(opened(own, sent)) as connection:
         began = time.monotonic()
         assert b" 408 " in answer(connection)
         assert time.monotonic() - began < 5
 
 
-def test_a_connection_between_two_requests_is_kept(
-    own: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Protocol, "head_seconds", 0.1)
+def test_a_connection_between_two_requests_is_kept(own: Api) -> None:
+    own.server.connections.head_seconds = 0.1
     with closing(opened(own, GET + b"\r\n")) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.settimeout(0.5)  # longer than a head may take
@@ -126,8 +121,8 @@ def test_a_connection_between_two_requests_is_kept(
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_half_requests_keep_nobody_out(own: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "most_connections", lambda: 20)
+def test_half_requests_keep_nobody_out(own: Api) -> None:
+    own.server.connections.most = 20
     with ExitStack() as stack:
         token = {"Authorization": f"Bearer {own.token('read')}"}
         for _ in range(60):
@@ -136,10 +131,8 @@ def test_half_requests_keep_nobody_out(own: Api, monkeypatch: pytest.MonkeyPatch
             assert answered.status_code == 200
 
 
-def test_whoever_waits_for_an_answer_is_not_closed(
-    own: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "most_connections", lambda: 5)
+def test_whoever_waits_for_an_answer_is_not_closed(own: Api) -> None:
+    own.server.connections.most = 5
     job = own.submit()["id"]
     token = {"Authorization": f"Bearer {own.token('admin')}"}
     waiting, answers = own.in_background(

@@ -2,53 +2,81 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import pytest
 
-from api import registry_calls
 from api.auth import LOCAL, Caller
-from api.shares import DOWNLOADS, QUESTIONS, SHARES, Shares
+from api.shares import BODIES, DOWNLOADS, SHARES, Shares
 from store.errors import ThrottledError
-from tests.support.registry_simulator import RegistrySimulator
 from tests.unit.api.serving import PREFIX, Api
 
 ALICE, BOB = Caller("token:a", frozenset({"submit"}), "a"), Caller("token:b", frozenset(), "b")
 
 
 def test_one_has_its_share_and_leaves_others_theirs() -> None:
-    shares = Shares()
-    with ExitStack() as open_:
-        for _ in range(DOWNLOADS.each):
-            open_.enter_context(shares.taken("downloadExport", ALICE))
-        with pytest.raises(ThrottledError, match="this token"), shares.taken("getFiles", ALICE):
+    async def run() -> None:
+        shares = Shares()
+        async with AsyncExitStack() as open_:
+            for _ in range(DOWNLOADS.each):
+                await open_.enter_async_context(shares.taken("downloadExport", ALICE))
+            with pytest.raises(ThrottledError, match="this token"):
+                await open_.enter_async_context(shares.taken("getFiles", ALICE))
+            for caller in (BOB, LOCAL):
+                await open_.enter_async_context(shares.taken("downloadExport", caller))
+        async with shares.taken("downloadExport", ALICE):
             pass
-        with shares.taken("downloadExport", BOB), shares.taken("downloadExport", LOCAL):
-            pass
-    with shares.taken("downloadExport", ALICE):
-        pass
+
+    asyncio.run(run())
 
 
 def test_all_together_have_a_bound() -> None:
-    shares = Shares()
-    with ExitStack() as open_:
-        for number in range(DOWNLOADS.all):
-            caller = Caller(f"token:{number}", frozenset())
-            open_.enter_context(shares.taken("downloadExport", caller))
-        with pytest.raises(ThrottledError, match="this server"), shares.taken("getFiles", LOCAL):
-            pass
+    async def run() -> None:
+        shares = Shares()
+        async with AsyncExitStack() as open_:
+            for number in range(DOWNLOADS.all):
+                caller = Caller(f"token:{number}", frozenset())
+                await open_.enter_async_context(shares.taken("downloadExport", caller))
+            with pytest.raises(ThrottledError, match="this server"):
+                await open_.enter_async_context(shares.taken("getFiles", LOCAL))
+
+    asyncio.run(run())
 
 
 def test_what_is_short_has_no_share() -> None:
-    shares = Shares()
-    with ExitStack() as open_:
-        for _ in range(5000):
-            open_.enter_context(shares.taken("listJobs", ALICE))
+    async def run() -> None:
+        shares = Shares()
+        async with AsyncExitStack() as open_:
+            for _ in range(5000):
+                await open_.enter_async_context(shares.taken("listJobs", ALICE))
+
+    asyncio.run(run())
+
+
+def test_of_uploads_one_has_some_at_a_time_and_the_others_wait() -> None:
+    async def run() -> None:
+        shares = Shares()
+        going_on: list[str] = []
+        go = asyncio.Event()
+
+        async def upload(caller: Caller) -> None:
+            async with shares.taken("createLoad", caller):
+                going_on.append(caller.name)
+                await go.wait()
+
+        tasks = [asyncio.create_task(upload(ALICE)) for _ in range(10)]
+        tasks += [asyncio.create_task(upload(BOB)), asyncio.create_task(upload(LOCAL))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert BODIES.together is not None
+        assert going_on == [ALICE.name] * BODIES.together + [BOB.name, LOCAL.name]
+        go.set()
+        await asyncio.gather(*tasks)
+        assert going_on.count(ALICE.name) == 10
+
+    asyncio.run(run())
 
 
 def test_shares_are_of_operations_that_there_are(api: Api) -> None:
@@ -71,42 +99,3 @@ def test_more_waits_than_a_share_are_throttled(api: Api, monkeypatch: pytest.Mon
     assert found == [200] * DOWNLOADS.each + [429] * DOWNLOADS.each
     answer = api.anybody.get(f"{PREFIX}/jobs/{job}", headers=token)
     assert answer.status_code == 200
-
-
-# --- registries -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def silent() -> Iterator[RegistrySimulator]:
-    with RegistrySimulator() as made:
-        made.silent_to = re.compile("")
-        yield made
-
-
-def test_a_silent_registry_costs_nobody_an_answer(
-    tmp_path: Path, silent: RegistrySimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry_calls, "ANSWER_SECONDS", 4.0)
-    with Api(tmp_path) as api, RegistrySimulator() as well, ThreadPoolExecutor(50) as threads:
-        well.add_image("app", "1", [b"layer"])
-        tokens = [{"Authorization": f"Bearer {api.token('submit')}"} for _ in range(11)]
-
-        def ask(number: int) -> tuple[int, str]:
-            url = f"{PREFIX}/remote/{silent.host}/app:1/inspect"
-            answer = api.anybody.get(url, headers=tokens[number % len(tokens)])
-            return answer.status_code, answer.json()["code"]
-
-        asked = [threads.submit(ask, number) for number in range(44)]
-        slowest = 0.0
-        while not all(one.done() for one in asked):
-            began = time.monotonic()
-            assert api.anybody.get("/livez").status_code == 200
-            slowest = max(slowest, time.monotonic() - began)
-            time.sleep(0.01)
-        found = [one.result() for one in asked]
-        assert slowest < 0.1
-        assert found.count((502, "unreachable")) == QUESTIONS.all // 2
-        assert found.count((429, "throttled")) == 44 - QUESTIONS.all // 2
-        answer = api.get(f"/remote/{well.host}/app:1/inspect")
-        assert answer.status_code == 200, answer.text
-        silent.stop()  # so that the threads that wait for it end

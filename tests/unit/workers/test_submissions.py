@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from redis import Redis
 from sqlalchemy import select
 
-from api.schemas import job_views
+from api.schemas import job_summaries
 from store.catalog import rejections
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
@@ -184,7 +184,7 @@ def test_a_bad_spec_becomes_a_failed_job_that_can_be_shown(place: Place) -> None
     place.await_empty()
     assert (place.states(), place.rejected()) == ({"x": "failed", "y": "failed"}, [])
     with place.catalog.read() as connection:
-        views = job_views(connection, connection.execute(select(jobs)).all())
+        views = job_summaries(connection, connection.execute(select(jobs)).all())
     for view in views:
         assert view.error is not None
         assert (view.error.code, view.requested_by) == ("invalid-spec", "broker")
