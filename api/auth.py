@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,14 @@ from store.catalog import tokens
 from store.catalog.engine import Catalog
 from store.catalog.tenants import HOUSE
 from store.catalog.tokens import Token
-from store.errors import RequestError, ScopeError, StoreError, TokenError, TransshipError
+from store.errors import (
+    RequestError,
+    ScopeError,
+    StoreError,
+    ThrottledError,
+    TokenError,
+    TransshipError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +82,8 @@ ADMINS_KINDS: Final = frozenset({"prune", "gc", "fsck"})  # jobs that act on eve
 OPEN: Final = frozenset({"/livez", "/readyz"})
 
 FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not
+# Who guesses at tokens, or has kept one that was removed, does not read the database each time.
+MOST_UNKNOWN, UNKNOWN_SECONDS = 20, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,7 @@ class Keyring:
         self._clock = clock
         self._read_at: float | None = None
         self._tokens: dict[str, Token] = {}
+        self._unknown: deque[float] = deque()  # when tokens came that are none
         self._written: dict[str, float] = {}  # when its use was last written down, by id
         self._writing = ThreadPoolExecutor(1, "token-uses")
 
@@ -159,6 +170,7 @@ class Keyring:
 
         Raises:
             TokenError: it is none, or has expired.
+            ThrottledError: too many that are none have come.
         """
         if not tokens.is_well_formed(text):
             raise TokenError(
@@ -167,6 +179,7 @@ class Keyring:
             )
         hashed = tokens.hashed(text)
         if hashed not in await self.tokens():
+            self._count_unknown()
             await self._read_again()  # it may have been made a moment ago
         token = self._tokens.get(hashed)
         now = self._catalog.now()
@@ -182,6 +195,17 @@ class Keyring:
             # Nobody waits for it: it may have to wait for its turn to write.
             self._writing.submit(self._write_used, token.id, now)
         return token
+
+    def _count_unknown(self) -> None:
+        now = self._clock()
+        while self._unknown and now - self._unknown[0] >= UNKNOWN_SECONDS:
+            self._unknown.popleft()
+        if len(self._unknown) >= MOST_UNKNOWN:
+            raise ThrottledError(
+                "too many requests with tokens that are not known here",
+                hint="check TRANSSHIP_TOKEN; a token that was just made works within a second",
+            )
+        self._unknown.append(now)
 
     async def _read_again(self) -> None:
         read_at = self._clock()

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from store.errors import RequestError, TransshipError
+from store.text import escaped
 
 DONE, FAILED, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 _SIDES = {
@@ -49,7 +50,7 @@ def describe(error: dict[str, Any], about: str = "transship") -> str:
     ]
     if error.get("hint"):
         lines.append(f"  {error['hint']}\n")
-    return "".join(lines)
+    return escaped("".join(lines))
 
 
 def exit_code(error: Exception) -> int:

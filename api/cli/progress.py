@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from store.sizes import human_bytes
+from store.text import escaped
 
 
 class Display(Protocol):
@@ -65,7 +66,7 @@ class Lines(_Closing):
             self._followed = self._followed or event["job"]
             own_end = event["type"] in ("failed", "cancelled") and event["job"] == self._followed
             if not own_end and (line := describe_event(event)):
-                print(line, file=sys.stderr, flush=True)
+                print(escaped(line), file=sys.stderr, flush=True)
             return
         for transfer in event["transfers"]:
             key = (transfer["direction"], transfer["digest"])
@@ -107,7 +108,7 @@ class Bars(_Closing):
             return
         figures = event["job"]["progress"]
         if self._whole is None:
-            self._whole = self._progress.add_task(event["job"]["label"], total=None)
+            self._whole = self._progress.add_task(escaped(event["job"]["label"]), total=None)
         self._progress.update(
             self._whole, total=expected_bytes(event["job"]), completed=figures["bytes_done"]
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -68,7 +68,10 @@ class Lazy(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, and turn whatever happens into one sentence and an exit code."""
         from api.cli.errors import exit_code, explain  # noqa: PLC0415
+        from api.cli.printable import Printable  # noqa: PLC0415
 
+        if not isinstance(sys.stdout, Printable):
+            sys.stdout = cast("TextIO", Printable(sys.stdout))
         try:
             return super().main(*args, **extra)
         except click.exceptions.Exit as done:

@@ -2,7 +2,7 @@
 
 A host that the user names may be private, unless the operator denies it; a host that a server
 names may not, unless it is the registry's own or was allowed. Link-local and metadata addresses
-are nobody's registry.
+are nobody's registry. An IPv6 address in which an IPv4 address is embedded is judged by both.
 The decision is made on the address that is about to be connected to, never on a name alone.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from store.errors import UntrustedAddressError
@@ -20,9 +20,18 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# RFC 6052, section 2.2: the lengths of prefixes, behind which bits 64 to 71 are left out.
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1: the upper half of the interface id
 _METADATA = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+    for text in (
+        *("169.254.169.254", "fd00:ec2::254", "fd20:ce::254"),  # what most clouds have
+        "168.63.129.16",  # Azure's
+        "100.100.100.200",  # Alibaba's
+        "192.0.0.192",  # Oracle's
+    )
 )
 
 
@@ -54,17 +63,34 @@ def is_loopback(host: str) -> bool:
 
 def is_forbidden(address: Address) -> bool:
     """Say whether nobody may send us to *address*."""
-    return (
-        address in _METADATA
-        or address.is_link_local
-        or address.is_multicast
-        or address.is_unspecified
+    return any(
+        one in _METADATA or one.is_link_local or one.is_multicast or one.is_unspecified
+        for one in (address, *_embedded(address))
     )
 
 
 def is_private(address: Address) -> bool:
     """Say whether *address* is anything else than a public one."""
-    return not address.is_global
+    return not all(one.is_global for one in (address, *_embedded(address)))
+
+
+def _embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
+    """The IPv4 addresses that a gateway may read out of an IPv6 address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    bits = int(address)
+    last = bits & 0xFFFFFFFF
+    if address.ipv4_mapped is not None or address in _NAT64 or address in _COMPATIBLE:
+        yield ipaddress.IPv4Address(last)
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64_LOCAL:
+        yield ipaddress.IPv4Address(last)  # behind a prefix of 96 bits
+        yield ipaddress.IPv4Address((bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF)  # of 48
+    if bits >> 32 & 0xFFFFFFFF in _ISATAP:
+        yield ipaddress.IPv4Address(last)
 
 
 def resolve(host: str, port: int) -> list[Address]:

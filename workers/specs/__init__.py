@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from store.errors import InvalidSpecError
 from store.oci.platform import Platform
-from store.text import check_storable
+from store.text import check_printable
 from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from workers.specs.images import CommitSpec
 from workers.specs.mirrors import MirrorEntry, MirrorSpec
@@ -66,7 +66,7 @@ def parse_spec(value: Mapping[str, Any]) -> AnySpec:
     Raises:
         InvalidSpecError: it cannot be; each wrong field is named.
     """
-    check_storable(dict(value))
+    check_printable(dict(value))
     try:
         return _adapter.validate_python(dict(value))
     except ValidationError as invalid:

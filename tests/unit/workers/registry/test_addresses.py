@@ -8,6 +8,7 @@ import pytest
 
 from store.errors import UntrustedAddressError
 from store.settings import Settings
+from workers.registry import addresses
 from workers.registry.addresses import (
     Address,
     GivenByServer,
@@ -170,3 +171,51 @@ def test_private_addresses_of_a_host_are_learned_together() -> None:
 
 def test_mapped_addresses_are_unwrapped() -> None:
     assert address("::ffff:127.0.0.1") == ipaddress.IPv4Address("127.0.0.1")
+
+
+EMBEDDED = {
+    "mapped": "::ffff:{}",
+    "compatible": "::{}",
+    "6to4": "2002:{hex}::1",
+    "NAT64": "64:ff9b::{}",
+    "NAT64 with a prefix of 96 bits": "64:ff9b:1::{}",
+    "NAT64 with a prefix of 48 bits": "64:ff9b:1:{high}:{lower:x}:{lowest}00::",
+    "Teredo's server": "2001:0:{hex}::f",
+    "Teredo's client": "2001:0:0808:0808:0:0:{inverted}",
+    "ISATAP": "2001:4860::5efe:{}",
+    "ISATAP of a unique address": "2001:4860::200:5efe:{}",
+}
+
+
+def embedding(shape: str, text: str) -> ipaddress.IPv6Address:
+    bits = int(ipaddress.IPv4Address(text))
+    inverted = bits ^ 0xFFFFFFFF
+    return ipaddress.IPv6Address(
+        shape.format(
+            text,
+            hex=f"{bits >> 16:x}:{bits & 0xFFFF:x}",
+            inverted=f"{inverted >> 16:x}:{inverted & 0xFFFF:x}",
+            high=f"{bits >> 16:x}",
+            lower=bits >> 8 & 0xFF,
+            lowest=f"{bits & 0xFF:02x}",
+        )
+    )
+
+
+@pytest.mark.parametrize("shape", EMBEDDED.values(), ids=EMBEDDED)
+@pytest.mark.parametrize("text", ["169.254.169.254", "168.63.129.16", "100.100.100.200"])
+def test_metadata_stays_forbidden_in_whatever_it_is_embedded(shape: str, text: str) -> None:
+    assert addresses.is_forbidden(embedding(shape, text))
+
+
+@pytest.mark.parametrize("shape", EMBEDDED.values(), ids=EMBEDDED)
+@pytest.mark.parametrize("text", ["127.0.0.1", "10.1.2.3", "192.168.0.9"])
+def test_private_stays_private_in_whatever_it_is_embedded(shape: str, text: str) -> None:
+    assert addresses.is_private(embedding(shape, text))
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808"])
+def test_public_addresses_stay_public(text: str) -> None:
+    address = ipaddress.ip_address(text)
+    assert not addresses.is_forbidden(address)
+    assert not addresses.is_private(addresses.unwrapped(address))
