@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.auth import SCOPE, USE
 from api.schemas import rfc3339
 from store.catalog import credentials, tokens
-from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
+from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.tokens import Token
 from store.errors import InvalidReferenceError, InvalidSpecError, TransshipError
 from store.oci.reference import parse_domain, parse_repository
-from workers.entitlement import MayUse
+from workers.entitlement import MayUse, opened_credential, sealed_credential
 from workers.identity import new_id
 from workers.registry.credentials import Credential, most_specific
 
@@ -152,13 +152,7 @@ class Access:
             registry = _registry(wanted.registry)
         if not secret.fingerprint:
             raise _invalid("password", "nothing to sign in with")
-        sealed = SealedCredential(
-            registry,
-            self._sealer.seal(
-                {name: getattr(secret, name) for name in CredentialBody.model_fields}
-            ),
-            secret.fingerprint,
-        )
+        sealed = sealed_credential(registry, secret, self._sealer)
         named = NamedCredential(wanted.name or registry, sealed, self._catalog.now())
         with self._catalog.write() as connection:
             credentials.keep_named(connection, named)
@@ -180,7 +174,7 @@ class Access:
             if may_use is None or one.name in may_use
         }
         found = most_specific(own, repository)
-        return Credential(**self._sealer.open(found.credential.sealed)) if found else None
+        return opened_credential(found.credential, self._sealer) if found else None
 
     def remove_credential(self, name: str) -> None:
         """Forget a named credential. Jobs that were submitted before keep theirs.

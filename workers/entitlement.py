@@ -7,7 +7,7 @@ use them. The job's plan keeps names only.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
@@ -18,6 +18,23 @@ NAMED: Final = "named_credentials"  # in the plan: the server's own that it got,
 URL_SEALED: Final = "url_sealed"  # in the plan: its URL is not in its spec, but sealed beside it
 
 MayUse = frozenset[str] | None  # names of the server's credentials; None for all
+
+
+def sealed_credential(registry: str, credential: Credential, sealer: Sealer) -> SealedCredential:
+    """A credential for *registry*, or a namespace in it, as the database keeps it."""
+    parts = credential.parts
+    return SealedCredential(
+        registry, sealer.seal(parts), sealer.mark(parts) if any(parts.values()) else ""
+    )
+
+
+def opened_credential(one: SealedCredential, sealer: Sealer) -> Credential:
+    """What was sealed, known by the same fingerprint.
+
+    Raises:
+        StoreError: it was sealed with another key.
+    """
+    return Credential(**sealer.open(one.sealed), mark=one.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,7 @@ def settle(
     Of several named ones for the same registry or namespace the first by name is taken.
     """
     brought = [
-        SealedCredential(key, sealer.seal(asdict(credential)), credential.fingerprint)
+        sealed_credential(key, credential, sealer)
         for key, credential in given.items()
         if _registry(key) in registries
     ]

@@ -15,6 +15,7 @@ from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
+from workers.entitlement import opened_credential
 from workers.probes import Probes
 from workers.registry.client import RegistryClient, Repository
 from workers.registry.credentials import Credential, fingerprint, most_specific
@@ -100,7 +101,7 @@ class World:
                 return self._opened[root]
         with self.catalog.read() as connection:
             sealed = credentials.of_root(connection, root)
-        opened = {key: Credential(**self.sealer.open(one.sealed)) for key, one in sealed.items()}
+        opened = {key: opened_credential(one, self.sealer) for key, one in sealed.items()}
         with self._opened_lock:
             while len(self._opened) >= MOST_OPENED:
                 del self._opened[next(iter(self._opened))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from typing import Any
 
 
@@ -26,5 +25,5 @@ def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
             spec[name] = value
     checked = parse_spec(spec)  # before any server is asked, or started
     own = load_docker_config(os.environ).for_registries(checked.registries)
-    credentials = {key: asdict(found) for key, found in own.items()}
+    credentials = {key: found.parts for key, found in own.items()}
     return run_job(spec, credentials=credentials, **options)

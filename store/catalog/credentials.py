@@ -24,6 +24,8 @@ from store.catalog.schema import credentials, named_credentials
 from store.catalog.sql import upsert
 from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 
+_MARK_DIGITS: Final = 32
+
 
 class Sealer:
     """Seals and opens small JSON objects with one key. The key never shows in its repr."""
@@ -42,10 +44,19 @@ class Sealer:
             ) from wrong
         raw = base64.urlsafe_b64decode(key)
         self.fingerprint = hmac.new(raw, b"transship: which key is this", "sha256").hexdigest()
+        self._marks = hmac.digest(raw, b"transship: which credential is this", "sha256")
 
     def seal(self, value: Mapping[str, Any]) -> str:
         """The sealed form of *value*."""
         return self._fernet.encrypt(json.dumps(dict(value)).encode()).decode()
+
+    def mark(self, value: Mapping[str, Any]) -> str:
+        """The fingerprint of *value*, the same each time, which takes the key to make.
+
+        Whoever reads the database cannot try guesses at a password by it.
+        """
+        text = json.dumps(dict(value), sort_keys=True).encode()
+        return hmac.new(self._marks, text, "sha256").hexdigest()[:_MARK_DIGITS]
 
     def open(self, sealed: str) -> dict[str, Any]:
         """What was sealed.

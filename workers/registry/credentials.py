@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import hmac
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DOCKER_HUB, f"index.{DOCKER_HUB}", f"registry-1.{DOCKER_HUB}"})
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOTHING_FOUND = "credentials not found in native keychain"
+_OF_THIS_PROCESS = secrets.token_bytes(32)
 _MEANS_IDENTITY = "<token>"  # as a user name: the secret is an identity token
 
 
@@ -41,21 +43,39 @@ class Credential:
         username, password: For Basic, and for token realms.
         identity_token: A refresh token for the realm.
         registry_token: A ready bearer token.
+        mark: The fingerprint under which it was sealed, if it was.
     """
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+    mark: str = field(default="", repr=False, compare=False)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What it signs in with."""
+        return {
+            "username": self.username,
+            "password": self.password,
+            "identity_token": self.identity_token,
+            "registry_token": self.registry_token,
+        }
 
     @property
     def fingerprint(self) -> str:
-        """A short name for this very credential, from which it cannot be read back."""
-        parts = [self.username, self.password, self.identity_token, self.registry_token]
-        if not any(parts):
+        """A short name for this very credential; empty where there is nothing to sign in with.
+
+        It is the *mark* that it was sealed under. One that was never sealed has a name that only
+        this process knows, and which is not to be kept.
+        """
+        if not any(self.parts.values()):
             return ""
-        text = json.dumps(["transship-credential", *parts])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        if self.mark:
+            return self.mark
+        text = json.dumps(self.parts, sort_keys=True)
+        key, content = _OF_THIS_PROCESS, text.encode("utf-8", "surrogatepass")
+        return hmac.new(key, content, "sha256").hexdigest()[:32]
 
 
 def fingerprint(credential: Credential | None) -> str:

@@ -321,6 +321,40 @@ def test_what_was_held_before_there_were_tenants_is_the_houses(
     catalog.close()
 
 
+def test_fingerprints_that_came_from_credentials_alone_are_replaced(migrated: Catalog) -> None:
+    """What had the same one still has the same one, and nobody can make it from a guess."""
+    scene = Scene(migrated)
+    scene.submit("job")
+    ann, bob = "a1b2c3", "d4e5f6"
+    with migrated.write() as connection:
+        for repository, old in (("app", ann), ("app", bob), ("open", "")):
+            connection.execute(
+                text("INSERT INTO blob_sources VALUES ('sha256:a', 'r.test', :at, :old, 1)"),
+                {"at": repository, "old": old},
+            )
+        connection.execute(
+            text("INSERT INTO named_credentials VALUES ('n', 'r.test', 's', :old, 1)"),
+            {"old": ann},
+        )
+        connection.execute(text("UPDATE jobs SET credential = :old"), {"old": ann})
+        scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+        with Operations.context(MigrationContext.configure(connection)):
+            scripts.get_revision("0008").module.upgrade()
+    with migrated.read() as connection:
+        [named] = connection.execute(text("SELECT fingerprint FROM named_credentials")).scalars()
+        [job] = connection.execute(text("SELECT credential FROM jobs")).scalars()
+        [other] = connection.execute(text("SELECT other_credential FROM jobs")).scalars()
+        seen = connection.execute(text("SELECT repository, fingerprint FROM blob_sources")).all()
+    assert named == job
+    assert other == ""
+    assert named.startswith("former:")
+    assert {one.repository for one in seen if not one.fingerprint} == {"open"}
+    of_app = {one.fingerprint for one in seen if one.repository == "app"}
+    assert len(of_app) == 2
+    assert named in of_app
+    assert not of_app & {ann, bob}
+
+
 _TOKEN = """
     INSERT INTO tokens (id, name, hashed, scopes, created_at) VALUES ('id-ci', 'ci', 'h', '[]', 1)
 """

@@ -6,7 +6,14 @@ import pytest
 from cryptography.fernet import Fernet
 
 from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
-from workers.entitlement import CREDENTIALS_FOR, NAMED, lacking, settle
+from workers.entitlement import (
+    CREDENTIALS_FOR,
+    NAMED,
+    lacking,
+    opened_credential,
+    sealed_credential,
+    settle,
+)
 from workers.registry.credentials import Credential
 
 SEALER = Sealer(Fernet.generate_key().decode())
@@ -43,7 +50,7 @@ def test_what_came_for_other_registries_is_dropped() -> None:
 
 
 def test_a_namespace_of_its_registry_is_kept() -> None:
-    assert kept({"s.test:5000/team": ANN}, frozenset()) == {"s.test:5000/team": ANN.fingerprint}
+    assert kept({"s.test:5000/team": ANN}, frozenset()) == {"s.test:5000/team": SEALER.mark(ANN.parts)}
 
 
 def test_the_servers_own_are_used_where_none_came() -> None:
@@ -65,7 +72,7 @@ def test_who_may_use_none_gets_none() -> None:
 
 
 def test_what_came_keeps_the_servers_own_away_from_that_registry() -> None:
-    assert kept({"r.test": ANN}) == {"r.test": ANN.fingerprint}
+    assert kept({"r.test": ANN}) == {"r.test": SEALER.mark(ANN.parts)}
 
 
 def test_the_plan_has_names_and_no_secret() -> None:
@@ -99,3 +106,26 @@ def test_one_of_the_servers_that_is_gone_or_not_to_be_used_is_lacking(
 
 def test_a_job_that_had_none_lacks_none() -> None:
     assert lacking({}, {}, [], frozenset()) == []
+
+
+def test_a_fingerprint_takes_the_key_to_make() -> None:
+    here, there = SEALER, Sealer(Fernet.generate_key().decode())
+    mine = sealed_credential("r.test", ANN, here)
+    again = sealed_credential("s.test", Credential("ann", "pass-word"), here)
+    assert mine.fingerprint == again.fingerprint
+    assert mine.fingerprint != sealed_credential("r.test", Credential("ann", "p"), here).fingerprint
+    assert mine.fingerprint != sealed_credential("r.test", ANN, there).fingerprint
+    assert ANN.fingerprint != mine.fingerprint  # it was never sealed, and no process kept it
+
+
+def test_what_was_opened_is_known_by_the_fingerprint_that_is_kept() -> None:
+    sealed = sealed_credential("r.test", ANN, SEALER)
+    opened = opened_credential(sealed, SEALER)
+    assert opened == ANN
+    assert opened.fingerprint == sealed.fingerprint
+
+
+def test_nothing_to_sign_in_with_is_anonymous_when_it_was_sealed_too() -> None:
+    sealed = sealed_credential("r.test", Credential(), SEALER)
+    assert sealed.fingerprint == ""
+    assert opened_credential(sealed, SEALER).fingerprint == ""
