@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -16,7 +17,7 @@ from store.catalog.engine import Catalog
 from store.catalog.tokens import Token
 from store.errors import InvalidReferenceError, InvalidSpecError, TransshipError
 from store.oci.reference import parse_domain, parse_repository
-from workers.entitlement import MayUse, opened_credential, sealed_credential
+from workers.entitlement import READ_ONLY, MayUse, is_granted, opened_credential, sealed_credential
 from workers.identity import new_id
 from workers.registry.credentials import Credential, most_specific
 
@@ -119,17 +120,20 @@ class Access:
             expires_at=now + wanted.expires_in_seconds if wanted.expires_in_seconds else None,
         )
         with self._catalog.write() as connection:
-            known = {one.name for one in credentials.all_named(connection)}
+            ids = {one.name: one.id for one in credentials.all_named(connection)}
+            kept = []
             for place, scope in enumerate(token.scopes):
                 with _named_in_errors(f"scopes.{place}"):
-                    _check_scope(scope, known)
-            tokens.add(connection, token, text)
-        return MadeToken(**_shown(token).model_dump(), token=text)
+                    kept.append(_kept_scope(scope, ids))
+            tokens.add(connection, replace(token, scopes=tuple(kept)), text)
+        return MadeToken(**_shown(token, {}).model_dump(), token=text)
 
     def tokens(self) -> TokenList:
         """The tokens by name."""
         with self._catalog.read() as connection:
-            return TokenList(items=[_shown(one) for one in tokens.by_hash(connection).values()])
+            names = {one.id: one.name for one in credentials.all_named(connection)}
+            found = tokens.by_hash(connection).values()
+        return TokenList(items=[_shown(one, names) for one in found])
 
     def remove_token(self, name: str) -> None:
         """Refuse a token from now on; a server that runs does within a second.
@@ -147,6 +151,8 @@ class Access:
             InvalidSpecError: no registry, or nothing to sign in with.
             ConflictError: the name stands for another registry.
         """
+        if wanted.name is not None and wanted.name.endswith(READ_ONLY):
+            raise _invalid("name", f"a name cannot end in {READ_ONLY}, which grants reading only")
         secret = Credential(**wanted.model_dump(include=set(CredentialBody.model_fields)))
         with _named_in_errors("registry"):
             registry = _registry(wanted.registry)
@@ -171,7 +177,7 @@ class Access:
         own = {
             one.credential.registry: one
             for one in reversed(named)
-            if may_use is None or one.name in may_use
+            if is_granted(one, may_use, writes=False)
         }
         found = most_specific(own, repository)
         return opened_credential(found.credential, self._sealer) if found else None
@@ -186,15 +192,35 @@ class Access:
             credentials.forget_named(connection, name)
 
 
-def _check_scope(scope: str, credentials_known: set[str]) -> None:
+def _kept_scope(scope: str, ids: Mapping[str, str]) -> str:
+    """A scope as it is kept: it grants the credential that has the name now, by its id.
+
+    Raises:
+        InvalidSpecError: there is no such scope, or no such credential.
+    """
     if not SCOPE.fullmatch(scope):  # not quoted: somebody may have pasted a token
         raise InvalidSpecError(
-            "is none of read, read:all, submit, admin, priority, use:CREDENTIAL", errors=[]
+            "is none of read, read:all, submit, admin, priority, use:CREDENTIAL,"
+            " use:CREDENTIAL:read",
+            errors=[],
         )
-    if scope.startswith(USE) and scope.removeprefix(USE) not in credentials_known:
-        raise InvalidSpecError(
-            f"there is no credential {scope.removeprefix(USE)!r}; add it first", errors=[]
-        )
+    if not scope.startswith(USE):
+        return scope
+    name = scope.removeprefix(USE)
+    for wanted, more in ((name, ""), (name.removesuffix(READ_ONLY), READ_ONLY)):
+        if name == wanted + more and wanted in ids:
+            return f"{USE}{ids[wanted]}{more}"
+    raise InvalidSpecError(
+        f"there is no credential {name.removesuffix(READ_ONLY)!r}; add it first", errors=[]
+    )
+
+
+def _shown_scope(scope: str, names: Mapping[str, str]) -> str:
+    """A scope with the name of the credential, which may be another than it was granted by."""
+    if not scope.startswith(USE):
+        return scope
+    id_ = scope.removeprefix(USE).removesuffix(READ_ONLY)
+    return scope.replace(id_, names[id_]) if id_ in names else scope
 
 
 def _registry(text: str) -> str:
@@ -220,11 +246,11 @@ def _invalid(field: str, message: str) -> InvalidSpecError:
     return InvalidSpecError(message, errors=[{"field": field, "message": message}])
 
 
-def _shown(token: Token) -> TokenView:
+def _shown(token: Token, names: Mapping[str, str]) -> TokenView:
     return TokenView(
         id=token.id,
         name=token.name,
-        scopes=list(token.scopes),
+        scopes=[_shown_scope(scope, names) for scope in token.scopes],
         created_at=str(rfc3339(token.created_at)),
         expires_at=rfc3339(token.expires_at),
         used_at=rfc3339(token.used_at),

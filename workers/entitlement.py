@@ -17,7 +17,9 @@ CREDENTIALS_FOR: Final = "credentials_for"  # in the plan: for what a job brough
 NAMED: Final = "named_credentials"  # in the plan: the server's own that it got, and for what
 URL_SEALED: Final = "url_sealed"  # in the plan: its URL is not in its spec, but sealed beside it
 
-MayUse = frozenset[str] | None  # names of the server's credentials; None for all
+READ_ONLY: Final = ":read"  # behind an id or a name: for registries that a job only reads
+# Ids of the server's credentials, or names where an operator wrote them down; None for all.
+MayUse = frozenset[str] | None
 
 
 def sealed_credential(registry: str, credential: Credential, sealer: Sealer) -> SealedCredential:
@@ -50,8 +52,19 @@ class Entitlement:
         return most_specific(by_key, repository) or ""
 
 
+def is_granted(one: NamedCredential, may_use: MayUse, *, writes: bool) -> bool:
+    """Whether a credential is for the jobs of whoever *may_use* some, to read or to write."""
+    if may_use is None:
+        return True
+    known = {one.id, one.name}
+    if not writes:
+        known |= {f"{each}{READ_ONLY}" for each in known}
+    return not known.isdisjoint(may_use)
+
+
 def settle(
     registries: Collection[str],
+    written: Collection[str],
     given: Mapping[str, Credential],
     named: Sequence[NamedCredential],
     may_use: MayUse,
@@ -59,7 +72,8 @@ def settle(
 ) -> Entitlement:
     """Choose for a job that talks to *registries*; *given* for others is dropped.
 
-    Of several named ones for the same registry or namespace the first by name is taken.
+    To those of *written* it sends something: no credential goes there that is granted for reading
+    only. Of several named ones for the same registry or namespace the first by name is taken.
     """
     brought = [
         sealed_credential(key, credential, sealer)
@@ -71,9 +85,9 @@ def settle(
     for one in named:
         key = one.credential.registry
         if (
-            (may_use is None or one.name in may_use)
-            and _registry(key) in registries
+            _registry(key) in registries
             and _registry(key) not in answered
+            and is_granted(one, may_use, writes=_registry(key) in written)
         ):
             own.setdefault(key, one)
     plan: dict[str, Any] = {}
@@ -86,16 +100,23 @@ def settle(
 
 def lacking(
     plan: Mapping[str, Any],
+    written: Collection[str],
     given: Mapping[str, Credential],
     named: Sequence[NamedCredential],
     may_use: MayUse,
 ) -> list[str]:
     """For what a job like the one of *plan* would lack the credentials that it had.
 
+    It sends something to the registries *written*.
+
     Those that came with it are gone, and have to be given again. The server's own are there still,
     unless one was removed, or whoever asks now may not use it.
     """
-    there = {one.name for one in named if may_use is None or one.name in may_use}
+    there = {
+        one.name
+        for one in named
+        if is_granted(one, may_use, writes=_registry(one.credential.registry) in written)
+    }
     needed = [
         *(["its URL"] if plan.get(URL_SEALED) else ()),
         *plan.get(CREDENTIALS_FOR, ()),

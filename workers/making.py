@@ -97,7 +97,7 @@ def make(
     """
     spec = wanted.spec
     entitled = entitlement.settle(
-        spec.registries, wanted.credentials, named, wanted.may_use, sealer
+        spec.registries, spec.written, wanted.credentials, named, wanted.may_use, sealer
     )
     job = NewJob(
         id=wanted.id,

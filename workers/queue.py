@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -194,11 +194,12 @@ class JobQueue:
                 mirrors.check_in_force(connection, stored, id_)
             if row.state in jobs.ACTIVE:
                 raise ConflictError("the job has not ended yet", subject=id_)
-            if where := parse_spec(row.spec).body:
+            asked = parse_spec(row.spec)
+            if where := asked.body:
                 raise ConflictError(
                     "its body is not kept", subject=id_, hint=f"send it again by {where}"
                 )
-            _check_credentials(connection, row, given or {}, may_use)
+            _check_credentials(connection, row, asked.written, given or {}, may_use)
             spec = dict(row.spec)
             if row.kind == "mirror":
                 spec = self._failed_part(connection, row, spec)
@@ -375,13 +376,17 @@ def _existing(connection: Connection, id_: str) -> Row[Any]:
 
 
 def _check_credentials(
-    connection: Connection, ended: Row[Any], given: Mapping[str, Credential], may_use: MayUse
+    connection: Connection,
+    ended: Row[Any],
+    written: Collection[str],
+    given: Mapping[str, Credential],
+    may_use: MayUse,
 ) -> None:
     # A child used what its root had.
     root = ended if ended.root == ended.id else jobs.get(connection, ended.root)
     plan = (root.plan if root is not None else None) or {}
     named = credentials.all_named(connection)
-    if missing := entitlement.lacking(plan, given, named, may_use):
+    if missing := entitlement.lacking(plan, written, given, named, may_use):
         raise CredentialsNeededError(
             f"the first job had credentials for {', '.join(missing)}, which are gone",
             subject=ended.id,

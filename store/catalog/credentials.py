@@ -150,15 +150,19 @@ def of_root(connection: Connection, root: str) -> dict[str, SealedCredential]:
 
 @dataclass(frozen=True, slots=True)
 class NamedCredential:
-    """A credential that the server keeps for the jobs of those who may use it."""
+    """A credential that the server keeps for the jobs of those who may use it.
+
+    They are granted it by its id, since a name may be given again.
+    """
 
     name: str
     credential: SealedCredential
     created_at: float
+    id: str = field(default_factory=lambda: uuid4().hex)
 
 
 def keep_named(connection: Connection, named: NamedCredential) -> None:
-    """Store a named credential, in place of one of that name for the same registry.
+    """Store a named credential, in place of one of that name for the same registry, whose id stays.
 
     Jobs that were submitted before keep the one that they have.
 
@@ -183,7 +187,7 @@ def keep_named(connection: Connection, named: NamedCredential) -> None:
     }
     connection.execute(
         upsert(named_credentials)
-        .values(name=named.name, **values)
+        .values(name=named.name, id=named.id, **values)
         .on_conflict_do_update(index_elements=["name"], set_=values)
     )
 
@@ -195,7 +199,10 @@ def all_named(connection: Connection) -> list[NamedCredential]:
     """The named credentials, by name."""
     return [
         NamedCredential(
-            row.name, SealedCredential(row.registry, row.sealed, row.fingerprint), row.created_at
+            row.name,
+            SealedCredential(row.registry, row.sealed, row.fingerprint),
+            row.created_at,
+            row.id,
         )
         for row in connection.execute(_NAMED)
     ]

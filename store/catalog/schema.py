@@ -649,5 +649,6 @@ named_credentials = Table(
     Column("sealed", String, nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("id", String, nullable=False, server_default=""),
     Index("named_credentials_registry", "registry"),
 )

@@ -226,6 +226,11 @@ class SquashSpec(AskedForPlatforms):
         return in_registry(self.target)
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Of the registries those to which it sends something."""
+        return () if self.remote_target is None else (self.remote_target.domain,)
+
+    @property
     def asks(self) -> tuple[Reference, ...]:
         """Where it comes from, where it goes, and where its parent is, as far as in registries."""
         remote = (self.remote_source, self.remote_target, self.remote_parent)

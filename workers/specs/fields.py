@@ -84,6 +84,11 @@ class Asked(BaseModel):
         return ()
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Of the registries those to which it sends something."""
+        return ()
+
+    @property
     def body(self) -> str | None:
         """Where the body is sent that it needs; None where it needs none."""
         return None

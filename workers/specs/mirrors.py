@@ -136,6 +136,11 @@ class MirrorSpec(AskedForPlatforms):
         return (first.origin, first.target) if self.dry_run else (first.origin,)
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Of the registries those to which it sends something."""
+        return tuple(dict.fromkeys(one.target.domain for one in self.wanted))
+
+    @property
     def registries(self) -> tuple[str, ...]:
         """The registries it talks to, its children's too."""
         wanted = self.wanted

@@ -98,6 +98,11 @@ class PushSpec(AskedForPlatforms):
         return self.target.without_identifier()
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Of the registries those to which it sends something."""
+        return (self.target.domain,)
+
+    @property
     def asks(self) -> tuple[Reference, ...]:
         """Where it goes."""
         return (self.target,)
@@ -132,6 +137,11 @@ class CopySpec(AskedForPlatforms):
             assert origin.digest is not None
             return target.with_digest(origin.digest)
         return target
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Of the registries those to which it sends something."""
+        return (self.target.domain,)
 
     @property
     def asks(self) -> tuple[Reference, ...]:

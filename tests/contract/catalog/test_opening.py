@@ -31,6 +31,7 @@ from store.catalog import (
     progress,
     references,
     tenants,
+    tokens,
     workspaces,
 )
 from store.catalog.credentials import SealedCredential, Sealer
@@ -333,7 +334,7 @@ def test_fingerprints_that_came_from_credentials_alone_are_replaced(migrated: Ca
                 {"at": repository, "old": old},
             )
         connection.execute(
-            text("INSERT INTO named_credentials VALUES ('n', 'r.test', 's', :old, 1)"),
+            text("INSERT INTO named_credentials VALUES ('n', 'r.test', 's', :old, 1, 'id')"),
             {"old": ann},
         )
         connection.execute(text("UPDATE jobs SET credential = :old"), {"old": ann})
@@ -353,6 +354,34 @@ def test_fingerprints_that_came_from_credentials_alone_are_replaced(migrated: Ca
     assert len(of_app) == 2
     assert named in of_app
     assert not of_app & {ann, bob}
+
+
+def test_tokens_are_granted_credentials_by_their_ids(empty_urls: tuple[str, str]) -> None:
+    """What they were granted by name, of those that are there; a name may be given again."""
+    catalog = Catalog(empty_urls[0])
+    config = Config()
+    config.set_main_option("script_location", store.catalog.migrations.__path__[0])
+    with catalog.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+    with catalog.write() as connection:
+        connection.execute(
+            text("INSERT INTO named_credentials VALUES ('hub', 'r.test', 's', 'f', 1)")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO tokens (id, name, hashed, scopes, created_at)"
+                " VALUES ('t', 'ci', 'h', :scopes, 1)"
+            ),
+            {"scopes": '["submit", "use:hub", "use:gone"]'},
+        )
+    catalog.migrate()
+    with catalog.read() as connection:
+        [named] = credentials.all_named(connection)
+        [token] = tokens.by_hash(connection).values()
+    assert named.id
+    assert token.scopes == ("submit", f"use:{named.id}")
+    catalog.close()
 
 
 _TOKEN = """

@@ -9,6 +9,7 @@ from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
 from workers.entitlement import (
     CREDENTIALS_FOR,
     NAMED,
+    is_granted,
     lacking,
     opened_credential,
     sealed_credential,
@@ -35,12 +36,12 @@ OWN = [
 
 def kept(given: dict[str, Credential], may_use: frozenset[str] | None = None) -> dict[str, str]:
     """The fingerprint of what the job has for each key."""
-    found = settle(REGISTRIES, given, OWN, may_use, SEALER)
+    found = settle(REGISTRIES, (), given, OWN, may_use, SEALER)
     return {one.registry: one.fingerprint for one in found.sealed}
 
 
 def test_what_came_with_the_job_is_sealed_for_it() -> None:
-    (one,) = settle(REGISTRIES, {"r.test": ANN}, [], None, SEALER).sealed
+    (one,) = settle(REGISTRIES, (), {"r.test": ANN}, [], None, SEALER).sealed
     assert Credential(**SEALER.open(one.sealed)) == ANN
 
 
@@ -50,7 +51,9 @@ def test_what_came_for_other_registries_is_dropped() -> None:
 
 
 def test_a_namespace_of_its_registry_is_kept() -> None:
-    assert kept({"s.test:5000/team": ANN}, frozenset()) == {"s.test:5000/team": SEALER.mark(ANN.parts)}
+    assert kept({"s.test:5000/team": ANN}, frozenset()) == {
+        "s.test:5000/team": SEALER.mark(ANN.parts)
+    }
 
 
 def test_the_servers_own_are_used_where_none_came() -> None:
@@ -67,7 +70,7 @@ def test_only_those_that_may_be_used_are(name: str) -> None:
 
 
 def test_who_may_use_none_gets_none() -> None:
-    assert settle(REGISTRIES, {}, OWN, frozenset(), SEALER).plan is None
+    assert settle(REGISTRIES, (), {}, OWN, frozenset(), SEALER).plan is None
     assert kept({}, frozenset()) == {}
 
 
@@ -76,7 +79,7 @@ def test_what_came_keeps_the_servers_own_away_from_that_registry() -> None:
 
 
 def test_the_plan_has_names_and_no_secret() -> None:
-    plan = settle(REGISTRIES, {"s.test:5000": ANN}, OWN, None, SEALER).plan
+    plan = settle(REGISTRIES, (), {"s.test:5000": ANN}, OWN, None, SEALER).plan
     assert plan == {
         CREDENTIALS_FOR: ["s.test:5000"],
         NAMED: {"hub": "r.test", "team": "r.test/team"},
@@ -89,8 +92,8 @@ PLAN = {CREDENTIALS_FOR: ["s.test:5000"], NAMED: {"hub": "r.test"}}
 
 
 def test_what_came_has_to_come_again() -> None:
-    assert lacking(PLAN, {}, OWN, None) == ["s.test:5000"]
-    assert lacking(PLAN, {"s.test:5000": ANN}, OWN, None) == []
+    assert lacking(PLAN, (), {}, OWN, None) == ["s.test:5000"]
+    assert lacking(PLAN, (), {"s.test:5000": ANN}, OWN, None) == []
 
 
 @pytest.mark.parametrize(
@@ -100,12 +103,12 @@ def test_one_of_the_servers_that_is_gone_or_not_to_be_used_is_lacking(
     own: list[NamedCredential], may_use: frozenset[str] | None
 ) -> None:
     given = {"s.test:5000": ANN}
-    assert lacking(PLAN, given, own, may_use) == ["r.test"]
-    assert lacking(PLAN, {**given, "r.test": ANN}, own, may_use) == []
+    assert lacking(PLAN, (), given, own, may_use) == ["r.test"]
+    assert lacking(PLAN, (), {**given, "r.test": ANN}, own, may_use) == []
 
 
 def test_a_job_that_had_none_lacks_none() -> None:
-    assert lacking({}, {}, [], frozenset()) == []
+    assert lacking({}, (), {}, [], frozenset()) == []
 
 
 def test_a_fingerprint_takes_the_key_to_make() -> None:
@@ -129,3 +132,27 @@ def test_nothing_to_sign_in_with_is_anonymous_when_it_was_sealed_too() -> None:
     sealed = sealed_credential("r.test", Credential(), SEALER)
     assert sealed.fingerprint == ""
     assert opened_credential(sealed, SEALER).fingerprint == ""
+
+
+HUB = OWN[0]
+GRANTS = {
+    "by its name": (HUB.name, True, True),
+    "by its id": (HUB.id, True, True),
+    "by its name, to read": (f"{HUB.name}:read", True, False),
+    "by its id, to read": (f"{HUB.id}:read", True, False),
+    "another": ("team", False, False),
+}
+
+
+@pytest.mark.parametrize(("grant", "reads", "writes"), GRANTS.values(), ids=GRANTS)
+def test_who_may_read_with_one_does_not_write_with_it(
+    grant: str, reads: bool, writes: bool
+) -> None:
+    assert is_granted(HUB, frozenset({grant}), writes=False) is reads
+    assert is_granted(HUB, frozenset({grant}), writes=True) is writes
+    for written, expected in ((("s.test:5000",), reads), (("r.test", "s.test:5000"), writes)):
+        found = settle(REGISTRIES, written, {}, [HUB], frozenset({grant}), SEALER)
+        assert [one.registry for one in found.sealed] == ["r.test"] * expected
+        plan = {NAMED: {"hub": "r.test"}}
+        missing = lacking(plan, written, {}, [HUB], frozenset({grant}))
+        assert missing == ["r.test"] * (not expected)

@@ -215,6 +215,40 @@ def test_a_job_has_the_credential_that_its_token_may_use(admin: Admin) -> None:
     assert admin.credentials_of(job) == {"docker.io": ANN}
 
 
+def test_a_credential_that_is_granted_to_read_is_not_written_with(admin: Admin) -> None:
+    admin.credential()
+    job, headers = submitted(admin, "submit", "use:hub:read")
+    assert admin.credentials_of(job) == {"docker.io": ANN}
+    copies = {
+        "from there": ("docker.io/team/app:1", "localhost:1/app", {"docker.io": ANN}),
+        "to there": ("localhost:1/app", "docker.io/team/app:1", {}),
+        "within": ("docker.io/team/app:1", "docker.io/team/other:1", {}),
+    }
+    for source, destination, expected in copies.values():
+        spec = {"kind": "copy", "source": source, "destination": destination}
+        made = admin.api.post("/jobs", json=spec, headers=headers).json()["id"]
+        assert admin.credentials_of(made) == expected
+
+
+def test_a_grant_is_of_one_credential_and_not_of_its_name(admin: Admin) -> None:
+    admin.credential()
+    _, headers = submitted(admin, "submit", "use:hub")
+    assert admin.api.http.delete("/api/v1/credentials/hub").status_code == 204
+    admin.credential(password="of another")
+    job = admin.api.post("/jobs", json=PULL, headers=headers).json()["id"]
+    assert admin.credentials_of(job) == {}
+
+
+def test_grants_are_shown_by_name(admin: Admin) -> None:
+    admin.credential()
+    admin.token(name="t", scopes=["submit", "use:hub", "use:hub:read"])
+    assert admin.listed("/tokens")["t"]["scopes"] == ["submit", "use:hub", "use:hub:read"]
+
+
+def test_no_name_ends_like_a_grant_to_read(admin: Admin) -> None:
+    assert admin.credential(name="hub:read").status_code == 422
+
+
 def test_a_job_of_another_token_has_none(admin: Admin) -> None:
     admin.credential()
     job, _ = submitted(admin, "submit")

@@ -117,7 +117,8 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def named(name: str, registry: str = "r.test", sealed: str = "sealed") -> NamedCredential:
-    return NamedCredential(name, SealedCredential(registry, sealed, f"of {sealed}"), 1.0)
+    kept = SealedCredential(registry, sealed, f"of {sealed}")
+    return NamedCredential(name, kept, 1.0, f"id of {name}")
 
 
 def test_named_credentials_are_listed_by_name(catalog: Catalog) -> None:
