@@ -9,9 +9,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from api.audit import Who
 from api.auth import SCOPE, USE
 from api.schemas import rfc3339
-from store.catalog import credentials, tokens
+from store.catalog import audit, credentials, tokens
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.tokens import Token
@@ -97,14 +98,14 @@ class CredentialList(BaseModel):
 
 
 class Access:
-    """Makes, lists and removes what grants access."""
+    """Makes, lists and removes what grants access; each change is in the audit log with it."""
 
     def __init__(self, catalog: Catalog, sealer: Sealer) -> None:
         """Keep it in *catalog*, sealed by *sealer*. Neither is closed here."""
         self._catalog = catalog
         self._sealer = sealer
 
-    def create_token(self, wanted: NewToken) -> MadeToken:
+    def create_token(self, wanted: NewToken, who: Who) -> MadeToken:
         """Make a token. A server that runs knows it within a second.
 
         Raises:
@@ -126,6 +127,8 @@ class Access:
                 with _named_in_errors(f"scopes.{place}"):
                     kept.append(_kept_scope(scope, ids))
             tokens.add(connection, replace(token, scopes=tuple(kept)), text)
+            told = f"{token.name}: {', '.join(token.scopes)}"
+            audit.record(connection, [who.did("createToken", told, 201, now)])
         return MadeToken(**_shown(token, {}).model_dump(), token=text)
 
     def tokens(self) -> TokenList:
@@ -135,7 +138,7 @@ class Access:
             found = tokens.by_hash(connection).values()
         return TokenList(items=[_shown(one, names) for one in found])
 
-    def remove_token(self, name: str) -> None:
+    def remove_token(self, name: str, who: Who) -> None:
         """Refuse a token from now on; a server that runs does within a second.
 
         Raises:
@@ -143,8 +146,9 @@ class Access:
         """
         with self._catalog.write() as connection:
             tokens.remove(connection, name)
+            audit.record(connection, [who.did("deleteToken", name, 204, self._catalog.now())])
 
-    def add_credential(self, wanted: NewCredential) -> CredentialView:
+    def add_credential(self, wanted: NewCredential, who: Who) -> CredentialView:
         """Keep a credential, in place of one of that name for the same registry.
 
         Raises:
@@ -162,6 +166,8 @@ class Access:
         named = NamedCredential(wanted.name or registry, sealed, self._catalog.now())
         with self._catalog.write() as connection:
             credentials.keep_named(connection, named)
+            told = f"{named.name}: {registry}"
+            audit.record(connection, [who.did("addCredential", told, 201, named.created_at)])
         return _without_secret(named)
 
     def credentials(self) -> CredentialList:
@@ -182,7 +188,7 @@ class Access:
         found = most_specific(own, repository)
         return opened_credential(found.credential, self._sealer) if found else None
 
-    def remove_credential(self, name: str) -> None:
+    def remove_credential(self, name: str, who: Who) -> None:
         """Forget a named credential. Jobs that were submitted before keep theirs.
 
         Raises:
@@ -190,6 +196,7 @@ class Access:
         """
         with self._catalog.write() as connection:
             credentials.forget_named(connection, name)
+            audit.record(connection, [who.did("deleteCredential", name, 204, self._catalog.now())])
 
 
 def _kept_scope(scope: str, ids: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 
 from api import openapi, problems
 from api.access import Access
+from api.audit import Audit
 from api.auth import Guard, authorize
 from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
 from api.metrics import Metrics
@@ -17,6 +18,7 @@ from api.receive import Bodies
 from api.registry_calls import RegistryCalls
 from api.routes import (
     archives,
+    audit,
     create,
     credentials,
     health,
@@ -74,6 +76,7 @@ def create_app(world: World) -> FastAPI:
         registry_calls.close()
         bodies.close()
         submitter.close()
+        audit_log.close()
 
     app = FastAPI(
         title="Transship",
@@ -86,6 +89,7 @@ def create_app(world: World) -> FastAPI:
         dependencies=[Depends(authorize)],
     )
     app.state.shares = Shares()
+    app.state.audit = audit_log = Audit(world.catalog)
     app.state.news = news  # whoever serves the application closes it when that ends
     longer = {
         f"{PREFIX}/jobs": MAX_JOB_BYTES,
@@ -102,7 +106,7 @@ def create_app(world: World) -> FastAPI:
     app.include_router(metrics.router)
     for module in (
         *(jobs, streams, archives, images, image_events, create, workspaces, workspace_files),
-        *(mirrors, usage, remote, limits, tokens, credentials),
+        *(mirrors, usage, remote, limits, tokens, credentials, audit),
     ):
         app.include_router(module.router, prefix=PREFIX)
     return app

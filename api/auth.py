@@ -22,6 +22,7 @@ from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.audit import Audit, Who, peer_of
 from api.problems import problem
 from store.catalog import tokens
 from store.catalog.engine import Catalog
@@ -76,6 +77,7 @@ OPERATIONS: Final = {
     "searchRegistry": SUBMIT,
     "listTokens": ADMIN,
     "listCredentials": ADMIN,
+    "listAudit": ADMIN,
     "listRejected": ADMIN,  # strangers' messages, which may hold anything
 }
 ADMINS_KINDS: Final = frozenset({"prune", "gc", "fsck"})  # jobs that act on everybody's content
@@ -240,6 +242,8 @@ class Guard:
                 _check_address(scope)
                 scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except TransshipError as error:
+                audit: Audit = scope["app"].state.audit
+                audit.answered(scope, error.status)
                 await problem(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -312,6 +316,13 @@ async def _caller(request: Request) -> Caller:
 
 
 Asking = Annotated[Caller, Depends(_caller)]
+
+
+async def _who(request: Request) -> Who:
+    return Who((await _caller(request)).name, peer_of(request.scope))
+
+
+Auditing = Annotated[Who, Depends(_who)]
 
 
 async def authorize(request: Request) -> None:

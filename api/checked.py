@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
+from api.audit import Audit
 from api.auth import LOCAL
 from api.handover import SILENCE_SECONDS
 from api.problems import problem
@@ -49,8 +50,11 @@ class CheckedRoute(APIRoute):
 
         A client that takes nothing for too long is cut off.
         """
+        answer = 500
 
         async def send_in_time(message: Message) -> None:
+            nonlocal answer
+            answer = message.get("status", answer)
             async with asyncio.timeout(SILENCE_SECONDS):
                 await send(message)
 
@@ -60,4 +64,8 @@ class CheckedRoute(APIRoute):
             async with shares.taken(self.operation_id or "", caller):
                 await super().handle(scope, receive, send_in_time)
         except ThrottledError as error:
+            answer = error.status
             await problem(error)(scope, receive, send)
+        finally:
+            audit: Audit = scope["app"].state.audit
+            audit.answered(scope, answer, caller=caller.name, operation=self.operation_id or "")

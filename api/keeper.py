@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from api.access import Access, NewCredential, NewToken
+from api.audit import OWNER
 from store.errors import InvalidSpecError
 from store.home import prepare_home
 from store.settings import Settings
@@ -49,7 +50,7 @@ class Keeper:
     ) -> dict[str, Any]:
         """Make a token."""
         given = {"name": name, "scopes": scopes, "expires_in_seconds": expires_in_seconds}
-        return _shown(self._access.create_token(_checked(NewToken, given)))
+        return _shown(self._access.create_token(_checked(NewToken, given), OWNER))
 
     def tokens(self) -> dict[str, Any]:
         """The tokens, without the tokens themselves."""
@@ -57,11 +58,11 @@ class Keeper:
 
     def remove_token(self, name: str) -> None:
         """Refuse a token from now on."""
-        self._access.remove_token(name)
+        self._access.remove_token(name, OWNER)
 
     def add_credential(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Keep a credential."""
-        return _shown(self._access.add_credential(_checked(NewCredential, wanted)))
+        return _shown(self._access.add_credential(_checked(NewCredential, wanted), OWNER))
 
     def credentials(self) -> dict[str, Any]:
         """The named credentials, without their secrets."""
@@ -69,7 +70,7 @@ class Keeper:
 
     def remove_credential(self, name: str) -> None:
         """Forget a credential."""
-        self._access.remove_credential(name)
+        self._access.remove_credential(name, OWNER)
 
 
 def _checked(kind: type[T], given: dict[str, Any]) -> T:

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from api.access import Access, NewToken
+from api.audit import OWNER
 from api.auth import ADMIN
 from store.errors import ConflictError, HomeUnusableError
 from store.home import OWNER_FILE
@@ -29,7 +30,7 @@ def make_first(home: Path, access: Access) -> None:
     if path.exists() or access.tokens().items:
         return
     try:
-        made = access.create_token(NewToken(name=NAME, scopes=[ADMIN]))
+        made = access.create_token(NewToken(name=NAME, scopes=[ADMIN]), OWNER)
     except ConflictError:  # another server of this home is making it
         return
     draft = home / f".{OWNER_FILE}.{uuid4().hex}"
@@ -40,7 +41,7 @@ def make_first(home: Path, access: Access) -> None:
             os.fsync(file.fileno())
         draft.rename(path)
     except OSError as error:
-        access.remove_token(NAME)  # nobody would ever know it
+        access.remove_token(NAME, OWNER)  # nobody would ever know it
         raise HomeUnusableError(
             f"the admin token cannot be written: {error.strerror}", subject=str(path)
         ) from error

@@ -126,3 +126,31 @@ def search(term: str, filters: tuple[str, ...], limit: int, as_json: bool) -> in
     ]
     print(table(("NAME", "STARS", "OFFICIAL", "DESCRIPTION"), rows))
     return 0
+
+
+@click.command()
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--before", metavar="ID", help="Only entries older than that one.")
+@json_option
+def audit(limit: int, before: str | None, as_json: bool) -> int:
+    """Show who was refused, and who changed tokens, credentials, limits, mirrors or images."""
+    from api.cli.table import table  # noqa: PLC0415
+
+    with connect() as connection:
+        page = connection.client.audit(limit=limit, before=before)
+    if as_json:
+        print_json(page)
+        return 0
+    rows = [
+        (
+            one["time"],
+            one["caller"] or "-",
+            one["peer"] or "-",
+            str(one["status"]),
+            one["operation"],
+            one["subject"],
+        )
+        for one in page["items"]
+    ]
+    print(table(("TIME", "WHO", "FROM", "STATUS", "WHAT", "OF"), rows))
+    return 0

@@ -41,6 +41,7 @@ COMMANDS = {
     "fsck": ("api.cli.upkeep", "fsck", "Hash the whole store again, and repair it"),
     "credentials": ("api.cli.access", "credentials", "Let the server keep logins for registries"),
     "tokens": ("api.cli.access", "tokens", "Make, list and remove tokens for the API"),
+    "audit": ("api.cli.records", "audit", "Show who was refused, and who changed what"),
     "limits": ("api.cli.limits", "limits", "Show or change the limits, while everything runs"),
 }
 

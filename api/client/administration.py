@@ -42,6 +42,11 @@ class AdministrationCalls(Exchange):
         """Refuse a token from now on."""
         self._ask("DELETE", f"/tokens/{quoted(name)}")
 
+    def audit(self, *, limit: int, before: str | None = None) -> dict[str, Any]:
+        """Who was refused, and who changed what; the newest first."""
+        older = {} if before is None else {"before": before}
+        return self._object("GET", "/audit", params={"limit": limit, **older})
+
     def add_credential(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Give the server a credential to keep."""
         return self._object("POST", "/credentials", json=wanted)

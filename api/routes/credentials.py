@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from api.access import CredentialList, CredentialView, NewCredential
+from api.auth import Auditing
 from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
@@ -20,9 +21,11 @@ router = APIRouter(route_class=CheckedRoute, tags=["access"])
     operation_id="addCredential",
     responses=problems(400, 409, 413, 422),
 )
-def add_credential(services: Injected, wanted: Annotated[NewCredential, Body()]) -> CredentialView:
+def add_credential(
+    services: Injected, who: Auditing, wanted: Annotated[NewCredential, Body()]
+) -> CredentialView:
     """Keep a credential, sealed, in place of one of that name for the same registry."""
-    return services.access.add_credential(wanted)
+    return services.access.add_credential(wanted, who)
 
 
 @router.get("/credentials", operation_id="listCredentials", responses=problems())
@@ -37,6 +40,6 @@ def list_credentials(services: Injected) -> CredentialList:
     operation_id="deleteCredential",
     responses=problems(404, 422),
 )
-def delete_credential(services: Injected, name: str) -> None:
+def delete_credential(services: Injected, who: Auditing, name: str) -> None:
     """Forget a credential. Jobs that were submitted before keep theirs until they have ended."""
-    services.access.remove_credential(name)
+    services.access.remove_credential(name, who)

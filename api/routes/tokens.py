@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 
 from api.access import MadeToken, NewToken, TokenList
+from api.auth import Auditing
 from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected
@@ -21,11 +22,11 @@ router = APIRouter(route_class=CheckedRoute, tags=["access"])
     responses=problems(400, 409, 413, 422),
 )
 def create_token(
-    services: Injected, response: Response, wanted: Annotated[NewToken, Body()]
+    services: Injected, who: Auditing, response: Response, wanted: Annotated[NewToken, Body()]
 ) -> MadeToken:
     """Make a token. It is shown in this answer, and never again."""
     response.headers["Cache-Control"] = "no-store"
-    return services.access.create_token(wanted)
+    return services.access.create_token(wanted, who)
 
 
 @router.get("/tokens", operation_id="listTokens", responses=problems())
@@ -37,6 +38,6 @@ def list_tokens(services: Injected) -> TokenList:
 @router.delete(
     "/tokens/{name:path}", status_code=204, operation_id="deleteToken", responses=problems(404, 422)
 )
-def delete_token(services: Injected, name: str) -> None:
+def delete_token(services: Injected, who: Auditing, name: str) -> None:
     """Refuse a token from now on. Its jobs go on."""
-    services.access.remove_token(name)
+    services.access.remove_token(name, who)

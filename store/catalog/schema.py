@@ -628,6 +628,19 @@ rejected_messages = Table(
 
 # --- who may do what -----------------------------------------------------------------------------
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("caller", String, nullable=False),
+    Column("peer", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 tokens = Table(
     "tokens",
     metadata,

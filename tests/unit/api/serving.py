@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from api.access import Access, NewToken
 from api.app import create_app
+from api.audit import OWNER
 from api.news import News
 from api.server import Server, bind_tcp, bind_unix
 from api.services import Submitter
@@ -114,7 +115,7 @@ class Api:
         """Make a token; the server knows it at the latest a second after."""
         access = Access(self.catalog, self.world.sealer)
         wanted = NewToken(name=name, scopes=list(scopes), expires_in_seconds=expires)
-        return access.create_token(wanted).token
+        return access.create_token(wanted, OWNER).token
 
     def in_background(self, ask: Any) -> tuple[threading.Thread, list[Any]]:
         """Call *ask* on a thread; its answer goes into the list."""

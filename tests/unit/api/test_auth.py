@@ -242,6 +242,7 @@ TABLE = [
     ("DELETE", "/images/none", None, SUBMIT),
     ("POST", "/images/none/tag", {"reference": "x"}, SUBMIT),
     ("GET", "/jobs/rejected", None, ADMIN),
+    ("GET", "/audit", None, ADMIN),
     ("GET", "/tokens", None, ADMIN),
     ("POST", "/tokens", NEW_TOKEN, ADMIN),
     ("DELETE", "/tokens/none", None, ADMIN),

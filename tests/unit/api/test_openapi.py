@@ -14,7 +14,7 @@ from workers.specs import KINDS
 OPERATIONS = {
     ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"),
     ("get", "/api/v1/jobs"), ("post", "/api/v1/jobs"), ("get", "/api/v1/jobs/{job}"),
-    ("get", "/api/v1/jobs/rejected"),
+    ("get", "/api/v1/jobs/rejected"), ("get", "/api/v1/audit"),
     ("get", "/api/v1/jobs/{job}/transfers"), ("get", "/api/v1/jobs/{job}/log"),
     ("get", "/api/v1/jobs/{job}/events"), ("post", "/api/v1/jobs/{job}/cancel"),
     ("post", "/api/v1/jobs/{job}/retry"), ("get", "/api/v1/images"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from api import owner_token
 from api.access import Access
+from api.audit import OWNER
 from store.home import read_token
 from tests.unit.api.serving import PREFIX, Api
 
@@ -27,7 +28,7 @@ def test_none_is_made_where_the_last_one_was_removed(tmp_path: Path) -> None:
     with Api(tmp_path) as api:
         access = Access(api.catalog, api.world.sealer)
         owner_token.make_first(api.home, access)
-        access.remove_token(owner_token.NAME)
+        access.remove_token(owner_token.NAME, OWNER)
         owner_token.make_first(api.home, access)
         assert access.tokens().items == []
 
