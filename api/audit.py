@@ -61,7 +61,7 @@ def peer_of(scope: Scope) -> str:
 
 
 class Audit:
-    """The entries that wait to be written, and the thread that writes. Whoever makes it closes it."""
+    """The entries that wait, and the thread that writes them. Whoever makes it closes it."""
 
     def __init__(self, catalog: Catalog) -> None:
         """Write to *catalog*; the thread starts with the first entry."""

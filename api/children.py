@@ -11,16 +11,22 @@ from dataclasses import dataclass, field
 from functools import partial
 
 _PR_SET_PDEATHSIG = 1
+_ANYBODYS = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"})
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
 
 @dataclass(slots=True)
 class Child:
-    """A process that is started again when it ends."""
+    """A process that is started again when it ends.
+
+    It inherits the variables of this process; where *other* says that it is another program than
+    ours, those that any program needs, and its own, which begin with *other*.
+    """
 
     name: str
     command: list[str]
     environment: dict[str, str]
+    other: str | None = None
     pass_fds: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started: float = field(default=0.0)
@@ -31,11 +37,20 @@ class Child:
         # In a group of its own, so that Ctrl-C reaches `up` alone, which says when to stop.
         self.process = subprocess.Popen(  # noqa: S603 -- our own commands
             self.command,
-            env={**os.environ, **self.environment},
+            env={**self._inherited(), **self.environment},
             pass_fds=self.pass_fds,
             process_group=0,
             preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 -- no thread runs here
         )
+
+    def _inherited(self) -> dict[str, str]:
+        if self.other is None:
+            return dict(os.environ)
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if name in _ANYBODYS or name.startswith(("LC_", self.other))
+        }
 
     def stop(self) -> None:
         """Ask it to end."""

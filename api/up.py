@@ -121,7 +121,7 @@ class _Supervisor:
         }
         children = []
         if self._redis is not None:
-            children.append(Child("redis", self._redis_command(self._redis), {}))
+            children.append(Child("redis", self._redis_command(self._redis), {}, other="REDIS_"))
         children.append(
             Child("api", [*transship, "api"], environment, pass_fds=(listener.fileno(),))
         )
@@ -130,7 +130,10 @@ class _Supervisor:
             for number in range(1, self._workers + 1)
         ]
         if self._flower is not None:
-            children.append(Child("flower", self._flower_command(self._flower), environment))
+            # Flower reads the broker, and needs none of the server's other secrets.
+            only = {"TRANSSHIP_BROKER_URL": self._broker}
+            command = self._flower_command(self._flower)
+            children.append(Child("flower", command, only, other="FLOWER_"))
         return children
 
     def _redis_command(self, program: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -38,6 +39,7 @@ def _default_home() -> Path:
 _PREFIX = "TRANSSHIP_"  # of variables
 # Kinds of jobs that need no admin, and no body.
 BROKER_KINDS = ("pull", "push", "copy", "mirror", "import", "export", "squash", "commit")
+_SECRETS = frozenset({"database_url", "broker_url", "token", "secret_key"})  # or they may have one
 _BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -185,11 +187,43 @@ class Settings(BaseModel):
         return int(self.listen.rpartition(":")[2])
 
 
+def _check_owner(name: str, found: os.stat_result, *, secret: bool) -> None:
+    """Refuse a file that others could have written; where it has a secret, that others can read.
+
+    As PostgreSQL does with keys: one of root's may be read by the group that the server is in.
+
+    Raises:
+        RequestError: they could, or can.
+    """
+    if found.st_uid not in (0, os.geteuid()):
+        raise RequestError(
+            f"the settings file belongs to another user ({found.st_uid})",
+            subject=name,
+            hint="give it to root, or to the user that runs Transship",
+        )
+    refused = stat.S_IWGRP | stat.S_IWOTH
+    if secret:
+        refused |= stat.S_IRWXO
+        if found.st_uid != 0:
+            refused |= stat.S_IRWXG
+    if found.st_mode & refused:
+        raise RequestError(
+            f"others can {'read or ' if secret else ''}write the settings file: its mode is "
+            f"{stat.S_IMODE(found.st_mode):04o}",
+            subject=name,
+            hint=f"chmod {'go=' if found.st_uid else 'g-w,o='} {name}"
+            if secret
+            else f"chmod go-w {name}",
+        )
+
+
 def _from_file(name: str | None, known: Collection[str]) -> dict[str, Any]:
     if not name:
         return {}
     try:
-        values = tomllib.loads(Path(name).read_text())
+        with Path(name).open("rb") as file:
+            values = tomllib.load(file)
+            _check_owner(name, os.fstat(file.fileno()), secret=bool(_SECRETS & values.keys()))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise RequestError(
             f"the settings file cannot be read: {wrong}", subject=name, hint="see TRANSSHIP_CONFIG"

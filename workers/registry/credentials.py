@@ -217,7 +217,9 @@ def load_docker_config(environ: Mapping[str, str]) -> DockerConfig:
                 f"cannot be read: {unreadable.strerror}", subject=str(path)
             ) from unreadable
         sources.append(_parse(raw, str(path)))
-    return DockerConfig(tuple(sources), dict(environ))
+    # What a helper is told; the server's own secrets are not for it.
+    told = {name: it for name, it in environ.items() if not name.startswith("TRANSSHIP_")}
+    return DockerConfig(tuple(sources), told)
 
 
 def _paths(environ: Mapping[str, str]) -> list[Path]:

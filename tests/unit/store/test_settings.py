@@ -199,3 +199,44 @@ def test_a_wrong_value_is_not_shown_for_it_may_hold_a_secret(
     with pytest.raises(InvalidSpecError) as caught:
         Settings.load()
     assert SECRET not in f"{caught.value} {caught.value.as_json()}"
+
+
+WITH_SECRET = 'broker_url = "redis://:word@127.0.0.1/0"\n'
+PLAIN = 'listen = "127.0.0.1:1"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "taken"),
+    [
+        (PLAIN, 0o644, True),
+        (PLAIN, 0o600, True),
+        (PLAIN, 0o664, False),
+        (PLAIN, 0o646, False),
+        (WITH_SECRET, 0o600, True),
+        (WITH_SECRET, 0o644, False),
+        (WITH_SECRET, 0o604, False),
+        (WITH_SECRET, 0o620, False),
+    ],
+)
+def test_a_file_that_others_could_have_written_or_can_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, mode: int, taken: bool
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(content)
+    path.chmod(mode)
+    monkeypatch.setenv("TRANSSHIP_CONFIG", str(path))
+    if taken:
+        Settings.load()
+    else:
+        with pytest.raises(RequestError, match="others can"):
+            Settings.load()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(PLAIN)
+    os.chown(path, 65534, 65534)
+    monkeypatch.setenv("TRANSSHIP_CONFIG", str(path))
+    with pytest.raises(RequestError, match="another user"):
+        Settings.load()
