@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from store.catalog.jobs import NewJob
 from store.errors import InvalidSpecError, ScopeError, TransshipError
@@ -18,7 +19,6 @@ from workers.making import Submission
 from workers.specs import KINDS, AnySpec, parse_spec
 
 REQUESTER = "broker"
-LONGEST_ID = 200
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
 LONGEST_NAME = 100
 UNKNOWN_KIND = "unknown"
@@ -183,8 +183,12 @@ def _arguments(args: list[Any], kwargs: dict[str, Any]) -> tuple[str, object]:
     id_ = given.get("id")
     if not isinstance(id_, str):
         raise TypeError("there is no id that is text")
-    if not 0 < len(id_) <= LONGEST_ID or not id_.isprintable() or id_.strip() != id_:
-        raise ValueError(f"the id is not printable text of 1 to {LONGEST_ID} characters")
+    try:
+        is_canonical = str(UUID(id_)) == id_  # one job must not have several names
+    except ValueError:
+        is_canonical = False
+    if not is_canonical:
+        raise ValueError("the id is no UUID in its canonical form")
     return id_, given.get("spec")
 
 

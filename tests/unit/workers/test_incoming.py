@@ -14,6 +14,7 @@ from workers.specs import KINDS
 
 RIGHTS = Rights(kinds=frozenset(KINDS) - {"prune", "gc", "fsck"})
 
+ID = "018f0c3a-7b2e-7c4d-9e10-5a6b7c8d9e0f"
 SPEC = {"kind": "pull", "reference": "here.test/app:1"}
 PULL = frozenset({"transship.pull"})
 
@@ -49,12 +50,12 @@ def old_message(**content: Any) -> bytes:
 @pytest.mark.parametrize(
     "raw",
     [
-        message({"id": "x", "spec": SPEC}),
-        message(args=["x", SPEC]),
-        message({"spec": SPEC}, args=["x"]),
-        old_message(task="transship.submit", args=[], kwargs={"id": "x", "spec": SPEC}),
+        message({"id": ID, "spec": SPEC}),
+        message(args=[ID, SPEC]),
+        message({"spec": SPEC}, args=[ID]),
+        old_message(task="transship.submit", args=[], kwargs={"id": ID, "spec": SPEC}),
         message(
-            body=json.dumps([[], {"id": "x", "spec": SPEC}, {}]), properties={"body_encoding": ""}
+            body=json.dumps([[], {"id": ID, "spec": SPEC}, {}]), properties={"body_encoding": ""}
         ),
     ],
     ids=["keywords", "positions", "both", "protocol 1", "body as text"],
@@ -62,7 +63,7 @@ def old_message(**content: Any) -> bytes:
 def test_a_submission_is_a_job(raw: bytes) -> None:
     found = read(raw, Rights(kinds=RIGHTS.kinds, may_use=frozenset({"hub"})))
     assert isinstance(found, Submission)
-    assert (found.id, found.requested_by, found.may_use) == ("x", "broker", frozenset({"hub"}))
+    assert (found.id, found.requested_by, found.may_use) == (ID, "broker", frozenset({"hub"}))
     assert found.spec.label == "here.test/app:1"
 
 
@@ -86,11 +87,11 @@ def test_a_submission_is_a_job(raw: bytes) -> None:
     ids=repr,
 )
 def test_a_bad_spec_is_a_failed_job(spec: object, kind: str, field: str) -> None:
-    found = read(message({"id": "x", "spec": spec}), RIGHTS)
+    found = read(message({"id": ID, "spec": spec}), RIGHTS)
     assert isinstance(found, Invalid)
     assert (found.error.code, found.error.subject) == ("invalid-spec", field)
     job = found.job()
-    assert (job.id, job.kind, job.requested_by) == ("x", kind, "broker")
+    assert (job.id, job.kind, job.requested_by) == (ID, kind, "broker")
     json.dumps(job.spec, ensure_ascii=False).encode()  # any database takes it
     assert "secret" not in str(job.spec)
     assert len(str(job.spec)) < 70_000
@@ -114,18 +115,21 @@ UNUSABLE = {
     "pickle": message(**{"content-type": "application/x-python-serialize"}),
     "headers of another shape": message(headers=[1]),
     "properties of another shape": message(properties=[1]),
-    "another task": message({"id": "x", "spec": SPEC}, task="celery.chord"),
-    "a task that is not text": message({"id": "x", "spec": SPEC}, task=7),
+    "another task": message({"id": ID, "spec": SPEC}, task="celery.chord"),
+    "a task that is not text": message({"id": ID, "spec": SPEC}, task=7),
     "arguments of another shape": message(args={"id": "x"}),
     "keywords of another shape": message(["id"]),
     "no id": message({"spec": SPEC}),
     "an id that is a number": message({"id": 5, "spec": SPEC}),
     "an empty id": message({"id": "", "spec": SPEC}),
-    "a long id": message({"id": "x" * 201, "spec": SPEC}),
+    "an id that is no UUID": message({"id": "x", "spec": SPEC}),
+    "a UUID in capitals": message({"id": ID.upper(), "spec": SPEC}),
+    "a UUID in braces": message({"id": f"{{{ID}}}", "spec": SPEC}),
+    "a UUID without hyphens": message({"id": ID.replace("-", ""), "spec": SPEC}),
     "an id with a NUL": message({"id": "a\0b", "spec": SPEC}),
     "an id with a line break": message({"id": "a\nb", "spec": SPEC}),
     "an id with half a surrogate pair": message({"id": "a\ud800", "spec": SPEC}),
-    "an id with blanks around it": message({"id": " x ", "spec": SPEC}),
+    "an id with blanks around it": message({"id": f" {ID} ", "spec": SPEC}),
 }
 
 
@@ -149,7 +153,7 @@ def test_celery_sees_nothing_that_is_unusable(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        message({"id": "x", "spec": SPEC}),
+        message({"id": ID, "spec": SPEC}),
         message(task="transship.pull"),
         message(args=[5], task="transship.pull"),
         message(args=["x", "y"], task="transship.pull"),
@@ -166,18 +170,18 @@ def test_celery_sees_nothing_that_would_end_it(raw: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["prune", "gc", "fsck"])
 def test_a_kind_that_needs_an_admin_is_refused(kind: str) -> None:
-    found = read(message({"id": "x", "spec": {"kind": kind}}), RIGHTS)
+    found = read(message({"id": ID, "spec": {"kind": kind}}), RIGHTS)
     assert isinstance(found, Invalid)
     assert found.error.code == "forbidden"
 
 
 def test_a_kind_that_is_not_among_those_that_are_set_is_refused() -> None:
-    found = read(message({"id": "x", "spec": SPEC}), Rights(kinds=frozenset({"copy"})))
+    found = read(message({"id": ID, "spec": SPEC}), Rights(kinds=frozenset({"copy"})))
     assert isinstance(found, Invalid)
     assert "TRANSSHIP_BROKER_KINDS" in found.error.hint
 
 
 def test_its_jobs_see_images_of_its_own() -> None:
-    found = read(message({"id": "x", "spec": SPEC}), RIGHTS)
+    found = read(message({"id": ID, "spec": SPEC}), RIGHTS)
     assert isinstance(found, Submission)
     assert found.tenant == "broker"

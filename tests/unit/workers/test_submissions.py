@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from cryptography.fernet import Fernet
@@ -71,7 +72,7 @@ class Place:
         def watched(wanted: list[Submission]) -> list[str | TransshipError]:
             if self.fails is not None:
                 raise self.fails
-            if any(one.id == self.poison for one in wanted):
+            if any(_names[one.id] == self.poison for one in wanted):
                 raise OverflowError("an int is too large")
             self.batches.append(len(wanted))
             return submit(wanted)
@@ -97,7 +98,7 @@ class Place:
 
     def states(self) -> dict[str, str]:
         with self.catalog.read() as connection:
-            return {row.id: row.state for row in connection.execute(select(jobs))}
+            return {_names[row.id]: row.state for row in connection.execute(select(jobs))}
 
     def rejected(self) -> list[str]:
         with self.catalog.read() as connection:
@@ -127,8 +128,18 @@ def place(catalog: Catalog, redis: RedisProcess) -> Iterator[Place]:
         yield made
 
 
+_names: dict[str, str] = {}
+
+
+def uuid_of(name: str) -> str:
+    """The id of the job that a test calls *name*."""
+    made = str(uuid5(NAMESPACE_OID, name))
+    _names[made] = name
+    return made
+
+
 def submission(id_: str, spec: object = SPEC) -> bytes:
-    return message({"id": id_, "spec": spec})
+    return message({"id": uuid_of(id_), "spec": spec})
 
 
 def test_many_are_stored_together_in_their_order(catalog: Catalog, redis: RedisProcess) -> None:
@@ -139,7 +150,7 @@ def test_many_are_stored_together_in_their_order(catalog: Catalog, redis: RedisP
         assert len(place.batches) < 30
     with catalog.read() as connection:
         found = list(connection.execute(select(jobs.c.id).order_by(jobs.c.seq)).scalars())
-    assert found == [f"j{n:03}" for n in range(100)]
+    assert [_names[one] for one in found] == [f"j{n:03}" for n in range(100)]
 
 
 def test_messages_of_other_priorities_are_stored_too(place: Place) -> None:
@@ -188,7 +199,7 @@ def test_a_bad_spec_becomes_a_failed_job_that_can_be_shown(place: Place) -> None
     for view in views:
         assert view.error is not None
         assert (view.error.code, view.requested_by) == ("invalid-spec", "broker")
-    assert {view.id: view.kind for view in views} == {"x": "pull", "y": "unknown"}
+    assert {_names[view.id]: view.kind for view in views} == {"x": "pull", "y": "unknown"}
 
 
 def test_a_kind_that_needs_a_body_fails(place: Place) -> None:
@@ -210,7 +221,7 @@ def test_an_id_that_another_job_has_is_rejected(place: Place) -> None:
     place.send(submission("x", {**SPEC, "reference": "here.test/app:2"}), submission("x", {}))
     place.await_empty()
     assert place.states() == {"x": "queued"}
-    assert place.rejected() == ["the id 'x' belongs to another job"] * 2
+    assert place.rejected() == [f"the id {uuid_of('x')!r} belongs to another job"] * 2
 
 
 def test_several_workers_store_everything_once(catalog: Catalog, redis: RedisProcess) -> None:
