@@ -149,11 +149,13 @@ class Protocol(H11Protocol):
     def _look(self) -> None:
         """What does it wait for, and has it begun to come?"""
         if self.conn.their_state is h11.IDLE:
-            begun = bool(self.conn.trailing_data[0])
-            if begun:
+            idle = self._served and not self.conn.trailing_data[0]
+            if idle:
+                self._drop_limit()
+            else:
                 self._set_limit()
             if not self._is_local:
-                self._all.waits(self, idle=self._served and not begun)
+                self._all.waits(self, idle=idle)
             return
         self._all.waits_no_more(self)
         if self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete:

@@ -111,14 +111,29 @@ def test_a_head_that_does_not_come_is_not_waited_for(own: Api, sent: bytes) -> N
 
 
 def test_a_connection_between_two_requests_is_kept(own: Api) -> None:
-    own.server.connections.head_seconds = 0.1
+    own.server.connections.head_seconds = 1.0
     with closing(opened(own, GET + b"\r\n")) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-        connection.settimeout(0.5)  # longer than a head may take
+        connection.settimeout(1.5)  # longer than a head may take
         with pytest.raises(TimeoutError):
             connection.recv(1)
         connection.sendall(GET + b"\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_comes_after_the_answer_is_taken_but_not_waited_for(own: Api) -> None:
+    own.server.connections.head_seconds = 1.0
+    refused = f"POST {PREFIX}/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n".encode()
+    with closing(opened(own, refused)) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+        connection.sendall(b"abc")
+        connection.settimeout(1.5)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.sendall(GET + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    with closing(opened(own, refused)) as connection:
+        assert b" 401 " in answer(connection)
 
 
 def test_half_requests_keep_nobody_out(own: Api) -> None:
