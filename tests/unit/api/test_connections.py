@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Iterator
@@ -42,6 +43,14 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
+def one_answer(connection: socket.socket) -> bytes:
+    """The next answer, whole: its body may come after its head."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    body = response.read()
+    return b"%d " % response.status + body
+
+
 REFUSED = {
     "bare LF": GET.replace(b"\r\n", b"\n") + b"\n",
     "one bare LF": GET + b"A: b\nC: d\r\n\r\n",
@@ -76,7 +85,7 @@ def test_an_ordinary_head_is_taken_byte_by_byte(api: Api, head: bytes) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in head:
             connection.sendall(bytes([byte]))
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert one_answer(connection).startswith(b"200 ")
 
 
 @pytest.mark.parametrize("head", REFUSED.values(), ids=REFUSED)
@@ -113,25 +122,25 @@ def test_a_head_that_does_not_come_is_not_waited_for(own: Api, sent: bytes) -> N
 def test_a_connection_between_two_requests_is_kept(own: Api) -> None:
     own.server.connections.head_seconds = 1.0
     with closing(opened(own, GET + b"\r\n")) as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert one_answer(connection).startswith(b"200 ")
         connection.settimeout(1.5)  # longer than a head may take
         with pytest.raises(TimeoutError):
             connection.recv(1)
         connection.sendall(GET + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert one_answer(connection).startswith(b"200 ")
 
 
 def test_a_body_that_comes_after_the_answer_is_taken_but_not_waited_for(own: Api) -> None:
     own.server.connections.head_seconds = 1.0
     refused = f"POST {PREFIX}/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n".encode()
     with closing(opened(own, refused)) as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+        assert one_answer(connection).startswith(b"401 ")
         connection.sendall(b"abc")
         connection.settimeout(1.5)
         with pytest.raises(TimeoutError):
             connection.recv(1)
         connection.sendall(GET + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert one_answer(connection).startswith(b"200 ")
     with closing(opened(own, refused)) as connection:
         assert b" 401 " in answer(connection)
 
