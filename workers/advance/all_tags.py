@@ -6,13 +6,14 @@ The children run side by side. What they have in common moves once, as of any jo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Row
 
 from store.catalog import jobs, references
 from store.catalog.jobs import JobLease
-from store.errors import ManifestNotFoundError, NotFoundError, PartialError, Side
+from store.errors import ConflictError, ManifestNotFoundError, NotFoundError, PartialError, Side
 from store.images.records import happened
 from store.images.shelf import lead
 from store.oci.platform import Platform
@@ -138,7 +139,9 @@ def _record(
     lease.learn(recorded=True)
     with world.catalog.write() as connection:
         jobs.save(connection, lease)
-        latest = references.get(connection, lease.tenant, str(here.with_default_tag()))
+        latest = None
+        with suppress(ConflictError):  # several tenants have the name: whose labels it has is open
+            latest = references.get(connection, lease.tenant, str(here.with_default_tag()))
         images = references.images_under(connection, latest.digest) if latest is not None else ()
         happened(
             connection,

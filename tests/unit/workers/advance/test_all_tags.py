@@ -107,6 +107,20 @@ def test_all_tags_have_one_event_together(stage: Stage) -> None:
     assert _events(stage) == [("pull", REPOSITORY, {"name": REPOSITORY})]
 
 
+def test_tenants_who_mean_different_images_by_latest_do_not_make_the_house_fail(
+    stage: Stage,
+) -> None:
+    _listing(stage.shop, "1")
+    with stage.world.catalog.write() as connection:
+        for tenant, digest in (("a", IMAGE.digest), ("b", OTHER.digest)):
+            references.assign(
+                connection, tenant, f"{REPOSITORY}:latest", str(digest), "a type", now=0
+            )
+    job = _pull(stage)
+    assert job.state == "succeeded", job.error
+    assert _events(stage) == [("pull", REPOSITORY, {"name": REPOSITORY})]
+
+
 def test_a_tag_that_fails_is_reported_and_the_others_stay(stage: Stage) -> None:
     _listing(stage.shop, "1", "gone")
     job = _pull(stage)
