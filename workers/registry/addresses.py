@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from store.errors import UntrustedAddressError
 
@@ -157,23 +158,24 @@ class KnownPeers:
         return self._addresses.get(host, frozenset())
 
 
+class PeerRule(Protocol):
+    """Decides which peers a pool may connect to."""
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Raise UntrustedAddressError unless *address*, of *host*, may be connected to."""
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """Take note that *host*, resolved so, was reached at *address*."""
+
+
 class NamedByUser:
     """The rule for registries themselves: anything but addresses that are nobody's registry.
 
-    Over plain HTTP the peer itself must be one to which plain HTTP may go: the answer of a
-    resolver alone must not be enough to take TLS away. Where *private* is given, of private
-    addresses only those may be connected to that it lists.
+    Where *private* is given, of private addresses only those may be connected to that it lists.
     """
 
-    def __init__(
-        self,
-        peers: KnownPeers,
-        *,
-        plain_networks: HostList | None,
-        private: HostList | None = None,
-    ) -> None:
+    def __init__(self, peers: KnownPeers, *, private: HostList | None = None) -> None:
         self._peers = peers
-        self._plain_networks = plain_networks
         self._private = private
 
     def check(self, host: str, port: int, address: Address) -> None:
@@ -195,20 +197,40 @@ class NamedByUser:
                 registry=host,
                 hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
             )
-        plain = self._plain_networks
-        if plain is None or address.is_loopback:
-            return
-        if not plain.names_host(host, port) and not plain.holds(address):
-            raise UntrustedAddressError(
-                f"plain HTTP may not go to {address}",
-                registry=host,
-                hint="name the host or its network in TRANSSHIP_INSECURE_REGISTRIES",
-            )
 
     def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
         """Remember the peer; all of the host's addresses where none is public."""
         everywhere = all(is_private(other) for other in resolved)
         self._peers.learn(host, resolved if everywhere else [address])
+
+
+class Unproven:
+    """Over *rule*: the peer of a connection that no certificate proves is one that needs none.
+
+    That is in plain HTTP, and TLS that is not verified. A resolver that names a listed address
+    when it is asked whether TLS may be gone without, and another when it is asked where to
+    connect, must not be enough to take TLS away.
+    """
+
+    def __init__(self, rule: PeerRule, listed: HostList) -> None:
+        self._rule = rule
+        self._listed = listed
+
+    def check(self, host: str, port: int, address: Address) -> None:
+        """Raise UntrustedAddressError unless *address* may be connected to."""
+        self._rule.check(host, port, address)
+        listed = self._listed
+        if address.is_loopback or listed.names_host(host, port) or listed.holds(address):
+            return
+        raise UntrustedAddressError(
+            f"{host} is at {address}, to which nothing may go without TLS that is verified",
+            registry=host,
+            hint="name the host or its network in TRANSSHIP_INSECURE_REGISTRIES",
+        )
+
+    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
+        """Learn what *rule* learns."""
+        self._rule.connected(host, address, resolved)
 
 
 class GivenByServer:

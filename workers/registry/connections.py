@@ -22,7 +22,9 @@ from workers.registry.addresses import (
     GivenByServer,
     KnownPeers,
     NamedByUser,
+    PeerRule,
     ProxyItself,
+    Unproven,
     resolve,
 )
 from workers.registry.bounds import ANSWER_SECONDS, CONNECT_SECONDS
@@ -31,7 +33,6 @@ from workers.registry.hosts import HostPolicy, RegistryHost
 from workers.registry.origins import Origin, origin_of
 from workers.registry.transport import (
     CheckedTransport,
-    PeerRule,
     asking,
     attentive,
     timeouts,
@@ -143,14 +144,14 @@ class Connections:
         plain = origin.scheme == "http"
         proxy = self.policy.proxies.proxy_for(origin)
         if proxy is not None and (given or self.policy.deny_private):
-            rule = self._rule(registry, given=given, plain=False)
-            check_by_name(rule, origin, registry=registry.name)
+            check_by_name(self._rule(registry, given=given), origin, registry=registry.name)
         certs = None if plain else self._certs(origin, registry)
         key = _PoolKey(
             given_by=registry.host if given else None,
             plain=plain,
             certs=certs,
-            unverified=not plain and self.policy.allows_plain_http(origin.host, origin.port),
+            unverified=not plain
+            and self.policy.skips_verification(origin.host, origin.port, certs),
             proxy=proxy,
         )
         with self._lock:
@@ -158,7 +159,7 @@ class Connections:
                 raise RuntimeError("the registry client was closed")
             client = self._clients.get(key)
             if client is None:
-                client = self._clients[key] = self._make(key, origin, registry)
+                client = self._clients[key] = self._make(key, registry)
             return client
 
     def _certs(self, origin: Origin, registry: RegistryHost) -> Path | None:
@@ -166,13 +167,16 @@ class Connections:
             return self.policy.certs_of(registry.name) or self.policy.certs_of(registry.api)
         return self.policy.certs_of(origin.authority)
 
-    def _make(self, key: _PoolKey, origin: Origin, registry: RegistryHost) -> httpx.Client:
+    def _make(self, key: _PoolKey, registry: RegistryHost) -> httpx.Client:
         transport = self._transport
         if transport is None:
-            context = self.policy.tls_context(origin.host, origin.port, key.certs)
+            unproven = key.plain or key.unverified
+            context = self.policy.tls_context(key.certs, verified=not unproven)
             rule: PeerRule = ProxyItself()
             if key.proxy is None:
-                rule = self._rule(registry, given=key.given_by is not None, plain=key.plain)
+                rule = self._rule(registry, given=key.given_by is not None)
+                if unproven:
+                    rule = Unproven(rule, self.policy.insecure_hosts)
             transport = CheckedTransport(rule, context, key.proxy)
         return httpx.Client(
             transport=transport,
@@ -183,14 +187,10 @@ class Connections:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
-    def _rule(self, registry: RegistryHost, *, given: bool, plain: bool) -> PeerRule:
+    def _rule(self, registry: RegistryHost, *, given: bool) -> PeerRule:
         if given:
             return GivenByServer(registry.host, self._peers, self.policy.private_hosts)
-        return NamedByUser(
-            self._peers,
-            plain_networks=self.policy.insecure_hosts if plain else None,
-            private=self.policy.named_private_hosts,
-        )
+        return NamedByUser(self._peers, private=self.policy.named_private_hosts)
 
 
 def check_by_name(rule: PeerRule, origin: Origin, *, registry: str) -> None:

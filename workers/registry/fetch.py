@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from store.errors import ProtocolError, RequestError, UntrustedAddressError
-from workers.registry.addresses import NamedInRequest, ProxyItself
+from workers.registry.addresses import NamedInRequest, PeerRule, ProxyItself, Unproven
 from workers.registry.bounds import (
     ANSWER_SECONDS,
     CHUNK_BYTES,
@@ -30,7 +30,7 @@ from workers.registry.manifests import length_told
 from workers.registry.network import followed, too_many_redirects
 from workers.registry.origins import Origin, origin_of, without_query
 from workers.registry.redirects import is_redirect
-from workers.registry.transport import CheckedTransport, PeerRule, attentive, timeouts
+from workers.registry.transport import CheckedTransport, attentive, timeouts
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -123,7 +123,11 @@ def _client(origin: Origin, policy: HostPolicy) -> httpx.Client:
     if proxy is not None:
         check_by_name(rule, origin, registry=origin.authority)
         rule = ProxyItself()
-    context = policy.tls_context(origin.host, origin.port, policy.certs_of(origin.authority))
+    certs = policy.certs_of(origin.authority)
+    unverified = policy.skips_verification(origin.host, origin.port, certs)
+    if unverified and origin.scheme == "https" and proxy is None:
+        rule = Unproven(rule, policy.insecure_hosts)
+    context = policy.tls_context(certs, verified=not unverified)
     return httpx.Client(
         transport=CheckedTransport(rule, context, proxy),
         trust_env=False,

@@ -115,15 +115,22 @@ class HostPolicy:
                 continue  # not readable for us, so not meant for us
         return None
 
-    def tls_context(self, host: str, port: int, certs: Path | None) -> ssl.SSLContext:
-        """Make the TLS context for a host; *certs* as returned by `certs_of`.
+    def skips_verification(self, host: str, port: int, certs: Path | None) -> bool:
+        """Say whether TLS with *host* goes unverified; *certs* as returned by `certs_of`.
+
+        Where plain HTTP would do, TLS without a known certificate is not worse, as in Docker.
+        Whoever connects checks the peer, by what this has said once.
+        """
+        return not _authorities(certs) and self.allows_plain_http(host, port)
+
+    def tls_context(self, certs: Path | None, *, verified: bool) -> ssl.SSLContext:
+        """Make a TLS context with the authorities and client certificates of *certs*.
 
         Raises:
             RequestError: a certificate or key cannot be read; names the directory.
         """
-        authorities = sorted(certs.glob("*.crt")) if certs is not None else []
-        if not authorities and self.allows_plain_http(host, port):
-            # Plain HTTP would do: TLS without a known certificate is not worse, as in Docker.
+        authorities = _authorities(certs)
+        if not verified:
             # To load the system's authorities for it would take longer than the connection.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -146,6 +153,10 @@ class HostPolicy:
         except (OSError, ssl.SSLError) as wrong:
             raise RequestError("a certificate or key cannot be read", subject=str(certs)) from wrong
         return context
+
+
+def _authorities(certs: Path | None) -> list[Path]:
+    return sorted(certs.glob("*.crt")) if certs is not None else []
 
 
 def _system_context() -> ssl.SSLContext:

@@ -6,6 +6,7 @@ Here, too, requests go to where servers send us, and follow on by hand.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,8 @@ from workers.registry.redirects import check_step, is_redirect, next_url
 from workers.registry.scopes import Scope
 from workers.registry.tokens import Token, TokenAnswer, TokenRequest, ask_for_token
 from workers.registry.transport import HandshakeError
+
+SCHEME_SECONDS = 300.0  # then a host that has failed https, or may use it alone, is tried anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Network:
         self._on_rate_limit = on_rate_limit
         self._spacing = Spacing()
         self._lock = threading.Lock()
-        self._schemes: dict[str, str] = {}
+        self._schemes: dict[str, tuple[str, float]] = {}  # and until when that is believed
         self._first_contacts: dict[str, threading.Lock] = {}
 
     def await_turn(
@@ -108,7 +111,8 @@ class Network:
         """Send to *path* on the registry by *send*, and return the answer and its URL.
 
         The first contact with a host that may be spoken to without TLS tries https first; what
-        answers is remembered. That is the request itself: no ping goes ahead of it.
+        answers is remembered for a while: TLS may have failed for once. It is the request itself
+        that tries: no ping goes ahead of it.
         """
         scheme = self._scheme(registry)
         if scheme is not None:
@@ -129,7 +133,7 @@ class Network:
                     raise
                 url = f"http://{registry.api}{path}"
                 answered = send(url)
-            self._schemes[registry.api] = origin_of(url).scheme
+            self._remember_scheme(registry, origin_of(url).scheme)
             return answered, url
 
     def send_given(
@@ -173,12 +177,17 @@ class Network:
         return [origin_of(f"{each}://{registry.api}/") for each in schemes]
 
     def _scheme(self, registry: RegistryHost) -> str | None:
-        known = self._schemes.get(registry.api)
-        if known is None:
-            policy = self.connections.policy
-            if not policy.allows_plain_http(registry.host, registry.port):
-                known = self._schemes[registry.api] = "https"
-        return known
+        known, until = self._schemes.get(registry.api, ("", 0.0))
+        if time.monotonic() < until:
+            return known
+        policy = self.connections.policy
+        if policy.allows_plain_http(registry.host, registry.port):
+            return None
+        self._remember_scheme(registry, "https")
+        return "https"
+
+    def _remember_scheme(self, registry: RegistryHost, scheme: str) -> None:
+        self._schemes[registry.api] = scheme, time.monotonic() + SCHEME_SECONDS
 
     def _fetch_token(
         self,

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 import httpcore
 import httpx
 
-from workers.registry.addresses import Address, resolve
+from workers.registry.addresses import PeerRule, resolve
 from workers.registry.bounds import ATTENTION_SECONDS, SILENCE_SECONDS
 
 # httpx logs whole URLs at INFO, and httpcore headers at DEBUG: signatures and tokens.
@@ -48,16 +48,6 @@ KEEP_ALIVE_CONNECTIONS = 32
 
 class HandshakeError(httpcore.ConnectError):
     """The peer was reached, but TLS with it failed."""
-
-
-class PeerRule(Protocol):
-    """Decides which peers a pool may connect to."""
-
-    def check(self, host: str, port: int, address: Address) -> None:
-        """Raise UntrustedAddressError unless *address*, of *host*, may be connected to."""
-
-    def connected(self, host: str, address: Address, resolved: list[Address]) -> None:
-        """Take note that *host*, resolved so, was reached at *address*."""
 
 
 class Listener(Protocol):

@@ -15,6 +15,7 @@ from workers.registry.addresses import (
     HostList,
     KnownPeers,
     NamedByUser,
+    Unproven,
     parse_address,
 )
 from workers.registry.hosts import HostPolicy
@@ -99,16 +100,16 @@ def test_another_registrys_address_is_not() -> None:
 @pytest.mark.parametrize("text", NOBODY)
 def test_the_user_cannot_name_metadata_either(text: str) -> None:
     with pytest.raises(UntrustedAddressError):
-        NamedByUser(KnownPeers(), plain_networks=None).check("x.test", 80, address(text))
+        NamedByUser(KnownPeers()).check("x.test", 80, address(text))
 
 
 def test_the_user_may_name_private_hosts() -> None:
-    NamedByUser(KnownPeers(), plain_networks=None).check("x.test", 443, address("10.0.0.1"))
+    NamedByUser(KnownPeers()).check("x.test", 443, address("10.0.0.1"))
 
 
 @pytest.mark.parametrize("text", INTERNAL)
 def test_private_registries_may_be_denied(text: str) -> None:
-    rule = NamedByUser(KnownPeers(), plain_networks=None, private=HostList())
+    rule = NamedByUser(KnownPeers(), private=HostList())
     with pytest.raises(UntrustedAddressError, match="TRANSSHIP_PRIVATE=deny") as refused:
         rule.check("x.test", 443, address(text))
     assert "TRANSSHIP_ALLOW_PRIVATE" in refused.value.hint
@@ -116,9 +117,7 @@ def test_private_registries_may_be_denied(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["93.184.216.34", "2606:2800:220:1::1"])
 def test_public_registries_are_not_denied(text: str) -> None:
-    NamedByUser(KnownPeers(), plain_networks=None, private=HostList()).check(
-        "x.test", 443, address(text)
-    )
+    NamedByUser(KnownPeers(), private=HostList()).check("x.test", 443, address(text))
 
 
 @pytest.mark.parametrize("setting", ["allow_private", "insecure_registries"])
@@ -127,14 +126,14 @@ def test_private_registries_that_are_listed_are_not_denied(setting: str, entry: 
     policy = HostPolicy.from_settings(
         Settings.model_validate({"private": "deny", setting: (entry,)}), {}
     )
-    NamedByUser(KnownPeers(), plain_networks=None, private=policy.named_private_hosts).check(
+    NamedByUser(KnownPeers(), private=policy.named_private_hosts).check(
         "x.test", 443, address("10.1.2.3")
     )
 
 
 @pytest.mark.parametrize("text", NOBODY)
 def test_metadata_cannot_be_listed_for_users_either(text: str) -> None:
-    rule = NamedByUser(KnownPeers(), plain_networks=None, private=HostList(("0.0.0.0/0", "::/0")))
+    rule = NamedByUser(KnownPeers(), private=HostList(("0.0.0.0/0", "::/0")))
     with pytest.raises(UntrustedAddressError):
         rule.check("x.test", 443, address(text))
 
@@ -144,28 +143,28 @@ def test_private_registries_are_allowed_unless_they_are_denied() -> None:
 
 
 def test_plain_http_goes_only_to_listed_peers() -> None:
-    rule = NamedByUser(KnownPeers(), plain_networks=HostList(("10.0.0.0/8",)))
+    rule = Unproven(NamedByUser(KnownPeers()), HostList(("10.0.0.0/8",)))
     rule.check("x.test", 80, address("10.0.0.1"))
     with pytest.raises(UntrustedAddressError):
         rule.check("x.test", 80, address("93.184.216.34"))
 
 
 def test_plain_http_goes_to_loopback() -> None:
-    rule = NamedByUser(KnownPeers(), plain_networks=HostList())
+    rule = Unproven(NamedByUser(KnownPeers()), HostList())
     rule.check("localhost", 5000, address("127.0.0.1"))
 
 
 def test_a_mixed_answer_of_the_resolver_teaches_only_the_peer() -> None:
     peers = KnownPeers()
     public, inside = address("93.184.216.34"), address("127.0.0.1")
-    NamedByUser(peers, plain_networks=None).connected("r.test", public, [public, inside])
+    NamedByUser(peers).connected("r.test", public, [public, inside])
     assert peers.of("r.test") == {public}
 
 
 def test_private_addresses_of_a_host_are_learned_together() -> None:
     peers = KnownPeers()
     both = [address("10.0.0.1"), address("10.0.0.2")]
-    NamedByUser(peers, plain_networks=None).connected("r.test", both[0], both)
+    NamedByUser(peers).connected("r.test", both[0], both)
     assert peers.of("r.test") == set(both)
 
 

@@ -47,12 +47,12 @@ def test_listed_networks_hold_addresses() -> None:
 
 
 def test_certificates_are_checked() -> None:
-    context = HostPolicy().tls_context("r.test", 443, None)
+    context = HostPolicy().tls_context(None, verified=True)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_certificates_of_insecure_hosts_are_not() -> None:
-    context = HostPolicy().tls_context("localhost", 5000, None)
+    context = HostPolicy().tls_context(None, verified=False)
     assert context.verify_mode == ssl.CERT_NONE
 
 
@@ -71,11 +71,11 @@ def test_a_host_is_no_path(tmp_path: Path, authority: str) -> None:
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("nonsense")
     with pytest.raises(RequestError) as wrong:
-        HostPolicy().tls_context("r.test", 443, tmp_path)
+        HostPolicy().tls_context(tmp_path, verified=True)
     assert wrong.value.subject == str(tmp_path)
 
 
 def test_a_certificate_without_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "client.cert").write_text("nonsense")
     with pytest.raises(RequestError, match=r"client\.key"):
-        HostPolicy().tls_context("r.test", 443, tmp_path)
+        HostPolicy().tls_context(tmp_path, verified=True)

@@ -1,0 +1,103 @@
+"""A name that resolves twice differently takes no TLS away, and no verification."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from store.errors import UnreachableError, UntrustedAddressError
+from workers.registry import network
+from workers.registry.addresses import Address, parse_address
+from workers.registry.connections import Connections, Outgoing
+from workers.registry.errors import Asked
+from workers.registry.hosts import HostPolicy, RegistryHost
+from workers.registry.network import Network
+from workers.registry.origins import origin_of
+from workers.registry.transport import CheckedTransport
+
+INSIDE, OUTSIDE = "10.0.0.1", "93.184.216.34"
+REGISTRY = RegistryHost.of("r.test")
+ASKED = Asked("r.test", "r.test", "GET")
+POLICY = HostPolicy(insecure=("10.0.0.0/8",), allow_private=("10.0.0.0/8",))
+
+
+def resolving(*answers: str) -> Callable[[str, int], list[Address]]:
+    """A resolver that answers with one address after the other, and then with the last."""
+    ahead = list(answers)
+
+    def resolve(_host: str, _port: int) -> list[Address]:
+        text = ahead.pop(0) if len(ahead) > 1 else ahead[0]
+        address = parse_address(text)
+        assert address is not None
+        return [address]
+
+    return resolve
+
+
+@pytest.fixture
+def own() -> Iterator[Connections]:
+    made = Connections(POLICY, user_agent="test")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("url", ["http://r.test/v2/", "https://r.test/v2/"])
+@pytest.mark.parametrize("given", [False, True])
+def test_the_peer_itself_must_be_listed(
+    own: Connections, monkeypatch: pytest.MonkeyPatch, url: str, given: bool
+) -> None:
+    """Asked whether TLS may be gone without it is inside; asked where to connect it is not."""
+    monkeypatch.setattr("workers.registry.hosts.resolve", resolving(INSIDE))
+    monkeypatch.setattr("workers.registry.transport.resolve", resolving(OUTSIDE))
+    with pytest.raises(UntrustedAddressError, match="without TLS that is verified"):
+        own.send(Outgoing(method="GET", url=url), registry=REGISTRY, given=given, asked=ASKED)
+
+
+@pytest.mark.parametrize("answers", [(OUTSIDE, INSIDE), (INSIDE, OUTSIDE)])
+def test_what_a_pool_is_called_and_what_it_does_come_from_one_look(
+    own: Connections, monkeypatch: pytest.MonkeyPatch, answers: tuple[str, str]
+) -> None:
+    contexts: list[ssl.SSLContext] = []
+
+    class Kept(CheckedTransport):
+        def __init__(self, rule: Any, context: ssl.SSLContext, proxy: str | None) -> None:
+            contexts.append(context)
+            super().__init__(rule, context, proxy)
+
+    monkeypatch.setattr("workers.registry.connections.CheckedTransport", Kept)
+    monkeypatch.setattr("workers.registry.hosts.resolve", resolving(*answers))
+    monkeypatch.setattr("workers.registry.transport.resolve", resolving(OUTSIDE))
+    for _ in range(2):
+        own._client(origin_of("https://r.test/"), REGISTRY, given=False)
+    made = {key.unverified: client for key, client in own._clients.items()}
+    assert set(made) == {True, False}
+    modes = [context.verify_mode for context in contexts]
+    expected = [ssl.CERT_REQUIRED, ssl.CERT_NONE]
+    assert modes == (expected if answers[0] == OUTSIDE else expected[::-1])
+
+
+def test_a_host_that_failed_https_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("workers.registry.network.time.monotonic", lambda: now)
+    policy = HostPolicy(insecure=("r.test",))
+    made = Network(Connections(policy, user_agent="test"))
+    fails = True
+    urls: list[str] = []
+
+    def send(url: str) -> Any:
+        urls.append(url)
+        if fails and url.startswith("https"):
+            raise UnreachableError("refused", registry="r.test")
+
+    monkeypatch.setattr(network, "_may_speak_plain", lambda *_: True)
+    made.send_to(REGISTRY, "/v2/", send)
+    made.send_to(REGISTRY, "/v2/", send)
+    fails = False
+    now += network.SCHEME_SECONDS + 1
+    made.send_to(REGISTRY, "/v2/", send)
+    made.send_to(REGISTRY, "/v2/", send)
+    assert [url.partition(":")[0] for url in urls] == ["https", "http", "http", "https", "https"]
+    made.connections.close()
