@@ -31,9 +31,9 @@ from store.sizes import human_bytes
 
 HEAD_BYTES: Final = 8  # what `detect` needs
 
-# deflate cannot exceed 1032:1, so this stops only what zstd, xz or bzip2 make of nothing; a tar
-# of less than the free bytes may be all zeros.
-MAX_RATIO: Final = 2000
+# Below what each format can reach: deflate makes 1032 bytes of one at most, the others far more. A
+# tar of less than the free bytes may be all zeros.
+MAX_RATIO: Final = 1000
 RATIO_FREE_BYTES: Final = 1024**3
 
 _MAX_WINDOW_BYTES: Final = 128 * 1024**2  # of zstd and xz; what their command lines allow
