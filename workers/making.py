@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.jobs import NewJob
-from store.catalog.tenants import HOUSE
 from store.errors import ConflictError
 from store.oci.reference import Reference
 from workers import entitlement
@@ -34,7 +33,7 @@ class Submission:
 
     spec: AnySpec
     requested_by: str
-    tenant: str = HOUSE
+    tenant: str
     id: str = field(default_factory=new_id)
     idempotency_key: str | None = None
     credentials: Mapping[str, Credential] = field(default_factory=dict)

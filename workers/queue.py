@@ -16,7 +16,6 @@ from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease
 from store.catalog.schema import jobs as jobs_table
-from store.catalog.tenants import HOUSE
 from store.errors import (
     ConflictError,
     CredentialsNeededError,
@@ -155,7 +154,7 @@ class JobQueue:
         id_: str,
         *,
         requested_by: str,
-        tenant: str = HOUSE,
+        tenant: str,
         given: Mapping[str, Credential] | None = None,
         may_use: MayUse = frozenset(),
         may_hurry: bool = True,

@@ -50,7 +50,9 @@ def start_due(connection: Connection, ready: Iterable[Ready], sealer: Sealer, no
             log.warning("the mirror %s cannot be started: %s", one.stored.name, one.spec)
             continue
         name = one.stored.name
-        wanted = Submission(spec=one.spec, requested_by=requester(name), fingerprint=_told_by(name))
+        wanted = Submission(
+            spec=one.spec, requested_by=requester(name), tenant=HOUSE, fingerprint=_told_by(name)
+        )
         _make(connection, one.stored, wanted, sealer, now)
 
 
@@ -83,6 +85,7 @@ def start(
     wanted = Submission(
         spec=ready.spec,
         requested_by=requested_by,
+        tenant=HOUSE,
         idempotency_key=idempotency_key,
         fingerprint=_told_by(name),
     )
@@ -119,7 +122,7 @@ def _make(
     name = stored.name
     job = make(
         connection,
-        replace(wanted, may_use=None, may_hurry=True, tenant=HOUSE),
+        replace(wanted, may_use=None, may_hurry=True),
         credentials.all_named(connection),
         sealer,
         now,

@@ -27,6 +27,7 @@ from store.catalog.credentials import Sealer
 from store.catalog.heartbeats import Threads
 from store.catalog.schema import budgets, lanes, transfers
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.content.local import LocalStore
 from store.oci.platform import Platform
 from store.settings import Settings
@@ -194,7 +195,7 @@ class Faulted:
 
     def submit(self, spec: AnySpec) -> None:
         """Ask for a job; what follows is about it."""
-        [id_] = self._queue.submit([Submission(spec=spec, requested_by="a test")])
+        [id_] = self._queue.submit([Submission(spec=spec, requested_by="a test", tenant=HOUSE)])
         assert isinstance(id_, str)
         self.job = id_
 

@@ -118,7 +118,7 @@ class Course:
     def submit(self, number: int = 1, **fields: Any) -> list[str]:
         """Accept pulls in one transaction, and dispatch what is due."""
         spec = parse_spec({"kind": "pull", "reference": f"{registry(0)}/library/x:1", **fields})
-        wanted = [Submission(spec=spec, requested_by="user1") for _ in range(number)]
+        wanted = [Submission(spec=spec, requested_by="user1", tenant=HOUSE) for _ in range(number)]
         return [str(answer) for answer in self.queue.submit(wanted)]
 
     def submit_with_key(self) -> None:
@@ -126,7 +126,9 @@ class Course:
         spec = parse_spec({"kind": "pull", "reference": f"{registry(0)}/library/x:1"})
         key = f"key{next(self._names)}"
         for _ in range(2):
-            self.queue.submit([Submission(spec=spec, requested_by="user1", idempotency_key=key)])
+            self.queue.submit(
+                [Submission(spec=spec, requested_by="user1", tenant=HOUSE, idempotency_key=key)]
+            )
 
     def dispatch(self) -> None:
         """A change after which there is nothing new to do."""
@@ -491,7 +493,7 @@ class Course:
         with self.world.change() as change:
             waits.abandon(change.connection, [lease.id], change.now)
             jobs.finish(change.connection, lease, "failed", change.now)
-        self.queue.retry(lease.id, requested_by="user1")
+        self.queue.retry(lease.id, requested_by="user1", tenant=HOUSE)
 
     def _parked(self, name: str) -> None:
         with self.catalog.write() as connection:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from sqlalchemy import Row, text
 
 from store.catalog import jobs
+from store.catalog.tenants import HOUSE
 from store.content.ports import ContentStore
 from store.home import prepare_home
 from store.oci.platform import Platform
@@ -68,7 +69,10 @@ class Engine:
     def submit(self, *, credentials: Mapping[str, Credential] | None = None, **spec: Any) -> str:
         """Ask for a job, and return its id."""
         submission = Submission(
-            spec=parse_spec(spec), requested_by="a test", credentials=credentials or {}
+            spec=parse_spec(spec),
+            requested_by="a test",
+            tenant=HOUSE,
+            credentials=credentials or {},
         )
         (answer,) = self._queue.submit([submission])
         assert isinstance(answer, str), answer

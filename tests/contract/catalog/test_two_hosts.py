@@ -301,7 +301,10 @@ def test_a_key_that_two_hosts_get_at_once_makes_one_job(hosts: Hosts, *, other_b
     wire = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))  # nobody is at its end
     queue = JobQueue(hosts.other, sealer, wire, host)
     second = Submission(
-        spec=another if other_body else spec, requested_by="a client", idempotency_key="a key"
+        spec=another if other_body else spec,
+        requested_by="a client",
+        tenant=HOUSE,
+        idempotency_key="a key",
     )
     with hosts.meanwhile(lambda: queue.submit([second])) as (connection, answers):
         jobs.create(connection, [first], NOW)

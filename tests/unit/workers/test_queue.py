@@ -15,6 +15,7 @@ from store.catalog import credentials, jobs, mirrors
 from store.catalog.credentials import NamedCredential, SealedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.schema import jobs as job_rows
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, CredentialsNeededError, NotFoundError, TransshipError
 from store.oci.platform import Platform
 from tests.contract.catalog.prepared import prepared_sqlite
@@ -82,7 +83,8 @@ def queue(catalog: Catalog, scene: Scene, wire: Recorder) -> JobQueue:
 def _submit(
     queue: JobQueue, spec: dict[str, Any] = PULL, *, by: str = "ada", **more: Any
 ) -> str | TransshipError:
-    (answer,) = queue.submit([Submission(spec=parse_spec(spec), requested_by=by, **more)])
+    given = {"tenant": HOUSE, **more}
+    (answer,) = queue.submit([Submission(spec=parse_spec(spec), requested_by=by, **given)])
     return answer
 
 
@@ -124,7 +126,7 @@ def test_the_caller_hears_of_the_commit_before_anybody_rings(
     def committed(answers: list[str | TransshipError]) -> None:
         heard.append((scene.job_row(str(answers[0])).state, list(wire.messages)))
 
-    queue.submit([Submission(spec=parse_spec(PULL), requested_by="ada")], committed)
+    queue.submit([Submission(spec=parse_spec(PULL), requested_by="ada", tenant=HOUSE)], committed)
     assert heard == [("queued", [])]
 
 
@@ -146,7 +148,8 @@ def test_the_same_key_and_body_give_the_same_job(queue: JobQueue) -> None:
 
 def test_the_same_twice_in_one_go_is_one_job(queue: JobQueue) -> None:
     both = [
-        Submission(spec=parse_spec(PULL), requested_by="ada", idempotency_key="k") for _ in range(2)
+        Submission(spec=parse_spec(PULL), requested_by="ada", tenant=HOUSE, idempotency_key="k")
+        for _ in range(2)
     ]
     first, second = queue.submit(both)
     assert first == second
@@ -163,9 +166,12 @@ def test_a_conflict_does_not_keep_others_from_being_made(queue: JobQueue, scene:
     answers = queue.submit(
         [
             Submission(
-                spec=parse_spec({**PULL, "priority": 1}), requested_by="ada", idempotency_key="k"
+                spec=parse_spec({**PULL, "priority": 1}),
+                requested_by="ada",
+                tenant=HOUSE,
+                idempotency_key="k",
             ),
-            Submission(spec=parse_spec(MIRROR), requested_by="ada"),
+            Submission(spec=parse_spec(MIRROR), requested_by="ada", tenant=HOUSE),
         ]
     )
     assert scene.job_row(str(answers[1])).kind == "mirror"
@@ -247,36 +253,36 @@ def _ended(scene: Scene, made: str, state: str = "failed") -> str:
 
 def test_a_retry_is_a_new_job_that_names_the_first(queue: JobQueue, scene: Scene) -> None:
     first = _ended(scene, _job(queue, {**PULL, "priority": 3}))
-    row = scene.job_row(queue.retry(first, requested_by="bob"))
+    row = scene.job_row(queue.retry(first, requested_by="bob", tenant=HOUSE))
     assert (row.retry_of, row.state, row.priority, row.requested_by) == (first, "queued", 3, "bob")
 
 
 def test_the_first_job_stays_on_record(queue: JobQueue, scene: Scene) -> None:
     first = _ended(scene, _job(queue))
     before = scene.job_row(first)
-    queue.retry(first, requested_by="ada")
+    queue.retry(first, requested_by="ada", tenant=HOUSE)
     assert scene.job_row(first) == before
 
 
 def test_a_job_that_has_not_ended_is_not_retried(queue: JobQueue) -> None:
     with pytest.raises(ConflictError, match="not ended"):
-        queue.retry(_job(queue), requested_by="ada")
+        queue.retry(_job(queue), requested_by="ada", tenant=HOUSE)
 
 
 def test_a_job_that_is_not_there_cannot_be_retried(queue: JobQueue) -> None:
     with pytest.raises(NotFoundError):
-        queue.retry("nobody", requested_by="ada")
+        queue.retry("nobody", requested_by="ada", tenant=HOUSE)
 
 
 def test_a_retry_asks_again_for_the_credentials_of_the_first(queue: JobQueue, scene: Scene) -> None:
     first = _ended(scene, _job(queue, credentials={"here.test": ANN}))
     with pytest.raises(CredentialsNeededError, match=r"here\.test"):
-        queue.retry(first, requested_by="ada")
+        queue.retry(first, requested_by="ada", tenant=HOUSE)
 
 
 def test_a_retry_uses_the_credentials_that_it_is_given(queue: JobQueue, scene: Scene) -> None:
     first = _ended(scene, _job(queue, credentials={"here.test": ANN}))
-    again = queue.retry(first, requested_by="ada", given={"here.test": ANN})
+    again = queue.retry(first, requested_by="ada", tenant=HOUSE, given={"here.test": ANN})
     assert _kept(scene, again).keys() == {"here.test"}
 
 
@@ -302,7 +308,7 @@ def test_of_a_mirror_only_the_children_that_failed_are_retried(
     queue: JobQueue, scene: Scene
 ) -> None:
     first = _mirror(queue, scene, good="succeeded", bad="failed", stopped="cancelled")
-    row = scene.job_row(queue.retry(first, requested_by="ada"))
+    row = scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE))
     assert sorted(row.spec["tags"]) == ["bad", "stopped"]
 
 
@@ -310,23 +316,23 @@ def test_a_mirror_that_failed_before_it_had_children_is_retried_whole(
     queue: JobQueue, scene: Scene
 ) -> None:
     first = _mirror(queue, scene)
-    assert scene.job_row(queue.retry(first, requested_by="ada")).spec["tags"] == []
+    assert scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE)).spec["tags"] == []
 
 
 def test_a_mirror_that_ended_before_it_had_all_its_children_is_retried_whole(
     queue: JobQueue, scene: Scene
 ) -> None:
     first = _mirror(queue, scene, had_all=False, good="succeeded", stopped="cancelled")
-    assert scene.job_row(queue.retry(first, requested_by="ada")).spec["tags"] == []
+    assert scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE)).spec["tags"] == []
 
 
 def test_the_same_key_gives_the_same_retry(queue: JobQueue, scene: Scene) -> None:
     first, other = _ended(scene, _job(queue)), _ended(scene, _job(queue))
-    again = queue.retry(first, requested_by="ada", idempotency_key="k")
-    assert queue.retry(first, requested_by="ada", idempotency_key="k") == again
-    assert queue.retry(first, requested_by="ada") != again
+    again = queue.retry(first, requested_by="ada", tenant=HOUSE, idempotency_key="k")
+    assert queue.retry(first, requested_by="ada", tenant=HOUSE, idempotency_key="k") == again
+    assert queue.retry(first, requested_by="ada", tenant=HOUSE) != again
     with pytest.raises(ConflictError, match="another request"):
-        queue.retry(other, requested_by="ada", idempotency_key="k")
+        queue.retry(other, requested_by="ada", tenant=HOUSE, idempotency_key="k")
     assert isinstance(_submit(queue, idempotency_key="k"), ConflictError)
 
 
@@ -343,16 +349,16 @@ def _run(queue: JobQueue, scene: Scene) -> str:
 
 def test_what_was_a_run_of_a_stored_mirror_is_one_again(queue: JobQueue, scene: Scene) -> None:
     first = _run(queue, scene)
-    again = queue.retry(first, requested_by="bob", idempotency_key="k")
+    again = queue.retry(first, requested_by="bob", tenant=HOUSE, idempotency_key="k")
     row = scene.job_row(again)
     assert (row.spec["tags"], row.retry_of, row.requested_by) == (["bad"], first, "bob")
     assert row.label.startswith("nightly: ")
     assert _kept(scene, again).keys() == {"here.test"}
     with scene.catalog.read() as connection:
         assert mirrors.running(connection, "nightly") == again
-    assert queue.retry(first, requested_by="bob", idempotency_key="k") == again
+    assert queue.retry(first, requested_by="bob", tenant=HOUSE, idempotency_key="k") == again
     with pytest.raises(ConflictError, match="under way"):
-        queue.retry(first, requested_by="bob")
+        queue.retry(first, requested_by="bob", tenant=HOUSE)
     with pytest.raises(ConflictError, match="under way"):
         queue.run_mirror("nightly", requested_by="ada")
 
@@ -364,8 +370,8 @@ def test_a_run_whose_mirror_was_removed_is_retried_as_any_job(
     with scene.catalog.write() as connection:
         mirrors.remove(connection, "nightly")
     with pytest.raises(CredentialsNeededError):
-        queue.retry(first, requested_by="bob")
-    assert queue.retry(first, requested_by="bob", may_use=None)
+        queue.retry(first, requested_by="bob", tenant=HOUSE)
+    assert queue.retry(first, requested_by="bob", tenant=HOUSE, may_use=None)
 
 
 def test_a_mirror_of_which_everything_succeeded_is_not_retried(
@@ -373,13 +379,13 @@ def test_a_mirror_of_which_everything_succeeded_is_not_retried(
 ) -> None:
     first = _mirror(queue, scene, good="succeeded")
     with pytest.raises(ConflictError, match="every image"):
-        queue.retry(first, requested_by="ada")
+        queue.retry(first, requested_by="ada", tenant=HOUSE)
 
 
 def test_a_refused_retry_makes_no_job(queue: JobQueue, scene: Scene) -> None:
     first = _mirror(queue, scene, good="succeeded")
     with pytest.raises(ConflictError):
-        queue.retry(first, requested_by="ada")
+        queue.retry(first, requested_by="ada", tenant=HOUSE)
     with scene.catalog.read() as connection:
         found = connection.execute(select(job_rows.c.id).where(job_rows.c.retry_of == first)).all()
     assert found == []
@@ -423,4 +429,4 @@ def test_a_signed_url_is_gone_when_the_job_has_ended(queue: JobQueue, scene: Sce
     with scene.catalog.read() as connection:
         assert credentials.url_of(connection, first) is None
     with pytest.raises(CredentialsNeededError, match="its URL"):
-        queue.retry(first, requested_by="ada")
+        queue.retry(first, requested_by="ada", tenant=HOUSE)

@@ -11,6 +11,7 @@ import pytest
 
 from store.catalog import collection, heartbeats
 from store.catalog.jobs import JobLease
+from store.catalog.tenants import HOUSE
 from store.content.memory import MemoryStore
 from store.errors import (
     CancelledError,
@@ -294,4 +295,4 @@ def test_a_body_is_not_kept_for_another_try(local: Local) -> None:
     job = local.send(tar({"manifest.json": b"no"}), kind="load")
     local.run(job)
     with pytest.raises(ConflictError, match="not kept"):
-        local.stage.queue.retry(job, requested_by="ada")
+        local.stage.queue.retry(job, requested_by="ada", tenant=HOUSE)

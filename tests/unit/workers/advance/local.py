@@ -42,7 +42,9 @@ class Local:
 
     def wanted(self, key: str | None = None, **spec: Any) -> Submission:
         """A request by Ada."""
-        return Submission(spec=parse_spec(spec), requested_by="ada", idempotency_key=key)
+        return Submission(
+            spec=parse_spec(spec), requested_by="ada", tenant=HOUSE, idempotency_key=key
+        )
 
     def send(self, body: bytes, **spec: Any) -> str:
         """Make a job of a body, and receive that; the job is not run yet."""

@@ -21,7 +21,9 @@ REPOSITORY = "r.test/app"
 
 
 def _run(stage: Stage, **spec: Any) -> Row[Any]:
-    submission = Submission(spec=parse_spec({**spec, "all_tags": True}), requested_by="ada")
+    submission = Submission(
+        spec=parse_spec({**spec, "all_tags": True}), requested_by="ada", tenant=HOUSE
+    )
     (made,) = stage.queue.submit([submission])
     stage.run_all()
     return stage.scene.job_row(str(made))
@@ -133,7 +135,7 @@ def test_a_tag_that_fails_is_reported_and_the_others_stay(stage: Stage) -> None:
 def test_a_job_of_all_tags_ends_although_its_worker_dies_after_every_step(stage: Stage) -> None:
     _listing(stage.shop, "1a", "1")
     spec = parse_spec({"kind": "pull", "reference": REPOSITORY, "all_tags": True})
-    (made,) = stage.queue.submit([Submission(spec=spec, requested_by="ada")])
+    (made,) = stage.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
     for _ in range(200):
         if not stage.bells.waiting:
             break

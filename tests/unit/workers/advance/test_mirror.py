@@ -11,6 +11,7 @@ from sqlalchemy import Row, select, update
 from store.catalog import jobs
 from store.catalog.schema import jobs as job_rows
 from store.catalog.schema import transfers
+from store.catalog.tenants import HOUSE
 from store.errors import ConflictError, LeaseLostError
 from tests.unit.workers.advance.test_pull_again import IMAGE, OTHER, WORKER, Stage, stage
 from workers.advance import apart, children, rehearsal
@@ -26,7 +27,9 @@ DIGEST = str(IMAGE.digest)
 
 
 def _submit(stage: Stage, **spec: Any) -> str:
-    submission = Submission(spec=parse_spec({"kind": "mirror", **spec}), requested_by="ada")
+    submission = Submission(
+        spec=parse_spec({"kind": "mirror", **spec}), requested_by="ada", tenant=HOUSE
+    )
     (made,) = stage.queue.submit([submission])
     return str(made)
 
@@ -286,7 +289,7 @@ def test_a_retry_takes_what_failed_and_what_could_not_be_listed(stage: Stage) ->
     _advance(stage, job)
     _end(stage, job, "new", "failed", "failed", "failed")
     _advance(stage, job)
-    again = stage.scene.job_row(stage.queue.retry(job, requested_by="ada"))
+    again = stage.scene.job_row(stage.queue.retry(job, requested_by="ada", tenant=HOUSE))
     assert [{k: v for k, v in e.items() if v} for e in again.spec["entries"]] == [
         {"source": SOURCE, "destination": TARGET, "tags": ["2", "3"]},
         {
@@ -304,7 +307,7 @@ def test_a_mirror_of_entries_of_which_nothing_failed_is_not_tried_again(stage: S
     _end(stage, job, "new")
     assert _advance(stage, job).state == "succeeded"
     with pytest.raises(ConflictError, match="every image"):
-        stage.queue.retry(job, requested_by="ada")
+        stage.queue.retry(job, requested_by="ada", tenant=HOUSE)
 
 
 # --- dry runs ------------------------------------------------------------------------------------

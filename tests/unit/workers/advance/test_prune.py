@@ -33,7 +33,7 @@ def _shelves(stage: Stage) -> Shelves:
 
 def _submit(stage: Stage, **more: object) -> object:
     spec = parse_spec({"kind": "prune", **more})
-    (answer,) = stage.queue.submit([Submission(spec=spec, requested_by="ada")])
+    (answer,) = stage.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
     return answer
 
 

@@ -112,7 +112,7 @@ class Stage:
 
     def pull(self) -> str:
         spec = parse_spec({"kind": "pull", "reference": NAME})
-        (made,) = self.queue.submit([Submission(spec=spec, requested_by="ada")])
+        (made,) = self.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
         return str(made)
 
     def run(self, message: Message) -> None:

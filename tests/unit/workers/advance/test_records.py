@@ -34,7 +34,7 @@ def _names(stage: Stage) -> dict[str, str]:
 
 
 def _run(stage: Stage, **spec: Any) -> str:
-    submission = Submission(spec=parse_spec(spec), requested_by="ada")
+    submission = Submission(spec=parse_spec(spec), requested_by="ada", tenant=HOUSE)
     (made,) = stage.queue.submit([submission])
     stage.run_all()
     assert stage.scene.job_row(str(made)).state == "succeeded", stage.scene.job_row(str(made)).error

@@ -6,6 +6,7 @@ import threading
 
 import httpx
 
+from store.catalog.tenants import HOUSE
 from tests.support.images import build_image, build_index
 from tests.unit.workers.advance.test_pull_again import NAME, Stage, stage
 from workers.making import Submission
@@ -32,7 +33,7 @@ def test_children_of_an_index_are_fetched_at_the_same_time(stage: Stage) -> None
     for image in IMAGES:
         stage.shop.routes[f"https://r.test/v2/app/manifests/{image.digest}"] = meeting
     spec = parse_spec({"kind": "pull", "reference": NAME, "all_platforms": True})
-    (job,) = stage.queue.submit([Submission(spec=spec, requested_by="ada")])
+    (job,) = stage.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
     stage.run_all()
     row = stage.scene.job_row(str(job))
     assert row.state == "succeeded", row.error
