@@ -239,7 +239,6 @@ class ThrottledError(RequestError):
     """Too much at a time, or too often; the same request may succeed later."""
 
     code = "throttled"
-    retryable = True
     status = 429
 
 

@@ -101,9 +101,11 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
         sys.stderr.write(describe(job["error"]))
         result = job["result"] or {}
         failed = result.get("failed", ())
+        of_one = len({one["image"].rpartition(":")[0] for one in failed if one.get("image")}) == 1
         for one in failed:
             if one["error"]:
-                sys.stderr.write(describe(one["error"], f"  {one.get('image') or one['tag']}"))
+                what = one["tag"] if of_one or not one.get("image") else one["image"]
+                sys.stderr.write(describe(one["error"], f"  {what or one['image']}"))
         if (more := result.get("failures", 0) - len(failed)) > 0:
             where = "" if planned else f": see `transship jobs --parent {job['id']} --state failed`"
             sys.stderr.write(f"  and {more} more{where}\n")

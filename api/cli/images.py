@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -89,7 +88,7 @@ def _credential(reference: str) -> dict[str, Any] | None:
     at = Reference.parse(reference)
     own = load_docker_config(os.environ).for_registries((at.domain,))
     found = most_specific(own, at.repository)
-    return None if found is None else asdict(found)
+    return None if found is None else found.parts
 
 
 @click.command()

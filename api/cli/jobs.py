@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -183,7 +182,7 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
         for one in ids:
             spec = parse_spec(connection.client.job(one)["spec"])
             own = config.for_registries(spec.registries)
-            given = {key: asdict(found) for key, found in own.items()}
+            given = {key: found.parts for key, found in own.items()}
             made.append(connection.client.retry(one, credentials=given))
     print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
     return 0

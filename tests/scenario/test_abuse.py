@@ -26,7 +26,13 @@ from tests.support.server import Server
 PREFIX = "/api/v1"
 GOOD_CLIENTS = 50
 EACH_SECONDS = 1.0  # each of them asks so often
-P95_SECONDS = 0.1
+P95_SECONDS = LIVEZ_SECONDS = 0.1
+# With nothing beside it, `make long`, it has to keep to the figures themselves.
+MAYBE_ALONE = pytest.mark.parametrize(
+    "alone", [False, pytest.param(True, marks=pytest.mark.long)], ids=["beside others", "alone"]
+)
+CALM_SECONDS = 5
+BESIDE_OTHERS = 5  # times what it takes in calm, where other tests run beside this one
 HALF = b"GET /api/v1/jobs HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -72,15 +78,28 @@ class Served:
     """How long each answer took, in seconds, by what was asked."""
 
     took: dict[str, list[float]] = field(default_factory=lambda: {"/livez": [], "/jobs": []})
+    calm: dict[str, list[float]] = field(default_factory=dict)  # the same before anything happens
+
+    def begin(self) -> None:
+        """What was measured until now was the calm."""
+        self.calm = {what: list(took) for what, took in self.took.items()}
+        self.forget()
 
     def forget(self) -> None:
         """Begin anew."""
         for took in self.took.values():
             took.clear()
 
-    def p95(self, what: str) -> float:
-        """The time in which 95 of 100 were answered."""
-        return statistics.quantiles(self.took[what], n=20)[-1]
+    def check(self, *, alone: bool) -> None:
+        """95 of 100 were answered in time; beside other tests, in a multiple of what calm takes."""
+        for what, took in self.took.items():
+            beside = 0.0 if alone else BESIDE_OTHERS * _p95(self.calm[what])
+            bound = max(P95_SECONDS, beside)
+            assert _p95(took) < bound, (what, sorted(took)[-20:], sorted(self.calm[what])[-20:])
+
+
+def _p95(took: list[float]) -> float:
+    return statistics.quantiles(took, n=20)[-1]
 
 
 @contextmanager
@@ -106,6 +125,8 @@ def good_clients(place: Place) -> Iterator[Served]:
         try:
             time.sleep(2 * EACH_SECONDS)  # their connections are there, and all is warm
             served.forget()
+            time.sleep(CALM_SECONDS)
+            served.begin()
             yield served
         finally:
             ended.set()
@@ -113,7 +134,8 @@ def good_clients(place: Place) -> Iterator[Served]:
             one.result()
 
 
-def test_questions_to_a_silent_registry(place: Place) -> None:
+@MAYBE_ALONE
+def test_questions_to_a_silent_registry(place: Place, alone: bool) -> None:
     with RegistrySimulator() as silent, good_clients(place) as served:
         silent.silent_to = re.compile("")
 
@@ -127,13 +149,14 @@ def test_questions_to_a_silent_registry(place: Place) -> None:
 
         with ThreadPoolExecutor(44) as threads:
             found = list(threads.map(ask, range(44)))
-    assert max(served.took["/livez"]) < 0.1
-    assert served.p95("/jobs") < P95_SECONDS
+    served.check(alone=alone)
+    assert max(served.took["/livez"]) < (LIVEZ_SECONDS if alone else 1.0)
     assert found.count((502, "unreachable")) == QUESTIONS.all // 2
     assert found.count((429, "throttled")) == 44 - QUESTIONS.all // 2
 
 
-def test_half_requests(place: Place) -> None:
+@MAYBE_ALONE
+def test_half_requests(place: Place, alone: bool) -> None:
     address = ("127.0.0.1", place.server.port)
     with good_clients(place) as served, ExitStack() as stack:
         began = time.monotonic()
@@ -142,8 +165,7 @@ def test_half_requests(place: Place) -> None:
             stack.callback(connection.close)
             connection.sendall(HALF)
         time.sleep(max(0.0, began + 10 - time.monotonic()))
-    assert served.p95("/livez") < P95_SECONDS
-    assert served.p95("/jobs") < P95_SECONDS
+    served.check(alone=alone)
 
 
 def test_specs_as_long_as_they_may_be(place: Place) -> None:

@@ -54,6 +54,7 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "OtherPlatformError": Fail,
     "TokenError": Fail,
     "ScopeError": Fail,
+    "ThrottledError": Fail,
     "TooLargeError": Fail,
     "IncompleteBodyError": Fail,
     "GoneError": Fail,
