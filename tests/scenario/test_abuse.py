@@ -31,8 +31,7 @@ P95_SECONDS = LIVEZ_SECONDS = 0.1
 MAYBE_ALONE = pytest.mark.parametrize(
     "alone", [False, pytest.param(True, marks=pytest.mark.long)], ids=["beside others", "alone"]
 )
-CALM_SECONDS = 5
-BESIDE_OTHERS = 5  # times what it takes in calm, where other tests run beside this one
+BESIDE_OTHERS_SECONDS = 1.0  # where other tests run on the same processors: nothing has stopped
 HALF = b"GET /api/v1/jobs HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -78,12 +77,6 @@ class Served:
     """How long each answer took, in seconds, by what was asked."""
 
     took: dict[str, list[float]] = field(default_factory=lambda: {"/livez": [], "/jobs": []})
-    calm: dict[str, list[float]] = field(default_factory=dict)  # the same before anything happens
-
-    def begin(self) -> None:
-        """What was measured until now was the calm."""
-        self.calm = {what: list(took) for what, took in self.took.items()}
-        self.forget()
 
     def forget(self) -> None:
         """Begin anew."""
@@ -91,11 +84,10 @@ class Served:
             took.clear()
 
     def check(self, *, alone: bool) -> None:
-        """95 of 100 were answered in time; beside other tests, in a multiple of what calm takes."""
+        """95 of 100 were answered in time."""
         for what, took in self.took.items():
-            beside = 0.0 if alone else BESIDE_OTHERS * _p95(self.calm[what])
-            bound = max(P95_SECONDS, beside)
-            assert _p95(took) < bound, (what, sorted(took)[-20:], sorted(self.calm[what])[-20:])
+            bound = P95_SECONDS if alone else BESIDE_OTHERS_SECONDS
+            assert _p95(took) < bound, (what, sorted(took)[-20:])
 
 
 def _p95(took: list[float]) -> float:
@@ -125,8 +117,6 @@ def good_clients(place: Place) -> Iterator[Served]:
         try:
             time.sleep(2 * EACH_SECONDS)  # their connections are there, and all is warm
             served.forget()
-            time.sleep(CALM_SECONDS)
-            served.begin()
             yield served
         finally:
             ended.set()
@@ -150,7 +140,7 @@ def test_questions_to_a_silent_registry(place: Place, alone: bool) -> None:
         with ThreadPoolExecutor(44) as threads:
             found = list(threads.map(ask, range(44)))
     served.check(alone=alone)
-    assert max(served.took["/livez"]) < (LIVEZ_SECONDS if alone else 1.0)
+    assert max(served.took["/livez"]) < (LIVEZ_SECONDS if alone else BESIDE_OTHERS_SECONDS)
     assert found.count((502, "unreachable")) == QUESTIONS.all // 2
     assert found.count((429, "throttled")) == 44 - QUESTIONS.all // 2
 
@@ -164,7 +154,7 @@ def test_half_requests(place: Place, alone: bool) -> None:
             connection = socket.create_connection(address, timeout=10)
             stack.callback(connection.close)
             connection.sendall(HALF)
-        time.sleep(max(0.0, began + 10 - time.monotonic()))
+        time.sleep(max(0.0, began + (30 if alone else 10) - time.monotonic()))
     served.check(alone=alone)
 
 
