@@ -1,4 +1,7 @@
-"""The audit log: who was refused, and who changed what; the newest entries only."""
+"""The audit log: who was refused, and who changed what; the newest entries only.
+
+Refusals can be asked for without end, and must not push out what was changed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from store.catalog.schema import audit
 
-MOST_KEPT: Final = 10_000
+REFUSALS_KEPT: Final = 10_000  # entries later a refusal is forgotten
+MOST_KEPT: Final = 1_000_000  # and anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,10 @@ def record(connection: Connection, entries: Iterable[Entry]) -> None:
         return
     connection.execute(insert(audit), rows)
     newest_id = connection.execute(select(func.max(audit.c.id))).scalar_one()
+    old = newest_id - REFUSALS_KEPT
+    # Those that have just become old: of the older ones only what was changed is left.
+    refusals = (audit.c.id > old - len(rows)) & (audit.c.id <= old) & (audit.c.status >= 400)
+    connection.execute(delete(audit).where(refusals))
     connection.execute(delete(audit).where(audit.c.id <= newest_id - MOST_KEPT))
 
 

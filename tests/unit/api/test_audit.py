@@ -10,7 +10,7 @@ import pytest
 
 from api.keeper import Keeper
 from store.catalog import audit
-from store.catalog.audit import MOST_KEPT, Entry
+from store.catalog.audit import REFUSALS_KEPT, Entry
 from store.catalog.engine import Catalog
 from store.settings import Settings
 from tests.support.processes import wait_until
@@ -113,23 +113,36 @@ def test_pages_follow_each_other(own: Api) -> None:
     assert rest["next"] is None
 
 
-def test_the_newest_entries_are_kept(own: Api) -> None:
-    def some(first: int, count: int) -> list[Entry]:
-        return [
-            Entry(
-                time=1.0,
-                caller="local",
-                peer="",
-                operation="deleteImage",
-                subject=str(first + number),
-                status=200,
-            )
-            for number in range(count)
-        ]
+def some(count: int, *, status: int, first: int = 0) -> list[Entry]:
+    return [
+        Entry(
+            time=1.0,
+            caller="local",
+            peer="",
+            operation="deleteImage",
+            subject=str(first + number),
+            status=status,
+        )
+        for number in range(count)
+    ]
 
+
+def test_refusals_push_out_refusals_and_no_change(own: Api) -> None:
     with own.catalog.write() as connection:
-        audit.record(connection, some(0, MOST_KEPT))
-        audit.record(connection, some(MOST_KEPT, 3))
-        found = audit.newest(connection, 2 * MOST_KEPT)
-    assert len(found) == MOST_KEPT
-    assert (found[0].subject, found[-1].subject) == (str(MOST_KEPT + 2), "3")
+        audit.record(connection, some(5, status=200))
+        for first in range(0, 3 * REFUSALS_KEPT, 1000):
+            audit.record(connection, some(1000, status=401, first=first))
+        found = audit.newest(connection, 10 * REFUSALS_KEPT)
+    refused = [one.subject for one in found if one.status == 401]
+    assert len(refused) == REFUSALS_KEPT
+    assert refused[0] == str(3 * REFUSALS_KEPT - 1)
+    assert [one.subject for one in found if one.status == 200] == ["4", "3", "2", "1", "0"]
+
+
+def test_the_log_does_not_grow_for_ever(own: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MOST_KEPT", 50)
+    with own.catalog.write() as connection:
+        for first in range(0, 100, 10):
+            audit.record(connection, some(10, status=200, first=first))
+        found = audit.newest(connection, 1000)
+    assert [one.subject for one in found] == [str(number) for number in range(99, 49, -1)]
