@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -46,16 +47,5 @@ def list_audit(
     """Who was refused, and who changed tokens, credentials, limits, mirrors or images."""
     with services.catalog.read() as connection:
         found = audit.newest(connection, limit + 1, before)
-    items = [
-        AuditEntry(
-            id=one.id,
-            time=str(rfc3339(one.time)),
-            caller=one.caller,
-            peer=one.peer,
-            operation=one.operation,
-            subject=one.subject,
-            status=one.status,
-        )
-        for one in found[:limit]
-    ]
+    items = [AuditEntry(**{**asdict(one), "time": rfc3339(one.time)}) for one in found[:limit]]
     return AuditList(items=items, next=str(items[-1].id) if len(found) > limit else None)

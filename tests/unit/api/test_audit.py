@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from store.catalog.engine import Catalog
 from store.settings import Settings
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Api]:
-    with Api(tmp_path) as served:
-        yield served
 
 
 def entries(api: Api, count: int) -> list[dict[str, Any]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import h11
 import pytest
@@ -18,12 +16,6 @@ from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Api]:
-    with Api(tmp_path) as served:
-        yield served
 
 
 def opened(api: Api, sent: bytes) -> socket.socket:
