@@ -99,7 +99,7 @@ class JobQueue:
             now = self._catalog.now()
             named = credentials.all_named(connection)
             answers = [self._accept(connection, one, named, now) for one in wanted]
-            return answers, ring(connection, now)
+            return answers, ring(connection, now, (), {one.spec.queue for one in wanted})
 
     def take(self, wanted: Submission, receiver: str) -> JobLease | str:
         """Make a job whose body is to be received now, and take it up for *receiver*.

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from store.catalog import events, jobs, lanes, limits, parking, silence, waits
 from store.catalog.jobs import JobLease
+from store.catalog.lanes import DIRECTIONS
 from store.catalog.parking import Probe
 from store.errors import (
     CancelledError,
@@ -78,7 +79,7 @@ def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
             lease.listening &= held.has_heard
             if isinstance(outcome, TransshipError):
                 outcome = looked_again(outcome, world)
-            _settle(lease, world, outcome)
+            settle(lease, world, outcome)
         except LeaseLostError as lost:
             log.warning("job %s: %s", id_, lost)
 
@@ -130,7 +131,12 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
         return InternalError(f"{type(error).__name__}: {error}", subject=lease.label)
 
 
-def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
+def settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
+    """Write down what came of an advance, and dispatch what that makes possible.
+
+    Raises:
+        LeaseLostError: the job is held no more; nothing was written.
+    """
     again = _retry(lease, outcome, world) if isinstance(outcome, TransshipError) else None
     if isinstance(outcome, TransshipError) and again is None:
         late = isinstance(outcome, DeadlineExceededError)
@@ -139,10 +145,14 @@ def _settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) ->
         connection, now = change.connection, change.now
         if lease.listening:  # and has heard something
             silence.heard_by_job(connection, lease)
+        else:  # its thread is free, and its parent may be due
+            change.directions = ()
+            change.queues = {lease.queue} if lease.parent is None else change.queues
 
         def finish(state: str, error: TransshipError | None = None) -> None:
             change.jobs.update(one for one in (lease.id, lease.parent) if one is not None)
-            waits.abandon(connection, [lease.id], now)
+            if waits.abandon(connection, [lease.id], now):
+                change.directions = DIRECTIONS
             result = outcome.result if isinstance(outcome, Done) else None
             if isinstance(outcome, ReportedError):
                 result = outcome.report

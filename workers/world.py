@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from store.catalog import admission, credentials, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
+from store.catalog.lanes import DIRECTIONS
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
@@ -34,11 +35,17 @@ QUEUES = {
 
 @dataclass(slots=True)
 class Change:
-    """An open write transaction, and the jobs that somebody may be waiting to hear of."""
+    """An open write transaction, and the jobs that somebody may be waiting to hear of.
+
+    What it may have made possible is anything, unless it says so: something to admit in
+    *directions*, or to dispatch in *queues*. What was left out by mistake the scheduler finds.
+    """
 
     connection: Connection
     now: float
     jobs: set[str] = field(default_factory=set)
+    directions: Collection[str] = DIRECTIONS
+    queues: Collection[str] = rationing.QUEUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +72,7 @@ class World:
         with self.catalog.write() as connection:
             change = Change(connection, self.now())
             yield change
-            messages = ring(connection, change.now)
+            messages = ring(connection, change.now, change.directions, change.queues)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
 
@@ -109,16 +116,24 @@ class World:
         return opened
 
 
-def ring(connection: Connection, now: float) -> list[Message]:
+def ring(
+    connection: Connection,
+    now: float,
+    directions: Collection[str] = DIRECTIONS,
+    queues: Collection[str] = rationing.QUEUES,
+) -> list[Message]:
     """Admit transfers and pick due jobs; returns the messages to publish after the commit."""
     messages = [
         transfer_message(admitted)
-        for direction in admission.waiting(connection)
+        for direction in DIRECTIONS
+        if direction in directions
         for admitted in admission.admit(connection, direction, now)
     ]
     messages += [
         Message(QUEUES[row.queue], f"transship.{row.kind}", row.id, row.label)
-        for row in rationing.take_due(connection, now)
+        for row in rationing.take_due(
+            connection, now, queues=[one for one in rationing.QUEUES if one in queues]
+        )
     ]
     return messages
 

@@ -18,13 +18,13 @@ from sqlalchemy import Connection, Row, bindparam, func, literal, select, text, 
 from store.catalog import collection, limits, parking
 from store.catalog import lanes as lane_rows
 from store.catalog.due import NOW, due
-from store.catalog.lanes import DIRECTIONS, Openness
 from store.catalog.schema import (
     TRANSFER_ADMITTED,
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
     TRANSFER_PENDING,
     lanes,
+    registries,
     transfers,
     workers,
 )
@@ -36,17 +36,12 @@ _PROMOTIONS = 200  # at a time; more would hold the write lock too long
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
 _DIRECTION = transfers.c.direction == bindparam("direction")
-_WAITING = select(
-    *(
-        # In the order of the index, or PostgreSQL reads the table until it finds one.
-        select(transfers.c.id)
-        .where(text(TRANSFER_PENDING), transfers.c.direction == literal(direction))
-        .order_by(transfers.c.registry)
-        .limit(1)
-        .scalar_subquery()
-        .label(direction)
-        for direction in DIRECTIONS
-    )
+_FIRST_PENDING = (
+    select(transfers.c.id)
+    .where(text(TRANSFER_PENDING), _DIRECTION)
+    # In the order of the index, or PostgreSQL reads the table until it finds one.
+    .order_by(transfers.c.registry)
+    .limit(1)
 )
 _BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY), _DIRECTION)
 # Counted over every lane, idle and parked ones too: one that was away is served next, once, and not
@@ -55,15 +50,19 @@ _LAST_SERVED = select(func.coalesce(func.max(lanes.c.served), 0)).where(
     lanes.c.direction == bindparam("direction")
 )
 _STANDING = {
-    direction: select(
+    direction: limits.concurrency(direction).add_columns(
+        _FIRST_PENDING.scalar_subquery().label("pending"),
         _BUSY.scalar_subquery().label("busy"),
         # Live worker threads that could take up a transfer.
         select(func.coalesce(func.sum(threads), 0)).scalar_subquery().label("threads"),
         _LAST_SERVED.scalar_subquery().label("served"),
         collection.SHORT_OF_SPACE.scalar_subquery().label("short_of_space"),
+        lane_rows.SOME_EXHAUSTED.label("exhausted"),
     )
     for direction, threads in (("download", workers.c.downloads), ("upload", workers.c.uploads))
 }
+# Who writes has its turn, so that nobody is waited for, and what the rest reads is what there is.
+_LOCKED_STANDING = {direction: one.with_for_update() for direction, one in _STANDING.items()}
 _HEAD = (
     select(transfers.c.priority)
     .where(
@@ -76,11 +75,17 @@ _HEAD = (
     .correlate(lanes)
     .scalar_subquery()
 )
-_LANES = select(
-    *(lanes.c.registry, lanes.c.served, lanes.c.silent_delay, _HEAD.label("head"))
-).where(
-    lanes.c.direction == bindparam("direction"),
-    due(lanes.c.silent_until, lanes.c.silent_delay, NOW),
+_LANES = (
+    select(
+        *(lanes.c.registry, lanes.c.served, lanes.c.silent_delay, registries.c.concurrency),
+        _HEAD.label("head"),
+    )
+    .join_from(lanes, registries, registries.c.registry == lanes.c.registry, isouter=True)
+    .where(
+        lanes.c.direction == bindparam("direction"),
+        due(lanes.c.silent_until, lanes.c.silent_delay, NOW),
+        ~lane_rows.closed(lanes.c.registry),
+    )
 )
 _PENDING_IN_LANE = select(func.count()).select_from(
     select(transfers.c.id)
@@ -137,24 +142,9 @@ class Admitted:
     size: int
 
 
-def waiting(connection: Connection) -> list[str]:
-    """The directions in which transfers are pending: most often none."""
-    row = connection.execute(_WAITING).one()
-    return [
-        direction for direction, first in zip(DIRECTIONS, row, strict=True) if first is not None
-    ]
-
-
-def possible(connection: Connection, now: float) -> bool:
-    """Whether `admit` would find something to do in some direction; changes nothing."""
-    state = lane_rows.state(connection, now)
-    values = limits.effective(connection)
-    for direction in waiting(connection):
-        limit = values[limits.CONCURRENCY[direction]].value
-        free, _ = _free(connection, direction, limit)
-        if free > 0 and _with_work(connection, direction, free, state, now):
-            return True
-    return False
+def possible(connection: Connection, free: Free, now: float) -> bool:
+    """Whether `admit` would find something to do where so much is *free*; changes nothing."""
+    return free.slots > 0 and bool(_with_work(connection, free.direction, free.slots, now))
 
 
 def wanting(
@@ -164,13 +154,11 @@ def wanting(
 
     Counts to *most*, and is 0 while there is a free slot.
     """
-    limit = limits.effective(connection)[limits.CONCURRENCY[direction]].value
-    free, _ = _free(connection, direction, limit)
-    if free > 0:
+    free = Free.of(connection, direction, now)
+    if not free.pending or free.slots > 0:
         return 0
-    state = lane_rows.state(connection, now)
     found = 0
-    for registry, *_ in _with_work(connection, direction, max(1, limit), state, now):
+    for registry, *_ in _with_work(connection, direction, max(1, free.most), now):
         if registry not in without and found < most:
             where = {"direction": direction, "registry": registry, "most": most - found}
             found += int(connection.execute(_PENDING_IN_LANE, where).scalar_one())
@@ -180,19 +168,19 @@ def wanting(
 def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     """Admit what the limit leaves room for, in fair order, and return it for publishing.
 
-    Takes the limits' lock; who may have nothing to admit asks for what is `waiting` first. While
-    the store is short of space nothing is admitted that would fill it. What would be asked with a
-    credential whose budget is used up is put off until it has one again.
+    Takes the lock of the direction's limit. While the store is short of space nothing is admitted
+    that would fill it. What would be asked with a credential whose budget is used up is put off
+    until it has one again.
 
     The caller publishes after its transaction has committed. What a crash keeps from being
     published is dispatched again by `unstarted`.
     """
-    limit = limits.lock_concurrency(connection)[direction]
-    free, served = _free(connection, direction, limit)
+    standing = Free.of(connection, direction, now, locked=True)
+    free, served = standing.slots, standing.served
     if free <= 0:
         return []
-    state = lane_rows.state(connection, now)
-    work = _with_work(connection, direction, free, state, now)
+    sift = _sift(connection, now) if standing.exhausted else _all
+    work = _with_work(connection, direction, free, now)
     open_lanes = [
         _Lane(
             registry,
@@ -204,7 +192,7 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
                 {"direction": direction, "registry": registry},
                 Rounds(direction, registry),
                 room,
-                _sift(connection, state, now),
+                sift,
             ),
         )
         for registry, served_at, room in work
@@ -274,6 +262,35 @@ def unstarted(connection: Connection, now: float) -> list[Admitted]:
     return [Admitted(row.id, row.direction, row.digest, row.size) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Free:
+    """How many slots of a direction can be given now.
+
+    None where nothing waits for one. *most* is the limit in force, *served* the stamp of the lane
+    that was served last.
+    """
+
+    direction: str
+    pending: bool
+    busy: bool  # something is dispatched or moves
+    slots: int
+    most: int
+    served: int
+    exhausted: bool  # some credential has used up its budget
+
+    @classmethod
+    def of(
+        cls, connection: Connection, direction: str, now: float, *, locked: bool = False
+    ) -> Free:
+        """Look; *locked*: and keep others from it until the transaction ends."""
+        statement = (_LOCKED_STANDING if locked else _STANDING)[direction]
+        row = connection.execute(statement, {"direction": direction, "now": now}).one()
+        pending = row.pending is not None
+        full = direction == "download" and row.short_of_space
+        slots = min(row.most, row.threads) - row.busy if pending and not full else 0
+        return cls(direction, pending, row.busy > 0, slots, row.most, row.served, row.exhausted)
+
+
 @dataclass(slots=True)
 class _Lane:
     registry: str
@@ -286,31 +303,18 @@ class _Lane:
         return self.line.head() if self.taken < self.room else None
 
 
-def _free(connection: Connection, direction: str, limit: int) -> tuple[int, int]:
-    """How many slots can be given now, and the stamp of the lane that was served last."""
-    standing = connection.execute(_STANDING[direction], {"direction": direction}).one()
-    if direction == "download" and standing.short_of_space:
-        return 0, 0
-    return min(limit, standing.threads) - standing.busy, standing.served
-
-
 def _with_work(
-    connection: Connection, direction: str, most: int, state: Openness, now: float
+    connection: Connection, direction: str, most: int, now: float
 ) -> list[tuple[str, int, int]]:
     """The open lanes in which something waits, those first that are next: registry, stamp, room.
 
     With *most* slots to give, no lane beyond the first *most* can get one.
     """
-    room = limits.room(connection)
     rows = connection.execute(_LANES, {"direction": direction, "now": now}).all()
+    limited = {row.registry: row.concurrency for row in rows if row.concurrency is not None}
+    room = limits.room(connection, limited)
     ranked = sorted(
-        (
-            row
-            for row in rows
-            if row.head is not None
-            and row.registry not in state.closed
-            and room.get(row.registry, most) > 0
-        ),
+        (row for row in rows if row.head is not None and room.get(row.registry, most) > 0),
         key=lambda row: (-row.head, row.served),
     )
     found: list[tuple[str, int, int]] = []
@@ -326,8 +330,13 @@ def _with_work(
     return found
 
 
-def _sift(connection: Connection, state: Openness, now: float) -> Sift:
+def _all(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    return rows
+
+
+def _sift(connection: Connection, now: float) -> Sift:
     """Those of some pending transfers whose credential has a budget; puts off the others."""
+    state = lane_rows.state(connection, now)
 
     def sift(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         kept: list[Row[Any]] = []

@@ -37,7 +37,7 @@ _NEW = upsert(job_children)
 _ADD = _NEW.on_conflict_do_update(
     index_elements=["job"],
     set_={name: job_children.c[name] + _NEW.excluded[name] for name in _NOTHING},
-)
+).returning(job_children.c.job, (job_children.c.queued + job_children.c.running).label("active"))
 _FIGURES_OF = select(*(jobs.c[name] for name in FIGURES)).where(jobs.c.id == bindparam("job"))
 # The condition that no child of a job is queued or running.
 NONE_ACTIVE: Final[ColumnElement[bool]] = ~exists().where(
@@ -49,11 +49,14 @@ _BY_STATE = select(job_children.c.job, *(job_children.c[name] for name in STATES
 )
 
 
-def add(connection: Connection, changes: Iterable[tuple[str | None, Mapping[str, int]]]) -> None:
+def add(
+    connection: Connection, changes: Iterable[tuple[str | None, Mapping[str, int]]]
+) -> set[str]:
     """Add to the rows of parents: for each changed child its parent, and what there is more of.
 
     What is named is a state, of which there is one child more or less, or a figure. Changes of
-    jobs without a parent are left out; those of one parent are written together.
+    jobs without a parent are left out; those of one parent are written together. Returns the
+    parents of which no child is active now.
     """
     sums: dict[str, Counter[str]] = {}
     for parent, change in changes:
@@ -66,8 +69,8 @@ def add(connection: Connection, changes: Iterable[tuple[str | None, Mapping[str,
         for parent, change in sorted(sums.items())
         if any(change.values())
     ]
-    if rows:
-        connection.execute(_ADD, rows)
+    # One by one: a batch of rows that are returned is compiled anew for each number of them.
+    return {row.job for one in rows for row in connection.execute(_ADD, one) if row.active == 0}
 
 
 def figures_of(connection: Connection, child: str) -> dict[str, int]:

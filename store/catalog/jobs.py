@@ -7,7 +7,7 @@ happens meanwhile sets it again and is not missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -70,7 +70,11 @@ def active(table: FromClause) -> ColumnElement[bool]:
 # Built once: to build a statement takes longer than to run it.
 # Asking for what was inserted would make one statement of all rows, with ten thousands of
 # parameters, which takes PostgreSQL's driver ten times as long to send.
-_INSERT = upsert(jobs).on_conflict_do_nothing(index_elements=["parent", "child_key"])
+_INSERT = (
+    upsert(jobs)
+    .on_conflict_do_nothing(index_elements=["parent", "child_key"])
+    .execution_options(preserve_rowcount=True)
+)
 _INSERTED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 _CLAIM = (
     update(jobs)
@@ -122,11 +126,7 @@ _FORGET_CREDENTIALS = delete(credentials).where(
     credentials.c.root.in_(_IDS),
     ~exists().where(_OTHER.c.root == credentials.c.root, active(_OTHER)),
 )
-_WAKE_PARENTS = (
-    update(jobs)
-    .where(jobs.c.id.in_(_IDS), text(JOB_WAITING), children.NONE_ACTIVE)
-    .values(due=True)
-)
+_WAKE_PARENTS = update(jobs).where(jobs.c.id.in_(_IDS), text(JOB_WAITING)).values(due=True)
 _LANE = select(jobs.c.turn).where(
     text(JOB_ACTIVE),
     jobs.c.registry == bindparam("in_registry"),
@@ -234,13 +234,13 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         rows.append(row)
     if not rows:
         return []
-    connection.execute(_INSERT, rows)
-    inserted = {
-        id_
-        for some in chunks([row["id"] for row in rows])
-        for id_ in connection.execute(_INSERTED, {"ids": some}).scalars()
-    }
-    rows = [row for row in rows if row["id"] in inserted]
+    if connection.execute(_INSERT, rows).rowcount != len(rows):
+        inserted = {
+            id_
+            for some in chunks([row["id"] for row in rows])
+            for id_ in connection.execute(_INSERTED, {"ids": some}).scalars()
+        }
+        rows = [row for row in rows if row["id"] in inserted]
     children.add(connection, [(row["parent"], {"queued": 1}) for row in rows])
     events.record_all(
         connection,
@@ -443,8 +443,8 @@ def finish(
         error=described,
         superseded_by=superseded_by,
     )
-    children.add(connection, [(lease.parent, {"running": -1, state: 1})])
-    _after_end(connection, [lease])
+    parents = children.add(connection, [(lease.parent, {"running": -1, state: 1})])
+    _after_end(connection, [lease], parents)
     events.record(connection, lease.id, state, now, error=described, result=result)
 
 
@@ -470,13 +470,15 @@ def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: f
         .values(state=state, due=False, finished_at=now, error=error)
         .returning(jobs.c.id, jobs.c.root, jobs.c.parent)
     ).all()
-    children.add(connection, [(row.parent, {before[row.id]: -1, state: 1}) for row in ended])
+    parents = children.add(
+        connection, [(row.parent, {before[row.id]: -1, state: 1}) for row in ended]
+    )
     events.record_all(
         connection,
         [events.NewEvent(row.id, row.parent, state, {"error": error}) for row in ended],
         now,
     )
-    _after_end(connection, ended)
+    _after_end(connection, ended, parents)
     return [row.id for row in ended]
 
 
@@ -521,16 +523,17 @@ def past_deadline(connection: Connection, now: float, *, limit: int) -> list[str
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _after_end(connection: Connection, ended: Sequence[JobLease | Row[Any]]) -> None:
-    """Let go of what the jobs held; wake parents of which no child is active any more."""
+def _after_end(
+    connection: Connection, ended: Sequence[JobLease | Row[Any]], parents: Collection[str]
+) -> None:
+    """Let go of what the jobs held; wake *parents*, of which no child is active any more."""
     for some in chunks(ended):
         ids = [one.id for one in some]
         connection.execute(_LET_GO, {"ids": ids})
         connection.execute(_FREE_TARGETS, {"ids": ids})
         connection.execute(_FORGET_CREDENTIALS, {"ids": sorted({one.root for one in some})})
-        parents = sorted({one.parent for one in some if one.parent is not None})
-        if parents:
-            connection.execute(_WAKE_PARENTS, {"ids": parents})
+    for some_parents in chunks(sorted(parents)):
+        connection.execute(_WAKE_PARENTS, {"ids": some_parents})
 
 
 def _destination(job: NewJob) -> str:

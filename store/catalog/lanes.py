@@ -125,15 +125,28 @@ def state(connection: Connection, now: float) -> Openness:
     )
 
 
+_ANY, _SET = lanes.alias("any_lane"), registries.alias("any_registry")
+_EXHAUSTED_NOW = ~due(budgets.c.parked_until, budgets.c.parked_delay, NOW)
+# Whether any credential has used up its budget somewhere at `:now`: most often none has.
+SOME_EXHAUSTED = exists().where(_EXHAUSTED_NOW)
+
+
+def closed(registry: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition that nobody may ask a registry at `:now`: it is paused or parked."""
+    return or_(
+        exists().where(
+            _ANY.c.registry == registry, ~due(_ANY.c.parked_until, _ANY.c.parked_delay, NOW)
+        ),
+        exists().where(_SET.c.registry == registry, _SET.c.paused),
+    )
+
+
 def barred(registry: ColumnElement[str], credential: ColumnElement[str]) -> ColumnElement[bool]:
     """The condition that a registry must not be asked with a credential at `:now`."""
     return or_(
-        exists().where(lanes.c.registry == registry, ~_DUE),
-        exists().where(registries.c.registry == registry, registries.c.paused),
+        closed(registry),
         exists().where(
-            budgets.c.registry == registry,
-            budgets.c.credential == credential,
-            ~due(budgets.c.parked_until, budgets.c.parked_delay, NOW),
+            budgets.c.registry == registry, budgets.c.credential == credential, _EXHAUSTED_NOW
         ),
     )
 

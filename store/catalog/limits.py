@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, text, update
+from sqlalchemy import Connection, Select, case, delete, func, select, text, update
 
 from store.catalog.schema import TRANSFER_BUSY, cluster, limits, registries, transfers
 from store.catalog.sql import upsert
@@ -64,17 +64,21 @@ def effective(connection: Connection) -> dict[str, Limit]:
 
 _IN_FORCE = case((limits.c.override.is_(None), limits.c.default_value), else_=limits.c.override)
 _LOCKED = (
-    select(limits.c.name, _IN_FORCE)
+    select(limits.c.name)
     .where(limits.c.name.in_(CONCURRENCY.values()))
     .order_by(limits.c.name)
     .with_for_update()
 )
 
 
-def lock_concurrency(connection: Connection) -> dict[str, int]:
-    """The concurrency in force of each direction; others wait here until the transaction ends."""
-    values = {name: int(value) for name, value in connection.execute(_LOCKED)}
-    return {direction: values[name] for direction, name in CONCURRENCY.items()}
+def concurrency(direction: str) -> Select[int]:
+    """The query for the concurrency in force of a direction, as `most`."""
+    return select(_IN_FORCE.label("most")).where(limits.c.name == CONCURRENCY[direction])
+
+
+def lock_concurrency(connection: Connection) -> None:
+    """Keep others from admitting until the transaction ends; wait for those who do."""
+    connection.execute(_LOCKED).all()
 
 
 def override(connection: Connection, name: str, value: int | None) -> None:
@@ -123,17 +127,12 @@ def of_registries(connection: Connection) -> dict[str, RegistryLimits]:
     }
 
 
-def room(connection: Connection) -> dict[str, int]:
-    """How many transfers more each registry takes, for those that are limited or paused."""
-    most = {
-        registry: 0 if one.paused else one.concurrency
-        for registry, one in of_registries(connection).items()
-        if one.paused or one.concurrency is not None
-    }
-    if not most:
+def room(connection: Connection, concurrency: Mapping[str, int]) -> dict[str, int]:
+    """How many transfers more each registry takes whose *concurrency* is limited."""
+    if not concurrency:
         return {}
     busy = {row.registry: row.busy for row in connection.execute(_BUSY)}
-    return {registry: (limit or 0) - busy.get(registry, 0) for registry, limit in most.items()}
+    return {name: limit - busy.get(name, 0) for name, limit in concurrency.items()}
 
 
 def set_lease_seconds(connection: Connection, seconds: float) -> None:

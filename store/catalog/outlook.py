@@ -1,6 +1,6 @@
 """What there is for schedulers and maintenance, asked without writing anything.
 
-One statement of probes, each of which reads the head of an index; so an idle cluster is cheap to
+A few statements of probes, each of which reads the head of an index; so an idle cluster is cheap to
 look at, and a write transaction begins only where there is something to write.
 """
 
@@ -12,16 +12,12 @@ from sqlalchemy import Connection, func, literal, select, text
 
 from store.catalog import admission, rationing
 from store.catalog.due import NOW, due
-from store.catalog.jobs import CONTROL, LOCAL
+from store.catalog.lanes import DIRECTIONS
 from store.catalog.schema import (
     JOB_DELAYED,
-    JOB_DUE,
-    JOB_OUT,
     JOB_WITH_DEADLINE,
     TRANSFER_ADMITTED,
-    TRANSFER_BUSY,
     TRANSFER_DELAYED,
-    TRANSFER_PENDING,
     cluster,
     jobs,
     lanes,
@@ -70,20 +66,6 @@ _UNSTARTED = (
     )
     .order_by(transfers.c.direction, transfers.c.registry)
 )
-_PENDING = (
-    select(transfers.c.id)
-    .where(text(TRANSFER_PENDING))
-    .order_by(transfers.c.direction, transfers.c.registry)
-)
-_BUSY = (
-    select(transfers.c.id)
-    .where(text(TRANSFER_BUSY))
-    .order_by(transfers.c.direction, transfers.c.registry)
-)
-# A queue at a time: SQLite, which has no statistics, would rather sort every active job.
-_OF_QUEUE = [select(jobs.c.seq).where(jobs.c.queue == literal(one)) for one in (CONTROL, LOCAL)]
-_DUE = [one.where(text(JOB_DUE)).order_by(jobs.c.queue, jobs.c.lane) for one in _OF_QUEUE]
-_OUT = [one.where(text(JOB_OUT)).order_by(jobs.c.queue) for one in _OF_QUEUE]
 _NEXT_TRANSFER = (
     select(transfers.c.not_before).where(text(TRANSFER_DELAYED)).order_by(transfers.c.not_before)
 )
@@ -102,12 +84,6 @@ _LOOK = select(
             ("late_transfer", _LATE_TRANSFER),
             ("late_job", _LATE_JOB),
             ("unstarted", _UNSTARTED),
-            ("pending", _PENDING),
-            ("due_control", _DUE[0]),
-            ("due_local", _DUE[1]),
-            ("busy", _BUSY),
-            ("out_control", _OUT[0]),
-            ("out_local", _OUT[1]),
             ("next_transfer", _NEXT_TRANSFER),
             ("next_job", _NEXT_JOB),
             ("next_deadline", _DEADLINE),
@@ -125,15 +101,15 @@ def look(connection: Connection, now: float) -> Outlook:
     """Look once. What has to be done is looked at again by who does it: this reads only."""
     row = connection.execute(_LOOK, {"now": now}).one()
     late = any(one is not None for one in (row.late_transfer, row.late_job, row.unstarted))
-    due_job = row.due_control is not None or row.due_local is not None
-    busy = any(one is not None for one in (row.busy, row.out_control, row.out_local))
+    slots = [admission.Free.of(connection, one, now) for one in DIRECTIONS]
+    queues = [rationing.Standing.of(connection, one) for one in rationing.QUEUES]
     times = [row.next_transfer, row.next_job, row.next_deadline, row.next_unparked]
     times += [row.next_listening, row.next_run]
     return Outlook(
         to_dispatch=late
-        or (row.pending is not None and admission.possible(connection, now))
-        or (due_job and rationing.possible(connection, now)),
-        busy=busy,
+        or any(admission.possible(connection, one, now) for one in slots)
+        or any(rationing.possible(connection, one, now) for one in queues),
+        busy=any(one.busy for one in slots) or any(one.out for one in queues),
         next_at=min((time for time in times if time is not None), default=None),
         overdue=row.next_deadline is not None and row.next_deadline <= now,
         telling=row.telling is not None,

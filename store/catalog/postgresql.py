@@ -64,10 +64,19 @@ class PostgresqlDatabase:
         """Use the database that *url* names. Its query may set what libpq knows."""
         self.name = _name(url)
         self._writer = self._engine(
-            url, _SESSION | _WRITER, isolation_level="READ COMMITTED", pool_size=1, max_overflow=0
+            url,
+            _SESSION | _WRITER,
+            isolation_level="READ COMMITTED",
+            pool_size=1,
+            max_overflow=0,  # that it still works is seen by who takes its turn
         )
         self._reader = self._engine(
-            url, _SESSION, isolation_level="REPEATABLE READ", pool_size=2, max_overflow=_READERS - 2
+            url,
+            _SESSION,
+            isolation_level="REPEATABLE READ",
+            pool_size=2,
+            max_overflow=_READERS - 2,
+            pool_pre_ping=True,
         ).execution_options(postgresql_readonly=True)
         self._turn = threading.Lock()
         self._answered = False
@@ -139,7 +148,6 @@ class PostgresqlDatabase:
             url.set(drivername="postgresql+psycopg"),
             hide_parameters=True,  # tracebacks are logged
             poolclass=QueuePool,
-            pool_pre_ping=True,
             pool_timeout=60,
             use_native_hstore=False,  # or each process would ask whether there is one
             connect_args={**given, "options": f"{session} {url.query.get('options', '')}"},

@@ -8,8 +8,9 @@ behind it; a lane with a closed registry is not read at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from store.catalog import collection, lanes
 from store.catalog.due import NOW, due
 from store.catalog.jobs import CONTROL, LOCAL, asked
 from store.catalog.lanes import Openness
-from store.catalog.schema import JOB_DUE, JOB_OUT, jobs, workers
+from store.catalog.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
 RING_SECONDS = 5.0  # none is dispatched twice within
@@ -38,9 +39,25 @@ FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the s
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
-_THREADS = {
-    CONTROL: select(func.coalesce(func.sum(workers.c.control), 0)),
-    LOCAL: select(func.coalesce(func.sum(workers.c.local), 0)),
+_STANDING = {
+    queue: select(
+        select(func.coalesce(func.sum(threads), 0)).scalar_subquery().label("threads"),
+        *(
+            select(jobs.c.seq)
+            .where(text(predicate), _QUEUE)
+            # In the order of the index, or PostgreSQL reads the table until it finds one.
+            .order_by(*order)
+            .limit(1)
+            .scalar_subquery()
+            .label(name)
+            for name, predicate, order in (
+                ("due", JOB_DUE, (jobs.c.queue, jobs.c.lane)),
+                ("stopping", JOB_STOPPING, (jobs.c.queue, jobs.c.seq)),
+                ("out", JOB_OUT, (jobs.c.queue,)),
+            )
+        ),
+    )
+    for queue, threads in ((CONTROL, workers.c.control), (LOCAL, workers.c.local))
 }
 # The lanes that have due jobs, each with the highest priority there: a walk from one to the next
 # over the index of due jobs, which neither database finds by itself for DISTINCT.
@@ -90,7 +107,7 @@ _READY_IN_LANE = select(func.count()).select_from(
 )
 _STOPPING = (
     select(*_SHOWN)
-    .where(text(JOB_DUE), _QUEUE, _READY, text("stop_requested IS NOT NULL"))
+    .where(text(JOB_STOPPING), _QUEUE, _READY)
     .order_by(jobs.c.seq)
     .limit(bindparam("most"))
 )
@@ -110,18 +127,36 @@ _PUT_OFF = (
 )
 
 
-def possible(connection: Connection, now: float) -> bool:
-    """Whether `take_due` would find something to do; changes nothing."""
-    for queue in _THREADS:
-        room = _Room.of(connection, queue, now)
-        if room is None or room.free <= 0:
-            continue
-        if room.stopping(connection):
-            return True
-        lines = _lines(connection, room, Rounds(queue), room.free, lambda rows: rows)
-        if any(line.head() is not None for line in lines.values()):
-            return True
-    return False
+QUEUES = (CONTROL, LOCAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a queue stands: its live threads, and whether there is anything."""
+
+    queue: str
+    threads: int
+    due: bool
+    stopping: bool  # of the due ones, some are to stop
+    out: bool  # something is dispatched, or held
+
+    @classmethod
+    def of(cls, connection: Connection, queue: str) -> Standing:
+        """Look."""
+        row = connection.execute(_STANDING[queue], {"queue": queue}).one()
+        there = [one is not None for one in (row.due, row.stopping, row.out)]
+        return cls(queue, row.threads, *there)
+
+
+def possible(connection: Connection, standing: Standing, now: float) -> bool:
+    """Whether `take_due` would find something to do in a queue; changes nothing."""
+    room = _Room.of(connection, standing, now)
+    if room is None or room.free <= 0:
+        return False
+    if room.stopping():
+        return True
+    lines = _lines(room, Rounds(standing.queue), room.free, lambda rows: rows)
+    return any(line.head() is not None for line in lines.values())
 
 
 def wanting(
@@ -131,7 +166,7 @@ def wanting(
 
     Counts to *most*.
     """
-    room = _Room.of(connection, queue, now)
+    room = _Room.of(connection, Standing.of(connection, queue), now)
     if room is None:
         return 0
     found = 0
@@ -143,7 +178,7 @@ def wanting(
     return found
 
 
-def take_due(connection: Connection, now: float) -> list[Any]:
+def take_due(connection: Connection, now: float, *, queues: Iterable[str] = QUEUES) -> list[Any]:
     """Pick the jobs to dispatch now, mark them, and return id, kind, queue and label of each.
 
     No more are out than a queue has threads; a quarter of these, at least one, takes only jobs of
@@ -152,20 +187,20 @@ def take_due(connection: Connection, now: float) -> list[Any]:
     half open, or was silent, is asked by one job at a time. Jobs whose credential has no budget are
     put off until it has. What is to stop goes first, wherever it belongs.
     """
-    return [row for queue in _THREADS for row in _take(connection, queue, now)]
+    return [row for queue in queues for row in _take(connection, queue, now)]
 
 
 def _take(connection: Connection, queue: str, now: float) -> list[Any]:
-    room = _Room.of(connection, queue, now)
+    room = _Room.of(connection, Standing.of(connection, queue), now)
     if room is None or room.free <= 0:
         return []
-    picked = room.stopping(connection)
+    picked = room.stopping()
     for row in picked:
         room.give(row)
     stopping = {row.id for row in picked}
     rounds = Rounds(queue)
     most = room.free + len(stopping)
-    lines = _lines(connection, room, rounds, most, _sift(connection, room.state, now))
+    lines = _lines(room, rounds, most, _sift(room))
     while room.free > 0:
         heads = []
         for lane, line in lines.items():
@@ -195,38 +230,49 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
     return picked
 
 
-@dataclass(slots=True)
+@dataclass
 class _Room:
     """How many threads of a queue are free, and who may have them."""
 
+    connection: Connection
     queue: str
     now: float
-    state: Openness
-    waiting: Sequence[Row[Any]]  # lanes, with the highest priority in each
+    some_stop: bool
     free: int
     low: int  # of these, for priorities below 0
     held: Counter[str]  # threads, by lane
     asking: Counter[str]  # the same threads, by registry
 
     @classmethod
-    def of(cls, connection: Connection, queue: str, now: float) -> _Room | None:
+    def of(cls, connection: Connection, standing: Standing, now: float) -> _Room | None:
         """What there is now; None where nothing is due."""
-        waiting = connection.execute(_LANES, {"queue": queue}).all()
-        if not waiting:
+        if not standing.due:
             return None
-        capacity = int(connection.execute(_THREADS[queue]).scalar_one())
+        queue, capacity = standing.queue, standing.threads
         out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
         free = capacity - len(out)
         low = capacity - max(1, capacity // 4) if capacity > 1 else free
         low -= sum(row.priority < 0 for row in out)
         held = Counter(row.lane for row in out)
         asking = Counter(name for row in out for name in row.lane.split())
-        return cls(queue, now, lanes.state(connection, now), waiting, free, low, held, asking)
+        return cls(connection, queue, now, standing.stopping, free, low, held, asking)
 
-    def stopping(self, connection: Connection) -> list[Row[Any]]:
+    @cached_property
+    def state(self) -> Openness:
+        """Which registries may be asked."""
+        return lanes.state(self.connection, self.now)
+
+    @cached_property
+    def waiting(self) -> Sequence[Row[Any]]:
+        """The lanes in which something is due, with the highest priority in each."""
+        return self.connection.execute(_LANES, {"queue": self.queue}).all()
+
+    def stopping(self) -> list[Row[Any]]:
         """Jobs that are to stop: they ask no registry."""
+        if not self.some_stop:
+            return []
         where = {"queue": self.queue, "now": self.now, "most": self.free}
-        found: list[Any] = [*connection.execute(_STOPPING, where)]
+        found: list[Any] = [*self.connection.execute(_STOPPING, where)]
         return found
 
     def open_lanes(self) -> list[str]:
@@ -269,16 +315,14 @@ class _Room:
         self.asking.update(row.lane.split())
 
 
-def _lines(
-    connection: Connection, room: _Room, rounds: Rounds, most: int, sift: Sift
-) -> dict[str, Line]:
+def _lines(room: _Room, rounds: Rounds, most: int, sift: Sift) -> dict[str, Line]:
     waiting = _WAITING
-    if room.queue == LOCAL and collection.short_of_space(connection):
+    if room.queue == LOCAL and collection.short_of_space(room.connection):
         waiting = _WAITING_FRUGALLY
     return {
         lane: Line(
             waiting,
-            connection,
+            room.connection,
             {"queue": room.queue, "lane": lane, "now": room.now},
             rounds,
             most,
@@ -288,20 +332,20 @@ def _lines(
     }
 
 
-def _sift(connection: Connection, state: Openness, now: float) -> Sift:
+def _sift(room: _Room) -> Sift:
     """Those of some due jobs whose credentials have budgets; puts off the others."""
 
     def sift(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         kept: list[Row[Any]] = []
         late: list[dict[str, Any]] = []
         for row in rows:
-            until = state.until(asked(row))
+            until = room.state.until(asked(row))
             if until is None:
                 kept.append(row)
             else:
-                late.append({"job": row.id, "until": until, "at": now})
+                late.append({"job": row.id, "until": until, "at": room.now})
         if late:
-            connection.execute(_PUT_OFF, late)
+            room.connection.execute(_PUT_OFF, late)
         return kept
 
     return sift

@@ -40,6 +40,7 @@ JOB_IS_ACTIVE: Final = "coalesce(state, '') IN ('queued', 'running')"
 JOB_IS_DUE: Final = f"{JOB_IS_ACTIVE} AND due AND owner IS NULL"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
 JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
+JOB_STOPPING: Final = f"{JOB_DUE} AND stop_requested IS NOT NULL"
 JOB_OUT: Final = f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"  # sent, or held
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
 JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"
@@ -324,7 +325,7 @@ jobs = Table(
         "seq",
         where=JOB_DUE,
     ),
-    _partial("jobs_stopping", "queue", "seq", where=f"{JOB_DUE} AND stop_requested IS NOT NULL"),
+    _partial("jobs_stopping", "queue", "seq", where=JOB_STOPPING),
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
     _partial("jobs_lane", "registry", "priority", "requester", "turn", where=JOB_ACTIVE),
     _partial("jobs_root", "root", "registry", "priority", "turn", where=JOB_ACTIVE),

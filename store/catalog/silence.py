@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Column, Connection, ScalarSelect, bindparam, case, select, update
 
 from store.catalog import admission, rationing
 from store.catalog import lanes as lane_rows
@@ -26,9 +26,6 @@ PATIENCE_SECONDS: Final = 0.5  # with a lane in which nothing was silent before
 SHORTEST_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 60.0
 
-_IS_SILENT = select(lanes.c.silent_delay > 0).where(
-    lanes.c.direction == bindparam("way"), lanes.c.registry == bindparam("at")
-)
 _HEARD = (
     update(lanes)
     .where(
@@ -70,9 +67,14 @@ def yielding(connection: Connection, silent: Collection[Silent], now: float) -> 
     }
 
 
-def is_silent(connection: Connection, queue: str, registry: str) -> bool:
+def is_silent(queue: Column[str], registry: Column[str]) -> ScalarSelect[bool]:
     """Whether nobody has heard anything of a registry since it was found silent."""
-    return bool(connection.execute(_IS_SILENT, {"way": queue, "at": registry}).scalar())
+    return (
+        select(lanes.c.silent_delay > 0)
+        .where(lanes.c.direction == queue, lanes.c.registry == registry)
+        .correlate_except(lanes)
+        .scalar_subquery()
+    )
 
 
 def heard(connection: Connection, queue: str, registry: str) -> None:

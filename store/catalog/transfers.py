@@ -33,7 +33,9 @@ _CLAIM = (
         tries=transfers.c.tries + 1,
         started_at=func.coalesce(transfers.c.started_at, bindparam("now")),
     )
-    .returning(transfers)
+    .returning(
+        transfers, silence.is_silent(transfers.c.direction, transfers.c.registry).label("silent")
+    )
 )
 _HELD = and_(
     transfers.c.id == bindparam("held"),
@@ -43,6 +45,7 @@ _HELD = and_(
 )
 _CHECK = select(transfers.c.id).where(_HELD)
 _SAVE = update(transfers).where(_HELD)
+_SAVE_AND_SEE = _SAVE.returning(waits.SOME_FROM_ELSEWHERE)
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | N
         fence=row.fence,
         owner=owner,
         places=places.of_transfer(connection, row.id, now),
-        listening=silence.is_silent(connection, row.direction, row.registry),
+        listening=bool(row.silent),
         session=row.upload_session,
     )
 
@@ -137,25 +140,29 @@ def check(connection: Connection, claim_: Claim) -> None:
 
 def complete(
     connection: Connection, claim_: Claim, place: Place, now: float, *, shared: bool = False
-) -> None:
+) -> bool:
     """The blob has arrived: in the store for a download, in the registry for an upload.
 
     A download serves those who want the blob from the repository that it came from, or everybody
     where trust is *shared*. The others get a transfer of their own: their places are read too, and
-    compared, for to know a digest grants nothing.
+    compared, for to know a digest grants nothing. Returns whether a job is due now.
     """
     source = blobs.Source(place.registry, place.repository, place.fingerprint)
     size = claim_.size
     blobs.confirm(connection, [claim_.digest], source, now)
-    _end(connection, claim_, "done", now, error=None, bytes_done=size, furthest=size)
+    values = _ended(claim_, "done", now, error=None, bytes_done=size, furthest=size)
+    served = {"at_registry": place.registry, "at_repository": place.repository}
+    row = connection.execute(_SAVE_AND_SEE, {**_held(claim_), **values, **served}).one_or_none()
+    if row is None:
+        raise _lost(claim_)
     if claim_.direction == "download":
         blobs.add(connection, claim_.digest, size, now)
         blobs.record_bytes(connection, [claim_.digest], source)
-        if not shared:
+        if not shared and row[0]:
             waits.hand_on(connection, claim_.id, place, now)
     heard(connection, claim_)
     carried = Carried(size, claim_.bytes_moved + claim_.moved, whole=True)
-    waits.end(connection, claim_.id, carried, error=None)
+    return waits.end(connection, claim_.id, carried, error=None)
 
 
 def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: float) -> None:
@@ -268,11 +275,14 @@ def end_dead(
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _end(connection: Connection, claim_: Claim, state: str, now: float, **more: Any) -> None:
-    """Write that the transfer has ended; nobody owns it, and no upload goes on from it."""
+def _ended(claim_: Claim, state: str, now: float, **more: Any) -> dict[str, Any]:
+    """What a row says of a transfer that has ended: nobody owns it, no upload goes on from it."""
     values: dict[str, Any] = {**claim_.figures, **more}
-    values |= {"state": state, "owner": None, "upload_session": None, "finished_at": now}
-    _save(connection, claim_, **values)
+    return values | {"state": state, "owner": None, "upload_session": None, "finished_at": now}
+
+
+def _end(connection: Connection, claim_: Claim, state: str, now: float, **more: Any) -> None:
+    _save(connection, claim_, **_ended(claim_, state, now, **more))
 
 
 def _held(claim_: Claim) -> dict[str, Any]:

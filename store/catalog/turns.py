@@ -23,7 +23,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     column,
-    func,
     select,
     text,
 )
@@ -38,9 +37,6 @@ Sift = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
 
 _SERVED = upsert(rounds).on_conflict_do_update(
     index_elements=["queue", "registry", "requester"], set_={"served": bindparam("stamp")}
-)
-_LAST_SERVED = select(func.coalesce(func.max(rounds.c.served), 0)).where(
-    rounds.c.queue == bindparam("queue"), rounds.c.registry == bindparam("registry")
 )
 
 
@@ -71,23 +67,33 @@ class Waiting:
         self.table = table
         here = " AND ".join((predicate, *(f"{name} = :{name}" for name in lane)))
         rows = f"FROM {table.name} WHERE {here}"
-        self.top = text(f"SELECT max(priority) {rows} AND priority < :below")
-        # A walk from one requester to the next over the index, which neither database finds by
-        # itself for DISTINCT.
-        mine = f"SELECT min(requester) {rows} AND priority = :priority"
+        # Those of the highest priority below one: a walk from one requester to the next over the
+        # index, which neither database finds by itself for DISTINCT.
+        mine = f"SELECT min(requester) {rows} AND priority"
         self.requesters = text(
             f"""
-            WITH RECURSIVE those(name) AS (
-              {mine}
+            WITH RECURSIVE top(priority) AS (
+              SELECT max(priority) {rows} AND priority < :below
+            ), those(priority, name) AS (
+              SELECT top.priority, ({mine} = top.priority) FROM top
               UNION ALL
-              SELECT ({mine} AND requester > those.name) FROM those WHERE those.name IS NOT NULL
+              SELECT those.priority, ({mine} = those.priority AND requester > those.name)
+              FROM those WHERE those.name IS NOT NULL
             )
-            SELECT those.name, coalesce(rounds.served, 0) AS served
+            SELECT those.priority, those.name, coalesce(rounds.served, 0) AS served, (
+              SELECT coalesce(max(served), 0) FROM rounds
+              WHERE rounds.queue = :rounds_queue AND rounds.registry = :rounds_registry
+            ) AS last
             FROM those LEFT JOIN rounds ON rounds.queue = :rounds_queue
               AND rounds.registry = :rounds_registry AND rounds.requester = those.name
             WHERE those.name IS NOT NULL
             """  # noqa: S608 -- of constants
-        ).columns(column("name"), column("served", Integer))
+        ).columns(
+            column("priority", Integer),
+            column("name"),
+            column("served", Integer),
+            column("last", Integer),
+        )
         query = select(*shown).where(
             text(here),
             table.c.priority == bindparam("priority"),
@@ -104,7 +110,7 @@ class Rounds:
 
     queue: str
     registry: str = ""
-    _last: int | None = None
+    last: int = 0  # the newest stamp, as a line has read it
     _now: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -116,13 +122,10 @@ class Rounds:
         """When it was served: now, or as the database has it, *before*."""
         return self._now.get(requester, before)
 
-    def serve(self, connection: Connection, requester: str) -> None:
+    def serve(self, requester: str) -> None:
         """It has its turn now."""
-        if self._last is None:
-            where = {"queue": self.queue, "registry": self.registry}
-            self._last = int(connection.execute(_LAST_SERVED, where).scalar_one())
-        self._last += 1
-        self._now[requester] = self._last
+        self.last += 1
+        self._now[requester] = self.last
 
     def write(self, connection: Connection) -> None:
         """Write down who was served."""
@@ -193,7 +196,7 @@ class Line:
         """
         row = self._pop()
         if in_turn:
-            self.rounds.serve(self.connection, row.requester)
+            self.rounds.serve(row.requester)
         return row
 
     def skip(self) -> None:
@@ -208,13 +211,12 @@ class Line:
         return rows.pop(0)
 
     def _next_priority(self) -> bool:
-        below = {**self.where, "below": self._below}
-        top = self.connection.execute(self.waiting.top, below).scalar()
-        if top is None:
-            return False
-        self._below = top
-        where = {**self.where, **self.rounds.key, "priority": top}
+        where = {**self.where, **self.rounds.key, "below": self._below}
         found = self.connection.execute(self.waiting.requesters, where).all()
+        if not found:
+            return False
+        self._below = found[0].priority
+        self.rounds.last = max(self.rounds.last, found[0].last)
         self._before = {row.name: row.served for row in found}
         self._queues = dict.fromkeys(self._before)
         return True

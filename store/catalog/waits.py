@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -85,7 +85,10 @@ _END, _END_OF_PLACE = (
     .returning(waits.c.job, waits.c.joined, waits.c.counted)
     for page in (_OPEN, _OPEN.where(*_OF_PLACE))
 )
-_FROM_ELSEWHERE = _OPEN.where(_ELSEWHERE)
+# Some wait for a transfer who have not brought the place that served it.
+SOME_FROM_ELSEWHERE: Final = exists().where(
+    waits.c.transfer == transfers.c.id, text("NOT waits.ended"), _ELSEWHERE
+)
 _MOVE = (
     update(waits)
     .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"), _ELSEWHERE)
@@ -233,8 +236,11 @@ def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
     return list(connection.execute(_OPEN.limit(limit), {"waited_for": id_}).scalars())
 
 
-def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> None:
-    """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop."""
+def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bool:
+    """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop.
+
+    Returns whether they waited for some.
+    """
     left: list[Row[Any]] = []
     for some in chunks(ended_jobs):
         left += connection.execute(
@@ -254,19 +260,22 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> No
         connection.execute(
             update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
         )
+    return bool(left)
 
 
 def end(
     connection: Connection, id_: int, carried: Carried, *, error: dict[str, Any] | None
-) -> None:
+) -> bool:
     """A transfer has ended, with *error* if it failed: tell those who wait for it.
 
     What it has *carried* is written down as the progress of their jobs. Very many are told in
-    pages: this is the first one, and `tell_more` does the others.
+    pages: this is the first one, and `tell_more` does the others. Returns whether a job is due now.
     """
-    if _tell(connection, _END, {"waited_for": id_, "failure": error}, carried):
+    told = _tell(connection, _END, {"waited_for": id_, "failure": error}, carried)
+    if told.more:
         where = {"waited_for": id_, "more": True, "failure": error}
         connection.execute(_TELLING, where)
+    return told.woken > 0
 
 
 def telling(connection: Connection) -> bool:
@@ -280,7 +289,7 @@ def tell_more(connection: Connection) -> bool:
     if row is None:
         return False
     where = {"waited_for": row.id, "failure": row.error}
-    if not _tell(connection, _END, where, _carried(row)):
+    if not _tell(connection, _END, where, _carried(row)).more:
         connection.execute(_TELLING, {**where, "more": False})
     return True
 
@@ -288,15 +297,14 @@ def tell_more(connection: Connection) -> bool:
 def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     """Give those who may not be served with bytes of *place* a transfer of their own.
 
-    Call it when the transfer has ended, and before those who are served are told.
+    Call it when the transfer has ended, before those who are served are told, and only if there
+    are `SOME_FROM_ELSEWHERE`.
     """
     where = {
         "waited_for": id_,
         "at_registry": place.registry,
         "at_repository": place.repository,
     }
-    if connection.execute(_FROM_ELSEWHERE.limit(1), where).first() is None:
-        return
     old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
     same = (
         *("key", "direction", "digest", "size", "media_type"),
@@ -346,17 +354,22 @@ def strike(
         "with_credential": place.fingerprint,
         "failure": error,
     }
-    while _tell(connection, _END_OF_PLACE, where, carried):
+    while _tell(connection, _END_OF_PLACE, where, carried).more:
         pass
 
 
 # --- inside --------------------------------------------------------------------------------------
 
 
+class _Told(NamedTuple):
+    woken: int
+    more: bool  # there may be others to tell
+
+
 def _tell(
     connection: Connection, statement: Update, where: Mapping[str, Any], carried: Carried
-) -> bool:
-    """End a page of waits, credit and wake their jobs; whether there may be more.
+) -> _Told:
+    """End a page of waits, credit and wake their jobs.
 
     A job whose wait has failed has something to do at once. Else it is woken by its last wait, or
     by one for which it is eager.
@@ -366,11 +379,12 @@ def _tell(
         connection, [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
     )
     ids = [one.job for one in told]
+    woken = 0
     if ids and where["failure"] is not None:
-        connection.execute(_WAKE_ALL, {"ids": ids})
+        woken = connection.execute(_WAKE_ALL, {"ids": ids}).rowcount
     elif ids:
-        connection.execute(_WAKE, {"ids": ids, "waited_for": where["waited_for"]})
-    return len(ids) == MAX_TOLD
+        woken = connection.execute(_WAKE, {"ids": ids, "waited_for": where["waited_for"]}).rowcount
+    return _Told(woken, more=len(ids) == MAX_TOLD)
 
 
 def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:

@@ -53,14 +53,16 @@ from store.oci.platform import Platform
 from tests.support import aged
 from tests.support.aged import DAY, Aged, digest, job_id, registry
 from tests.support.scheduling import scheduler_of
+from workers.advance.outcome import Done
 from workers.leases import Keeper
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.client import RegistryClient
-from workers.run import run_job
+from workers.run import run_job, settle
 from workers.specs import parse_spec
 from workers.stopping import stop_late
-from workers.wire import Message
+from workers.transfers.attempt import done
+from workers.wire import Message, Queue
 from workers.world import World
 
 LEASE_SECONDS = 20.0
@@ -70,10 +72,14 @@ _NEVER = 1e9  # seconds from now: not while a test runs
 
 
 class SilentWire:
-    """A wire on which everything is lost, after it was made."""
+    """A wire on which everything is lost; it remembers the transfers that were sent."""
+
+    def __init__(self) -> None:
+        self.transfers: list[int] = []
 
     def publish(self, messages: Iterable[Message]) -> None:
-        list(messages)
+        moving = (Queue.DOWNLOADS, Queue.UPLOADS)
+        self.transfers += [int(one.id) for one in messages if one.queue in moving]
 
     def announce(self, jobs: Iterable[str]) -> None:
         list(jobs)
@@ -99,7 +105,7 @@ class Course:
         self.catalog = catalog
         self.size = size
         sealer = Sealer(Fernet.generate_key().decode())
-        wire = SilentWire()
+        self.wire = wire = SilentWire()
         self.world = World(
             catalog=catalog,
             content=cast("ContentStore", RoomyContent()),
@@ -149,9 +155,7 @@ class Course:
 
     def finish_job(self, lease: JobLease) -> None:
         """End a job as its worker does, and dispatch what that makes possible."""
-        with self.world.change() as change:
-            waits.abandon(change.connection, [lease.id], change.now)
-            jobs.finish(change.connection, lease, "succeeded", change.now, result={})
+        settle(lease, self.world, Done({}))
 
     def make_children(self, lease: JobLease, number: int) -> None:
         """Make children of a job, as a mirror does in pages."""
@@ -225,22 +229,18 @@ class Course:
             waits.want(change.connection, lease, wanted, change.now)
 
     def claim_transfer(self) -> Claim:
-        """Take up a transfer that was admitted; admit some where none is."""
+        """Take up the transfer that was sent last; admit some where none was."""
         with self.catalog.write() as connection:
-            admitted = select(s.transfers.c.id).where(
-                text(f"{s.TRANSFER_BUSY} AND state = 'admitted'")
-            )
-            id_ = connection.execute(admitted.limit(1)).scalar()
-            if id_ is None:
-                id_ = admission.admit(connection, "download", time.time())[0].id
-            claim = transfers.claim(connection, id_, WORKER, time.time())
+            if not self.wire.transfers:
+                admitted = admission.admit(connection, "download", time.time())
+                self.wire.transfers += [one.id for one in admitted]
+            claim = transfers.claim(connection, self.wire.transfers.pop(), WORKER, time.time())
         assert claim is not None
         return claim
 
     def complete(self, claim: Claim) -> None:
         """A blob has arrived; what its slot makes possible is admitted."""
-        with self.world.change() as change:
-            transfers.complete(change.connection, claim, claim.places[0], change.now)
+        done(claim, claim.places[0], self.world)
 
     def fail(self, claim: Claim) -> None:
         """A transfer has failed for all who wait for it."""

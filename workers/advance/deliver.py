@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from store.catalog import blobs, jobs, targets, waits
+from store.catalog import blobs, jobs, targets
 from store.catalog.jobs import JobLease
-from store.catalog.waits import WaitState, Wanted
+from store.catalog.waits import WaitState
 from store.errors import ConflictError, Side
 from store.oci.descriptor import Descriptor
 from workers.advance import plan
@@ -79,7 +79,7 @@ def want_uploads(
     target: Remote, ready: Collection[Descriptor], lease: JobLease, world: World
 ) -> None:
     """Make the job wait for the upload of each of *ready*, which the store holds."""
-    _want(
+    plan.want(
         lease,
         world,
         [target.wanted("upload", blob, absent_at=lease.plan["absent_at"]) for blob in ready],
@@ -90,7 +90,7 @@ def want_downloads(
     source: Remote, missing: Collection[Descriptor], lease: JobLease, world: World
 ) -> None:
     """Make the job wait for each of *missing*, and wake it as each arrives, for its upload."""
-    _want(
+    plan.want(
         lease,
         world,
         [source.wanted("download", blob, counted=False, eager=True) for blob in missing],
@@ -137,10 +137,3 @@ def put_manifests(
     with world.catalog.write() as connection:
         targets.written(connection, name, lease)
     return Done(result)
-
-
-def _want(lease: JobLease, world: World, wanted: list[Wanted]) -> None:
-    if not wanted:
-        return
-    with world.change() as change:
-        waits.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)

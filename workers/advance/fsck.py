@@ -189,9 +189,7 @@ def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: 
             one["repaired"] = _fetch_manifest(one, lease, world)
         elif one["size"] is not None and one["sources"]:
             wanted.append(_wanted(one, one["sources"].pop(0), lease, world))
-    if wanted:
-        with world.change() as change:
-            waits.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)
+    plan.want(lease, world, wanted)
     return waiting or bool(wanted)
 
 

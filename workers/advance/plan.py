@@ -9,7 +9,7 @@ from typing import Any
 from store.catalog import jobs, progress
 from store.catalog import waits as wait_rows
 from store.catalog.jobs import JobLease
-from store.catalog.waits import WaitState
+from store.catalog.waits import WaitState, Wanted
 from store.errors import RecordedError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
@@ -70,6 +70,16 @@ def count(
 def layers(images: Iterable[Manifest]) -> list[str]:
     """The digests of all layers, from the bottom up, each once: what a job tells the course of."""
     return list(dict.fromkeys(str(layer.digest) for image in images for layer in image.layers))
+
+
+def want(lease: JobLease, world: World, wanted: Collection[Wanted]) -> None:
+    """Make the job wait for blobs, if there are any, and admit what may start at once."""
+    if not wanted:
+        return
+    with world.change() as change:
+        wait_rows.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)
+        change.directions = {one.direction for one in wanted}
+        change.queues = ()
 
 
 def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> None:

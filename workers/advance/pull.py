@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import blobs, events, jobs, layers, references, tenants, waits
+from store.catalog import blobs, events, jobs, layers, references, tenants
 from store.catalog.jobs import JobLease
 from store.catalog.references import HeldImage
 from store.errors import Side
@@ -53,14 +53,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     )
     plan.waits(lease, world)
     if missing:
-        with world.change() as change:
-            waits.want(
-                change.connection,
-                lease,
-                (source.wanted("download", blob) for blob in missing.values()),
-                change.now,
-                shared=world.shared_trust,
-            )
+        plan.want(lease, world, [source.wanted("download", blob) for blob in missing.values()])
         return Waiting()
     held.check()
     return _publish(closure, spec, lease, world)

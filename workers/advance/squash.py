@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from store.catalog import jobs, references, waits
+from store.catalog import jobs, references
 from store.catalog.jobs import JobLease
 from store.catalog.layers import Pair
 from store.errors import InvalidManifestError, RequestError, Side
@@ -112,14 +112,7 @@ def _brought(
     to_store = spec.remote_target is None  # else what is sent is what counts
     if to_store:
         plan.count(lease, world, wanted, {blob.digest for blob in missing})
-    if missing:
-        with world.change() as change:
-            waits.want(
-                change.connection,
-                lease,
-                [source.wanted("download", blob, counted=to_store) for blob in missing],
-                change.now,
-            )
+    plan.want(lease, world, [source.wanted("download", blob, counted=to_store) for blob in missing])
     return not missing
 
 

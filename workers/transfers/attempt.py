@@ -93,12 +93,21 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
             fault = InternalError(f"{type(error).__name__}: {error}", subject=claim.digest)
             _failed(claim, place, fault, world)
         else:
-            _done(claim, place, world)
+            done(claim, place, world)
 
 
-def _done(claim: Claim, place: Place, world: World) -> None:
+def done(claim: Claim, place: Place, world: World) -> None:
+    """Write down that the blob has arrived, and admit what the free slot makes possible.
+
+    Raises:
+        LeaseLostError: the transfer is held no more; nothing was written.
+    """
     with world.change() as change:
-        transfers.complete(change.connection, claim, place, change.now, shared=world.shared_trust)
+        change.directions = [claim.direction]
+        if not transfers.complete(
+            change.connection, claim, place, change.now, shared=world.shared_trust
+        ):
+            change.queues = ()
 
 
 def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> None:

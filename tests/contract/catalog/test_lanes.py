@@ -34,7 +34,10 @@ def _unpark(scene: Scene, registry: str) -> None:
 
 def _possible(scene: Scene) -> bool:
     with scene.catalog.read() as connection:
-        return rationing.possible(connection, scene.now)
+        return any(
+            rationing.possible(connection, rationing.Standing.of(connection, queue), scene.now)
+            for queue in rationing.QUEUES
+        )
 
 
 CLOSED: list[tuple[Callable[[Scene, str], None], Callable[[Scene, str], None]]] = [

@@ -452,7 +452,7 @@ class Machine(RuleBasedStateMachine):
         with self.catalog.read() as connection:
             transfers.check(connection, claim)
         self.content.put(name.encode())
-        attempt._done(claim, claim.places[0], self.world)
+        attempt.done(claim, claim.places[0], self.world)
 
     def _fence(self, claim: Claim) -> int | None:
         with self.catalog.read() as connection:

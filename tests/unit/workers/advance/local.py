@@ -125,7 +125,7 @@ class Local:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Held, "check", check)
-            patch.setattr("workers.run._settle", _die_as_well)
+            patch.setattr("workers.run.settle", _die_as_well)
             yield
 
 
