@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,11 +17,9 @@ from fastapi import FastAPI
 
 from api.connections import Connections, most_connections
 from store.errors import AddressInUseError, HomeUnusableError, StoreError
+from workers import interpreter
 
 DRAIN_SECONDS = 2.0
-# Threads that read the database or hash give the interpreter up all the time; the loop, which has
-# something to do for everybody, must not wait 5 ms, Python's default, for each of them.
-SWITCH_SECONDS = 0.0005
 _STOP_SECONDS = 5
 # Whoever opens a thousand connections at once must not keep the loop from everything else.
 _ACCEPTED_IN_A_ROW = 16
@@ -136,7 +133,7 @@ class Server:
         it still serves those who have not noticed. Ctrl-C a second time cuts them short.
         """
         self._uvicorn.drain_seconds = drain_seconds
-        sys.setswitchinterval(SWITCH_SECONDS)
+        interpreter.settle()
         self._uvicorn.run(self._listeners)
 
     def stop(self) -> None:

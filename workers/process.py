@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from store.catalog.tenants import HOUSE
 from store.errors import StoreError
 from store.oci.platform import Platform
 from store.settings import Settings
+from workers import interpreter
 from workers.app import app
 from workers.celery_wire import CeleryWire
 from workers.incoming import REQUESTER, Rights
@@ -34,9 +34,6 @@ from workers.world import World
 
 log = logging.getLogger(__name__)
 
-# Threads that hash and copy give the interpreter up all the time; one that decides what comes next
-# must not wait 5 ms, Python's default, for each of them.
-SWITCH_SECONDS = 0.0005
 CLOSING_SECONDS = 2.0  # for the rest of an orderly end, when nothing is held any more
 QUEUES_VARIABLE = "TRANSSHIP_WORKER_QUEUES"  # how `run` tells the signal handlers
 
@@ -138,7 +135,7 @@ def _open(**_: Any) -> None:
 
 @worker_ready.connect
 def _start(**_: Any) -> None:
-    sys.setswitchinterval(SWITCH_SECONDS)
+    interpreter.settle()
     with _or_exit():
         current().worker.start()
         current().submissions.start()

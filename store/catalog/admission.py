@@ -13,11 +13,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, literal, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from store.catalog import collection, limits, parking
 from store.catalog import lanes as lane_rows
-from store.catalog.due import NOW, due
+from store.catalog.due import NOW, due, is_due
+from store.catalog.lanes import DIRECTIONS
 from store.catalog.schema import (
     TRANSFER_ADMITTED,
     TRANSFER_BUSY,
@@ -28,6 +40,7 @@ from store.catalog.schema import (
     transfers,
     workers,
 )
+from store.catalog.sql import ONE, ZERO, constant
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
 RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
@@ -36,64 +49,73 @@ _PROMOTIONS = 200  # at a time; more would hold the write lock too long
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
 _DIRECTION = transfers.c.direction == bindparam("direction")
-_FIRST_PENDING = (
-    select(transfers.c.id)
-    .where(text(TRANSFER_PENDING), _DIRECTION)
-    # In the order of the index, or PostgreSQL reads the table until it finds one.
-    .order_by(transfers.c.registry)
-    .limit(1)
-)
-_BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY), _DIRECTION)
-# Counted over every lane, idle and parked ones too: one that was away is served next, once, and not
-# until it has caught up.
-_LAST_SERVED = select(func.coalesce(func.max(lanes.c.served), 0)).where(
-    lanes.c.direction == bindparam("direction")
-)
-_STANDING = {
-    direction: limits.concurrency(direction).add_columns(
-        _FIRST_PENDING.scalar_subquery().label("pending"),
-        _BUSY.scalar_subquery().label("busy"),
+_BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY))
+
+
+def _standing(direction: str, threads: Column[int]) -> Select[Any]:
+    here = transfers.c.direction == constant(direction)
+    pending = (
+        select(transfers.c.id)
+        .where(text(TRANSFER_PENDING), here)
+        # In the order of the index, or PostgreSQL reads the table until it finds one.
+        .order_by(transfers.c.registry)
+        .limit(ONE)
+    )
+    # Counted over every lane, idle and parked ones too: one that was away is served next, once, and
+    # not until it has caught up.
+    served = select(func.coalesce(func.max(lanes.c.served), ZERO)).where(
+        lanes.c.direction == constant(direction)
+    )
+    return limits.concurrency(direction).add_columns(
+        pending.scalar_subquery().label("pending"),
+        _BUSY.where(here).scalar_subquery().label("busy"),
         # Live worker threads that could take up a transfer.
-        select(func.coalesce(func.sum(threads), 0)).scalar_subquery().label("threads"),
-        _LAST_SERVED.scalar_subquery().label("served"),
+        select(func.coalesce(func.sum(threads), ZERO)).scalar_subquery().label("threads"),
+        served.scalar_subquery().label("served"),
         collection.SHORT_OF_SPACE.scalar_subquery().label("short_of_space"),
         lane_rows.SOME_EXHAUSTED.label("exhausted"),
     )
-    for direction, threads in (("download", workers.c.downloads), ("upload", workers.c.uploads))
+
+
+def _waiting(direction: str) -> Select[Any]:
+    head = (
+        select(transfers.c.priority)
+        .where(
+            text(f"transfers.{TRANSFER_PENDING}"),
+            transfers.c.direction == constant(direction),
+            transfers.c.registry == lanes.c.registry,
+        )
+        .order_by(transfers.c.priority.desc())
+        .limit(ONE)
+        .correlate(lanes)
+    )
+    return (
+        select(
+            *(lanes.c.registry, lanes.c.served, lanes.c.parked_until, lanes.c.parked_delay),
+            *(lanes.c.silent_until, lanes.c.silent_delay),
+            *(registries.c.paused, registries.c.concurrency),
+            head.scalar_subquery().label("head"),
+        )
+        .join_from(lanes, registries, registries.c.registry == lanes.c.registry, isouter=True)
+        .where(lanes.c.direction == constant(direction))
+    )
+
+
+# Without parameters, so that each is planned once: what is due is told of the rows.
+_STANDING = {
+    "download": _standing("download", workers.c.downloads),
+    "upload": _standing("upload", workers.c.uploads),
 }
 # Who writes has its turn, so that nobody is waited for, and what the rest reads is what there is.
 _LOCKED_STANDING = {direction: one.with_for_update() for direction, one in _STANDING.items()}
-_HEAD = (
-    select(transfers.c.priority)
-    .where(
-        text(f"transfers.{TRANSFER_PENDING}"),
-        _DIRECTION,
-        transfers.c.registry == lanes.c.registry,
-    )
-    .order_by(transfers.c.priority.desc())
-    .limit(1)
-    .correlate(lanes)
-    .scalar_subquery()
-)
-_LANES = (
-    select(
-        *(lanes.c.registry, lanes.c.served, lanes.c.silent_delay, registries.c.concurrency),
-        _HEAD.label("head"),
-    )
-    .join_from(lanes, registries, registries.c.registry == lanes.c.registry, isouter=True)
-    .where(
-        lanes.c.direction == bindparam("direction"),
-        due(lanes.c.silent_until, lanes.c.silent_delay, NOW),
-        ~lane_rows.closed(lanes.c.registry),
-    )
-)
+_LANES = {direction: _waiting(direction) for direction in DIRECTIONS}
 _PENDING_IN_LANE = select(func.count()).select_from(
     select(transfers.c.id)
     .where(text(TRANSFER_PENDING), _DIRECTION, transfers.c.registry == bindparam("registry"))
     .limit(bindparam("most"))
     .subquery()
 )
-_BUSY_IN_LANE = _BUSY.where(transfers.c.registry == bindparam("registry"))
+_BUSY_IN_LANE = _BUSY.where(_DIRECTION, transfers.c.registry == bindparam("registry"))
 _QUEUE = Waiting(
     transfers,
     TRANSFER_PENDING,
@@ -154,7 +176,7 @@ def wanting(
 
     Counts to *most*, and is 0 while there is a free slot.
     """
-    free = Free.of(connection, direction, now)
+    free = Free.of(connection, direction)
     if not free.pending or free.slots > 0:
         return 0
     found = 0
@@ -175,7 +197,7 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     The caller publishes after its transaction has committed. What a crash keeps from being
     published is dispatched again by `unstarted`.
     """
-    standing = Free.of(connection, direction, now, locked=True)
+    standing = Free.of(connection, direction, locked=True)
     free, served = standing.slots, standing.served
     if free <= 0:
         return []
@@ -192,10 +214,11 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
                 {"direction": direction, "registry": registry},
                 Rounds(direction, registry),
                 room,
+                head,
                 sift,
             ),
         )
-        for registry, served_at, room in work
+        for registry, served_at, room, head in work
     ]
     picked: list[Row[Any]] = []
     while len(picked) < free:
@@ -279,12 +302,10 @@ class Free:
     exhausted: bool  # some credential has used up its budget
 
     @classmethod
-    def of(
-        cls, connection: Connection, direction: str, now: float, *, locked: bool = False
-    ) -> Free:
+    def of(cls, connection: Connection, direction: str, *, locked: bool = False) -> Free:
         """Look; *locked*: and keep others from it until the transaction ends."""
         statement = (_LOCKED_STANDING if locked else _STANDING)[direction]
-        row = connection.execute(statement, {"direction": direction, "now": now}).one()
+        row = connection.execute(statement).one()
         pending = row.pending is not None
         full = direction == "download" and row.short_of_space
         slots = min(row.most, row.threads) - row.busy if pending and not full else 0
@@ -305,26 +326,34 @@ class _Lane:
 
 def _with_work(
     connection: Connection, direction: str, most: int, now: float
-) -> list[tuple[str, int, int]]:
-    """The open lanes in which something waits, those first that are next: registry, stamp, room.
+) -> list[tuple[str, int, int, int]]:
+    """The open lanes in which something waits, those first that are next.
 
-    With *most* slots to give, no lane beyond the first *most* can get one.
+    Of each its registry, its stamp, its room, and the highest priority there. With *most* slots to
+    give, no lane beyond the first *most* can get one.
     """
-    rows = connection.execute(_LANES, {"direction": direction, "now": now}).all()
+    rows = [
+        row
+        for row in connection.execute(_LANES[direction])
+        if row.head is not None
+        and not row.paused
+        and is_due(row.parked_until, row.parked_delay, now)
+        and is_due(row.silent_until, row.silent_delay, now)
+    ]
     limited = {row.registry: row.concurrency for row in rows if row.concurrency is not None}
     room = limits.room(connection, limited)
     ranked = sorted(
-        (row for row in rows if row.head is not None and room.get(row.registry, most) > 0),
+        (row for row in rows if room.get(row.registry, most) > 0),
         key=lambda row: (-row.head, row.served),
     )
-    found: list[tuple[str, int, int]] = []
+    found: list[tuple[str, int, int, int]] = []
     for row in ranked:
         takes = min(most, room.get(row.registry, most))
         if row.silent_delay > 0:
             where = {"direction": direction, "registry": row.registry}
             takes = min(takes, 1 - int(connection.execute(_BUSY_IN_LANE, where).scalar_one()))
         if takes > 0:
-            found.append((row.registry, row.served, takes))
+            found.append((row.registry, row.served, takes, row.head))
         if len(found) == most:
             break
     return found

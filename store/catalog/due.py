@@ -14,6 +14,11 @@ SKEW_SECONDS = 120.0  # a clock that differs by less was not set back
 NOW: BindParameter[float] = bindparam("now")  # for statements that are built once
 
 
+def is_due(until: float, delay: float, now: float) -> bool:
+    """Tell of values that were read what `due` says of columns."""
+    return until <= now or until - delay > now + SKEW_SECONDS
+
+
 def due(
     until: ColumnElement[float],
     delay: ColumnElement[float] | float,

@@ -9,52 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
     exists,
-    literal,
+    literal_column,
     or_,
     select,
     text,
     union_all,
 )
 
-from store.catalog.due import NOW, due
+from store.catalog.due import NOW, due, is_due
 from store.catalog.schema import TRANSFER_PENDING, budgets, lanes, registries, transfers
-from store.catalog.sql import upsert
+from store.catalog.sql import ONE, ZERO, constant, upsert
 
 DIRECTIONS = ("download", "upload")
 
-_DUE = due(lanes.c.parked_until, lanes.c.parked_delay, NOW)
-_QUIET = due(lanes.c.silent_until, lanes.c.silent_delay, NOW)
-_PAUSED, _PARKED, _HALF_OPEN, _EXHAUSTED = "paused", "parked", "half open", "exhausted"
-_SILENT, _LISTENING = "silent", "listening"
+_PAUSED, _PARKED, _SILENT, _EXHAUSTED = "paused", "parked", "silent", "exhausted"
+# Without parameters, so that it is planned once: what is due is told of the rows.
 _STATE = union_all(
     select(
-        literal(_PAUSED).label("what"),
+        constant(_PAUSED).label("what"),
         registries.c.registry,
-        literal("").label("credential"),
-        literal(0.0).label("until"),
+        constant("").label("more"),
+        literal_column("0.0").label("until"),
+        literal_column("0.0").label("delay"),
     ).where(registries.c.paused),
-    select(literal(_PARKED), lanes.c.registry, literal(""), lanes.c.parked_until).where(
-        lanes.c.parked_delay > 0, ~_DUE
-    ),
-    select(literal(_HALF_OPEN), lanes.c.registry, literal(""), lanes.c.parked_until).where(
-        lanes.c.parked_delay > 0, _DUE
-    ),
     *(
-        select(literal(what), lanes.c.registry, lanes.c.direction, lanes.c.silent_until).where(
-            lanes.c.silent_delay > 0, heard
+        select(constant(what), lanes.c.registry, lanes.c.direction, until, delay).where(
+            delay > ZERO
         )
-        for what, heard in ((_SILENT, ~_QUIET), (_LISTENING, _QUIET))
+        for what, until, delay in (
+            (_PARKED, lanes.c.parked_until, lanes.c.parked_delay),
+            (_SILENT, lanes.c.silent_until, lanes.c.silent_delay),
+        )
     ),
     select(
-        literal(_EXHAUSTED), budgets.c.registry, budgets.c.credential, budgets.c.parked_until
-    ).where(~due(budgets.c.parked_until, budgets.c.parked_delay, NOW)),
+        *(constant(_EXHAUSTED), budgets.c.registry, budgets.c.credential),
+        *(budgets.c.parked_until, budgets.c.parked_delay),
+    ),
 )
+# Whether any credential may have used up its budget somewhere: most often none has.
+SOME_EXHAUSTED: Final = exists(select(ONE).select_from(budgets))
 
 
 _TURNS = select(transfers.c.turn).where(
@@ -87,6 +87,7 @@ class Openness:
     exhausted: Mapping[tuple[str, str], float]
     silent: frozenset[tuple[str, str]]
     listening: frozenset[tuple[str, str]]
+    next_at: float | None  # when the next park or silence is over
 
     def until(self, asked: Collection[tuple[str, str]]) -> float | None:
         """When those who ask registries with these credentials may; None: now.
@@ -105,14 +106,17 @@ def state(connection: Connection, now: float) -> Openness:
     exhausted: dict[tuple[str, str], float] = {}
     silent: set[tuple[str, str]] = set()
     listening: set[tuple[str, str]] = set()
-    for what, registry, more, until in connection.execute(_STATE, {"now": now}):
+    next_at: float | None = None
+    for what, registry, more, until, delay in connection.execute(_STATE):
+        over = is_due(until, delay, now)
+        if what in (_PARKED, _SILENT) and not over:
+            next_at = until if next_at is None else min(next_at, until)
         if what == _EXHAUSTED:
-            exhausted[registry, more] = until
+            if not over:
+                exhausted[registry, more] = until
         elif what == _SILENT:
-            silent.add((more, registry))
-        elif what == _LISTENING:
-            listening.add((more, registry))
-        elif what == _HALF_OPEN:
+            (listening if over else silent).add((more, registry))
+        elif what == _PARKED and over:
             half_open.add(registry)
         else:
             closed.add(registry)
@@ -122,31 +126,21 @@ def state(connection: Connection, now: float) -> Openness:
         exhausted,
         frozenset(silent),
         frozenset(listening),
-    )
-
-
-_ANY, _SET = lanes.alias("any_lane"), registries.alias("any_registry")
-_EXHAUSTED_NOW = ~due(budgets.c.parked_until, budgets.c.parked_delay, NOW)
-# Whether any credential has used up its budget somewhere at `:now`: most often none has.
-SOME_EXHAUSTED = exists().where(_EXHAUSTED_NOW)
-
-
-def closed(registry: ColumnElement[str]) -> ColumnElement[bool]:
-    """The condition that nobody may ask a registry at `:now`: it is paused or parked."""
-    return or_(
-        exists().where(
-            _ANY.c.registry == registry, ~due(_ANY.c.parked_until, _ANY.c.parked_delay, NOW)
-        ),
-        exists().where(_SET.c.registry == registry, _SET.c.paused),
+        next_at,
     )
 
 
 def barred(registry: ColumnElement[str], credential: ColumnElement[str]) -> ColumnElement[bool]:
     """The condition that a registry must not be asked with a credential at `:now`."""
     return or_(
-        closed(registry),
         exists().where(
-            budgets.c.registry == registry, budgets.c.credential == credential, _EXHAUSTED_NOW
+            lanes.c.registry == registry, ~due(lanes.c.parked_until, lanes.c.parked_delay, NOW)
+        ),
+        exists().where(registries.c.registry == registry, registries.c.paused),
+        exists().where(
+            budgets.c.registry == registry,
+            budgets.c.credential == credential,
+            ~due(budgets.c.parked_until, budgets.c.parked_delay, NOW),
         ),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, delete, func, select, text, update
 
 from store.catalog.schema import TRANSFER_BUSY, cluster, limits, registries, transfers
-from store.catalog.sql import upsert
+from store.catalog.sql import constant, upsert
 
 CONCURRENCY = {
     "download": "max_concurrent_downloads",
@@ -73,7 +73,7 @@ _LOCKED = (
 
 def concurrency(direction: str) -> Select[int]:
     """The query for the concurrency in force of a direction, as `most`."""
-    return select(_IN_FORCE.label("most")).where(limits.c.name == CONCURRENCY[direction])
+    return select(_IN_FORCE.label("most")).where(limits.c.name == constant(CONCURRENCY[direction]))
 
 
 def lock_concurrency(connection: Connection) -> None:

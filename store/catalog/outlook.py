@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, literal, select, text
+from sqlalchemy import Column, Connection, Select, func, select, text
 
-from store.catalog import admission, rationing
-from store.catalog.due import NOW, due
+from store.catalog import admission, lanes, rationing
+from store.catalog.due import SKEW_SECONDS
 from store.catalog.lanes import DIRECTIONS
 from store.catalog.schema import (
     JOB_DELAYED,
@@ -20,10 +20,10 @@ from store.catalog.schema import (
     TRANSFER_DELAYED,
     cluster,
     jobs,
-    lanes,
     mirrors,
     transfers,
 )
+from store.catalog.sql import ONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,70 +47,70 @@ class Outlook:
     short_of_space: bool
 
 
-# Each in the order of its index, or PostgreSQL reads the table until it finds one.
-_LATE_TRANSFER = (
-    select(transfers.c.id)
-    .where(text(TRANSFER_DELAYED), due(transfers.c.not_before, transfers.c.not_before_delay, NOW))
-    .order_by(transfers.c.not_before)
-)
-_LATE_JOB = (
-    select(jobs.c.seq)
-    .where(text(JOB_DELAYED), due(jobs.c.not_before, jobs.c.not_before_delay, NOW))
-    .order_by(jobs.c.not_before)
-)
-_UNSTARTED = (
-    select(transfers.c.id)
-    .where(
-        text(TRANSFER_ADMITTED),
-        due(transfers.c.rung_until, literal(admission.RING_SECONDS), NOW),
-    )
-    .order_by(transfers.c.direction, transfers.c.registry)
-)
-_NEXT_TRANSFER = (
-    select(transfers.c.not_before).where(text(TRANSFER_DELAYED)).order_by(transfers.c.not_before)
-)
-_NEXT_JOB = select(jobs.c.not_before).where(text(JOB_DELAYED)).order_by(jobs.c.not_before)
+def _of_delayed(until: Column[float], delay: Column[float], where: str) -> list[Select[float]]:
+    """When the first of what is delayed is due; when the last was put off, for clocks set back."""
+    waiting = text(where)
+    return [
+        select(until).where(waiting).order_by(until),
+        select(until - delay).where(waiting).order_by(until.desc()),
+    ]
+
+
+# Each in the order of its index, or PostgreSQL reads the table until it finds one; and without
+# parameters, so that it is planned once: what is due is told of the times.
+_TRANSFERS = _of_delayed(transfers.c.not_before, transfers.c.not_before_delay, TRANSFER_DELAYED)
+_JOBS = _of_delayed(jobs.c.not_before, jobs.c.not_before_delay, JOB_DELAYED)
 _DEADLINE = select(jobs.c.deadline).where(text(JOB_WITH_DEADLINE)).order_by(jobs.c.deadline)
 _TELLING = select(transfers.c.id).where(text("telling")).order_by(transfers.c.id)
-_PARKED = select(func.min(lanes.c.parked_until)).where(lanes.c.parked_until > NOW)
-_SILENT = select(func.min(lanes.c.silent_until)).where(lanes.c.silent_until > NOW)
+# As many as there are slots.
+_UNSTARTED = [
+    select(which(transfers.c.rung_until)).where(text(TRANSFER_ADMITTED))
+    for which in (func.min, func.max)
+]
 _NEXT_RUN = select(func.min(mirrors.c.next_run)).where(
-    mirrors.c.enabled, mirrors.c.interval.is_not(None), mirrors.c.next_run > NOW
+    mirrors.c.enabled, mirrors.c.interval.is_not(None)
 )
 _LOOK = select(
     *(
-        probe.limit(1).scalar_subquery().label(name)
+        probe.limit(ONE).scalar_subquery().label(name)
         for name, probe in (
-            ("late_transfer", _LATE_TRANSFER),
-            ("late_job", _LATE_JOB),
-            ("unstarted", _UNSTARTED),
-            ("next_transfer", _NEXT_TRANSFER),
-            ("next_job", _NEXT_JOB),
+            ("next_transfer", _TRANSFERS[0]),
+            ("transfer_put_off", _TRANSFERS[1]),
+            ("next_job", _JOBS[0]),
+            ("job_put_off", _JOBS[1]),
             ("next_deadline", _DEADLINE),
             ("telling", _TELLING),
+            ("next_lost", _UNSTARTED[0]),
+            ("last_sent", _UNSTARTED[1]),
+            ("next_run", _NEXT_RUN),
         )
     ),
-    _PARKED.scalar_subquery().label("next_unparked"),
-    _SILENT.scalar_subquery().label("next_listening"),
-    _NEXT_RUN.scalar_subquery().label("next_run"),
     select(cluster.c.short_of_space).scalar_subquery().label("short_of_space"),
 )
 
 
 def look(connection: Connection, now: float) -> Outlook:
     """Look once. What has to be done is looked at again by who does it: this reads only."""
-    row = connection.execute(_LOOK, {"now": now}).one()
-    late = any(one is not None for one in (row.late_transfer, row.late_job, row.unstarted))
-    slots = [admission.Free.of(connection, one, now) for one in DIRECTIONS]
+    row = connection.execute(_LOOK).one()
+    state = lanes.state(connection, now)
+    slots = [admission.Free.of(connection, one) for one in DIRECTIONS]
     queues = [rationing.Standing.of(connection, one) for one in rationing.QUEUES]
-    times = [row.next_transfer, row.next_job, row.next_deadline, row.next_unparked]
-    times += [row.next_listening, row.next_run]
+    times = [row.next_transfer, row.next_job, row.next_deadline, row.next_run, state.next_at]
+    sent_at = None if row.last_sent is None else row.last_sent - admission.RING_SECONDS
+    late = (
+        any(one is not None and one <= now for one in (row.next_transfer, row.next_job))
+        or (row.next_lost is not None and row.next_lost <= now)
+        or any(
+            one is not None and one > now + SKEW_SECONDS
+            for one in (row.transfer_put_off, row.job_put_off, sent_at)
+        )
+    )
     return Outlook(
         to_dispatch=late
         or any(admission.possible(connection, one, now) for one in slots)
-        or any(rationing.possible(connection, one, now) for one in queues),
+        or any(rationing.possible(connection, one, state, now) for one in queues),
         busy=any(one.busy for one in slots) or any(one.out for one in queues),
-        next_at=min((time for time in times if time is not None), default=None),
+        next_at=min((one for one in times if one is not None and one > now), default=None),
         overdue=row.next_deadline is not None and row.next_deadline <= now,
         telling=row.telling is not None,
         short_of_space=row.short_of_space,

@@ -97,6 +97,7 @@ class PostgresqlDatabase:
         """A transaction that sees one state, that of its first statement."""
         with self._translated(), self._reader.connect() as connection:
             yield connection
+            connection.commit()  # with a rollback psycopg forgets every statement it has prepared
 
     def now(self) -> float:
         """Read the server's clock, as the last write transaction of this process measured it."""

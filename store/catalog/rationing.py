@@ -14,40 +14,46 @@ from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     Connection,
     Integer,
     Row,
+    Select,
+    TextualSelect,
     bindparam,
     column,
     func,
     literal,
-    or_,
     select,
     text,
     update,
 )
 
 from store.catalog import collection, lanes
-from store.catalog.due import NOW, due
+from store.catalog.due import NOW, due, is_due
 from store.catalog.jobs import CONTROL, LOCAL, asked
 from store.catalog.lanes import Openness
 from store.catalog.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
+from store.catalog.sql import ONE, ZERO, constant
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
 RING_SECONDS = 5.0  # none is dispatched twice within
+QUEUES = (CONTROL, LOCAL)
 FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
-_STANDING = {
-    queue: select(
-        select(func.coalesce(func.sum(threads), 0)).scalar_subquery().label("threads"),
+
+
+def _standing(queue: str, threads: Column[int]) -> Select[Any]:
+    return select(
+        select(func.coalesce(func.sum(threads), ZERO)).scalar_subquery().label("threads"),
         *(
             select(jobs.c.seq)
-            .where(text(predicate), _QUEUE)
+            .where(text(predicate), jobs.c.queue == constant(queue))
             # In the order of the index, or PostgreSQL reads the table until it finds one.
             .order_by(*order)
-            .limit(1)
+            .limit(ONE)
             .scalar_subquery()
             .label(name)
             for name, predicate, order in (
@@ -57,36 +63,43 @@ _STANDING = {
             )
         ),
     )
-    for queue, threads in ((CONTROL, workers.c.control), (LOCAL, workers.c.local))
+
+
+def _lanes_with_due(queue: str) -> TextualSelect:
+    """The lanes that have due jobs, each with the highest priority there.
+
+    A walk from one to the next over the index of due jobs, which neither database finds by itself
+    for DISTINCT.
+    """
+    here = f"FROM jobs WHERE {JOB_DUE} AND queue = '{queue}'"
+    return text(
+        f"""
+        WITH RECURSIVE waiting(lane) AS (
+          SELECT min(lane) {here}
+          UNION ALL
+          SELECT (SELECT min(lane) {here} AND lane > waiting.lane)
+          FROM waiting WHERE waiting.lane IS NOT NULL
+        )
+        SELECT lane, (
+          SELECT priority {here} AND lane = waiting.lane ORDER BY priority DESC LIMIT 1
+        ) AS head
+        FROM waiting WHERE lane IS NOT NULL
+        """  # noqa: S608 -- of constants
+    ).columns(jobs.c.lane, column("head", Integer))
+
+
+# Without parameters, so that each is planned once: what is due is told of the rows.
+_STANDING = {
+    CONTROL: _standing(CONTROL, workers.c.control),
+    LOCAL: _standing(LOCAL, workers.c.local),
 }
-# The lanes that have due jobs, each with the highest priority there: a walk from one to the next
-# over the index of due jobs, which neither database finds by itself for DISTINCT.
-_LANES = text(
-    f"""
-    WITH RECURSIVE waiting(lane) AS (
-      SELECT min(lane) FROM jobs WHERE {JOB_DUE} AND queue = :queue
-      UNION ALL
-      SELECT (
-        SELECT min(lane) FROM jobs
-        WHERE {JOB_DUE} AND queue = :queue AND lane > waiting.lane
-      ) FROM waiting WHERE waiting.lane IS NOT NULL
+_LANES = {queue: _lanes_with_due(queue) for queue in QUEUES}
+_OUT = {
+    queue: select(jobs.c.lane, jobs.c.priority, jobs.c.owner, jobs.c.rung_until).where(
+        text(JOB_OUT), jobs.c.queue == constant(queue)
     )
-    SELECT lane, (
-      SELECT priority FROM jobs
-      WHERE {JOB_DUE} AND queue = :queue AND lane = waiting.lane
-      ORDER BY priority DESC LIMIT 1
-    ) AS head
-    FROM waiting WHERE lane IS NOT NULL
-    """  # noqa: S608 -- of constants
-).columns(jobs.c.lane, column("head", Integer))
-_OUT = select(jobs.c.lane, jobs.c.priority).where(
-    text(JOB_OUT),
-    _QUEUE,
-    or_(
-        jobs.c.owner.is_not(None),
-        ~due(jobs.c.rung_until, literal(RING_SECONDS), NOW),
-    ),
-)
+    for queue in QUEUES
+}
 _SHOWN = (
     *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label, jobs.c.registry, jobs.c.lane),
     *(jobs.c.credential, jobs.c.other_credential),
@@ -127,9 +140,6 @@ _PUT_OFF = (
 )
 
 
-QUEUES = (CONTROL, LOCAL)
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a queue stands: its live threads, and whether there is anything."""
@@ -143,14 +153,14 @@ class Standing:
     @classmethod
     def of(cls, connection: Connection, queue: str) -> Standing:
         """Look."""
-        row = connection.execute(_STANDING[queue], {"queue": queue}).one()
+        row = connection.execute(_STANDING[queue]).one()
         there = [one is not None for one in (row.due, row.stopping, row.out)]
         return cls(queue, row.threads, *there)
 
 
-def possible(connection: Connection, standing: Standing, now: float) -> bool:
+def possible(connection: Connection, standing: Standing, state: Openness, now: float) -> bool:
     """Whether `take_due` would find something to do in a queue; changes nothing."""
-    room = _Room.of(connection, standing, now)
+    room = _Room.of(connection, standing, now, state)
     if room is None or room.free <= 0:
         return False
     if room.stopping():
@@ -242,30 +252,43 @@ class _Room:
     low: int  # of these, for priorities below 0
     held: Counter[str]  # threads, by lane
     asking: Counter[str]  # the same threads, by registry
+    known: Openness | None  # read when it is asked for
 
     @classmethod
-    def of(cls, connection: Connection, standing: Standing, now: float) -> _Room | None:
-        """What there is now; None where nothing is due."""
+    def of(
+        cls,
+        connection: Connection,
+        standing: Standing,
+        now: float,
+        state: Openness | None = None,
+    ) -> _Room | None:
+        """What there is now; None where nothing is due. *state*: where it is known already."""
         if not standing.due:
             return None
         queue, capacity = standing.queue, standing.threads
-        out = connection.execute(_OUT, {"queue": queue, "now": now}).all()
+        out = [
+            row
+            for row in connection.execute(_OUT[queue])
+            if row.owner is not None or not is_due(row.rung_until, RING_SECONDS, now)
+        ]
         free = capacity - len(out)
         low = capacity - max(1, capacity // 4) if capacity > 1 else free
         low -= sum(row.priority < 0 for row in out)
         held = Counter(row.lane for row in out)
         asking = Counter(name for row in out for name in row.lane.split())
-        return cls(connection, queue, now, standing.stopping, free, low, held, asking)
+        return cls(connection, queue, now, standing.stopping, free, low, held, asking, state)
 
-    @cached_property
+    @property
     def state(self) -> Openness:
         """Which registries may be asked."""
-        return lanes.state(self.connection, self.now)
+        if self.known is None:
+            self.known = lanes.state(self.connection, self.now)
+        return self.known
 
     @cached_property
     def waiting(self) -> Sequence[Row[Any]]:
         """The lanes in which something is due, with the highest priority in each."""
-        return self.connection.execute(_LANES, {"queue": self.queue}).all()
+        return self.connection.execute(_LANES[self.queue]).all()
 
     def stopping(self) -> list[Row[Any]]:
         """Jobs that are to stop: they ask no registry."""
@@ -275,14 +298,14 @@ class _Room:
         found: list[Any] = [*self.connection.execute(_STOPPING, where)]
         return found
 
-    def open_lanes(self) -> list[str]:
-        """The lanes whose head may have a thread, those first that are next.
+    def open_lanes(self) -> dict[str, int]:
+        """The lanes whose head may have a thread, those first that are next, and its priority.
 
         With so many threads to give, none beyond them can have its turn.
         """
         found = [row for row in self.waiting if self.has_for(row.lane, row.head)]
         found.sort(key=lambda row: (-row.head, self.held_in(row.lane)))
-        return [row.lane for row in found[: self.free]]
+        return {row.lane: row.head for row in found[: self.free]}
 
     def has_for(self, lane: str, priority: int) -> bool:
         """Whether a job of *lane* may have a thread."""
@@ -326,9 +349,10 @@ def _lines(room: _Room, rounds: Rounds, most: int, sift: Sift) -> dict[str, Line
             {"queue": room.queue, "lane": lane, "now": room.now},
             rounds,
             most,
+            head,
             sift,
         )
-        for lane in room.open_lanes()
+        for lane, head in room.open_lanes().items()
     }
 
 

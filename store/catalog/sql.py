@@ -6,18 +6,28 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, case
+from sqlalchemy import ColumnElement, case, literal_column
 
 # PostgreSQL's INSERT ... ON CONFLICT compiles for SQLite as well; the reverse does not hold.
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-__all__ = ["MAX_PARAMETERS", "chunks", "least", "upsert"]
+__all__ = ["MAX_PARAMETERS", "ONE", "ZERO", "chunks", "constant", "least", "upsert"]
+
+# A statement without parameters is planned once by PostgreSQL, for the values that are in it; one
+# with parameters is planned for each execution, which mostly takes longer than to run it.
+ZERO: ColumnElement[int] = literal_column("0")
+ONE: ColumnElement[int] = literal_column("1")
 
 # Of one list. A statement takes 32,766 parameters on SQLite and 65,535 on PostgreSQL, and a long
 # one is planned anew for each length.
 MAX_PARAMETERS = 500
 
 _T = TypeVar("_T")
+
+
+def constant(value: str) -> ColumnElement[str]:
+    """A value of which there are few, and each has a statement of its own; never a user's."""
+    return literal_column(f"'{value}'")
 
 
 def chunks(items: Iterable[_T], size: int = MAX_PARAMETERS) -> Iterator[list[_T]]:

@@ -30,7 +30,6 @@ from sqlalchemy import (
 from store.catalog.schema import rounds
 from store.catalog.sql import upsert
 
-_ABOVE_ALL = 1_000_000  # a priority
 _PAGE = 500  # rows read at a time where many are sifted out
 
 Sift = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
@@ -67,20 +66,18 @@ class Waiting:
         self.table = table
         here = " AND ".join((predicate, *(f"{name} = :{name}" for name in lane)))
         rows = f"FROM {table.name} WHERE {here}"
-        # Those of the highest priority below one: a walk from one requester to the next over the
-        # index, which neither database finds by itself for DISTINCT.
-        mine = f"SELECT min(requester) {rows} AND priority"
+        self.top = text(f"SELECT max(priority) {rows} AND priority < :below")
+        # A walk from one requester to the next over the index, which neither database finds by
+        # itself for DISTINCT.
+        mine = f"SELECT min(requester) {rows} AND priority = :priority"
         self.requesters = text(
             f"""
-            WITH RECURSIVE top(priority) AS (
-              SELECT max(priority) {rows} AND priority < :below
-            ), those(priority, name) AS (
-              SELECT top.priority, ({mine} = top.priority) FROM top
+            WITH RECURSIVE those(name) AS (
+              {mine}
               UNION ALL
-              SELECT those.priority, ({mine} = those.priority AND requester > those.name)
-              FROM those WHERE those.name IS NOT NULL
+              SELECT ({mine} AND requester > those.name) FROM those WHERE those.name IS NOT NULL
             )
-            SELECT those.priority, those.name, coalesce(rounds.served, 0) AS served, (
+            SELECT those.name, coalesce(rounds.served, 0) AS served, (
               SELECT coalesce(max(served), 0) FROM rounds
               WHERE rounds.queue = :rounds_queue AND rounds.registry = :rounds_registry
             ) AS last
@@ -88,12 +85,7 @@ class Waiting:
               AND rounds.registry = :rounds_registry AND rounds.requester = those.name
             WHERE those.name IS NOT NULL
             """  # noqa: S608 -- of constants
-        ).columns(
-            column("priority", Integer),
-            column("name"),
-            column("served", Integer),
-            column("last", Integer),
-        )
+        ).columns(column("name"), column("served", Integer), column("last", Integer))
         query = select(*shown).where(
             text(here),
             table.c.priority == bindparam("priority"),
@@ -146,8 +138,9 @@ class Rounds:
 class Line:
     """The rows of one lane in fair order, read as they are asked for.
 
-    *most* rows will be taken from it at most. *sift* is given rows in their order, returns those
-    that may be picked, and takes care that the others do not wait here any more.
+    *most* rows will be taken from it at most; *top* is the highest priority there. *sift* is given
+    rows in their order, returns those that may be picked, and takes care that the others do not
+    wait here any more.
     """
 
     waiting: Waiting
@@ -155,8 +148,9 @@ class Line:
     where: Mapping[str, Any]
     rounds: Rounds
     most: int
+    top: int
     sift: Sift = lambda rows: rows
-    _below: int = _ABOVE_ALL
+    _below: int | None = None  # the priority that is read
     _queues: dict[str, list[Row[Any]] | None] = field(default_factory=dict)  # None: not read yet
     _before: dict[str, int] = field(default_factory=dict)
 
@@ -211,15 +205,21 @@ class Line:
         return rows.pop(0)
 
     def _next_priority(self) -> bool:
-        where = {**self.where, **self.rounds.key, "below": self._below}
-        found = self.connection.execute(self.waiting.requesters, where).all()
-        if not found:
+        top = self.top if self._below is None else self._next_below(self._below)
+        if top is None:
             return False
-        self._below = found[0].priority
-        self.rounds.last = max(self.rounds.last, found[0].last)
+        self._below = top
+        where = {**self.where, **self.rounds.key, "priority": top}
+        found = self.connection.execute(self.waiting.requesters, where).all()
+        self.rounds.last = max([self.rounds.last, *(row.last for row in found)])
         self._before = {row.name: row.served for row in found}
         self._queues = dict.fromkeys(self._before)
         return True
+
+    def _next_below(self, priority: int) -> int | None:
+        where = {**self.where, "below": priority}
+        top: int | None = self.connection.execute(self.waiting.top, where).scalar()
+        return top
 
     def _read(self, requester: str) -> list[Row[Any]]:
         where = {**self.where, "priority": self._below, "requester": requester}

@@ -34,6 +34,7 @@ from tests.support.aged import WITH_HISTORY, WITHOUT_HISTORY, Aged, age
 from tests.support.course import LEASE_SECONDS, WORKER, Course
 from tests.support.postgres import PostgresCluster, postgres_programs
 from tests.support.processes import wait_until
+from workers import interpreter
 from workers.leases import Keeper
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -95,6 +96,7 @@ def _finish(course: Course) -> Generator[float, None, None]:
 
 def _look(course: Course) -> Generator[float, None, None]:
     course.schedule()  # so that the maintenance is another's
+    course.end_collection()  # there is something to collect in one of the catalogs only
     for _ in repeat(None):
         course.show_life()
         yield _timed(course.look)
@@ -239,6 +241,7 @@ def _side(kind: str, size: Aged) -> Iterator[tuple[Side, str]]:
         catalog.prepare()
         began = time.perf_counter()
         age(catalog, size)
+        interpreter.settle()  # as in a process that has started
         print(f"{DATABASES[kind]} filled in {time.perf_counter() - began:.0f} s", flush=True)
         yield Side(Course(catalog, size)), url
 

@@ -310,6 +310,14 @@ class Course:
         self.scheduler._maintenance.upkeep_due = 0.0
         self.scheduler.once()
 
+    def end_collection(self) -> None:
+        """End the collection that the maintenance has started, if it has."""
+        with self.catalog.write() as connection:
+            id_ = jobs.active_of_kind(connection, "gc")
+            lease = None if id_ is None else jobs.claim(connection, id_, WORKER, time.time())
+        if lease is not None:
+            self.finish_job(lease)
+
     def look(self) -> None:
         """What every other worker does once a second."""
         self.bystander.once()

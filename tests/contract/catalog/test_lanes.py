@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.catalog import limits, parking, rationing
+from store.catalog import lanes, limits, parking, rationing
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
 ELSEWHERE = "elsewhere.test"
@@ -35,7 +35,12 @@ def _unpark(scene: Scene, registry: str) -> None:
 def _possible(scene: Scene) -> bool:
     with scene.catalog.read() as connection:
         return any(
-            rationing.possible(connection, rationing.Standing.of(connection, queue), scene.now)
+            rationing.possible(
+                connection,
+                rationing.Standing.of(connection, queue),
+                lanes.state(connection, scene.now),
+                scene.now,
+            )
             for queue in rationing.QUEUES
         )
 

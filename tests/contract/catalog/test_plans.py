@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from store.catalog import retention
+from store.catalog import outlook, retention
 from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.aged import WITH_HISTORY, age
@@ -102,6 +102,18 @@ def test_postgresql_plans_each_execution_for_its_values(aged: Catalog) -> None:
         with transaction() as connection:
             mode = connection.execute(text("SHOW plan_cache_mode")).scalar()
             assert mode == "force_custom_plan"
+
+
+def test_postgresql_plans_once_what_has_no_parameters(aged: Catalog) -> None:
+    if not aged.shared:
+        pytest.skip("SQLite plans nothing twice")
+    plans = text("SELECT sum(generic_plans) FROM pg_prepared_statements")
+    for transaction in (aged.read, aged.write):
+        for _ in range(20):  # psycopg prepares what it has seen five times
+            with transaction() as connection:
+                outlook.look(connection, aged.now())
+        with transaction() as connection:
+            assert (connection.execute(plans).scalar() or 0) > 0
 
 
 class _RollBackError(Exception):
