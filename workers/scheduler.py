@@ -61,6 +61,7 @@ class Scheduler:
     def once(self) -> None:
         """Look, and do what is due now."""
         world = self._world
+        world.opened.forget_ended()
         self._maintenance.see_space()
         with self._looking() as connection:
             now = world.now()

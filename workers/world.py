@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, credentials, rationing
+from store.catalog import admission, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.lanes import DIRECTIONS
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
-from workers.entitlement import opened_credential
+from workers.opened import OpenedCredentials
 from workers.probes import Probes
 from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential, fingerprint, most_specific
+from workers.registry.credentials import fingerprint, most_specific
 from workers.upkeep import Upkeep
 from workers.wire import Message, Queue, Wire
 
 MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and then anyway
-MOST_OPENED = 256  # jobs whose credentials are kept in memory
 QUEUES = {
     "download": Queue.DOWNLOADS,
     "upload": Queue.UPLOADS,
@@ -63,8 +61,10 @@ class World:
     shared_trust: bool = False
     upkeep: Upkeep = field(default_factory=Upkeep)
     probes: Probes = field(default_factory=Probes)
-    _opened: dict[str, dict[str, Credential]] = field(default_factory=dict, repr=False)
-    _opened_lock: threading.Lock = field(default_factory=threading.Lock)
+    opened: OpenedCredentials = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "opened", OpenedCredentials(self.catalog, self.sealer))
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -94,26 +94,12 @@ class World:
         With *mirrored*, which is for sources, mirrors are read first where the server has some.
         """
         name = f"{registry}/{repository}"
-        credential = most_specific(self._credentials(root), name)
+        credential = most_specific(self.opened.of(root), name)
         return self.registries.repository(name, credential=credential, mirrored=mirrored)
 
     def fingerprint(self, root: str, registry: str, repository: str) -> str:
         """Which credential that is; '' for none."""
-        return fingerprint(most_specific(self._credentials(root), f"{registry}/{repository}"))
-
-    def _credentials(self, root: str) -> dict[str, Credential]:
-        """The credentials of *root*, which never change and so are read once."""
-        with self._opened_lock:
-            if root in self._opened:
-                return self._opened[root]
-        with self.catalog.read() as connection:
-            sealed = credentials.of_root(connection, root)
-        opened = {key: opened_credential(one, self.sealer) for key, one in sealed.items()}
-        with self._opened_lock:
-            while len(self._opened) >= MOST_OPENED:
-                del self._opened[next(iter(self._opened))]
-            self._opened[root] = opened
-        return opened
+        return fingerprint(most_specific(self.opened.of(root), f"{registry}/{repository}"))
 
 
 def ring(

@@ -10,7 +10,7 @@ import base64
 import hmac
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import Connection, delete, select
 
 from store.catalog.schema import credentials, named_credentials
-from store.catalog.sql import upsert
+from store.catalog.sql import chunks, upsert
 from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 
 _MARK_DIGITS: Final = 32
@@ -143,6 +143,15 @@ def of_root(connection: Connection, root: str) -> dict[str, SealedCredential]:
         )
     )
     return {row.registry: SealedCredential(*row) for row in rows}
+
+
+def roots_among(connection: Connection, roots: Sequence[str]) -> set[str]:
+    """Those of some trees that still have credentials; they lose them when they end."""
+    found: set[str] = set()
+    for some in chunks(roots):
+        query = select(credentials.c.root).where(credentials.c.root.in_(some)).distinct()
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 # --- named ---------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""The credentials of job trees, opened: in memory while their trees are at work, and no longer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from store.catalog import credentials
+from store.catalog.credentials import Sealer
+from store.catalog.engine import Catalog
+from workers.entitlement import opened_credential
+from workers.registry.credentials import Credential
+
+MAX_TREES: Final = 256
+FORGET_SECONDS: Final = 5.0  # between two looks at which trees have ended
+
+
+class OpenedCredentials:
+    """Reads what a tree signs in with once, and forgets it when the tree has ended.
+
+    Safe to use from many threads. Some other thread calls `forget_ended` now and then.
+    """
+
+    def __init__(self, catalog: Catalog, sealer: Sealer) -> None:
+        """Open nothing yet."""
+        self._catalog = catalog
+        self._sealer = sealer
+        self._lock = threading.Lock()
+        self._trees: dict[str, Mapping[str, Credential]] = {}
+        self._looked_at = time.monotonic()
+
+    def __len__(self) -> int:
+        """How many trees have credentials in memory."""
+        return sum(1 for opened in self._trees.values() if opened)
+
+    def of(self, root: str) -> Mapping[str, Credential]:
+        """The credentials of the tree of *root*, by registry; they never change."""
+        with self._lock:
+            if root in self._trees:
+                return self._trees[root]
+        with self._catalog.read() as connection:
+            sealed = credentials.of_root(connection, root)
+        opened = {key: opened_credential(one, self._sealer) for key, one in sealed.items()}
+        with self._lock:
+            while len(self._trees) >= MAX_TREES:
+                del self._trees[next(iter(self._trees))]
+            self._trees[root] = opened
+        return opened
+
+    def forget_ended(self) -> None:
+        """Forget what belongs to trees that have ended: the rows go with the last job."""
+        now = time.monotonic()
+        if not self or now - self._looked_at < FORGET_SECONDS:
+            return
+        self._looked_at = now
+        with self._lock:
+            roots = [root for root, opened in self._trees.items() if opened]
+        with self._catalog.read() as connection:
+            alive = credentials.roots_among(connection, roots)
+        with self._lock:
+            for root in set(roots) - alive:
+                self._trees.pop(root, None)
