@@ -81,6 +81,7 @@ class Settings(BaseModel):
     insecure_registries: tuple[str, ...] = ()  # hosts or CIDRs
     private: Literal["allow", "deny"] = "allow"  # registries that users name, inside a network
     allow_private: tuple[str, ...] = ()
+    token_hosts: tuple[str, ...] = ()  # that tokens without `admin` may name, though private
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
     # Of the kinds of jobs that need no admin, those that are taken from the broker.
@@ -99,7 +100,9 @@ class Settings(BaseModel):
     store_min_free_bytes: Size = 2**30  # below it they go, and nothing more is admitted
 
     @field_validator(
-        "insecure_registries", "allow_private", "broker_credentials", "broker_kinds", mode="before"
+        *("insecure_registries", "allow_private", "token_hosts"),
+        *("broker_credentials", "broker_kinds"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: Any) -> Any:

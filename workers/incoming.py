@@ -12,13 +12,14 @@ from typing import Any
 from uuid import UUID
 
 from store.catalog.jobs import NewJob
+from store.catalog.tenants import BROKER
 from store.errors import InvalidSpecError, ScopeError, TransshipError
 from workers.app import SUBMIT
 from workers.entitlement import MayUse
 from workers.making import Submission
 from workers.specs import KINDS, AnySpec, parse_spec
 
-REQUESTER = "broker"
+REQUESTER = BROKER
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
 LONGEST_NAME = 100
 UNKNOWN_KIND = "unknown"

@@ -12,6 +12,7 @@ from store.catalog import admission, rationing
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.lanes import DIRECTIONS
+from store.catalog.tenants import is_token
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
 from store.sizes import human_bytes
@@ -87,15 +88,19 @@ class World:
         return self.catalog.now()
 
     def repository(
-        self, root: str, registry: str, repository: str, *, mirrored: bool = False
+        self, root: str, tenant: str, registry: str, repository: str, *, mirrored: bool = False
     ) -> Repository:
         """A repository as the job tree of *root* may see it, with its credential for it.
+
+        *tenant* is on whose behalf it is asked.
 
         With *mirrored*, which is for sources, mirrors are read first where the server has some.
         """
         name = f"{registry}/{repository}"
         credential = most_specific(self.opened.of(root), name)
-        return self.registries.repository(name, credential=credential, mirrored=mirrored)
+        return self.registries.repository(
+            name, credential=credential, mirrored=mirrored, confined=is_token(tenant)
+        )
 
     def fingerprint(self, root: str, registry: str, repository: str) -> str:
         """Which credential that is; '' for none."""

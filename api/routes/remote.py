@@ -12,10 +12,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel
 
-from api.auth import Asking
+from api.auth import Asking, Caller
 from api.checked import CheckedRoute
 from api.openapi import problems
 from api.services import Injected, Services
+from store.catalog.tenants import is_token
 from store.errors import DigestMismatchError, NotFoundError, RequestError, Side
 from store.images.filters import Filters
 from store.oci import mediatypes
@@ -98,12 +99,16 @@ async def inspect_remote(
             services.access.credential_for, reference.repository, asking.may_use
         )
     return await services.registry_calls.ask(
-        reference.domain, lambda: _inspected(services, reference, given)
+        reference.domain, lambda: _inspected(services, asking, reference, given)
     )
 
 
-def _inspected(services: Services, reference: Reference, given: Credential | None) -> RemoteImage:
-    repository = services.world.registries.repository(reference.repository, credential=given)
+def _inspected(
+    services: Services, asking: Caller, reference: Reference, given: Credential | None
+) -> RemoteImage:
+    repository = services.world.registries.repository(
+        reference.repository, credential=given, confined=is_token(asking.tenant)
+    )
     with at(Side.SOURCE):
         root = repository.head_manifest(reference.identifier)
         if root is None:
@@ -127,6 +132,7 @@ def _inspected(services: Services, reference: Reference, given: Credential | Non
 @router.get("/search", operation_id="searchRegistry", responses=problems(422, 502))
 async def search_registry(
     services: Injected,
+    asking: Asking,
     term: Annotated[str, Query(max_length=255, description="a host in front names the index")],
     filter_: Annotated[
         list[str] | None, Query(alias="filter", description=f"KEY=VALUE; of {', '.join(KEYS)}")
@@ -136,7 +142,10 @@ async def search_registry(
     """Search an index of images, Docker's unless the term begins with another's host."""
     wish = Wish.parse(Filters.parse(filter_ or (), KEYS))
     found = await services.registry_calls.ask(
-        index_and_term(term)[0].name, lambda: services.world.registries.search(term, limit=limit)
+        index_and_term(term)[0].name,
+        lambda: services.world.registries.search(
+            term, limit=limit, confined=is_token(asking.tenant)
+        ),
     )
     return SearchResults(items=[FoundRepository(**asdict(one)) for one in found if wish.fits(one)])
 

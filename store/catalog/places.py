@@ -35,6 +35,7 @@ _PLACES = (
     select(
         _BROUGHT.c.job,
         jobs.c.root,
+        jobs.c.tenant,
         _BROUGHT.c.registry,
         _BROUGHT.c.repository,
         _BROUGHT.c.fingerprint,
@@ -55,6 +56,7 @@ class Place:
 
     job: str
     root: str
+    tenant: str
     registry: str
     repository: str
     fingerprint: str
@@ -65,8 +67,8 @@ def of_transfer(connection: Connection, id_: int, now: float) -> list[Place]:
     """The places of those who wait, each once, the best first: open, urgent, early."""
     rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
     return [
-        Place(job, root, registry, repository, fingerprint, bool(barred))
-        for job, root, registry, repository, fingerprint, barred in rows
+        Place(job, root, tenant, registry, repository, fingerprint, bool(barred))
+        for job, root, tenant, registry, repository, fingerprint, barred in rows
     ]
 
 

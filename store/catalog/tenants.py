@@ -20,6 +20,12 @@ from store.catalog.schema import holdings, references
 from store.catalog.sql import chunks, upsert
 
 HOUSE: Final = ""
+BROKER: Final = "broker"  # whoever may write to the broker
+
+
+def is_token(tenant: str) -> bool:
+    """Whether that is who a token without `admin` stands for."""
+    return tenant not in (HOUSE, BROKER)
 
 
 def sees(tenant: str, column: ColumnElement[str]) -> ColumnElement[bool]:

@@ -210,7 +210,7 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
     while one["sources"]:
         registry, repository = one["sources"].pop(0)
         try:
-            remote = world.repository(lease.root, registry, repository)
+            remote = world.repository(lease.root, lease.tenant, registry, repository)
             manifest = remote.get_manifest(one["digest"])
         except RegistryError:
             continue

@@ -51,7 +51,9 @@ class Remote:
         return cls(
             reference=reference,
             side=side,
-            repository=world.repository(lease.root, registry, path, mirrored=side is Side.SOURCE),
+            repository=world.repository(
+                lease.root, lease.tenant, registry, path, mirrored=side is Side.SOURCE
+            ),
             source=Source(registry, path, world.fingerprint(lease.root, registry, path)),
             lease=lease,
             world=world,

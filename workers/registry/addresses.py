@@ -1,9 +1,10 @@
 """Which network addresses may be connected to.
 
-A host that the user names may be private, unless the operator denies it; a host that a server
-names may not, unless it is the registry's own or was allowed. Link-local and metadata addresses
-are nobody's registry. An IPv6 address in which an IPv4 address is embedded is judged by both.
-The decision is made on the address that is about to be connected to, never on a name alone.
+A host that the user names may be private, unless the operator denies it, or the user is a token
+without `admin`: that may name those which are listed. A host that a server names may not, unless it
+is the registry's own or was allowed. Link-local and metadata addresses are nobody's registry. An
+IPv6 address in which an IPv4 address is embedded is judged by both. The decision is made on the
+address that is about to be connected to, never on a name alone.
 """
 
 from __future__ import annotations
@@ -171,12 +172,16 @@ class PeerRule(Protocol):
 class NamedByUser:
     """The rule for registries themselves: anything but addresses that are nobody's registry.
 
-    Where *private* is given, of private addresses only those may be connected to that it lists.
+    Where *private* is given, of private addresses only those may be connected to that it lists;
+    *confined*: since it is a token without `admin` that names them.
     """
 
-    def __init__(self, peers: KnownPeers, *, private: HostList | None = None) -> None:
+    def __init__(
+        self, peers: KnownPeers, *, private: HostList | None = None, confined: bool = False
+    ) -> None:
         self._peers = peers
         self._private = private
+        self._confined = confined
 
     def check(self, host: str, port: int, address: Address) -> None:
         """Raise UntrustedAddressError unless *address* may be connected to."""
@@ -192,6 +197,12 @@ class NamedByUser:
             and not private.names_host(host, port)
             and not private.holds(address)
         ):
+            if self._confined:
+                raise UntrustedAddressError(
+                    f"{host} has a private address, which a token without 'admin' may not name",
+                    registry=host,
+                    hint="if that is intended, name the host in TRANSSHIP_TOKEN_HOSTS",
+                )
             raise UntrustedAddressError(
                 f"{host} is at {address}, a private address, and TRANSSHIP_PRIVATE=deny refuses it",
                 registry=host,

@@ -39,7 +39,7 @@ MAX_FOREIGN_URLS = 5
 
 def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
     """Return the size of the blob in the repository; None if it is not there."""
-    asked = Asked(session.registry.name, subject, "HEAD blob")
+    asked = session.asked(subject, "HEAD blob")
     answer = _ask(session, "HEAD", digest, asked)
     try:
         if answer.status == httpx.codes.NOT_FOUND:
@@ -53,7 +53,7 @@ def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
             raise answer_error(answer.response, asked)
     finally:
         discard(answer.response)
-    return _size_by_get(session, digest, Asked(asked.registry, subject, "GET blob"))
+    return _size_by_get(session, digest, session.asked(subject, "GET blob"))
 
 
 def _size_by_get(session: Session, digest: Digest, asked: Asked) -> int | None:
@@ -105,7 +105,7 @@ def open_blob(
     """
     if not 0 <= offset <= descriptor.size:
         raise ValueError(f"offset {offset} lies outside of {descriptor.size} bytes")
-    asked = Asked(session.registry.name, subject, "GET blob")
+    asked = session.asked(subject, "GET blob")
     if offset == descriptor.size:  # nothing to ask for; a range past the end is answered 416
         yield BlobBody(None, asked, offset=offset, size=descriptor.size)
         return

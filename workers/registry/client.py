@@ -79,12 +79,18 @@ class RegistryClient:
         return self._network.connections.policy
 
     def repository(
-        self, name: str, *, credential: Credential | None = None, mirrored: bool = False
+        self,
+        name: str,
+        *,
+        credential: Credential | None = None,
+        mirrored: bool = False,
+        confined: bool = False,
     ) -> Repository:
         """Return a handle on *name*, normalised as `Reference.repository`. Sends nothing.
 
         With *mirrored*, reads ask the mirrors of `registries.conf` first. The credential goes to
-        the registry that was named, and to no mirror elsewhere.
+        the registry that was named, and to no mirror elsewhere. With *confined*, which is for what
+        tokens without `admin` name, it must not be private unless it is listed.
 
         Raises:
             InvalidReferenceError: not the name of a repository.
@@ -101,8 +107,9 @@ class RegistryClient:
 
         def session(at: str) -> Session:
             place = parse_repository(at)
-            own = credential if place.domain == reference.domain else None
-            return Session(self._network, RegistryHost.of(place.domain), place.path, own)
+            is_named = place.domain == reference.domain  # else the operator has named it
+            host = RegistryHost.of(place.domain, confined=confined and is_named)
+            return Session(self._network, host, place.path, credential if is_named else None)
 
         named = session(reference.repository)
         if not mirrored:
@@ -114,14 +121,16 @@ class RegistryClient:
             mirrors=[(stop, session(stop.name)) for stop in route.mirrors],
         )
 
-    def search(self, term: str, *, limit: int) -> list[Result]:
+    def search(self, term: str, *, limit: int, confined: bool = False) -> list[Result]:
         """Ask an index of images for *term*; a host in front of it names another than Docker's.
+
+        *confined* as for `repository`.
 
         Raises:
             InvalidSpecError: not a term.
             RegistryError: the index cannot be reached, or does not answer as one.
         """
-        return search(self._network, term, limit=limit)
+        return search(self._network, term, limit=limit, confined=confined)
 
     def probe(self, registry: str, token: float) -> None:
         """Tell `health` at once of the next answer of *registry*, or that there is none."""

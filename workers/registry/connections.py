@@ -62,6 +62,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class _PoolKey:
     given_by: str | None  # the registry's host, if it sent us there
+    confined: bool
     plain: bool
     certs: Path | None
     unverified: bool
@@ -143,11 +144,12 @@ class Connections:
     def _client(self, origin: Origin, registry: RegistryHost, *, given: bool) -> httpx.Client:
         plain = origin.scheme == "http"
         proxy = self.policy.proxies.proxy_for(origin)
-        if proxy is not None and (given or self.policy.deny_private):
+        if proxy is not None and (given or registry.confined or self.policy.deny_private):
             check_by_name(self._rule(registry, given=given), origin, registry=registry.name)
         certs = None if plain else self._certs(origin, registry)
         key = _PoolKey(
             given_by=registry.host if given else None,
+            confined=registry.confined,
             plain=plain,
             certs=certs,
             unverified=not plain
@@ -190,7 +192,10 @@ class Connections:
     def _rule(self, registry: RegistryHost, *, given: bool) -> PeerRule:
         if given:
             return GivenByServer(registry.host, self._peers, self.policy.private_hosts)
-        return NamedByUser(self._peers, private=self.policy.named_private_hosts)
+        private = self.policy.named_private_hosts
+        if registry.confined:
+            private = self.policy.tokens_private_hosts
+        return NamedByUser(self._peers, private=private, confined=registry.confined)
 
 
 def check_by_name(rule: PeerRule, origin: Origin, *, registry: str) -> None:

@@ -35,6 +35,7 @@ from store.errors import (
     UnknownHostError,
     UnreachableError,
 )
+from workers.registry.addresses import is_private, parse_address
 from workers.registry.answers import read_bounded
 from workers.registry.bounds import MAX_ERROR_BYTES
 from workers.registry.transport import NETWORK_ERRORS, HandshakeError
@@ -55,6 +56,7 @@ class Asked:
     subject: str
     action: str  # "GET manifest", "PUT blob"
     manifest: bool = False
+    confined: bool = False  # for a token without `admin`: no words from inside this network
 
 
 # --- connections -------------------------------------------------------------------------------
@@ -176,7 +178,10 @@ def _detail_of(broken: Exception) -> str:
 
 def answer_error(response: httpx.Response, asked: Asked) -> RegistryError:
     """Return the error that *response*, not a success, stands for; reads and closes it."""
+    silent = asked.confined and _is_from_inside(response)  # while it is connected
     codes, words = _words_of(response)
+    if silent:
+        words = ""
     status = response.status_code
     try:
         reason = f"{status} {HTTPStatus(status).phrase}"
@@ -239,6 +244,17 @@ def media_type_of(headers: httpx.Headers) -> str:
     """Return the media type, lower case and without parameters; "" if there is none."""
     value: str = headers.get("content-type", "")
     return value.partition(";")[0].strip().lower()
+
+
+def _is_from_inside(response: httpx.Response) -> bool:
+    stream = response.extensions.get("network_stream")
+    if stream is None:  # a test's
+        return False
+    try:
+        address = parse_address(stream.get_extra_info("server_addr")[0])
+    except OSError:  # the connection is gone
+        return True
+    return address is None or is_private(address)
 
 
 def _words_of(response: httpx.Response) -> tuple[set[str], str]:

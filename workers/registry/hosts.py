@@ -41,6 +41,7 @@ class HostPolicy:
         insecure: Hosts or CIDRs that may be spoken to in plain HTTP, and whose certificates are
             not checked unless a CA is given for them. Loopback always may.
         allow_private: Hosts or CIDRs that are private and that servers may still send us to.
+        token_hosts: Hosts or CIDRs that are private and that tokens without `admin` may name.
         deny_private: Whether registries that users name may be private only if they are allowed,
             here or as insecure ones.
         certs_dirs: Directories that hold `<host[:port]>/*.crt`, `*.cert` and `*.key`, as Docker's
@@ -51,6 +52,7 @@ class HostPolicy:
 
     insecure: tuple[str, ...] = ()
     allow_private: tuple[str, ...] = ()
+    token_hosts: tuple[str, ...] = ()
     deny_private: bool = False
     certs_dirs: tuple[Path, ...] = ()
     proxies: ProxyRules = field(default_factory=ProxyRules)
@@ -64,6 +66,7 @@ class HostPolicy:
         return cls(
             insecure=(*settings.insecure_registries, *routes.insecure),
             allow_private=settings.allow_private,
+            token_hosts=settings.token_hosts,
             deny_private=settings.private == "deny",
             certs_dirs=(*own, *default_certs_dirs(environ)),
             proxies=ProxyRules.from_environ(environ),
@@ -84,6 +87,11 @@ class HostPolicy:
     def named_private_hosts(self) -> HostList | None:
         """The private hosts that users may name as registries; None: all of them."""
         return HostList((*self.allow_private, *self.insecure)) if self.deny_private else None
+
+    @cached_property
+    def tokens_private_hosts(self) -> HostList:
+        """The private hosts that tokens without `admin` may name."""
+        return HostList((*self.allow_private, *self.token_hosts))
 
     def allows_plain_http(self, host: str, port: int | None) -> bool:
         """Say whether *host* may be spoken to without TLS.
@@ -174,10 +182,11 @@ class RegistryHost:
     api: str  # "registry-1.docker.io", "localhost:5001"
     host: str  # without port and brackets
     port: int | None
+    confined: bool = False  # a token without `admin` has named it
 
     @classmethod
-    def of(cls, name: str) -> RegistryHost:
+    def of(cls, name: str, *, confined: bool = False) -> RegistryHost:
         """Read the domain of a reference."""
         api = api_host(name)
         host, port = split_host(api)
-        return cls(name, api, host, port)
+        return cls(name, api, host, port, confined)

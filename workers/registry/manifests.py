@@ -45,7 +45,7 @@ def head_manifest(session: Session, identifier: str, subject: str) -> Descriptor
     HEAD is free of Docker Hub's pull limit. Where the answer lacks what is needed, or HEAD is not
     allowed, the manifest itself is fetched.
     """
-    asked = Asked(session.registry.name, subject, "HEAD manifest", manifest=True)
+    asked = session.asked(subject, "HEAD manifest", manifest=True)
     answer = _ask(session, "HEAD", identifier, asked)
     try:
         if answer.status == httpx.codes.NOT_FOUND:
@@ -77,7 +77,7 @@ def get_manifest(
         InvalidManifestError: too long, or not a manifest; or of another type than *expected*.
         UnsupportedMediaTypeError: schema 1.
     """
-    asked = Asked(session.registry.name, subject, "GET manifest", manifest=True)
+    asked = session.asked(subject, "GET manifest", manifest=True)
     answer = _ask(session, "GET", identifier, asked)
     try:
         if answer.status != httpx.codes.OK:
@@ -109,7 +109,7 @@ def put_manifest(
         DigestMismatchError: the registry says that it stored something else.
         RegistryError: it refused; a blob is missing there, say.
     """
-    asked = Asked(session.registry.name, subject, "PUT manifest", manifest=True)
+    asked = session.asked(subject, "PUT manifest", manifest=True)
     answer = session.send(
         Ask(
             method="PUT",

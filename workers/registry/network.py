@@ -196,7 +196,7 @@ class Network:
         scopes: tuple[Scope, ...],
         credential: Credential | None,
     ) -> Token:
-        asked = Asked(registry.name, registry.name, "GET token")
+        asked = Asked(registry.name, registry.name, "GET token", confined=registry.confined)
         conversation = ask_for_token(challenge.realm, challenge.service, scopes, credential)
         with translated(asked):
             request = next(conversation)

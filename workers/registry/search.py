@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -89,7 +89,7 @@ def index_and_term(text: str) -> tuple[RegistryHost, str]:
     return RegistryHost(index, index, *split_host(index)), rest
 
 
-def search(network: Network, text: str, *, limit: int) -> list[Result]:
+def search(network: Network, text: str, *, limit: int, confined: bool = False) -> list[Result]:
     """Ask the index for at most *limit* repositories; no credential goes along.
 
     Raises:
@@ -97,7 +97,8 @@ def search(network: Network, text: str, *, limit: int) -> list[Result]:
         RegistryError: the index cannot be reached, or does not answer as one.
     """
     index, term = index_and_term(text)
-    asked = Asked(index.name, index.name, "GET search")
+    index = replace(index, confined=confined)
+    asked = Asked(index.name, index.name, "GET search", confined=confined)
     path = f"/v1/search?{urlencode({'q': term, 'n': limit})}"
     answer = _ask(network, index, path, asked)
     try:

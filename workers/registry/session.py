@@ -58,6 +58,11 @@ class Session:
         self.path = path  # the repository without its registry
         self._credential = credential
 
+    def asked(self, subject: str, action: str, *, manifest: bool = False) -> Asked:
+        """What is asked for, for the text of errors."""
+        registry = self.registry
+        return Asked(registry.name, subject, action, manifest, registry.confined)
+
     def send(self, ask: Ask) -> Answer:
         """Send, answer challenges, follow redirects; return any answer but 401 and redirects.
 

@@ -26,7 +26,7 @@ def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str
         ProtocolError: a tag that cannot be one, pages without end, a page too large.
         UntrustedAddressError: the next page is said to be at another origin.
     """
-    asked = Asked(session.registry.name, subject, "GET tags")
+    asked = session.asked(subject, "GET tags")
     target: str | None = f"/tags/list?n={page_size}"
     seen_pages: set[str] = set()
     seen: set[str] = set()

@@ -194,7 +194,7 @@ class UploadSessions:
         return replace(upload, location=where, offset=offset)
 
     def _asked(self, action: str) -> Asked:
-        return Asked(self._session.registry.name, self._subject, action)
+        return self._session.asked(self._subject, action)
 
     def _send(
         self,

@@ -36,7 +36,11 @@ def _bring(claim: Claim, place: Place, world: World, held: Held) -> None:
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
     repository = world.repository(
-        place.root, place.registry, place.repository, mirrored=claim.attempts % 2 == 0
+        place.root,
+        place.tenant,
+        place.registry,
+        place.repository,
+        mirrored=claim.attempts % 2 == 0,
     )
     blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
     held.bound(SILENCE_BOUND_SECONDS)

@@ -32,7 +32,7 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
         WrongSizeError: it has another size than the claim says.
     """
     digest = Digest.parse(claim.digest)
-    repository = world.repository(place.root, place.registry, place.repository)
+    repository = world.repository(place.root, place.tenant, place.registry, place.repository)
     held.bound(CLOSING_ANSWER_SECONDS)
     if claim.fence > 1 and repository.head_blob(digest) is not None:
         claim.done = claim.size

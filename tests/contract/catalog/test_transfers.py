@@ -11,6 +11,7 @@ from store.catalog import blobs, transfers
 from store.catalog.blobs import Source
 from store.catalog.places import Place
 from store.catalog.schema import transfers as rows
+from store.catalog.tenants import HOUSE
 from store.catalog.transfers import Claim
 from store.errors import LeaseLostError
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named
@@ -42,8 +43,8 @@ def test_a_claim_brings_the_places_of_the_waiters_the_urgent_first(scene: Scene)
     scene.want(scene.job("two", priority=3), "blob", registry=THERE, repository="other")
     claim = scene.running("blob")
     assert list(claim.places) == [
-        Place("two", "two", THERE, "other", ""),
-        Place("one", "one", HERE, "app", ""),
+        Place("two", "two", HOUSE, THERE, "other", ""),
+        Place("one", "one", HOUSE, HERE, "app", ""),
     ]
 
 
