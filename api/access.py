@@ -207,7 +207,7 @@ def _kept_scope(scope: str, ids: Mapping[str, str]) -> str:
     """
     if not SCOPE.fullmatch(scope):  # not quoted: somebody may have pasted a token
         raise InvalidSpecError(
-            "is none of read, read:all, submit, admin, priority, use:CREDENTIAL,"
+            "must be one of read, read:all, submit, admin, priority, use:CREDENTIAL,"
             " use:CREDENTIAL:read",
             errors=[],
         )

@@ -176,7 +176,7 @@ class Keyring:
         """
         if not tokens.is_well_formed(text):
             raise TokenError(
-                "this is no token of Transship, or it was cut or mistyped",
+                "not a Transship token (truncated or mistyped)",
                 hint=f"a token begins with {tokens.PREFIX} and ends in a checksum",
             )
         hashed = tokens.hashed(text)
@@ -265,7 +265,7 @@ class Guard:
         if _through_unix_socket(scope) and not _forwarded(headers):
             return LOCAL
         raise TokenError(
-            "this server wants a token",
+            "authentication required",
             hint="set TRANSSHIP_TOKEN, or send it as `Authorization: Bearer ts_…`; the first one"
             " is in the file `token` of the server's home",
         )

@@ -58,7 +58,7 @@ class Connection:
                     return
                 time.sleep(0.1)
             raise ServerUnreachableError(
-                "the server has gone; the job goes on when it is back",
+                "lost the server; the job continues when it is back",
                 subject=self._settings.url,
                 hint="see `transship jobs wait`",
             )

@@ -74,7 +74,9 @@ def _engine(run_dir: Path, operation: int, hint: str, facts: dict[str, Any]) -> 
     fd = _lock(run_dir / "engine.lock", operation | fcntl.LOCK_NB)
     if fd is None:
         raise EngineRunningError(
-            f"{_holder(run_dir)} runs on this home already", subject=str(run_dir.parent), hint=hint
+            f"{_holder(run_dir)} is already using this data directory",
+            subject=str(run_dir.parent),
+            hint=hint,
         )
     os.ftruncate(fd, 0)
     os.pwrite(fd, json.dumps({"pid": os.getpid(), **facts}).encode(), 0)

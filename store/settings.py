@@ -165,7 +165,7 @@ class Settings(BaseModel):
             detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
             if len(errors) == 1:  # which is the error's subject
                 detail = errors[0]["message"]
-            raise InvalidSpecError(f"a setting is wrong: {detail}", errors=errors) from None
+            raise InvalidSpecError(f"invalid setting: {detail}", errors=errors) from None
 
     @property
     def catalog_url(self) -> str:

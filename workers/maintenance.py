@@ -172,7 +172,10 @@ class Maintenance:
         with self._change() as change:
             connection, now = change.connection, change.now
             if self._dead:
-                log.warning("silent for a whole lease: %s", [key for key, _ in self._dead])
+                log.warning(
+                    "no heartbeat for a whole lease, reassigning: %s",
+                    ", ".join(f"{what} {id_}" for (what, id_), _ in self._dead),
+                )
                 heartbeats.bury(connection, self._dead, now)
             if collection.note_space(connection, short=short) and short:
                 log.warning("the store is short of space: nothing more is admitted that fills it")

@@ -228,7 +228,7 @@ def _total(threads: Threads) -> int:
 def _broker(settings: Settings) -> str:
     if settings.broker_url is None:
         raise StoreError(
-            "a worker of its own needs a broker",
+            "a standalone worker needs a broker",
             subject="TRANSSHIP_BROKER_URL",
             hint="set it to redis://HOST:PORT/DB, or run `transship up`",
         )

@@ -107,7 +107,7 @@ class Scheduler:
                 self.once()
             except TransshipError as error:
                 self._pause = self._busy_seconds
-                log.warning("the scheduler failed, it looks again: %s", error)
+                log.warning("scheduler pass failed; retrying: %s", error)
             except Exception:
                 self._pause = self._busy_seconds
-                log.exception("the scheduler failed, it looks again")
+                log.exception("scheduler pass failed; retrying")

@@ -1,6 +1,6 @@
 """The port through which work is announced: `publish`, and nothing else is promised.
 
-A message is a door bell. It may be lost, come twice or come late; SQL says what there is to do,
+A message only carries an id. It may be lost, come twice or come late; SQL says what there is to do,
 and the scheduler sends again. There are two implementations: Celery (`workers.celery_wire`), and
 thread pools of this process, for machines without Redis and for commands that bring their own
 engine.

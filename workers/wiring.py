@@ -130,7 +130,7 @@ def registry_client(
         with _courtesy(registry), catalog.write() as connection:
             seconds = parking.back_off(connection, registry, now(), probed=probed)
             if seconds:
-                log.warning("%s does not answer, it is left alone for %.0f s", registry, seconds)
+                log.warning("%s is not responding; backing off for %.0f s", registry, seconds)
 
     def reopen(registry: str, token: float) -> None:
         with _courtesy(registry), catalog.write() as connection:

@@ -29,7 +29,7 @@ class Duration(click.ParamType[int]):
         """Return seconds."""
         match = re.fullmatch(r"(\d{1,9})([smhdw])", str(value))
         if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is no duration; write it as 90m, 12h or 30d", param, ctx)
+            self.fail(f"{value!r} is not a valid duration; write it as 90m, 12h or 30d", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]
 
 
@@ -59,7 +59,7 @@ def tokens() -> None:
 
 
 @tokens.command("create")
-@click.option("--name", help="How it is called; its jobs are requested by it.")
+@click.option("--name", help="Name of the token.")
 @click.option(
     "--scope",
     "scopes",
@@ -73,7 +73,7 @@ def tokens() -> None:
 def create_token(
     name: str | None, scopes: tuple[str, ...], expires: int | None, as_json: bool
 ) -> int:
-    """Make a token, and print it: this once, and never again."""
+    """Create a token, and print it. It is shown only once."""
     with _keeper() as keeper:
         made = keeper.create_token(name, list(scopes), expires)
     if as_json:
@@ -112,7 +112,7 @@ def list_tokens(as_json: bool) -> int:
 @tokens.command("rm")
 @click.argument("names", nargs=-1, required=True, metavar="TOKEN...")
 def remove_tokens(names: tuple[str, ...]) -> int:
-    """Refuse tokens from now on. Their jobs go on."""
+    """Revoke tokens. Their jobs continue."""
     with _keeper() as keeper:
         for name in names:
             keeper.remove_token(name)
@@ -129,14 +129,14 @@ def credentials() -> None:
 
 @credentials.command("add")
 @click.argument("registry", metavar="HOST[/NAMESPACE]")
-@click.option("--name", help="How it is called, as in use:NAME; the registry without.")
+@click.option("--name", help="Name, for the scope use:NAME. Default: the registry.")
 @click.option("--username", "-u", help="Who signs in; without, the secret is an identity token.")
 @click.option("--password-stdin", is_flag=True, help="Read the secret from standard input.")
 @json_option
 def add_credential(
     registry: str, name: str | None, username: str | None, password_stdin: bool, as_json: bool
 ) -> int:
-    """Let the server keep a login for HOST. Of the same name for the same HOST it is replaced."""
+    """Store a login for HOST on the server. Replaces one with the same name and host."""
     secret = _secret(password_stdin)
     login = {"username": username, "password": secret} if username else {"identity_token": secret}
     with _keeper() as keeper:

@@ -17,7 +17,7 @@ from api.cli.options import job_options, platform_options, source_date_epoch
 
 @click.command()
 @click.argument("file")
-@click.option("--repository", metavar="REPOSITORY", help="What a bare tag is a tag of.")
+@click.option("--repository", metavar="REPOSITORY", help="Repository for tags without one.")
 @job_options
 def load(file: str, repository: str | None, **options: Any) -> int:
     """Take the images of the archive FILE, or of standard input where it is -, into the store.
@@ -31,7 +31,7 @@ def load(file: str, repository: str | None, **options: Any) -> int:
 @click.argument("source")
 @click.argument("reference", required=False)
 @click.option("--change", "-c", "changes", multiple=True, help="A Dockerfile instruction.")
-@click.option("--message", "-m", default="", help="What the history is to say.")
+@click.option("--message", "-m", default="", help="Commit message.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="What it is for; here by default.")
 @job_options
 def import_(
@@ -74,15 +74,19 @@ def import_(
     "format_",
     type=click.Choice(["docker", "oci"]),
     default="docker",
-    help="Who is to read it: Docker of any age, or whoever knows nothing but OCI's media types.",
+    help="docker: readable by any Docker; oci: for strict OCI readers.",
 )
 @click.option(
     "--compress",
     type=click.Choice(["none", "gzip", "zstd"]),
     default="none",
-    help="Of the archive as a whole; layers stay as they are.",
+    help="Compress the archive; layers stay as they are.",
 )
-@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="What Docker is to load of an index.")
+@click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Platform that Docker loads from a multi-platform image.",
+)
 @job_options
 def save(
     references: tuple[str, ...],
@@ -111,9 +115,7 @@ def save(
 
 @click.command()
 @click.argument("reference")
-@click.option(
-    "--tag", "-t", "target", metavar="NEW", required=True, help="What it is to be called."
-)
+@click.option("--tag", "-t", "target", metavar="NEW", required=True, help="Name of the new image.")
 @click.option("--parent", metavar="REF", help="Squash what is above this image.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Squash the last N layers.")
 @click.option(

@@ -44,7 +44,7 @@ def start_job(
     with Connection(settings) as connection:
         if detach and not connection.lasting:
             raise NeedsServerError(
-                "--detach needs a server that stays when this command ends",
+                "--detach needs a running server",
                 hint="start one with `transship up`, or set TRANSSHIP_URL",
             )
         job = start(connection.client)

@@ -23,7 +23,7 @@ from store.errors import TransshipError
     "filters",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of before, dangling, label, reference, since, until; may be repeated.",
+    help="Keys: before, dangling, label, reference, since, until; may be repeated.",
 )
 @click.option("--digests", is_flag=True, help="Show digests.")
 @json_option
@@ -161,7 +161,7 @@ def tag(reference: str, new: str, as_json: bool) -> int:
     "--force",
     "-f",
     is_flag=True,
-    help="Also under idle workspaces; given an ID, with all its names.",
+    help="Even if an idle workspace uses it; by ID, remove all its tags.",
 )
 @click.option("--no-prune", is_flag=True, help="Keep parents that nothing else needs.")
 @json_option

@@ -61,7 +61,7 @@ def show(job: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing e
 @click.argument("job")
 @json_option
 def transfers(job: str, as_json: bool) -> int:
-    """List the blobs that a job has waited for."""
+    """List the blob transfers of a job."""
     from api.cli.table import table  # noqa: PLC0415
     from store.sizes import human_bytes  # noqa: PLC0415
 
@@ -123,7 +123,7 @@ def rejected(limit: int, as_json: bool) -> int:
 @click.argument("ids", nargs=-1, required=True, metavar="JOB...")
 @json_option
 def wait(ids: tuple[str, ...], as_json: bool) -> int:
-    """Wait until jobs have ended; end as the worst of them."""
+    """Wait for jobs to finish, and exit with the worst status."""
     from api.cli.errors import job_exit_code, worst  # noqa: PLC0415
     from api.cli.follow import await_end, report  # noqa: PLC0415
 
@@ -154,7 +154,7 @@ def follow(job: str, quiet: bool, as_json: bool) -> int:
 @click.argument("ids", nargs=-1, required=True, metavar="JOB...")
 @json_option
 def cancel(ids: tuple[str, ...], as_json: bool) -> int:
-    """Ask jobs, and their children, to stop."""
+    """Cancel jobs and their children."""
     with connect() as connection:
         asked = [connection.client.cancel(one) for one in ids]
     if as_json:
@@ -166,7 +166,7 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> int:
 @click.argument("ids", nargs=-1, required=True, metavar="JOB...")
 @json_option
 def retry(ids: tuple[str, ...], as_json: bool) -> int:
-    """Make new jobs like ended ones; of a mirror only for the images that failed."""
+    """Retry finished jobs; of a mirror, only the images that failed."""
     from api.cli.errors import NeedsServerError  # noqa: PLC0415
     from workers.registry.credentials import load_docker_config  # noqa: PLC0415
     from workers.specs import parse_spec  # noqa: PLC0415
@@ -174,7 +174,7 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
     with connect() as connection:
         if not connection.lasting:
             raise NeedsServerError(
-                "the new job needs a server that stays when this command ends",
+                "the new job needs a running server",
                 hint="start one with `transship up`, or run the first command again",
             )
         config = load_docker_config(os.environ)

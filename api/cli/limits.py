@@ -41,16 +41,20 @@ class _Size(click.ParamType[int]):
     metavar="HOST",
     help="The options below are for this registry; may be repeated.",
 )
-@click.option("--concurrency", type=_COUNT, help="Blob bodies at a time, both ways.")
+@click.option(
+    "--concurrency", type=_COUNT, help="Concurrent blob transfers, downloads and uploads together."
+)
 @click.option(
     "--requests-per-second",
     type=click.FloatRange(min=0, min_open=True),
-    help="Over all workers; manifests and questions too.",
+    help="Over all workers, including manifest and HEAD requests.",
 )
 @click.option("--bytes-per-second", type=_Size(), help="As 500k, 20M or 64MiB.")
-@click.option("--pause/--resume", "paused", default=None, help="Ask nothing of the registry.")
+@click.option(
+    "--pause/--resume", "paused", default=None, help="Stop or resume all requests to the registry."
+)
 @click.option("--unpark", is_flag=True, help="Ask registries again that are left alone.")
-@click.option("--reset", is_flag=True, help="Take changes back: all, or those of --registry.")
+@click.option("--reset", is_flag=True, help="Reset to the defaults: all, or those of --registry.")
 @json_option
 def limits(
     registries: tuple[str, ...],
@@ -126,7 +130,7 @@ def _state(one: dict[str, Any]) -> str:
     if one["paused"]:
         return "paused"
     if one["parked_seconds"]:
-        return f"left alone for {one['parked_seconds']:.0f} s"
+        return f"backing off for {one['parked_seconds']:.0f} s"
     if one["budget_parked_seconds"]:
         return f"open; a credential has used up its budget for {one['budget_parked_seconds']:.0f} s"
     return "open"

@@ -17,10 +17,10 @@ from api.cli.reach import connect, print_json
 @click.group(invoke_without_command=True)
 @click.pass_context
 def mirrors(context: click.Context, /) -> int:
-    """Keep policies of what is to be mirrored, run them and look at their runs.
+    """Store mirror policies on the server, run them and show their runs.
 
-    Alone it lists them. With an interval a policy is started by any worker that runs, and never
-    twice at a time.
+    Without a command, list them. A policy with an interval is started by any running worker; its
+    runs never overlap.
     """
     if context.invoked_subcommand is None:
         return int(context.invoke(list_mirrors, as_json=False))
@@ -32,8 +32,10 @@ def mirrors(context: click.Context, /) -> int:
 @click.argument("destination", metavar="[DST]", required=False)
 @click.option("--file", "-f", required=True, metavar="FILE", help="The policy; - is the input.")
 @click.option("--scoped", is_flag=True, help="Keep host and path of each source below DST.")
-@click.option("--every", type=Duration(), metavar="6h", help="Start it so often, and at once.")
-@click.option("--disabled", is_flag=True, help="Let the interval not count for now.")
+@click.option(
+    "--every", type=Duration(), metavar="6h", help="Run now, and then at this interval (6h, 1d)."
+)
+@click.option("--disabled", is_flag=True, help="Add it disabled.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Of its runs; higher goes first.")
 @platform_options
 @json_option
@@ -110,7 +112,9 @@ def show(name: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing 
 @click.argument("name")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.option("--detach", "-d", is_flag=True, help="Print the job's id and return.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Submitting twice with one key creates one job."
+)
 @json_option
 def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_json: bool) -> int:
     """Start a run now, whether or not the policy is enabled, and follow it to its end."""
@@ -159,14 +163,14 @@ def history(name: str, limit: int, as_json: bool) -> int:
 @mirrors.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def enable(names: tuple[str, ...]) -> int:
-    """Let the interval of policies count. One whose time has passed meanwhile starts at once."""
+    """Resume scheduled runs. An overdue policy starts at once."""
     return _change(names, enabled=True)
 
 
 @mirrors.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def disable(names: tuple[str, ...]) -> int:
-    """Let the interval of policies not count. A run that is going on goes on."""
+    """Stop scheduled runs. A run in progress continues."""
     return _change(names, enabled=False)
 
 
@@ -187,7 +191,7 @@ def remove(names: tuple[str, ...]) -> int:
 def convert(file: str, destination: str | None, scoped: bool) -> int:
     """Print FILE, a policy of skopeo sync or regsync, in Transship's own format.
 
-    DST and --scoped become its defaults. What the file says and nobody heeds is told on stderr.
+    DST and --scoped become its defaults. Unsupported settings are reported on stderr.
     """
     policy = read_policy(file)
     warn(policy)

@@ -15,9 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def json_option(command: F) -> F:
     """`--json`: print the API's own object."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")(
-        command
-    )
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, as the API returns it."
+    )(command)
 
 
 def platform_options(command: F) -> F:
@@ -38,8 +38,17 @@ def job_options(command: F) -> F:
         click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
         click.option("--detach", "-d", is_flag=True, help="Print the job's id and return."),
         click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first."),
-        click.option("--deadline", type=float, metavar="SECONDS", help="Give up after so long."),
-        click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job."),
+        click.option(
+            "--deadline",
+            type=float,
+            metavar="SECONDS",
+            help="Fail the job after this many seconds.",
+        ),
+        click.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Submitting twice with one key creates one job.",
+        ),
     ):
         command = option(command)
     return json_option(command)

@@ -37,7 +37,7 @@ def read_policy(file: str) -> Policy:
 
 
 def warn(policy: Policy) -> None:
-    """Say what the file says and nobody heeds."""
+    """Report the settings of the file that are not supported."""
     for warning in policy.warnings:
         sys.stderr.write(f"transship: {policy.name}: {warning}\n")
 

@@ -163,14 +163,12 @@ def describe_event(event: dict[str, Any]) -> str:
         case "queued":
             return f"{event['kind']} {event['label']}"
         case "retrying":
-            return (
-                f"trying again in {event['seconds']:.0f} s: "
-                f"{error.get('subject', '')}: {error.get('detail', '')}"
-            )
+            when = f"in {event['seconds']:.0f} s" if event["seconds"] >= 0.5 else "now"
+            return f"retrying {when}: {error.get('subject', '')}: {error.get('detail', '')}"
         case "warning":
             return f"warning: {event['message']}"
         case "worker-died":
-            return "a worker died; another one goes on"
+            return "a worker died; another took over"
         case "failed":
             return f"failed: {error.get('subject', '')}: {error.get('detail', '')}"
         case "cancelled":

@@ -15,5 +15,5 @@ def connect() -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Print the API's own object."""
+    """Print JSON, as the API returns it."""
     print(json.dumps(value, indent=2))

@@ -15,7 +15,7 @@ from api.cli.reach import connect, print_json
 @click.option("--verbose", "-v", is_flag=True, help="Show each image.")
 @json_option
 def df(verbose: bool, as_json: bool) -> int:
-    """Show what images take up, and what the store holds; sizes are as held."""
+    """Show disk usage, and what the store holds; sizes are as held."""
     from api.cli.table import table  # noqa: PLC0415
     from store.sizes import human_bytes  # noqa: PLC0415
 
@@ -80,7 +80,7 @@ def _of(used: dict[str, Any]) -> list[tuple[str, ...]]:
 def events(
     since: str | None, until: str | None, filters: tuple[str, ...], follow: bool, as_json: bool
 ) -> int:
-    """Show what has happened to images."""
+    """Show image events."""
     with connect() as connection:
         asked = {"since": since, "until": until, "filters": filters}
         found = connection.client.image_events(**asked, follow=follow)
@@ -107,7 +107,7 @@ def _line(event: dict[str, Any]) -> str:
 @click.option("--limit", type=click.IntRange(1, 100), default=25, show_default=True)
 @json_option
 def search(term: str, filters: tuple[str, ...], limit: int, as_json: bool) -> int:
-    """Search an index of images for TERM; HOST/TERM asks another than Docker's."""
+    """Search an index of images for TERM; HOST/TERM searches another registry."""
     from api.cli.table import table  # noqa: PLC0415
 
     with connect() as connection:

@@ -18,7 +18,7 @@ import click
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
 def up(listen: str | None, flower: str | None, workers: int) -> int:
-    """Run everything in the foreground until Ctrl-C: API, workers, and Redis where it must.
+    """Run everything in the foreground until Ctrl-C: API, workers, and, if needed, a private Redis.
 
     Children that die are started again; all of them end with this command.
     """
@@ -54,7 +54,7 @@ def worker(queues: str) -> int:
     names = [name.strip().removeprefix("transship.") for name in queues.split(",")]
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(
-            f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="--queues"
+            f"{unknown[0]!r} must be one of {', '.join(known)}", param_hint="--queues"
         )
     return run_worker(_settings(None), [known[name] for name in names])
 
@@ -66,7 +66,7 @@ def worker(queues: str) -> int:
     help="Make this data directory and this secret key the cluster's, after a move or a loss.",
 )
 def migrate(adopt: bool) -> int:
-    """Bring the database to this version's schema. Run it while nothing else runs."""
+    """Upgrade the database schema. Run it while nothing else runs."""
     from store.catalog.engine import Catalog  # noqa: PLC0415
     from store.home import prepare_home  # noqa: PLC0415
     from workers.wiring import join_cluster  # noqa: PLC0415

@@ -92,7 +92,7 @@ def send_file(
     with Connection(Settings.load()) as connection:
         if detach and not connection.lasting:
             raise NeedsServerError(
-                "--detach needs a server that stays when this command ends",
+                "--detach needs a running server",
                 hint="start one with `transship up`, or set TRANSSHIP_URL",
             )
         with ByteBar("sent", size, quiet=silent) as bar:

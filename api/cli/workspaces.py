@@ -200,7 +200,7 @@ def rm(name: str, path: str | None) -> int:
 @click.option("--off", is_flag=True, help="It is idle again.")
 @json_option
 def busy(name: str, off: bool, as_json: bool) -> int:
-    """Say that somebody works in NAME: its image cannot be removed then, not even by force."""
+    """Mark NAME as in use: its image cannot be removed then, not even by force."""
     with connect() as connection:
         changed = connection.client.change_workspace(name, busy=not off)
     if as_json:

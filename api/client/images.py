@@ -35,7 +35,7 @@ class ImageCalls(Exchange):
         return self._object("GET", f"/images/{quoted(ref)}/children")
 
     def tag(self, ref: str, new: str) -> dict[str, Any]:
-        """Give an image another name."""
+        """Add a tag to an image."""
         return self._object("POST", f"/images/{quoted(ref)}/tag", json={"reference": new})
 
     def remove(
@@ -61,7 +61,7 @@ class ImageCalls(Exchange):
     def cached(
         self, config: dict[str, Any], *, parent: str | None = None, sources: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """Find the image that a step of a build gives."""
+        """Look up a cached build step."""
         body = {"config": config, "parent": parent, "from": list(sources)}
         return self._object("POST", "/images/cache", json=body)
 

@@ -103,7 +103,7 @@ async def create_image(
 def find_cached(
     services: Injected, asking: Asking, body: Annotated[CacheBody, Body()]
 ) -> CacheView:
-    """Find the image that a step of a build gives, if it was done before.
+    """Look up a cached build step, if it was done before.
 
     That is a child of the parent that was made by an equal step. With `from` it counts only if
     one of those images descends from it; else the first of them that goes on after the parent by

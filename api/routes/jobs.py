@@ -331,7 +331,7 @@ def _check(field: str, values: list[str] | None, known: tuple[str, ...]) -> None
     for value in values or ():
         if value not in known:
             raise InvalidSpecError(
-                f"{value!r} is none of {', '.join(known)}",
+                f"{value!r} must be one of {', '.join(known)}",
                 errors=[{"field": field, "message": f"one of {', '.join(known)}"}],
             )
 

@@ -113,7 +113,7 @@ def _inspected(
         root = repository.head_manifest(reference.identifier)
         if root is None:
             raise NotFoundError(
-                "the registry does not hold this image, or hides it",
+                "image not found, or access denied",
                 subject=str(reference),
                 hint="check the name and the tag, and whether it needs credentials",
                 side=Side.SOURCE,

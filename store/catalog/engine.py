@@ -181,7 +181,7 @@ def _database(url: str) -> Database:
         parsed: URL = make_url(url)
     except ArgumentError as error:  # its text may hold the password
         raise StoreError(
-            "this is no URL of a database", subject="TRANSSHIP_DATABASE_URL", hint=_HINT
+            "invalid database URL", subject="TRANSSHIP_DATABASE_URL", hint=_HINT
         ) from error
     match parsed.drivername:
         case "sqlite":

@@ -273,7 +273,7 @@ class Deletion:
         if not image.roots and image.part_of:
             names = ", ".join(familiar(row.name) for row in image.part_of)
             raise ConflictError(
-                f"it is a part of {names}, and goes with that", subject=text, side=Side.STORE
+                f"it belongs to {names}; remove that instead", subject=text, side=Side.STORE
             )
 
     def _conflict(self, image: LocalImage, against: _Against) -> _Conflict | None:

@@ -66,7 +66,7 @@ def test_it_says_where_things_are_and_nothing_else(up: Up) -> None:
 def test_a_second_one_on_the_home_is_refused_and_names_the_first(up: Up) -> None:
     done = run("up", "--listen", "127.0.0.1:0", environ=up.environ)
     assert done.returncode == 1
-    assert f"process {up.process.pid} (up) runs on this home already" in done.stderr
+    assert f"process {up.process.pid} (up) is already using this data directory" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -74,7 +74,7 @@ def test_a_second_one_on_the_home_is_refused_and_names_the_first(up: Up) -> None
 def test_a_role_by_hand_is_refused_beside_it(up: Up, role: str) -> None:
     done = run(role, environ={**up.environ, "TRANSSHIP_BROKER_URL": "redis://127.0.0.1:1/0"})
     assert done.returncode == 1
-    assert f"process {up.process.pid} (up) runs on this home already" in done.stderr
+    assert f"process {up.process.pid} (up) is already using this data directory" in done.stderr
 
 
 def test_commands_on_the_home_use_its_socket(up: Up, registry: RegistryProcess) -> None:
@@ -242,7 +242,7 @@ def test_it_is_refused_beside_a_role_by_hand(tmp_path: Path) -> None:
             wait_until(lambda: lock.exists() and lock.read_text(), 20, "the API to have the home")
             done = run("up", "--listen", "127.0.0.1:0", environ=environ)
             assert done.returncode == 1
-            assert f"process {api.pid} (api) runs on this home already" in done.stderr
+            assert f"process {api.pid} (api) is already using this data directory" in done.stderr
             lost = run("jobs", environ=environ)
             assert lost.returncode == 1
             assert "set TRANSSHIP_URL" in lost.stderr

@@ -75,7 +75,7 @@ class Remote:
         found = self.head()
         if found is None:
             raise ManifestNotFoundError(
-                "the registry does not hold this image, or hides it",
+                "image not found, or access denied",
                 registry=self.reference.domain,
                 subject=str(self.reference),
                 http_status=404,
@@ -120,7 +120,7 @@ class Remote:
                 blobs.confirm(connection, map(str, seen), self.source, now)
             for digest in sorted(unknown - {str(d) for d in seen}):
                 raise RegistryNotFoundError(
-                    "the registry does not hold this blob, or hides it",
+                    "blob not found, or access denied",
                     registry=self.source.registry,
                     subject=f"{self.reference.repository}@{digest}",
                     http_status=404,

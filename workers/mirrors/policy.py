@@ -27,7 +27,7 @@ class Policy:
         entries: In the order of the file.
         destination: Below what entries go that name no destination.
         scoped: Whether these keep host and path of their source there.
-        warnings: What the file says and nobody heeds, a sentence each.
+        warnings: The settings that are not supported, a sentence each.
     """
 
     name: str

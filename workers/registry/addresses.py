@@ -262,7 +262,7 @@ class GivenByServer:
         ):
             return
         raise UntrustedAddressError(
-            f"the registry sent us to {host} at {address}, where it may not send us",
+            f"redirected to {host} at {address}, which is not allowed",
             registry=self._registry_host,
             hint="if that is intended, name the host in TRANSSHIP_ALLOW_PRIVATE",
         )
@@ -284,7 +284,7 @@ class NamedInRequest:
         """Raise UntrustedAddressError unless a request may send us to *address*."""
         if is_forbidden(address):
             raise UntrustedAddressError(
-                f"it resolves to {address}, to which nobody may send us", registry=host
+                f"it resolves to {address}, a blocked address", registry=host
             )
         if (
             is_private(address)

@@ -175,7 +175,7 @@ def _rule(entry: Mapping[str, Any], path: Path) -> _Rule:
                 raise wrong("both mirror-by-digest-only and pull-from-mirror")
             allowed = "digest-only"
         if allowed not in _FROM_MIRROR:
-            raise wrong(f"pull-from-mirror is none of {', '.join(_FROM_MIRROR)}")
+            raise wrong(f"pull-from-mirror must be one of {', '.join(_FROM_MIRROR)}")
         at = _text(table, "location", path)
         if not at:
             raise wrong("a mirror without a location")

@@ -33,7 +33,7 @@ def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str
     while target is not None:
         if target in seen_pages or len(seen_pages) >= MAX_PAGES:
             raise ProtocolError(
-                "the pages of tags do not end", registry=asked.registry, subject=subject
+                "tag pagination never ends", registry=asked.registry, subject=subject
             )
         seen_pages.add(target)
         tags, target = _page(session, target, asked)

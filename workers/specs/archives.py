@@ -74,7 +74,7 @@ Epoch = Annotated[int, Field(ge=0, lt=2**33)]
 
 
 class LoadSpec(Asked):
-    """Take the images of an archive into the store: a docker-archive or an OCI layout.
+    """Load the images of an archive into the store: a docker-archive or an OCI layout.
 
     The archive is the body of the request.
     """

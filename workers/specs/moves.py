@@ -22,7 +22,7 @@ ALL_TAGS = "all the tags of the repository, which is then named without one"
 
 
 class PullSpec(AskedForPlatforms):
-    """Bring an image from a registry into the store. Without platforms: that of the API's host."""
+    """Pull an image from a registry into the store. Without platforms: that of the API's host."""
 
     kind: Literal["pull"] = "pull"
     reference: ReferenceText
@@ -58,7 +58,7 @@ class PullSpec(AskedForPlatforms):
 
 
 class PushSpec(AskedForPlatforms):
-    """Send an image from the store to a registry, by default under its own name."""
+    """Push an image from the store to a registry, by default under its own name."""
 
     kind: Literal["push"] = "push"
     reference: Annotated[str, Field(min_length=1, max_length=1024)]

@@ -24,7 +24,7 @@ FilterTexts = Annotated[tuple[str, ...], Field(max_length=100), AfterValidator(_
 
 
 class GcSpec(Asked):
-    """Collect what no image, job or workspace needs.
+    """Delete unreferenced blobs.
 
     *automatic*: only as much as the size cap and the floor of free space ask for, the least
     recently used first.

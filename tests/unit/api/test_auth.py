@@ -143,9 +143,9 @@ def test_the_owner_of_the_home_needs_no_token(guarded: Api, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        ("-", "cut or mistyped"),
-        ("ts_nonsense", "cut or mistyped"),
-        ("x" * 5000, "cut or mistyped"),
+        ("-", "truncated or mistyped"),
+        ("ts_nonsense", "truncated or mistyped"),
+        ("x" * 5000, "truncated or mistyped"),
         (tokens.make(), "not known here"),
     ],
     ids=["short", "mistyped", "long", "foreign"],

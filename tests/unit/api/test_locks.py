@@ -15,7 +15,7 @@ from store.errors import EngineRunningError
 
 def test_a_second_engine_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
     first = locks.engine_exclusive(tmp_path, kind="up")
-    with pytest.raises(EngineRunningError, match=rf"process {os.getpid()} \(up\) runs on this"):
+    with pytest.raises(EngineRunningError, match=rf"process {os.getpid()} \(up\) is already using this"):
         locks.engine_exclusive(tmp_path, kind="up")
     first.close()
     locks.engine_exclusive(tmp_path, kind="up").close()
@@ -45,7 +45,7 @@ def test_a_role_that_has_left_is_not_named(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (tmp_path / "engine.lock").write_text(f'{{"pid": {gone.pid}, "kind": "worker"}}')
-    with pytest.raises(EngineRunningError, match="another process runs on this home"):
+    with pytest.raises(EngineRunningError, match="another process is already using this"):
         locks.engine_exclusive(tmp_path, kind="up")
     ours.close()
 

@@ -32,12 +32,12 @@ class Terminal(io.StringIO):
     [
         ({"type": "queued", "kind": "pull", "label": "a:1"}, "pull a:1"),
         ({"type": "warning", "message": "careful"}, "warning: careful"),
-        ({"type": "worker-died", "deaths": 1}, "a worker died; another one goes on"),
+        ({"type": "worker-died", "deaths": 1}, "a worker died; another took over"),
         ({"type": "cancelled"}, "cancelled"),
         ({"type": "failed", "error": {"subject": "a:1", "detail": "gone"}}, "failed: a:1: gone"),
         (
             {"type": "retrying", "seconds": 2.4, "error": {"subject": "a:1", "detail": "503"}},
-            "trying again in 2 s: a:1: 503",
+            "retrying in 2 s: a:1: 503",
         ),
         ({"type": "succeeded"}, ""),
         ({"type": "of-a-later-version"}, ""),

@@ -246,7 +246,7 @@ def test_metadata_cannot_be_allowed() -> None:
     rule = NamedInRequest(HostList(("0.0.0.0/0", "m.test")))
     address = parse_address("169.254.169.254")
     assert address is not None
-    with pytest.raises(UntrustedAddressError, match="nobody"):
+    with pytest.raises(UntrustedAddressError, match="blocked"):
         rule.check("m.test", 80, address)
 
 
