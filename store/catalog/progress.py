@@ -8,11 +8,12 @@ far, and of those there are as many as the limits allow: nothing here walks over
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, select, text, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from store.catalog import children
 from store.catalog.schema import TRANSFER_RUNNING, job_children, jobs, transfers, waits
@@ -69,11 +70,11 @@ class EndedWait:
 
 _IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
 _CREDITED = ("bytes_moved", "bytes_spared", "blobs_moved", "blobs_spared")
-_CREDIT = (
+CREDIT = (
     update(jobs)
     .where(jobs.c.id.in_(_IDS))
     .values({name: jobs.c[name] + bindparam(f"more_{name}") for name in _CREDITED})
-    .returning(jobs.c.parent)
+    .returning(jobs.c.id, jobs.c.parent)
 )
 # Two statements: for a join of many PostgreSQL reads the whole of the smaller table.
 _OWN = select(jobs.c.id, jobs.c.state, *(jobs.c[name] for name in children.FIGURES)).where(
@@ -94,20 +95,32 @@ _WAITING = select(waits.c.job, waits.c.transfer, waits.c.joined).where(
 )
 
 
-def credit(connection: Connection, ended: Iterable[EndedWait]) -> None:
+def credit(
+    connection: Connection,
+    ended: Iterable[EndedWait],
+    statement: ReturningUpdate[Any] = CREDIT,
+    where: Mapping[str, Any] | None = None,
+) -> list[Row[Any]]:
     """Write down in the rows of jobs, and of their parents, what their waits came to.
 
     Jobs with the same gain are written together: those that waited for one transfer take two
-    statements at most, however many they are.
+    statements at most, however many they are. *statement* is `CREDIT` with something more, for
+    which *where* has the parameters. Returns what it does, of the jobs that have gained something.
     """
     gains: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for wait in ended:
         gains[wait.job].update(wait.carried.for_wait(joined=wait.joined))
-    add(connection, gains)
+    return add(connection, gains, statement, where)
 
 
-def add(connection: Connection, gains: dict[str, Counter[str]]) -> None:
+def add(
+    connection: Connection,
+    gains: dict[str, Counter[str]],
+    statement: ReturningUpdate[Any] = CREDIT,
+    where: Mapping[str, Any] | None = None,
+) -> list[Row[Any]]:
     """Add to what was moved and spared in the rows of jobs, and of their parents."""
+    written: list[Row[Any]] = []
     same: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
     for job, gain in gains.items():
         if any(gain.values()):
@@ -117,9 +130,11 @@ def add(connection: Connection, gains: dict[str, Counter[str]]) -> None:
         gain_ = dict(zip(_CREDITED, numbers, strict=True))
         for some in chunks(sorted(jobs_)):
             more = {f"more_{name}": number for name, number in gain_.items()}
-            parents = connection.execute(_CREDIT, {"ids": some, **more}).scalars()
-            of_parents += [(parent, gain_) for parent in parents]
+            rows = connection.execute(statement, {"ids": some, **more, **(where or {})}).all()
+            of_parents += [(row.parent, gain_) for row in rows]
+            written += rows
     children.add(connection, of_parents)
+    return written
 
 
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:

@@ -16,12 +16,14 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     exists,
     func,
     insert,
     or_,
     select,
     text,
+    true,
     update,
 )
 
@@ -106,15 +108,21 @@ _WAKE_ALL = (
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_WAITING))
     .values(due=True)
 )
-_WAKE = _WAKE_ALL.where(
-    or_(
-        exists().where(
-            waits.c.job == jobs.c.id,
-            waits.c.transfer == bindparam("waited_for"),
-            text("waits.eager AND waits.ended"),
-        ),
-        ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
-    )
+_HAS_ALL = or_(
+    exists().where(
+        waits.c.job == jobs.c.id,
+        waits.c.transfer == bindparam("waited_for"),
+        text("waits.eager AND waits.ended"),
+    ),
+    ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
+)
+_WAKE = _WAKE_ALL.where(_HAS_ALL)
+# Most have gained something, and are written anyway.
+_CREDIT_AND_WAKE_ALL, _CREDIT_AND_WAKE = (
+    progress.CREDIT.values(
+        due=case((and_(text(JOB_WAITING), condition), true()), else_=jobs.c.due)
+    ).returning(jobs.c.due)
+    for condition in (true(), _HAS_ALL)
 )
 
 
@@ -375,16 +383,17 @@ def _tell(
     by one for which it is eager.
     """
     told = connection.execute(statement, where).all()
-    progress.credit(
-        connection, [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
-    )
-    ids = [one.job for one in told]
-    woken = 0
-    if ids and where["failure"] is not None:
-        woken = connection.execute(_WAKE_ALL, {"ids": ids}).rowcount
-    elif ids:
-        woken = connection.execute(_WAKE, {"ids": ids, "waited_for": where["waited_for"]}).rowcount
-    return _Told(woken, more=len(ids) == MAX_TOLD)
+    failed = where["failure"] is not None
+    ended = [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
+    served = {} if failed else {"waited_for": where["waited_for"]}
+    both = _CREDIT_AND_WAKE_ALL if failed else _CREDIT_AND_WAKE
+    credited = progress.credit(connection, ended, both, served)
+    woken = sum(row.due for row in credited)
+    rest = sorted({one.job for one in told} - {row.id for row in credited})
+    if rest:
+        wake = _WAKE_ALL if failed else _WAKE
+        woken += connection.execute(wake, {"ids": rest, **served}).rowcount
+    return _Told(woken, more=len(told) == MAX_TOLD)
 
 
 def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:

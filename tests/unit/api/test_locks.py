@@ -15,7 +15,9 @@ from store.errors import EngineRunningError
 
 def test_a_second_engine_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
     first = locks.engine_exclusive(tmp_path, kind="up")
-    with pytest.raises(EngineRunningError, match=rf"process {os.getpid()} \(up\) is already using this"):
+    with pytest.raises(
+        EngineRunningError, match=rf"process {os.getpid()} \(up\) is already using this"
+    ):
         locks.engine_exclusive(tmp_path, kind="up")
     first.close()
     locks.engine_exclusive(tmp_path, kind="up").close()
