@@ -29,7 +29,7 @@ OPERATIONS: Final = frozenset(
     }
 )
 REFUSED: Final = (401, 403, 429)
-MOST_WAITING: Final = 1000
+MAX_WAITING: Final = 1000
 LONGEST_SUBJECT: Final = 300
 
 
@@ -66,7 +66,7 @@ class Audit:
     def __init__(self, catalog: Catalog) -> None:
         """Write to *catalog*; the thread starts with the first entry."""
         self._catalog = catalog
-        self._waiting: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._lost = 0
 

@@ -85,7 +85,7 @@ OPEN: Final = frozenset({"/livez", "/readyz"})
 
 FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not
 # Who guesses at tokens, or has kept one that was removed, does not read the database each time.
-MOST_UNKNOWN, UNKNOWN_SECONDS = 20, 10.0
+MAX_UNKNOWN, UNKNOWN_SECONDS = 20, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class Keyring:
         now = self._clock()
         while self._unknown and now - self._unknown[0] >= UNKNOWN_SECONDS:
             self._unknown.popleft()
-        if len(self._unknown) >= MOST_UNKNOWN:
+        if len(self._unknown) >= MAX_UNKNOWN:
             raise ThrottledError(
                 "too many requests with tokens that are not known here",
                 hint="check TRANSSHIP_TOKEN; a token that was just made works within a second",

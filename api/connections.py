@@ -21,7 +21,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS: Final = 10.0
-MOST_CONNECTIONS: Final = 1000
+MAX_CONNECTIONS: Final = 1000
 MAX_HEAD_BYTES: Final = 64 * 1024
 _SPARE_FILES: Final = 256  # files of the process that are no connections
 _FEWEST: Final = 32
@@ -184,5 +184,5 @@ def most_connections() -> int:
     """How many connections a process may have, by its limit of open files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(_FEWEST, min(MOST_CONNECTIONS, files - _SPARE_FILES))
+        return MAX_CONNECTIONS
+    return max(_FEWEST, min(MAX_CONNECTIONS, files - _SPARE_FILES))

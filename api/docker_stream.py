@@ -13,7 +13,7 @@ from store.catalog.schema import transfers, waits
 from store.errors import RequestError
 from workers.specs import PullSpec, PushSpec, parse_spec
 
-MOST_CHILDREN = 100  # told of at a time
+MAX_CHILDREN = 100  # told of at a time
 
 
 class Telling:
@@ -54,7 +54,7 @@ class Telling:
 
     def _children(self, connection: Connection) -> tuple[list[Line], bool]:
         lines: list[Line] = []
-        for _ in range(MOST_CHILDREN):
+        for _ in range(MAX_CHILDREN):
             row = self._current(connection)
             if row is None:
                 return lines, True

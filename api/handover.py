@@ -15,7 +15,7 @@ from typing import Self
 
 from store.errors import IncompleteBodyError, TransshipError
 
-MOST_BYTES = 2 * 1024 * 1024  # on their way in one pipe
+MAX_BYTES = 2 * 1024 * 1024  # on their way in one pipe
 SENT_BYTES = 256 * 1024  # small pieces are sent together
 SILENCE_SECONDS = 300.0  # a client that neither sends nor takes anything for so long has gone
 CHECK_SECONDS = 1.0
@@ -75,7 +75,7 @@ class Inlet(_Pipe):
             with self._moved:
                 if self._closed:
                     raise ClosedPipeError
-                if self._bytes <= MOST_BYTES:
+                if self._bytes <= MAX_BYTES:
                     return
                 self._wake.clear()
             await self._wake.wait()
@@ -112,7 +112,7 @@ class Inlet(_Pipe):
                 self._pieces.appendleft(data[size:])
                 data = data[:size]
             self._bytes -= len(data)
-            if self._bytes <= MOST_BYTES:
+            if self._bytes <= MAX_BYTES:
                 self._wake_loop()
         return data
 
@@ -144,7 +144,7 @@ class Outlet(_Pipe):
         """
         with self._moved:
             taken = self._moved.wait_for(
-                lambda: self._bytes <= MOST_BYTES or self._closed, self._silence_seconds
+                lambda: self._bytes <= MAX_BYTES or self._closed, self._silence_seconds
             )
             if self._closed or not taken:
                 raise ClosedPipeError

@@ -17,7 +17,7 @@ from workers.queue import JobQueue
 from workers.receiving import Receiver
 from workers.world import World
 
-MOST_AT_ONCE = 8  # hashing takes a processor each; others wait before they send
+MAX_AT_ONCE = 8  # hashing takes a processor each; others wait before they send
 
 
 class Bodies:
@@ -26,8 +26,8 @@ class Bodies:
     def __init__(self, world: World, queue: JobQueue) -> None:
         """Receive into *world*, for jobs of *queue*."""
         self._receiver = Receiver(world, queue)
-        self._free = asyncio.Semaphore(MOST_AT_ONCE)
-        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, "bodies")
+        self._free = asyncio.Semaphore(MAX_AT_ONCE)
+        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, "bodies")
 
     def close(self) -> None:
         """Let what is still on its way fail, and wait until it has."""

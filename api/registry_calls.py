@@ -15,7 +15,7 @@ from store.errors import ThrottledError, UnreachableError
 _T = TypeVar("_T")
 
 ANSWER_SECONDS: Final = 30.0
-MOST_OF_A_REGISTRY: Final = QUESTIONS.all // 2  # a silent one leaves threads to the others
+MAX_OF_A_REGISTRY: Final = QUESTIONS.all // 2  # a silent one leaves threads to the others
 
 
 class RegistryCalls:
@@ -41,7 +41,7 @@ class RegistryCalls:
             ThrottledError: too many are waiting for an answer of this registry, or of all.
             UnreachableError: it has not answered in time.
         """
-        if self._waiting[registry] >= MOST_OF_A_REGISTRY:
+        if self._waiting[registry] >= MAX_OF_A_REGISTRY:
             raise ThrottledError(
                 "too many requests wait for an answer of this registry",
                 subject=registry,

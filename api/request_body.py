@@ -16,7 +16,7 @@ from store.errors import IncompleteBodyError
 
 _T = TypeVar("_T")
 
-MOST_AT_ONCE = 8  # compressing takes a processor each; others wait before they send
+MAX_AT_ONCE = 8  # compressing takes a processor each; others wait before they send
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("bodies at once")
 
 
@@ -25,7 +25,7 @@ async def with_body(request: Request, work: Callable[[RequestBody], _T]) -> _T:
     try:
         limiter = _limiter.get()
     except LookupError:
-        limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+        limiter = anyio.CapacityLimiter(MAX_AT_ONCE)
         _limiter.set(limiter)
     return await to_thread.run_sync(work, RequestBody(request), limiter=limiter)
 

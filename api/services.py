@@ -26,7 +26,7 @@ from workers.queue import JobQueue
 from workers.wire import Wire
 from workers.world import World
 
-MOST_TOGETHER = 64
+MAX_TOGETHER = 64
 
 
 class Submitter:
@@ -63,7 +63,7 @@ class Submitter:
         while (first := self._waiting.get()) is not None:
             batch = [first]
             ending = False
-            while len(batch) < MOST_TOGETHER and not self._waiting.empty():
+            while len(batch) < MAX_TOGETHER and not self._waiting.empty():
                 more = self._waiting.get()
                 if more is None:
                     ending = True

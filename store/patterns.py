@@ -13,7 +13,7 @@ import re2  # type: ignore[import-untyped]
 
 from store.errors import InvalidSelectionError
 
-MOST_CHARACTERS: Final = 512
+MAX_CHARACTERS: Final = 512
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -41,8 +41,8 @@ def check_length(text: str) -> None:
     Raises:
         InvalidSelectionError: it is one.
     """
-    if not 1 <= len(text) <= MOST_CHARACTERS:
-        raise InvalidSelectionError(f"a pattern has 1 to {MOST_CHARACTERS} characters")
+    if not 1 <= len(text) <= MAX_CHARACTERS:
+        raise InvalidSelectionError(f"a pattern has 1 to {MAX_CHARACTERS} characters")
 
 
 def glob(text: str, *, across: bool) -> Callable[[str], bool]:

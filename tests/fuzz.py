@@ -18,7 +18,7 @@ from tests.unit.store.archives import test_receive
 from tests.unit.store.layers import test_codecs, test_tar
 from tests.unit.store.oci import test_manifest, test_reference, test_strictjson
 
-MOST_BYTES = 8192  # of which hypothesis makes one example
+MAX_BYTES = 8192  # of which hypothesis makes one example
 
 TARGETS: tuple[Callable[..., Any], ...] = (
     test_receive.test_a_mangled_archive_gives_a_clean_error_or_is_read,
@@ -48,7 +48,7 @@ def _run(target: Callable[..., Any], seconds: float) -> int:
     examples = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        noise = os.urandom(random.randrange(MOST_BYTES))
+        noise = os.urandom(random.randrange(MAX_BYTES))
         examples += feed(noise) is not None  # None: not enough of it for an example
     return examples
 

@@ -22,9 +22,9 @@ from workers.wire import Message
 log = logging.getLogger(__name__)
 
 CHANNEL = f"{KEY_PREFIX}jobs"
-MOST_WAITING = 10_000  # messages for a Redis that is slow; more are dropped
+MAX_WAITING = 10_000  # messages for a Redis that is slow; more are dropped
 CLOSING_SECONDS = 1.0  # at most for each thread, whatever Redis does
-_MOST_TOGETHER = 500
+_MAX_TOGETHER = 500
 _PROBE = f"{KEY_PREFIX}probe"
 _PROBE_SECONDS = 1.0  # so often Redis is written to, when there is nothing to send
 _OVERDUE_SECONDS = 3.0
@@ -47,7 +47,7 @@ class CeleryWire:
         app.conf.update(broker_url=broker_url)
         self._producers: Any = producers[app.connection_for_write(broker_url)]
         self._redis = impatient_redis(broker_url, timeout=_TIMEOUT_SECONDS)
-        self._waiting: queue.Queue[Message | _Announcement | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Message | _Announcement | None] = queue.Queue(MAX_WAITING)
         self._dropping = False
         self._end = threading.Event()
         self._up = True
@@ -126,7 +126,7 @@ class CeleryWire:
             item = self._waiting.get(timeout=_PROBE_SECONDS)
             while item is not None:
                 batch.append(item)
-                if len(batch) >= _MOST_TOGETHER:
+                if len(batch) >= _MAX_TOGETHER:
                     break
                 item = self._waiting.get_nowait()
         except queue.Empty:

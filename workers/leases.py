@@ -331,6 +331,6 @@ def stop_exception(reason: str) -> TransshipError:
         )
     if reason == "repeated-death":
         return RepeatedDeathError(
-            f"{heartbeats.MOST_DEATHS} workers died over it without getting further"
+            f"{heartbeats.MAX_DEATHS} workers died over it without getting further"
         )
     return CancelledError("a stop was requested")

@@ -192,7 +192,7 @@ class Maintenance:
         upkeep = self._world.upkeep
         start_collection(connection, upkeep, now, urgent=self._short)
         before = now - upkeep.keep_jobs
-        more = retention.forget(connection, before) >= retention.MOST_AT_ONCE
+        more = retention.forget(connection, before) >= retention.MAX_AT_ONCE
         more |= retention.forget_records(connection, before) >= retention.RECORDS_AT_ONCE
         exports.release_expired(connection, now)
         pause = 0.0 if more else min(UPKEEP_SECONDS, upkeep.keep_jobs / 4)

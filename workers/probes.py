@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 OF_REGISTRY: Final = 15  # threads, beside those of the jobs that ask: a HEAD a blob
-MOST: Final = 1024  # in all; there are as many as are needed
+MAX_THREADS: Final = 1024  # in all; there are as many as are needed
 LOOK_UP_SECONDS: Final = 0.25
 
 
@@ -28,7 +28,7 @@ class Probes:
 
     def __init__(self) -> None:
         """Start with no thread."""
-        self._pool = ThreadPoolExecutor(MOST, "probes")
+        self._pool = ThreadPoolExecutor(MAX_THREADS, "probes")
         self._free: defaultdict[str, threading.Semaphore] = defaultdict(
             lambda: threading.Semaphore(OF_REGISTRY)
         )

@@ -33,7 +33,7 @@ from workers.specs import as_json
 log = logging.getLogger(__name__)
 
 FEWEST_TOGETHER = 16  # messages a transaction: fewer would not make one shorter
-MOST_TOGETHER = 256
+MAX_TOGETHER = 256
 TRANSACTION_SECONDS = 0.1  # that other writers wait for; fewer messages go together if it is more
 LONGEST_PAUSE_SECONDS = 5.0
 _LOCK_SECONDS = 30
@@ -193,7 +193,7 @@ class Submissions:
         if took > TRANSACTION_SECONDS:
             self._together = max(FEWEST_TOGETHER, self._together // 2)
         elif took < TRANSACTION_SECONDS / 2 and len(batch) == self._together:
-            self._together = min(MOST_TOGETHER, self._together * 2)
+            self._together = min(MAX_TOGETHER, self._together * 2)
         for raw in batch:
             stored(raw)
         return min(took, _IDLE_SECONDS)

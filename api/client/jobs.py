@@ -9,7 +9,7 @@ from typing import Any
 from api.client.exchange import BODY, Exchange, given, quoted
 
 _WAIT_SECONDS = 30
-_MOST_ON_A_PAGE = 1000
+_MAX_ON_A_PAGE = 1000
 
 
 class JobCalls(Exchange):
@@ -80,9 +80,9 @@ class JobCalls(Exchange):
         wanted = {k: v for k, v in filters.items() if v is not None}
         items: list[dict[str, Any]] = []
         while True:
-            left = _MOST_ON_A_PAGE if limit is None else limit - len(items)
+            left = _MAX_ON_A_PAGE if limit is None else limit - len(items)
             page = self._object(
-                "GET", "/jobs", params={**wanted, "limit": min(left, _MOST_ON_A_PAGE)}
+                "GET", "/jobs", params={**wanted, "limit": min(left, _MAX_ON_A_PAGE)}
             )
             items += page["items"]
             if page["next"] is None or len(items) == limit:

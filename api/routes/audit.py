@@ -16,7 +16,7 @@ from store.catalog import audit
 
 router = APIRouter(route_class=CheckedRoute, tags=["access"])
 
-MOST_ON_A_PAGE = 1000
+MAX_ON_A_PAGE = 1000
 
 
 class AuditEntry(BaseModel):
@@ -42,7 +42,7 @@ class AuditList(BaseModel):
 def list_audit(
     services: Injected,
     before: Annotated[int | None, Query(ge=0, lt=2**63, description="the id of an entry")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_ON_A_PAGE)] = 100,
 ) -> AuditList:
     """Who was refused, and who changed tokens, credentials, limits, mirrors or images."""
     with services.catalog.read() as connection:

@@ -20,7 +20,7 @@ from workers.identity import new_id
 router = APIRouter(route_class=CheckedRoute, tags=["make"])
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-MOST_SOURCES = 100
+MAX_SOURCES = 100
 
 
 class CreatedView(BaseModel):
@@ -40,7 +40,7 @@ class CacheBody(BaseModel):
     sources: list[Text] = Field(
         default_factory=list,
         alias="from",
-        max_length=MOST_SOURCES,
+        max_length=MAX_SOURCES,
         description="images that may have the step, in the order to be asked",
     )
 

@@ -27,7 +27,7 @@ router = APIRouter(route_class=CheckedRoute, tags=["images"])
 
 LOOK_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
-MOST_EVENTS = 1000  # read at a time
+MAX_EVENTS = 1000  # read at a time
 _NEWS = "events of images"  # no job is called so: it only wakes when the server stops
 
 
@@ -109,7 +109,7 @@ async def _stream(services: Services, asked: _Asked, after: int) -> Events:
                 if wanted(event, asked.filters):
                     spoken = time.monotonic()
                     yield _view(event)
-            if len(found) == MOST_EVENTS:
+            if len(found) == MAX_EVENTS:
                 continue
             if ending:
                 return
@@ -121,10 +121,10 @@ async def _stream(services: Services, asked: _Asked, after: int) -> Events:
 
 def _page(services: Services, asked: _Asked, after: int) -> ImageEventList:
     items: list[dict[str, Any]] = []
-    while len(items) < MOST_EVENTS:
+    while len(items) < MAX_EVENTS:
         found = _read(services, asked, after)
         items += [_view(event) for event in found if wanted(event, asked.filters)]
-        if len(found) < MOST_EVENTS:
+        if len(found) < MAX_EVENTS:
             return ImageEventList(items=items)
         after = found[-1].id
     return ImageEventList(items=items, next=str(after))
@@ -138,7 +138,7 @@ def _read(services: Services, asked: _Asked, after: int) -> list[ImageEvent]:
             after,
             since=asked.since,
             until=asked.until,
-            limit=MOST_EVENTS,
+            limit=MAX_EVENTS,
         )
 
 

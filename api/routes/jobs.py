@@ -48,7 +48,7 @@ from workers.specs import KINDS, parse_spec
 
 router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
-MOST_ON_A_PAGE = 1000
+MAX_ON_A_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -106,7 +106,7 @@ def list_jobs(
     kind: Annotated[list[str] | None, Query()] = None,
     parent: str | None = None,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_ON_A_PAGE)] = 100,
 ) -> JobList:
     """Jobs that may be seen, the newest first. Children are listed under their parent only."""
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
@@ -153,7 +153,7 @@ def _page(
 # Before /jobs/{job}, which would take the word for an id.
 @router.get("/jobs/rejected", operation_id="listRejected", responses=problems(422))
 def list_rejected(
-    services: Injected, limit: Annotated[int, Query(ge=1, le=rejections.MOST_KEPT)] = 100
+    services: Injected, limit: Annotated[int, Query(ge=1, le=rejections.MAX_KEPT)] = 100
 ) -> RejectedList:
     """Messages of the broker that could not become jobs, the newest first."""
     with services.catalog.read() as connection:
@@ -203,7 +203,7 @@ def get_log(
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="the id of the last event that was seen")
     ] = 0,
-    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = MOST_ON_A_PAGE,
+    limit: Annotated[int, Query(ge=1, le=MAX_ON_A_PAGE)] = MAX_ON_A_PAGE,
 ) -> EventList:
     """What happened to the job, a line each, the oldest first.
 

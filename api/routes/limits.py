@@ -17,7 +17,7 @@ from store.oci.reference import parse_domain
 
 router = APIRouter(route_class=CheckedRoute, tags=["limits"])
 
-MOST = 100_000
+MAX_LIMIT = 100_000
 
 
 class RegistryChange(BaseModel):
@@ -26,9 +26,9 @@ class RegistryChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     concurrency: int | None = Field(
-        default=None, ge=0, le=MOST, description="blob bodies at a time, both ways; 0 pauses"
+        default=None, ge=0, le=MAX_LIMIT, description="blob bodies at a time, both ways; 0 pauses"
     )
-    requests_per_second: float | None = Field(default=None, gt=0, le=MOST, allow_inf_nan=False)
+    requests_per_second: float | None = Field(default=None, gt=0, le=MAX_LIMIT, allow_inf_nan=False)
     bytes_per_second: int | None = Field(default=None, ge=1024, le=2**53)
     paused: bool | None = Field(default=None, description="nothing at all is asked of it")
 
@@ -38,10 +38,10 @@ class LimitsChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_concurrent_downloads: int | None = Field(default=None, ge=0, le=MOST)
-    max_concurrent_uploads: int | None = Field(default=None, ge=0, le=MOST)
-    max_download_attempts: int | None = Field(default=None, ge=1, le=MOST)
-    max_upload_attempts: int | None = Field(default=None, ge=1, le=MOST)
+    max_concurrent_downloads: int | None = Field(default=None, ge=0, le=MAX_LIMIT)
+    max_concurrent_uploads: int | None = Field(default=None, ge=0, le=MAX_LIMIT)
+    max_download_attempts: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
+    max_upload_attempts: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
     registries: dict[str, RegistryChange] = Field(default_factory=dict, max_length=1000)
 
 

@@ -21,7 +21,7 @@ from api.seen import own_jobs, shown_job
 from api.services import IdempotencyKey, Injected
 from store.catalog import jobs, mirrors
 from store.catalog.mirrors import StoredMirror
-from workers.mirrors.entries import MOST_ENTRIES
+from workers.mirrors.entries import MAX_ENTRIES
 from workers.specs import MirrorEntry, as_json, parse_spec
 from workers.specs.fields import PlatformText
 
@@ -39,7 +39,7 @@ class NewMirror(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    entries: tuple[MirrorEntry, ...] = Field(min_length=1, max_length=MOST_ENTRIES)
+    entries: tuple[MirrorEntry, ...] = Field(min_length=1, max_length=MAX_ENTRIES)
     platforms: tuple[PlatformText, ...] = Field(default=(), max_length=100)
     all_platforms: bool = False
     priority: int = Field(default=-10, ge=-100, le=100)

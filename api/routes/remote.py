@@ -26,7 +26,7 @@ from store.oci.manifest import Index, Manifest
 from store.oci.reference import Reference
 from workers.registry.client import Repository
 from workers.registry.credentials import Credential
-from workers.registry.search import DEFAULT_LIMIT, KEYS, MOST, Wish, index_and_term
+from workers.registry.search import DEFAULT_LIMIT, KEYS, MAX_RESULTS, Wish, index_and_term
 from workers.world import at
 
 router = APIRouter(route_class=CheckedRoute, tags=["registries"])
@@ -137,7 +137,7 @@ async def search_registry(
     filter_: Annotated[
         list[str] | None, Query(alias="filter", description=f"KEY=VALUE; of {', '.join(KEYS)}")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST)] = DEFAULT_LIMIT,
+    limit: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = DEFAULT_LIMIT,
 ) -> SearchResults:
     """Search an index of images, Docker's unless the term begins with another's host."""
     wish = Wish.parse(Filters.parse(filter_ or (), KEYS))

@@ -34,8 +34,8 @@ router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
 PROGRESS_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
-MOST_EVENTS = 1000  # read at a time
-MOST_TRANSFERS_SHOWN = 64
+MAX_EVENTS = 1000  # read at a time
+MAX_TRANSFERS_SHOWN = 64
 
 
 @router.get(
@@ -85,7 +85,7 @@ async def _stream(services: Services, job: str, after: int) -> Events:
                 yield None
             if (ended and not found) or services.news.closing:
                 return
-            if not ended and len(found) < MOST_EVENTS:
+            if not ended and len(found) < MAX_EVENTS:
                 await wait(news, PROGRESS_SECONDS)
 
 
@@ -122,7 +122,7 @@ def _look(
         found = [
             event_view(event)
             for event in events.of_job(
-                connection, job, children=True, after=after, limit=MOST_EVENTS
+                connection, job, children=True, after=after, limit=MAX_EVENTS
             )
         ]
         rows = [row] if row is not None else []
@@ -138,7 +138,7 @@ def _look(
 def _moving(connection: Connection, job: JobSummary) -> list[dict[str, Any]]:
     """The transfers to show: all of a single job, of a mirror those that are moving."""
     if not job.children:
-        views = transfer_views(connection, job.id, limit=MOST_TRANSFERS_SHOWN)
+        views = transfer_views(connection, job.id, limit=MAX_TRANSFERS_SHOWN)
         return [view.model_dump() for view in views]
     columns = (
         transfers_table.c.digest,
@@ -151,7 +151,7 @@ def _moving(connection: Connection, job: JobSummary) -> list[dict[str, Any]]:
         select(*columns)
         .where(text(TRANSFER_RUNNING), transfers_table.c.root == job.id)
         .order_by(transfers_table.c.id)
-        .limit(MOST_TRANSFERS_SHOWN)
+        .limit(MAX_TRANSFERS_SHOWN)
     )
     return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
 

@@ -22,7 +22,7 @@ from store.oci.reference import Reference
 MANIFEST = "manifest.json"
 LEGACY = "repositories"
 MAX_MANIFEST_JSON_BYTES = 8 * 1024 * 1024  # it names every layer of every image
-_MOST_LAYERS = 1000
+_MAX_LAYERS = 1000
 _KEYS = {"Config", "RepoTags", "Layers", "Parent", "LayerSources"}
 _FOLDED = {key.casefold(): key for key in _KEYS}
 
@@ -161,8 +161,8 @@ def _list(value: Mapping[str, Any], key: str) -> list[Any]:
         return []
     if not isinstance(items, list):
         raise InvalidArchiveError(f"{key} is not a list", subject=MANIFEST)
-    if len(items) > _MOST_LAYERS:
-        raise InvalidArchiveError(f"{key} has more than {_MOST_LAYERS} entries", subject=MANIFEST)
+    if len(items) > _MAX_LAYERS:
+        raise InvalidArchiveError(f"{key} has more than {_MAX_LAYERS} entries", subject=MANIFEST)
     return items
 
 

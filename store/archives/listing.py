@@ -13,7 +13,7 @@ from store.errors import RequestError
 from store.oci import mediatypes
 from store.oci.config import ImageConfig
 from store.oci.digest import Digest
-from store.oci.manifest import MOST_CHILDREN, Index, Manifest
+from store.oci.manifest import MAX_CHILDREN, Index, Manifest
 from store.oci.platform import Platform
 from store.oci.reference import Reference
 
@@ -59,9 +59,9 @@ def _index(saved: Sequence[Saved]) -> dict[str, Any]:
         for one in saved
         for annotations in [_annotations(name, tags) for name in one.names] or [{}]
     ]
-    if len(entries) > MOST_CHILDREN:
+    if len(entries) > MAX_CHILDREN:
         raise RequestError(
-            f"an archive holds at most {MOST_CHILDREN} names", hint="save to several archives"
+            f"an archive holds at most {MAX_CHILDREN} names", hint="save to several archives"
         )
     return {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": entries}
 

@@ -12,7 +12,7 @@ from store.layers.codecs import Compression
 from store.oci.digest import Digest
 
 _LONGEST_PATH = 1024  # the longest that is used is that of a sha512 blob
-_MOST_LINKS = 40  # in a row, as Linux allows
+_MAX_LINKS = 40  # in a row, as Linux allows
 
 
 class Content(Protocol):
@@ -65,7 +65,7 @@ class Members:
             InvalidArchiveError: the links go in a circle.
         """
         at = path
-        for _ in range(_MOST_LINKS):
+        for _ in range(_MAX_LINKS):
             if at not in self.links:
                 return self.files.get(at)
             at = self.links[at]

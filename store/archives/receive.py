@@ -30,7 +30,7 @@ _READ_BYTES: Final = 1024 * 1024
 # What legacy tools beside manifest.json read; one of each in every layer's directory.
 _LEGACY: Final = re.compile(r"[0-9a-f]{64}/(VERSION|json)")
 _BLOB: Final = re.compile(r"blobs/([^/]+)/([^/]+)")
-_MOST_SILENT_BYTES: Final = 64 * 1024 * 1024  # of input from which nothing comes
+_MAX_SILENT_BYTES: Final = 64 * 1024 * 1024  # of input from which nothing comes
 _MAX_LAYER_BYTES: Final = 1024**4  # an hour's hashing, and far beyond any layer
 
 
@@ -179,7 +179,7 @@ class _Tee:
 
     def read(self, size: int, /) -> bytes:
         self._check()
-        if self._bytes > _MOST_SILENT_BYTES:
+        if self._bytes > _MAX_SILENT_BYTES:
             raise DecompressionError("too much of it decompresses to nothing")
         try:
             data = self._source.read(size)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from store.catalog.schema import audit
 
 REFUSALS_KEPT: Final = 10_000  # entries later a refusal is forgotten
-MOST_KEPT: Final = 1_000_000  # and anything
+MAX_KEPT: Final = 1_000_000  # and anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def record(connection: Connection, entries: Iterable[Entry]) -> None:
     # Those that have just become old: of the older ones only what was changed is left.
     refusals = (audit.c.id > old - len(rows)) & (audit.c.id <= old) & (audit.c.status >= 400)
     connection.execute(delete(audit).where(refusals))
-    connection.execute(delete(audit).where(audit.c.id <= newest_id - MOST_KEPT))
+    connection.execute(delete(audit).where(audit.c.id <= newest_id - MAX_KEPT))
 
 
 def newest(connection: Connection, limit: int, before: int | None = None) -> list[Entry]:

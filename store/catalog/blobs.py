@@ -27,7 +27,7 @@ class Source:
     fingerprint: str
 
 
-_MOST_SEEN = 50  # of the places where a digest was seen, as many as Docker remembers
+_MAX_SEEN = 50  # of the places where a digest was seen, as many as Docker remembers
 
 # Built once: SQLAlchemy does not cache what it compiles for these.
 _LEASE = upsert(leases).on_conflict_do_nothing()
@@ -178,7 +178,7 @@ def repositories_with(
             blob_sources.c.repository != but,
         )
         .order_by(blob_sources.c.confirmed_at.desc())
-        .limit(_MOST_SEEN)
+        .limit(_MAX_SEEN)
     ).all()
     best_first = sorted(
         rows,
@@ -206,13 +206,13 @@ def sources_of(connection: Connection, digest: str) -> list[Source]:
         select(blob_sources.c.registry, blob_sources.c.repository, blob_sources.c.fingerprint)
         .where(blob_sources.c.digest == digest)
         .order_by(blob_sources.c.confirmed_at.desc())
-        .limit(_MOST_SEEN)
+        .limit(_MAX_SEEN)
     ).all()
     origins = connection.execute(
         select(blob_origins.c.registry, blob_origins.c.repository)
         .where(blob_origins.c.digest == digest)
         .order_by(blob_origins.c.proven.desc())
-        .limit(_MOST_SEEN)
+        .limit(_MAX_SEEN)
     ).all()
     credential = {(row.registry, row.repository): row.fingerprint for row in reversed(seen)}
     places = dict.fromkeys((row.registry, row.repository) for row in [*origins, *seen])

@@ -20,7 +20,7 @@ from store.catalog.sql import upsert
 from store.catalog.transfers import Claim, end_dead
 from store.errors import RepeatedDeathError
 
-MOST_DEATHS = 5  # without progress between them
+MAX_DEATHS = 5  # without progress between them
 
 Key = tuple[str, str | int]  # ('job' | 'transfer' | 'worker', id)
 Pulse = tuple[int, int]  # fence, beat
@@ -225,7 +225,7 @@ def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: floa
     ).one_or_none()
     if row is None:
         return 0
-    if row.deaths >= MOST_DEATHS:
+    if row.deaths >= MAX_DEATHS:
         connection.execute(
             update(jobs).where(jobs.c.id == id_).values(stop_requested="repeated-death")
         )
@@ -256,7 +256,7 @@ def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now:
     if row is None:
         return 0
     error: dict[str, Any] | None = None
-    if row.deaths >= MOST_DEATHS:
+    if row.deaths >= MAX_DEATHS:
         error = RepeatedDeathError(
             f"{row.deaths} workers died over it without getting further",
             subject=row.digest,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from store.catalog.schema import rejected_messages
 
-MOST_KEPT = 1000
+MAX_KEPT = 1000
 EXCERPT_CHARS = 1000
 REASON_CHARS = 300
 
@@ -33,7 +33,7 @@ def record(connection: Connection, rejected: Iterable[tuple[str, bytes]], now: f
         return
     connection.execute(insert(rejected_messages), rows)
     connection.execute(
-        delete(rejected_messages).where(rejected_messages.c.id <= count(connection) - MOST_KEPT)
+        delete(rejected_messages).where(rejected_messages.c.id <= count(connection) - MAX_KEPT)
     )
 
 

@@ -41,14 +41,14 @@ from store.catalog.schema import (
 )
 from store.catalog.sql import chunks
 
-MOST_AT_ONCE = 200  # jobs
+MAX_AT_ONCE = 200  # jobs
 RECORDS_AT_ONCE = 2000  # rows of each table
 
 
 def forget(connection: Connection, before: float) -> int:
     """Delete jobs that ended before *before*, as their root did, with all that belongs to them.
 
-    At most `MOST_AT_ONCE` at a time, children before parents, and none of a tree that is active;
+    At most `MAX_AT_ONCE` at a time, children before parents, and none of a tree that is active;
     returns how many went. The newest job stays, whatever its age: SQLite would give its number to
     the next one, which would then look older than what has written the names that it is to write.
     """
@@ -65,13 +65,13 @@ def forget(connection: Connection, before: float) -> int:
         select(jobs.c.id, jobs.c.kind)
         .where(text(JOB_TOP_ENDED), text(f"{JOB_ENDED_AT} > 0"), before > _ENDED_AT, ~busy)
         .order_by(_ENDED_AT)
-        .limit(MOST_AT_ONCE)
+        .limit(MAX_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
     gone: list[str] = []
     runs: list[str] = []
     for root in roots:
-        left = MOST_AT_ONCE - len(gone)
+        left = MAX_AT_ONCE - len(gone)
         if left <= 0:
             break
         below = select(jobs.c.id).where(jobs.c.parent == root.id, jobs.c.id != newest.id)

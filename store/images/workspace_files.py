@@ -31,7 +31,7 @@ from store.layers.tree import Directory, Tree, apply_layers
 from store.layers.whiteouts import PREFIX, whiteout_name
 
 MAX_METADATA_BYTES: Final = 512 * 1024**2  # of the files in a workspace; about a million of them
-_MOST_LINKS: Final = 40  # symbolic ones in one path, as in Linux
+_MAX_LINKS: Final = 40  # symbolic ones in one path, as in Linux
 
 
 def put(
@@ -170,7 +170,7 @@ def resolve_directory(tree: Tree, path: str) -> Path:
             raise _nothing(path)
         if inode.entry.kind is Kind.SYMLINK:
             links += 1
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 raise RequestError("too many symbolic links lead there", subject=path)
             if inode.entry.link.startswith("/"):
                 way.clear()

@@ -42,7 +42,7 @@ _READ_BYTES: Final = 128 * 1024
 _GZIP_LEVEL: Final = 2  # isal's of 0 to 3: half again as fast as 3 for 2 % more bytes
 _ZSTD_LEVEL: Final = 3
 _ZSTD_JOB_BYTES: Final = 1024**2  # what one thread takes at a time; by itself libzstd takes 8
-_MOST_THREADS: Final = 4
+_MAX_THREADS: Final = 4
 
 
 class Compression(StrEnum):
@@ -292,7 +292,7 @@ def open_writer(
     Raises:
         UnsupportedCompressionError: the compression is one that is only read.
     """
-    workers = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    workers = threads or min(_MAX_THREADS, len(os.sched_getaffinity(0)))
     match compression:
         case Compression.NONE:
             return _Plain(sink)

@@ -25,8 +25,8 @@ from store.sizes import human_bytes
 
 MAX_METADATA_BYTES: Final = 2 * 1024**3  # about four million entries
 
-_MOST_LINKS: Final = 40  # symbolic ones in one name, as in Linux
-_MOST_COMPONENTS: Final = 2048  # of a name after following them; PATH_MAX allows no more
+_MAX_LINKS: Final = 40  # symbolic ones in one name, as in Linux
+_MAX_COMPONENTS: Final = 2048  # of a name after following them; PATH_MAX allows no more
 _IMPLIED: Final = Entry("", Kind.DIRECTORY, 0o755)
 
 
@@ -272,7 +272,7 @@ def _follow(root: Directory, path: Path, make_in_layer: int | None) -> Directory
         child = way[-1].children.get(name)
         if child is not None and _is_symlink(child):
             links += 1
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 raise InvalidLayerError("a name with too many symbolic links in it")
             target = child.entry.link
             if target.startswith("/"):
@@ -284,6 +284,6 @@ def _follow(root: Directory, path: Path, make_in_layer: int | None) -> Directory
                 return None
             way[-1].children[name] = child = _implied(make_in_layer)
         way.append(child)
-        if len(way) > _MOST_COMPONENTS:
+        if len(way) > _MAX_COMPONENTS:
             raise InvalidLayerError("a name that is too long once its links are followed")
     return way[-1]

@@ -18,7 +18,7 @@ from store.oci.digest import Digest
 from store.oci.strictjson import loads
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024  # distribution-spec: registries take at least this much
-MOST_CHILDREN = 1000
+MAX_CHILDREN = 1000
 
 _KEYS = {
     "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
@@ -178,8 +178,8 @@ def _descriptors(document: Mapping[str, Any], key: str) -> tuple[Descriptor, ...
         items = []
     if not isinstance(items, list):
         raise InvalidManifestError(f"{key} is not a list")
-    if len(items) > MOST_CHILDREN:
-        raise InvalidManifestError(f"{key} has more than {MOST_CHILDREN} entries")
+    if len(items) > MAX_CHILDREN:
+        raise InvalidManifestError(f"{key} has more than {MAX_CHILDREN} entries")
     return tuple(Descriptor.from_json(item) for item in items)
 
 

@@ -12,7 +12,7 @@ from store.oci.digest import Digest
 HUB = "docker.io"
 _HUB_ALIASES = {"index.docker.io", "registry-1.docker.io"}
 _OFFICIAL = "library"
-_MOST_NAME = 255
+_MAX_NAME = 255
 DEFAULT_TAG = "latest"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -55,8 +55,8 @@ class Reference:
             lower = path != path.lower() and _PATH.fullmatch(path.lower()) is not None
             reason = "the repository must be lower case" if lower else "not an image reference"
             raise _invalid(text, reason)
-        if len(domain) + 1 + len(path) > _MOST_NAME:
-            raise _invalid(text, f"the name is longer than {_MOST_NAME} characters")
+        if len(domain) + 1 + len(path) > _MAX_NAME:
+            raise _invalid(text, f"the name is longer than {_MAX_NAME} characters")
         return cls(domain, path, tag, digest)
 
     @property

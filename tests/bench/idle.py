@@ -39,7 +39,7 @@ from tests.support.server import Server
 BEGIN, END = "<!-- idle -->", "<!-- /idle -->"
 WORKERS = 4
 SETTLE_SECONDS = 12.0  # so long PostgreSQL may keep what it has counted to itself
-MOST_A_SECOND = 2.0
+MAX_A_SECOND = 2.0
 SHORT_LEASE_SECONDS = 4.0
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
@@ -58,7 +58,7 @@ class Measured:
     def good(self) -> bool:
         """Whether it keeps within the bounds."""
         return (
-            self.a_second < MOST_A_SECOND
+            self.a_second < MAX_A_SECOND
             and self.longest_pause < SHORT_LEASE_SECONDS
             and not self.twice
         )
@@ -144,7 +144,7 @@ def report(lines: list[str], seconds: float) -> str:
                 f"does the maintenance is killed by SIGKILL, with a lease of "
                 f"{SHORT_LEASE_SECONDS:g} s: the longest time between two transactions of "
                 "maintenance, and how many were made by one that had lost it. Within bounds: "
-                f"below {MOST_A_SECOND:g} a second, no pause of a lease, none twice."
+                f"below {MAX_A_SECOND:g} a second, no pause of a lease, none twice."
             ),
             "",
             "| database | transactions a second | killed | longest pause | twice | within bounds |",

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import exists, func, select, text
 
-from store.catalog.heartbeats import MOST_DEATHS
+from store.catalog.heartbeats import MAX_DEATHS
 from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, leases, transfers, waits
 from tests.kills.cluster import FAILOVERS, Cluster, ended
 from tests.support.processes import wait_until
@@ -156,10 +156,10 @@ class Matrix:
     def _claim(self, stage: str) -> dict[str, Any] | None:
         """Somebody at a stage; not where so many have died that the next one fails the job."""
         self.cluster.supervise()
-        if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MOST_DEATHS - 2:
+        if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MAX_DEATHS - 2:
             return None  # with `up` everything dies that is held, and not the chosen one alone
         found: list[dict[str, Any]] = self.cluster.read(_CLAIMS[stage])
-        known = [c for c in found if self._known(c["owner"]) and c["deaths"] < MOST_DEATHS - 2]
+        known = [c for c in found if self._known(c["owner"]) and c["deaths"] < MAX_DEATHS - 2]
         return self.random.choice(known) if known else None
 
     def _known(self, owner: str) -> bool:

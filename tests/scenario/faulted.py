@@ -46,7 +46,7 @@ from workers.wiring import registry_client
 from workers.world import World, ring
 
 WORKER = "a worker"
-MOST_WAITS = 100
+MAX_WAITS = 100
 BUDGET = 5  # tries, by default
 AT_THE_SOURCE = {
     Verb.TOKEN_GET,
@@ -257,7 +257,7 @@ class Faulted:
             heartbeats.register(connection, worker, pid=1, threads=threads, now=self.now())
 
     def _drive(self) -> Outcome:
-        for _ in range(MOST_WAITS):
+        for _ in range(MAX_WAITS):
             self.work()
             with self.catalog.read() as connection:
                 row = jobs.get(connection, self.job)

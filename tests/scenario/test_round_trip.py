@@ -25,7 +25,7 @@ from tests.support.up import Up
 NAME = "test/large:1"
 BYTES = 1024**3
 LAYERS = 40
-MOST_ABOVE_IDLE = 100 * 1024**2
+MAX_ABOVE_IDLE = 100 * 1024**2
 LOOK_SECONDS = 0.01  # between two looks at the memory of a command
 
 
@@ -49,8 +49,8 @@ def test_an_image_of_a_gib_stays_the_same_through_docker(docker: Dockerd, tmp_pa
 
         def transship(*arguments: str) -> None:
             peak = command_peak(*arguments, environ=ours)
-            assert peak - idle < MOST_ABOVE_IDLE, arguments
-            assert memory.above_idle() < MOST_ABOVE_IDLE, arguments
+            assert peak - idle < MAX_ABOVE_IDLE, arguments
+            assert memory.above_idle() < MAX_ABOVE_IDLE, arguments
 
         def at_docker(*arguments: str) -> str:
             command = ["docker", "--host", f"unix://{docker.socket_path}", *arguments]

@@ -41,7 +41,7 @@ GROWING = frozenset(
         "waits",
     }
 )
-MOST_UNWANTED = 100  # rows read beyond those returned or changed
+MAX_UNWANTED = 100  # rows read beyond those returned or changed
 EXPLAINED = 3  # times each statement is looked at: other values may have another plan
 
 # Steps of SQLite's virtual machine. A row of the widest table that is changed with all its indexes
@@ -130,7 +130,7 @@ class PlanReader:
         read = _of_postgresql if postgresql else _of_sqlite
         spare = len(values) + max(
             (one.most_rows for one in self.allowed if one.statement in name),
-            default=MOST_UNWANTED,
+            default=MAX_UNWANTED,
         )
         for reason in read(raw, statement, values, tables, spare):
             finding = Finding(self.step, connection.dialect.name, name, reason)

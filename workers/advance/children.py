@@ -23,7 +23,7 @@ from workers.specs import AnySpec, as_json
 from workers.world import World, at
 
 CHUNK = 250  # children a transaction: they keep others from writing for 0.1 s
-MOST_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
+MAX_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
 
 _TOLD: tuple[Column[Any], ...] = (
     jobs_table.c.child_key,
@@ -91,7 +91,7 @@ def report(children: Sequence[Row[Any]]) -> dict[str, Any]:
         for child in children
         if child.state != "succeeded"
     ]
-    return {"by_state": by_state, "failed": failed[:MOST_REPORTED]}
+    return {"by_state": by_state, "failed": failed[:MAX_REPORTED]}
 
 
 def _child(key: str, spec: AnySpec, lease: JobLease, world: World) -> NewJob:

@@ -13,7 +13,7 @@ from store.oci.manifest import Index, Manifest
 from store.oci.platform import Platform, select
 
 DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
-MOST_MANIFESTS = 2000
+MAX_MANIFESTS = 2000
 
 Fetch = Callable[[Sequence[Descriptor]], Sequence[Manifest | Index]]
 
@@ -107,7 +107,7 @@ class _Walk:
 
     def get(self, wanted: Sequence[Descriptor]) -> None:
         new = list({d.digest: d for d in wanted if d.digest not in self.fetched}.values())
-        if len(self.fetched) + len(new) > MOST_MANIFESTS:
+        if len(self.fetched) + len(new) > MAX_MANIFESTS:
             raise InvalidManifestError("too many manifests", subject=str(new[0].digest))
         if new:
             found = self.fetch(new)

@@ -26,8 +26,8 @@ from workers.world import World
 
 CHUNK = 100
 REMEMBER_SECONDS = 5.0  # how much of the checking a crash may cost
-MOST_SOURCES = 5  # registries to ask for a blob that is gone
-MOST_REPORTED = 1000
+MAX_SOURCES = 5  # registries to ask for a blob that is gone
+MAX_REPORTED = 1000
 
 
 def advance(lease: JobLease, world: World, held: Held) -> Outcome:
@@ -132,7 +132,7 @@ def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
                 "manifest": digest in snapshot.edges,
                 "sources": [
                     [source.registry, source.repository]
-                    for source in blobs.sources_of(connection, digest)[:MOST_SOURCES]
+                    for source in blobs.sources_of(connection, digest)[:MAX_SOURCES]
                 ],
             }
             for digest in needed
@@ -239,10 +239,10 @@ def _report(facts: dict[str, Any]) -> dict[str, Any]:
         "blobs": found["blobs"],
         "bytes": found["bytes"],
         **{
-            name: [one["digest"] for one in found[name]][:MOST_REPORTED]
+            name: [one["digest"] for one in found[name]][:MAX_REPORTED]
             for name in ("wrong", "missing")
         },
-        "restored": found["restored"][:MOST_REPORTED],
-        "repaired": repaired[:MOST_REPORTED],
-        "damaged": left[:MOST_REPORTED],
+        "restored": found["restored"][:MAX_REPORTED],
+        "repaired": repaired[:MAX_REPORTED],
+        "damaged": left[:MAX_REPORTED],
     }

@@ -220,7 +220,7 @@ def _end(
         "bytes_moved": done.bytes_moved,
         "bytes_spared": done.bytes_spared,
         "by_state": told["by_state"],
-        "failed": [*chosen.failed, *failed][: report.MOST_FAILED],
+        "failed": [*chosen.failed, *failed][: report.MAX_FAILED],
         "failures": bad + chosen.unlisted,
         **report.named(items),
         **report.nothing_selected(chosen.nothing_selected),

@@ -23,7 +23,7 @@ from workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE, Tally
 from workers.world import World, at
 
 LOOKED_AT_ONCE = 256  # images compared before what was found is on record
-MOST_SIZED = 100
+MAX_SIZED = 100
 
 
 def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: Held) -> Tally:
@@ -40,7 +40,7 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
         )
         apart.raise_unsettled(found)
         items = [_item(one, was) for one, was in zip(some, found, strict=True)]
-        left = MOST_SIZED - tally.sized
+        left = MAX_SIZED - tally.sized
         # Some platforms of an image are known by their digest only once its index has been read.
         to_size = [
             (one, was.root, item)

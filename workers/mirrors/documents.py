@@ -17,8 +17,8 @@ from store.errors import InvalidPolicyError
 
 MAX_BYTES = 1024 * 1024
 DEEPEST = 20
-MOST_NODES = 200_000  # with every alias written out
-MOST_ALIASES = 1000
+MAX_NODES = 200_000  # with every alias written out
+MAX_ALIASES = 1000
 
 _PREFIX = "tag:yaml.org,2002:"
 _TEXTS = {_PREFIX + name for name in ("str", "int", "float", "timestamp", "value")}
@@ -69,8 +69,8 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             self._aliases += 1
-            if self._aliases > MOST_ALIASES:
-                raise _TooMuchError(f"more than {MOST_ALIASES} aliases")
+            if self._aliases > MAX_ALIASES:
+                raise _TooMuchError(f"more than {MAX_ALIASES} aliases")
             if self.peek_event().anchor not in self.anchors:  # PyYAML's text would quote it
                 raise yaml.MarkedYAMLError(
                     problem="an alias of nothing", problem_mark=self.peek_event().start_mark
@@ -79,8 +79,8 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         self._depth += 1
         if self._depth > DEEPEST:
             raise _TooMuchError(f"nested deeper than {DEEPEST}")
-        if self._nodes > MOST_NODES:
-            raise _TooMuchError(f"more than {MOST_NODES} values")
+        if self._nodes > MAX_NODES:
+            raise _TooMuchError(f"more than {MAX_NODES} values")
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -95,7 +95,7 @@ class _Plain:
 
     def of(self, node: Any, path: tuple[str, ...]) -> Value:
         self.nodes += 1
-        if self.nodes > MOST_NODES or len(path) > DEEPEST:  # an alias of what is around it
+        if self.nodes > MAX_NODES or len(path) > DEEPEST:  # an alias of what is around it
             raise InvalidPolicyError("too large with its aliases", subject=self.name)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_PREFIX}map":
             return self._mapping(node, path)

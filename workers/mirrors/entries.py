@@ -13,7 +13,7 @@ from store.oci.reference import Reference, check_tag, parse_repository
 from workers.mirrors.fields import Field
 from workers.mirrors.selection import Selection
 
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

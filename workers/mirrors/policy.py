@@ -13,7 +13,7 @@ from typing import Any
 from store.errors import InvalidPolicyError
 from store.oci.reference import Reference, parse_repository
 from workers.mirrors import documents, own, regsync, skopeo
-from workers.mirrors.entries import MOST_ENTRIES, Entry
+from workers.mirrors.entries import MAX_ENTRIES, Entry
 from workers.mirrors.fields import Field
 
 
@@ -122,8 +122,8 @@ def read(raw: bytes, name: str) -> Policy:
             "not a policy",
             hint="it has `entries`, or is a file for skopeo sync or regsync; see the README",
         )
-    if not 1 <= len(entries) <= MOST_ENTRIES:
-        raise document.wrong(f"a policy has 1 to {MOST_ENTRIES} entries, this one {len(entries)}")
+    if not 1 <= len(entries) <= MAX_ENTRIES:
+        raise document.wrong(f"a policy has 1 to {MAX_ENTRIES} entries, this one {len(entries)}")
     return Policy(
         name=name,
         format=format_,

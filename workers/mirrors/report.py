@@ -9,15 +9,15 @@ from typing import Any
 from store.errors import ConflictError, Side
 from workers.mirrors.plan import Image
 
-MOST_NAMED = 1000  # images listed in a result; `jobs --parent` lists them all
-MOST_FAILED = 100
+MAX_NAMED = 1000  # images listed in a result; `jobs --parent` lists them all
+MAX_FAILED = 100
 
 UP_TO_DATE, COPY, MISSING, FAILED = "up-to-date", "copy", "missing", "failed"  # in a plan
 
 
 def named(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The images by name, as many as a result may have."""
-    return {"items": items[:MOST_NAMED], "items_left_out": max(0, len(items) - MOST_NAMED)}
+    return {"items": items[:MAX_NAMED], "items_left_out": max(0, len(items) - MAX_NAMED)}
 
 
 def unlisted(source: str, error: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +70,9 @@ class Tally:
         state = item["state"]
         self.states[state] = self.states.get(state, 0) + 1
         self.sized += state == COPY and "bytes" in item
-        if len(self.items) < MOST_NAMED:
+        if len(self.items) < MAX_NAMED:
             self.items.append(item)
-        if state == FAILED and len(self.failed) < MOST_FAILED:
+        if state == FAILED and len(self.failed) < MAX_FAILED:
             told = {"image": item["destination"], "tag": None, "job": None, "state": FAILED}
             self.failed.append({**told, "error": item["error"]})
 
@@ -92,7 +92,7 @@ def plan_result(tally: Tally, failed: Sequence[dict[str, Any]]) -> dict[str, Any
         "drift": counts[UP_TO_DATE] < tally.images or bool(failed),
         "bytes": sum(tally.blobs.values()),
         "bytes_known_of": tally.sized,
-        "failed": [*failed, *tally.failed][:MOST_FAILED],
+        "failed": [*failed, *tally.failed][:MAX_FAILED],
         "failures": len(failed) + counts[FAILED],
         "items": tally.items,
         "items_left_out": tally.images - len(tally.items),
@@ -110,4 +110,4 @@ def what_failed(bad: int, of: int, repositories: int, *, done: str) -> str:
 
 def nothing_selected(sources: Iterable[str]) -> dict[str, Any]:
     """The repositories of which no tag was wanted, as a hint that a rule may be wrong."""
-    return {"nothing_selected": list(sources)[:MOST_FAILED]}
+    return {"nothing_selected": list(sources)[:MAX_FAILED]}

@@ -12,8 +12,8 @@ from store.errors import TransshipError
 from workers.mirrors.patterns import Pattern
 from workers.mirrors.versions import Range, Version
 
-MOST_PATTERNS = 100
-MOST_NEWEST = 100_000
+MAX_PATTERNS = 100
+MAX_NEWEST = 100_000
 
 
 def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
@@ -41,16 +41,16 @@ class Selection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     semver: tuple[RangeText, ...] = Field(
-        default=(), max_length=MOST_PATTERNS, description="versions in one of these ranges"
+        default=(), max_length=MAX_PATTERNS, description="versions in one of these ranges"
     )
     allow: tuple[PatternText, ...] = Field(
-        default=(), max_length=MOST_PATTERNS, description="tags that one of these is for"
+        default=(), max_length=MAX_PATTERNS, description="tags that one of these is for"
     )
     deny: tuple[PatternText, ...] = Field(
-        default=(), max_length=MOST_PATTERNS, description="but none that one of these is for"
+        default=(), max_length=MAX_PATTERNS, description="but none that one of these is for"
     )
     newest: int | None = Field(
-        default=None, ge=1, le=MOST_NEWEST, description="the highest so many versions of them"
+        default=None, ge=1, le=MAX_NEWEST, description="the highest so many versions of them"
     )
 
     def choose(self, tags: Iterable[str], check: Callable[[], None] = lambda: None) -> list[str]:

@@ -13,7 +13,7 @@ from functools import total_ordering
 
 from store.errors import InvalidSelectionError
 
-MOST_CHARACTERS = 512
+MAX_CHARACTERS = 512
 
 _PRE = r"(?:-(?P<pre>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?"
 _NUMBER = r"[0-9]{1,18}"
@@ -72,8 +72,8 @@ class Range:
         Raises:
             InvalidSelectionError: it cannot be read.
         """
-        if not text.strip() or len(text) > MOST_CHARACTERS:
-            raise InvalidSelectionError(f"a range has 1 to {MOST_CHARACTERS} characters")
+        if not text.strip() or len(text) > MAX_CHARACTERS:
+            raise InvalidSelectionError(f"a range has 1 to {MAX_CHARACTERS} characters")
         return cls(tuple(tuple(_checks(part.strip(), text)) for part in text.split("||")))
 
     def holds(self, version: Version) -> bool:

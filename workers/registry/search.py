@@ -19,7 +19,7 @@ from workers.registry.origins import origin_of, split_host
 from workers.registry.redirects import is_redirect
 
 KEYS = ("is-automated", "is-official", "stars")
-DEFAULT_LIMIT, MOST = 25, 100
+DEFAULT_LIMIT, MAX_RESULTS = 25, 100
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 _HUB_INDEX = "index.docker.io"
 

@@ -25,7 +25,7 @@ from workers.registry.upload_sessions import Upload, UploadSessions
 _PUT_REFUSED = frozenset({404, 405, 413, 416, 501})
 _CHUNK_REFUSED = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
 _SESSION_LOST = frozenset({400, 404, 416})
-_MOST_CORRECTIONS = 3
+_MAX_CORRECTIONS = 3
 
 Keep = Callable[[Upload | None], None]
 
@@ -179,7 +179,7 @@ class Uploader:
 
     def _asked_again(self, upload: Upload, doubt: _InDoubtError, corrections: int) -> Upload:
         """Ask where the registry stands, after an answer that leaves it open."""
-        if corrections > _MOST_CORRECTIONS:
+        if corrections > _MAX_CORRECTIONS:
             raise doubt.answered
         found = self._sessions.resume(upload)
         if found is None and upload.offset == 0:

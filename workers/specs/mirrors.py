@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from store.oci.reference import Reference, parse_repository
-from workers.mirrors.entries import MOST_ENTRIES
+from workers.mirrors.entries import MAX_ENTRIES
 from workers.mirrors.selection import Selection
 from workers.specs.fields import (
     AskedForPlatforms,
@@ -21,7 +21,7 @@ from workers.specs.fields import (
     checked,
 )
 
-MOST_TAGS = 100_000
+MAX_TAGS = 100_000
 
 
 class MirrorEntry(BaseModel):
@@ -35,7 +35,7 @@ class MirrorEntry(BaseModel):
 
     source: ReferenceText
     destination: ReferenceText
-    tags: tuple[TagOrDigestText, ...] = Field(default=(), max_length=MOST_TAGS)
+    tags: tuple[TagOrDigestText, ...] = Field(default=(), max_length=MAX_TAGS)
     select: Selection | None = None
     platforms: tuple[PlatformText, ...] = Field(
         default=(), max_length=100, description="instead of those of the job"
@@ -83,8 +83,8 @@ class MirrorSpec(AskedForPlatforms):
     kind: Literal["mirror"] = "mirror"
     source: ReferenceText | None = None
     destination: RepositoryText | None = None
-    tags: tuple[TagText, ...] = Field(default=(), max_length=MOST_TAGS)
-    entries: tuple[MirrorEntry, ...] = Field(default=(), max_length=MOST_ENTRIES)
+    tags: tuple[TagText, ...] = Field(default=(), max_length=MAX_TAGS)
+    entries: tuple[MirrorEntry, ...] = Field(default=(), max_length=MAX_ENTRIES)
     dry_run: bool = False
     priority: int = Field(default=-10, ge=-100, le=100)
 

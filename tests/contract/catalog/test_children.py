@@ -124,7 +124,7 @@ def _handed_on(scene: Scene) -> None:
 
 def _died_over(scene: Scene) -> None:
     _wants(scene)
-    for _ in range(heartbeats.MOST_DEATHS):
+    for _ in range(heartbeats.MAX_DEATHS):
         claim = scene.running("blob")
         scene.bury("transfer", claim.id, claim.fence)
     assert scene.waits_of("child")[0].error is not None
@@ -258,7 +258,7 @@ def test_a_parent_wakes_when_the_last_child_has_ended(scene: Scene) -> None:
 
 def test_what_is_kept_goes_with_the_job_and_not_with_its_children(scene: Scene) -> None:
     scene.submit("parent", kind="mirror")
-    for n in range(retention.MOST_AT_ONCE + 1):
+    for n in range(retention.MAX_AT_ONCE + 1):
         scene.end(_child(scene, f"child {n}"))
     lease = scene.take("parent")
     assert lease is not None
@@ -270,7 +270,7 @@ def test_what_is_kept_goes_with_the_job_and_not_with_its_children(scene: Scene) 
         with scene.catalog.write() as connection:
             retention.forget(connection, scene.now)
         left.append(_both(scene)[0])
-    assert left[0]["parent"]["succeeded"] == retention.MOST_AT_ONCE + 1
+    assert left[0]["parent"]["succeeded"] == retention.MAX_AT_ONCE + 1
     assert left[1] == {}
 
 

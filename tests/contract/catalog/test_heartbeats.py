@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from store.catalog import heartbeats, jobs
-from store.catalog.heartbeats import MOST_DEATHS, Key, Observer, Pulse
+from store.catalog.heartbeats import MAX_DEATHS, Key, Observer, Pulse
 from store.catalog.jobs import JobLease
 from store.catalog.schema import workers
 from store.catalog.transfers import Claim
@@ -222,7 +222,7 @@ def test_a_transfer_whose_owners_die_without_progress_fails_and_says_so(scene: S
     lease = scene.job("one")
     scene.want(lease, "blob")
     scene.release(lease)
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_DEATHS):
         assert scene.transfer("blob").state == "pending"
         _transfer_dies(scene, scene.running("blob"))
     row = scene.transfer("blob")
@@ -232,7 +232,7 @@ def test_a_transfer_whose_owners_die_without_progress_fails_and_says_so(scene: S
 
 def test_a_transfer_that_gets_further_each_time_goes_on(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
-    for number in range(1, 3 * MOST_DEATHS):
+    for number in range(1, 3 * MAX_DEATHS):
         claim = scene.running("blob")
         claim.done = number
         scene.beat(claim)
@@ -242,7 +242,7 @@ def test_a_transfer_that_gets_further_each_time_goes_on(scene: Scene) -> None:
 
 def test_progress_between_deaths_begins_the_count_anew(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
-    for _ in range(MOST_DEATHS - 1):
+    for _ in range(MAX_DEATHS - 1):
         _transfer_dies(scene, scene.running("blob"))
     claim = scene.running("blob")
     claim.done = 10
@@ -260,7 +260,7 @@ def _dies_once(scene: Scene) -> JobLease:
 
 def test_a_job_whose_owners_die_without_progress_is_asked_to_stop(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_DEATHS):
         assert scene.job_row("one").stop_requested is None
         _dies_once(scene)
     assert scene.job_row("one").stop_requested == "repeated-death"
@@ -268,7 +268,7 @@ def test_a_job_whose_owners_die_without_progress_is_asked_to_stop(scene: Scene) 
 
 def test_who_takes_up_a_job_of_many_deaths_is_told(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_DEATHS):
         _dies_once(scene)
     lease = scene.take("one")
     assert lease is not None
@@ -277,7 +277,7 @@ def test_who_takes_up_a_job_of_many_deaths_is_told(scene: Scene) -> None:
 
 def test_a_stage_recorded_between_deaths_begins_the_count_anew(scene: Scene) -> None:
     scene.submit("one")
-    for number in range(3 * MOST_DEATHS):
+    for number in range(3 * MAX_DEATHS):
         lease = scene.take("one")
         assert lease is not None
         if number % 3 == 0:
@@ -289,7 +289,7 @@ def test_a_stage_recorded_between_deaths_begins_the_count_anew(scene: Scene) -> 
 
 def test_a_job_that_was_let_go_in_between_begins_the_count_anew(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MOST_DEATHS - 1):
+    for _ in range(MAX_DEATHS - 1):
         _dies_once(scene)
     lease = scene.take("one")
     assert lease is not None

@@ -73,7 +73,7 @@ from workers.wire import Message
 from workers.world import World
 
 NAMES = [f"layer {n}" for n in range(6)]
-MOST_TRIES = 3
+MAX_TRIES = 3
 LEASE_SECONDS = 20.0
 
 
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
                 threads=Threads(control=8, downloads=8, uploads=8, local=2),
                 now=0,
             )
-            limits.override(connection, "max_download_attempts", MOST_TRIES)
+            limits.override(connection, "max_download_attempts", MAX_TRIES)
 
     def teardown(self) -> None:
         self._settle()
@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
     def no_try_is_beyond_the_budget(self) -> None:
         with self.catalog.read() as connection:
             for row in connection.execute(select(transfer_rows)):
-                assert 0 <= row.attempts <= MOST_TRIES
+                assert 0 <= row.attempts <= MAX_TRIES
                 assert row.tries >= 0
 
     @invariant()

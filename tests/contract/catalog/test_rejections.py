@@ -12,7 +12,7 @@ def _record(scene: Scene, *rejected: tuple[str, bytes]) -> list[rejections.Rejec
     with scene.catalog.write() as connection:
         rejections.record(connection, rejected, scene.now)
     with scene.catalog.read() as connection:
-        return rejections.newest(connection, rejections.MOST_KEPT + 1)
+        return rejections.newest(connection, rejections.MAX_KEPT + 1)
 
 
 def test_the_newest_comes_first(scene: Scene) -> None:
@@ -25,11 +25,11 @@ def test_the_oldest_are_forgotten_and_still_counted(scene: Scene) -> None:
     _record(scene, ("before", b""))
     with scene.catalog.read() as connection:
         before = rejections.count(connection)
-    found = _record(scene, *((f"{n}", b"") for n in range(rejections.MOST_KEPT + 5)))
-    assert len(found) == rejections.MOST_KEPT
-    assert (found[0].reason, found[-1].reason) == (f"{rejections.MOST_KEPT + 4}", "5")
+    found = _record(scene, *((f"{n}", b"") for n in range(rejections.MAX_KEPT + 5)))
+    assert len(found) == rejections.MAX_KEPT
+    assert (found[0].reason, found[-1].reason) == (f"{rejections.MAX_KEPT + 4}", "5")
     with scene.catalog.read() as connection:
-        assert rejections.count(connection) == before + rejections.MOST_KEPT + 5
+        assert rejections.count(connection) == before + rejections.MAX_KEPT + 5
 
 
 @pytest.mark.parametrize(

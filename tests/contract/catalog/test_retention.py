@@ -99,10 +99,10 @@ def test_no_number_is_given_twice(scene: Scene) -> None:
 
 
 def test_many_go_in_several_steps(scene: Scene) -> None:
-    for number in range(retention.MOST_AT_ONCE + 5):
+    for number in range(retention.MAX_AT_ONCE + 5):
         _end(scene, f"job {number}")
     scene.now += 11
-    assert [_forget(scene), _forget(scene)] == [retention.MOST_AT_ONCE, 5]
+    assert [_forget(scene), _forget(scene)] == [retention.MAX_AT_ONCE, 5]
 
 
 def test_events_of_images_go_too(scene: Scene) -> None:

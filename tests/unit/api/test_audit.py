@@ -133,7 +133,7 @@ def test_refusals_push_out_refusals_and_no_change(own: Api) -> None:
 
 
 def test_the_log_does_not_grow_for_ever(own: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "MOST_KEPT", 50)
+    monkeypatch.setattr(audit, "MAX_KEPT", 50)
     with own.catalog.write() as connection:
         for first in range(0, 100, 10):
             audit.record(connection, some(10, status=200, first=first))

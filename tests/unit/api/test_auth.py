@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.auth import ADMIN, MOST_UNKNOWN, READ, SUBMIT, Caller, Keyring, needed
+from api.auth import ADMIN, MAX_UNKNOWN, READ, SUBMIT, Caller, Keyring, needed
 from api.server import Server, bind_unix
 from store.catalog import tokens
 from store.catalog.schema import tokens as token_rows
@@ -386,7 +386,7 @@ def test_unknown_tokens_are_throttled_and_known_ones_are_not(tmp_path: Path) -> 
         known = api.token("read")
         assert ask(api, "GET", "/jobs", known).status_code == 200
         found = [ask(api, "GET", "/jobs", tokens.make()).status_code for _ in range(30)]
-        assert found == [401] * MOST_UNKNOWN + [429] * (30 - MOST_UNKNOWN)
+        assert found == [401] * MAX_UNKNOWN + [429] * (30 - MAX_UNKNOWN)
         assert ask(api, "GET", "/jobs", known).status_code == 200
         new = api.token("read")
         until = time.monotonic() + 5

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from api.handover import MOST_BYTES, ClosedPipeError, Inlet, Outlet, Write, pieces
+from api.handover import MAX_BYTES, ClosedPipeError, Inlet, Outlet, Write, pieces
 from store.errors import CancelledError, IncompleteBodyError
 
 PIECE = bytes(range(256)) * 4096  # 1 MiB
@@ -46,7 +46,7 @@ def test_who_writes_faster_than_it_is_read_waits() -> None:
         task.cancel()
         return written
 
-    assert asyncio.run(run()) == MOST_BYTES
+    assert asyncio.run(run()) == MAX_BYTES
 
 
 def test_a_read_gives_no_more_than_was_asked_for() -> None:
@@ -130,7 +130,7 @@ def test_a_thread_that_writes_faster_than_is_sent_waits() -> None:
         sending = pieces(write_all)
         first = await anext(sending)
         await asyncio.to_thread(threading.Event().wait, 0.2)
-        assert len(first) + sum(written) <= MOST_BYTES + 3 * len(PIECE)
+        assert len(first) + sum(written) <= MAX_BYTES + 3 * len(PIECE)
         async for _ in sending:
             pass
 

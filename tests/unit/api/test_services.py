@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from api.services import MOST_TOGETHER, Submitter
+from api.services import MAX_TOGETHER, Submitter
 from store.catalog.schema import jobs
 from store.errors import ConflictError
 from tests.support.processes import wait_until
@@ -96,7 +96,7 @@ def test_what_waits_is_answered_before_the_end() -> None:
 
     assert asyncio.run(story()) == [str(n) for n in range(100)]
     assert sum(slow.batches) == 100
-    assert max(slow.batches) <= MOST_TOGETHER
+    assert max(slow.batches) <= MAX_TOGETHER
 
 
 def test_a_conflict_in_a_batch_spoils_no_other_request() -> None:

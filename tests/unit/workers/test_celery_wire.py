@@ -130,7 +130,7 @@ def test_listening_to_a_broker_that_is_lost_ends_in_time(lost_port: int) -> None
 def test_what_is_too_much_is_dropped_and_reported_once(
     lost_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("workers.celery_wire.MOST_WAITING", 10)
+    monkeypatch.setattr("workers.celery_wire.MAX_WAITING", 10)
     wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
     wire.announce(str(n) for n in range(10_000))
     assert sum("are dropped" in one.message for one in caplog.records) == 1

@@ -11,8 +11,8 @@ from store.errors import InvalidManifestError, TransshipError, UnsupportedMediaT
 from store.oci import mediatypes
 from store.oci.digest import Digest
 from store.oci.manifest import (
+    MAX_CHILDREN,
     MAX_MANIFEST_BYTES,
-    MOST_CHILDREN,
     Index,
     Manifest,
     parse_manifest,
@@ -277,17 +277,17 @@ def test_one_byte_more_is_refused() -> None:
 
 
 def test_a_manifest_may_have_a_thousand_layers() -> None:
-    assert len(manifest(layers=[named("one")] * MOST_CHILDREN).layers) == MOST_CHILDREN
+    assert len(manifest(layers=[named("one")] * MAX_CHILDREN).layers) == MAX_CHILDREN
 
 
 def test_one_layer_more_is_refused() -> None:
     with pytest.raises(InvalidManifestError):
-        manifest(layers=[named("one")] * (MOST_CHILDREN + 1))
+        manifest(layers=[named("one")] * (MAX_CHILDREN + 1))
 
 
 def test_one_child_more_is_refused() -> None:
     with pytest.raises(InvalidManifestError):
-        index(manifests=[named("one", mediatypes.OCI_MANIFEST)] * (MOST_CHILDREN + 1))
+        index(manifests=[named("one", mediatypes.OCI_MANIFEST)] * (MAX_CHILDREN + 1))
 
 
 def test_deep_nesting_is_refused() -> None:

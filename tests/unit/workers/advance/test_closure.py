@@ -16,7 +16,7 @@ from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest, parse_manifest
 from store.oci.platform import Platform
 from tests.support.images import AMD64, ARM64, Image, ImageIndex, build_image, build_index
-from workers.advance.closure import DEEPEST, MOST_MANIFESTS, Closure, narrowed, resolve
+from workers.advance.closure import DEEPEST, MAX_MANIFESTS, Closure, narrowed, resolve
 
 SMALL: dict[str, Any] = {"layers": 1, "layer_bytes": 1000}
 
@@ -195,7 +195,7 @@ def test_more_manifests_than_anybody_needs_are_refused(amd64: Image) -> None:
         digest = Digest.of(str(number).encode())
         return Descriptor(media_type=mediatypes.OCI_MANIFEST, digest=digest, size=1)
 
-    children = [numbered(n) for n in range(MOST_MANIFESTS + 10)]
+    children = [numbered(n) for n in range(MAX_MANIFESTS + 10)]
     half = len(children) // 3
     parts = [_index(children[start : start + half]) for start in range(0, len(children), half)]
     top = _index(part.descriptor for part in parts)

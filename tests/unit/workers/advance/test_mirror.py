@@ -208,8 +208,8 @@ def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(stage: Stag
 def test_all_that_failed_is_counted_and_some_of_it_named(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "MOST_FAILED", 2)
-    monkeypatch.setattr(children, "MOST_REPORTED", 2)
+    monkeypatch.setattr(report, "MAX_FAILED", 2)
+    monkeypatch.setattr(children, "MAX_REPORTED", 2)
     _refuses(stage, "r.test/secret", 403)
     job = _submit(
         stage,
@@ -369,7 +369,7 @@ def test_a_destination_that_refuses_is_told_and_does_not_keep_the_others(stage: 
 def test_sizes_are_asked_for_so_many_images_and_no_more(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "MOST_SIZED", 1)
+    monkeypatch.setattr(rehearsal, "MAX_SIZED", 1)
     _holds(stage, TARGET)
     stage.shop._things["manifests/2"] = stage.shop._things["manifests/1"]
     row = _run(stage, dry_run=True, entries=_entries("1", "2"))

@@ -69,7 +69,7 @@ def test_what_is_refused_says_why(text: bytes, reason: str) -> None:
 
 
 def test_more_values_than_there_may_be_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MOST_NODES", 50)
+    monkeypatch.setattr(documents, "MAX_NODES", 50)
     with pytest.raises(InvalidPolicyError, match="more than 50 values"):
         read(b"[" + b"a," * 100 + b"]", "f")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import InvalidSelectionError
-from store.patterns import MOST_CHARACTERS
+from store.patterns import MAX_CHARACTERS
 from workers.mirrors.patterns import Pattern
 
 TAGS = st.text(alphabet="ab1.-_", max_size=8)
@@ -57,7 +57,7 @@ def test_a_pattern_is_for_some_tags_and_not_for_others(
     ("pattern", "reason"),
     [
         ("", "a pattern has"),
-        ("a" * (MOST_CHARACTERS + 1), "a pattern has"),
+        ("a" * (MAX_CHARACTERS + 1), "a pattern has"),
         ("^v1$", "no tag has a '\\^'"),
         ("a|b", "no tag has a '\\|'"),
         ("[a", "not closed"),

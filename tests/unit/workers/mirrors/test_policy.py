@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.errors import InvalidPolicyError
 from store.oci.reference import Reference
 from workers.mirrors import own
-from workers.mirrors.entries import MOST_ENTRIES, Entry
+from workers.mirrors.entries import MAX_ENTRIES, Entry
 from workers.mirrors.policy import Policy, read
 from workers.mirrors.selection import Selection
 from workers.specs import parse_spec
@@ -227,7 +227,7 @@ def test_one_repository_may_have_several_entries() -> None:
 
 
 def test_there_are_not_more_entries_than_a_job_may_have() -> None:
-    text = "entries:\n" + "- source: a\n" * (MOST_ENTRIES + 1)
+    text = "entries:\n" + "- source: a\n" * (MAX_ENTRIES + 1)
     assert "this one 10001" in _wrong(text)
 
 

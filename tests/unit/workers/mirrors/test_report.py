@@ -11,7 +11,7 @@ import pytest
 from store.oci.reference import Reference
 from workers.mirrors import report
 from workers.mirrors.plan import Image
-from workers.mirrors.report import MOST_FAILED, MOST_NAMED, Tally
+from workers.mirrors.report import MAX_FAILED, MAX_NAMED, Tally
 
 
 def _item(state: str, **more: Any) -> dict[str, Any]:
@@ -45,18 +45,18 @@ def test_a_repository_that_cannot_be_listed_is_drift() -> None:
 
 
 def test_a_tally_has_no_more_than_a_result_may_have_and_can_be_stored() -> None:
-    tally = _tally(*["failed"] * (MOST_NAMED + 5))
+    tally = _tally(*["failed"] * (MAX_NAMED + 5))
     again = Tally(**json.loads(json.dumps(asdict(tally))))
     result = report.plan_result(again, ())
     assert (result["images"], len(result["items"]), result["items_left_out"]) == (
-        MOST_NAMED + 5, MOST_NAMED, 5,
+        MAX_NAMED + 5, MAX_NAMED, 5,
     )  # fmt: skip
-    assert (result["failures"], len(result["failed"])) == (MOST_NAMED + 5, MOST_FAILED)
+    assert (result["failures"], len(result["failed"])) == (MAX_NAMED + 5, MAX_FAILED)
 
 
 def test_more_images_than_a_result_may_name_are_counted() -> None:
-    told = report.named([_item("copy")] * (MOST_NAMED + 5))
-    assert (len(told["items"]), told["items_left_out"]) == (MOST_NAMED, 5)
+    told = report.named([_item("copy")] * (MAX_NAMED + 5))
+    assert (len(told["items"]), told["items_left_out"]) == (MAX_NAMED, 5)
 
 
 @pytest.mark.parametrize(

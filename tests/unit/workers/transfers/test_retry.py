@@ -30,7 +30,7 @@ from workers.transfers.retry import (
     decide,
 )
 
-MOST = 5
+MAX_ATTEMPTS = 5
 FIRST = Attempt(counted=0, tries=1, gained_bytes=0)
 REFUSED = RegistryUnavailableError("is down", registry="r.test", http_status=503)
 UNREACHABLE = UnreachableError("connection refused", registry="r.test")
@@ -123,13 +123,13 @@ def test_every_error_of_the_tree_is_decided() -> None:
 def test_what_is_done_about(kind: type[TransshipError]) -> None:
     expected = TABLE[kind.__name__]
     assert expected is not None
-    assert isinstance(decide(example(kind), FIRST, most=MOST), expected)
+    assert isinstance(decide(example(kind), FIRST, most=MAX_ATTEMPTS), expected)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVERY_ERROR if issubclass(kind, Interruption)])
 def test_an_interruption_is_no_failure(kind: type[TransshipError]) -> None:
     with pytest.raises(TypeError):
-        decide(example(kind), FIRST, most=MOST)
+        decide(example(kind), FIRST, most=MAX_ATTEMPTS)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVERY_ERROR if TABLE.get(kind.__name__)])
@@ -140,17 +140,17 @@ def test_an_error_says_that_it_is_retryable_exactly_if_it_is_tried_again(
 
 
 def test_an_error_that_nobody_foresaw_fails() -> None:
-    assert decide(ValueError("oops"), FIRST, most=MOST) == Fail()
+    assert decide(ValueError("oops"), FIRST, most=MAX_ATTEMPTS) == Fail()
 
 
 def test_a_recorded_error_is_not_tried_again_although_it_once_was() -> None:
     assert REFUSED.retryable
-    assert decide(RecordedError(REFUSED.as_json()), FIRST, most=MOST) == Fail()
+    assert decide(RecordedError(REFUSED.as_json()), FIRST, most=MAX_ATTEMPTS) == Fail()
 
 
 def test_the_side_of_an_error_does_not_matter() -> None:
     error = RegistryUnavailableError("is down").at(Side.DESTINATION)
-    assert isinstance(decide(error, FIRST, most=MOST), Again)
+    assert isinstance(decide(error, FIRST, most=MAX_ATTEMPTS), Again)
 
 
 # --- the budget ----------------------------------------------------------------------------------
@@ -177,27 +177,27 @@ def test_a_lowered_budget_ends_what_is_past_it() -> None:
     ("gained", "counts"), [(FREE_PROGRESS_BYTES, False), (FREE_PROGRESS_BYTES - 1, True)]
 )
 def test_a_try_that_got_a_mebibyte_further_is_free(gained: int, counts: bool) -> None:
-    decision = decide(CUT, _attempt(0, gained=gained), most=MOST)
+    decision = decide(CUT, _attempt(0, gained=gained), most=MAX_ATTEMPTS)
     assert isinstance(decision, Again)
     assert decision.counts is counts
 
 
 def test_progress_is_free_even_when_the_budget_is_used_up() -> None:
-    decision = decide(CUT, _attempt(4, gained=FREE_PROGRESS_BYTES), most=MOST)
+    decision = decide(CUT, _attempt(4, gained=FREE_PROGRESS_BYTES), most=MAX_ATTEMPTS)
     assert isinstance(decision, Again)
 
 
 def test_progress_is_free_up_to_four_times_the_budget_in_all() -> None:
     def after(tries: int) -> Again | Strike | Fail:
         attempt = _attempt(4, tries=tries, gained=FREE_PROGRESS_BYTES)
-        return decide(CUT, attempt, most=MOST)
+        return decide(CUT, attempt, most=MAX_ATTEMPTS)
 
-    assert isinstance(after(FREE_TRIES_FACTOR * MOST - 1), Again)
-    assert after(FREE_TRIES_FACTOR * MOST) == Strike()
+    assert isinstance(after(FREE_TRIES_FACTOR * MAX_ATTEMPTS - 1), Again)
+    assert after(FREE_TRIES_FACTOR * MAX_ATTEMPTS) == Strike()
 
 
 def test_a_mismatch_never_counts_as_progress() -> None:
-    decision = decide(MISMATCH, _attempt(0, gained=100 * FREE_PROGRESS_BYTES), most=MOST)
+    decision = decide(MISMATCH, _attempt(0, gained=100 * FREE_PROGRESS_BYTES), most=MAX_ATTEMPTS)
     assert isinstance(decision, Again)
     assert decision.counts
 
@@ -232,7 +232,7 @@ def test_the_delay_is_another_each_time() -> None:
     found = {
         decision.seconds
         for _ in range(20)
-        if isinstance(decision := decide(REFUSED, _attempt(3), most=MOST), Again)
+        if isinstance(decision := decide(REFUSED, _attempt(3), most=MAX_ATTEMPTS), Again)
     }
     assert len(found) > 1
 
@@ -243,25 +243,27 @@ def test_the_delay_is_another_each_time() -> None:
 )
 def test_what_the_registry_asks_for_counts_up_to_an_hour(asked: float, seconds: float) -> None:
     error = RegistryUnavailableError("is down", retry_after_seconds=asked)
-    assert decide(error, FIRST, most=MOST) == Again(
+    assert decide(error, FIRST, most=MAX_ATTEMPTS) == Again(
         seconds=seconds, counts=True, parked=Parked.REGISTRY
     )
 
 
 def test_too_many_requests_park_the_credential() -> None:
     error = TooManyRequestsError("slow down", retry_after_seconds=30)
-    assert decide(error, FIRST, most=MOST) == Again(
+    assert decide(error, FIRST, most=MAX_ATTEMPTS) == Again(
         seconds=30, counts=True, parked=Parked.CREDENTIAL
     )
 
 
 def test_a_registry_that_does_not_say_for_how_long_is_parked_for_a_second_at_least() -> None:
-    decision = decide(TooManyRequestsError("slow down"), FIRST, most=MOST, jitter=lambda: 0.0)
+    decision = decide(
+        TooManyRequestsError("slow down"), FIRST, most=MAX_ATTEMPTS, jitter=lambda: 0.0
+    )
     assert decision == Again(seconds=BASE_SECONDS, counts=True, parked=Parked.CREDENTIAL)
 
 
 @pytest.mark.parametrize("error", [REFUSED, CUT, MISMATCH, UNREACHABLE])
 def test_other_errors_park_nobody(error: TransshipError) -> None:
-    decision = decide(error, FIRST, most=MOST)
+    decision = decide(error, FIRST, most=MAX_ATTEMPTS)
     assert isinstance(decision, Again)
     assert decision.parked is Parked.NOBODY
