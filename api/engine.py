@@ -14,8 +14,8 @@ from api.app import create_app
 from api.server import Server, bind_unix
 from store.home import prepare_home
 from store.settings import Settings
+from workers.bootstrap import make_world, open_catalog, reap_predecessors, write_defaults
 from workers.wire import LocalWire, Queue
-from workers.wiring import bury_predecessors, make_world, open_catalog, write_defaults
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
 
 SOCKET = "api.sock"
@@ -48,7 +48,7 @@ class Engine:
         threads = threads_for(set(Queue))
         self._wire = LocalWire(threads)
         self._world = make_world(settings, catalog, self._wire)
-        bury_predecessors(catalog)
+        reap_predecessors(catalog)
         if listeners:
             owner_token.make_first(settings.home, Access(catalog, self._world.sealer))
         self._worker = Worker(self._world, threads)

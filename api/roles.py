@@ -19,9 +19,9 @@ from api.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix
 from store.errors import StoreError
 from store.home import prepare_home
 from store.settings import Settings
+from workers.bootstrap import make_world, open_catalog, write_defaults
 from workers.celery_wire import CeleryWire
 from workers.wire import Queue
-from workers.wiring import make_world, open_catalog, write_defaults
 
 CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
 TASK_EVENTS_VARIABLE = "TRANSSHIP_TASK_EVENTS"  # set by `up` where it runs Flower

@@ -22,8 +22,8 @@ from store.catalog.engine import Catalog
 from store.errors import MissingProgramError, RequestError, StoreError
 from store.home import prepare_home
 from store.settings import Settings
+from workers.bootstrap import open_catalog, reap_predecessors, sealer, write_defaults
 from workers.registry.addresses import is_loopback
-from workers.wiring import bury_predecessors, open_catalog, sealer, write_defaults
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class _Supervisor:
             listener = bind_tcp(settings.listen_host, settings.listen_port)
             write_defaults(catalog, settings)
             sealer(settings)  # makes the key before two children would
-            bury_predecessors(catalog)
+            reap_predecessors(catalog)
             children = self._children(listener)
             self._start(children)
             self._announce(listener)

@@ -17,7 +17,7 @@ from store.catalog.schema import workers
 class Watch:
     """Counts the threads of workers that beat. Safe to use from many threads.
 
-    Workers bury each other; where all of them have died at once nobody is left to do it. So this
+    Workers reap each other; where all of them have died at once nobody is left to do it. So this
     believes no row that has stood still for a lease, on this process's own clock.
     """
 

@@ -177,7 +177,7 @@ class Held:
             log.warning("%s is stuck, its lease is not renewed", self.lease.id)
 
 
-class Keeper:
+class LeaseRenewer:
     """The beating thread of a process."""
 
     def __init__(

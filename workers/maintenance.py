@@ -176,7 +176,7 @@ class Maintenance:
                     "no heartbeat for a whole lease, reassigning: %s",
                     ", ".join(f"{what} {id_}" for (what, id_), _ in self._dead),
                 )
-                heartbeats.bury(connection, self._dead, now)
+                heartbeats.reap(connection, self._dead, now)
             if collection.note_space(connection, short=short) and short:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
             self._look_after(connection, now)

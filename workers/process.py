@@ -21,6 +21,7 @@ from store.oci.platform import Platform
 from store.settings import Settings
 from workers import interpreter
 from workers.app import app
+from workers.bootstrap import make_world, open_catalog
 from workers.celery_wire import CeleryWire
 from workers.incoming import REQUESTER, Rights
 from workers.queue import JobQueue
@@ -28,7 +29,6 @@ from workers.redis_rates import RedisBuckets
 from workers.redis_transport import Client, link
 from workers.submissions import Submissions
 from workers.wire import Queue
-from workers.wiring import make_world, open_catalog
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
 from workers.world import World
 

@@ -42,7 +42,7 @@ from workers.specs import (
 )
 from workers.stopping import stop_jobs
 from workers.wire import Message, Wire
-from workers.world import MAX_ANNOUNCED, ring
+from workers.world import MAX_ANNOUNCED, dispatch
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class JobQueue:
     """Submits, cancels and retries jobs; safe to use from many threads."""
 
     def __init__(self, catalog: Catalog, sealer: Sealer, wire: Wire, host: Platform) -> None:
-        """Write to *catalog* and ring on *wire*; pulls default to the platform *host*."""
+        """Write to *catalog* and dispatch on *wire*; pulls default to the platform *host*."""
         self._catalog = catalog
         self._sealer = sealer
         self._wire = wire
@@ -65,7 +65,7 @@ class JobQueue:
         wanted: Sequence[Submission],
         committed: Callable[[list[str | TransshipError]], None] = lambda _: None,
     ) -> list[str | TransshipError]:
-        """Make jobs, all in one transaction; call *committed* when it is on disk, then ring.
+        """Make jobs, all in one transaction; call *committed* when it is on disk, then dispatch.
 
         Returns for each its job's id, or the error that kept it from being made: another body
         under a known idempotency key, another active job of a kind that is alone, or something
@@ -99,7 +99,7 @@ class JobQueue:
             now = self._catalog.now()
             named = credentials.all_named(connection)
             answers = [self._accept(connection, one, named, now) for one in wanted]
-            return answers, ring(connection, now, (), {one.spec.queue for one in wanted})
+            return answers, dispatch(connection, now, (), {one.spec.queue for one in wanted})
 
     def take(self, wanted: Submission, receiver: str) -> JobLease | str:
         """Make a job whose body is to be received now, and take it up for *receiver*.
@@ -142,7 +142,7 @@ class JobQueue:
                 row = _existing(connection, id_)
                 ended = stop_jobs(connection, row.id, "cancelled", now)
                 left = bool(jobs.open_children(connection, row.id, limit=1))
-                messages = ring(connection, now)
+                messages = dispatch(connection, now)
             self._wire.publish(messages)
             told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
             self._wire.announce(dict.fromkeys(told))
@@ -243,7 +243,7 @@ class JobQueue:
                     now,
                     idempotency_key=idempotency_key,
                 )
-                messages = ring(connection, now)
+                messages = dispatch(connection, now)
             if made is not None:
                 self._wire.publish(messages)
                 return made
@@ -253,7 +253,7 @@ class JobQueue:
         with self._catalog.write() as connection:
             now = self._catalog.now()
             made = schedule.start_again(connection, mirror, wanted, self._sealer, now)
-            messages = ring(connection, now)
+            messages = dispatch(connection, now)
         self._wire.publish(messages)
         return made
 

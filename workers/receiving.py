@@ -36,7 +36,7 @@ from store.layers.codecs import Source
 from store.layers.intake import take_in
 from store.layers.sources import Check
 from store.oci.digest import Digest
-from workers.leases import PROGRESS_SECONDS, Held, Keeper
+from workers.leases import PROGRESS_SECONDS, Held, LeaseRenewer
 from workers.making import Submission
 from workers.queue import RECEIVED, JobQueue
 from workers.world import World
@@ -87,19 +87,19 @@ class Receiver:
             TransshipError: it is not what the job needs, does not arrive whole, or there is no
                 space for it. The job has failed with the same error, or was cancelled.
         """
-        keeper = Keeper(
+        renewer = LeaseRenewer(
             self._world.catalog,
             worker=self.id,
             lease_seconds=self._lease_seconds,
             stopping=self._stopping,
         )
-        keeper.start()
+        renewer.start()
         try:
-            with keeper.keep(lease) as held:
+            with renewer.keep(lease) as held:
                 held.unbounded()  # whoever sends may take their time; the body says for how long
                 self._receive(lease, held, open_body(held.check), total)
         finally:
-            keeper.stop()
+            renewer.stop()
 
     def _receive(self, lease: JobLease, held: Held, body: Source, total: int | None) -> None:
         try:

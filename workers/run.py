@@ -1,4 +1,4 @@
-"""One advance of one job, from the bell to the row's next state."""
+"""One advance of one job, from its message to the row's next state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from workers.advance import (
     squash,
 )
 from workers.advance.outcome import Done, Later, Outcome
-from workers.leases import Held, Keeper, stop_exception
+from workers.leases import Held, LeaseRenewer, stop_exception
 from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.stopping import stop_children
@@ -64,8 +64,8 @@ ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
 DRAFTING = ("load", "import", "squash", "commit")  # kinds of which a death leaves drafts behind
 
 
-def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
-    """Take up a due job and bring it as far as it gets. A repeated bell does nothing."""
+def run_job(id_: str, worker: str, world: World, renewer: LeaseRenewer) -> None:
+    """Take up a due job and bring it as far as it gets. A repeated message does nothing."""
     lease, probes = _claim(id_, worker, world)
     if lease is None:
         return
@@ -73,7 +73,7 @@ def run_job(id_: str, worker: str, world: World, keeper: Keeper) -> None:
         world.registries.probe(probe.registry, probe.until)
     if lease.fence == 1:
         world.wire.announce([id_])
-    with keeper.keep(lease) as held:
+    with renewer.keep(lease) as held:
         try:
             outcome = _advance(lease, world, held)
             lease.listening &= held.has_heard

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from store.catalog import admission, jobs, outlook
 from store.errors import TransshipError
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.maintenance import Maintenance
-from workers.world import World, ring, transfer_message
+from workers.world import World, dispatch, transfer_message
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ class Scheduler:
     """The scheduling thread of a process, which does the maintenance too where that is its own."""
 
     def __init__(
-        self, world: World, keeper: Keeper, maintenance: Maintenance, lease_seconds: float
+        self, world: World, renewer: LeaseRenewer, maintenance: Maintenance, lease_seconds: float
     ) -> None:
-        """Schedule in *world*; idle looks are heartbeats of *keeper*'s worker."""
+        """Schedule in *world*; idle looks are heartbeats of *renewer*'s worker."""
         self._world = world
-        self._keeper = keeper
+        self._renewer = renewer
         self._maintenance = maintenance
         self._busy_seconds = min(SECONDS, lease_seconds / 4)
         self._idle_seconds = min(IDLE_SECONDS, lease_seconds / 4)
@@ -75,7 +75,7 @@ class Scheduler:
     def _looking(self) -> AbstractContextManager[Connection]:
         """A transaction to look in: one that writes where something is to be written anyway."""
         if self._maintenance.is_ours or self._pause > self._busy_seconds:
-            return self._keeper.beating()
+            return self._renewer.beating()
         return self._world.catalog.read()
 
     def _until_next(self, seen: outlook.Outlook, now: float) -> float:
@@ -93,7 +93,7 @@ class Scheduler:
             admission.promote(connection, now)
             jobs.promote(connection, now, limit=PROMOTIONS)
             messages = [transfer_message(one) for one in admission.unstarted(connection, now)]
-            messages += ring(connection, now)
+            messages += dispatch(connection, now)
         self._world.wire.publish(messages)
 
     def _run(self) -> None:

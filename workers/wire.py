@@ -32,7 +32,7 @@ class Queue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A bell for one row: *task* says what it is, *label* how it reads in Flower."""
+    """Names one row: *task* says what it is, *label* how it reads in Flower."""
 
     queue: Queue
     task: str
@@ -41,7 +41,7 @@ class Message:
 
 
 class Wire(Protocol):
-    """Publishes bells, and tells waiting clients that a job changed."""
+    """Publishes messages, and tells waiting clients that a job changed."""
 
     def publish(self, messages: Iterable[Message]) -> None:
         """Send. Never raises and never waits for the broker: the scheduler sends again."""

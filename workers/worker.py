@@ -16,7 +16,7 @@ from store.catalog import heartbeats, jobs, limits, transfers
 from store.catalog.heartbeats import Threads
 from store.catalog.transfers import Claim
 from store.errors import LeaseLostError, StoreError
-from workers.leases import Held, Keeper
+from workers.leases import Held, LeaseRenewer
 from workers.maintenance import Maintenance
 from workers.run import run_job
 from workers.scheduler import Scheduler
@@ -69,7 +69,7 @@ class Worker:
         self._started = False
         with world.catalog.read() as connection:
             lease_seconds = limits.lease_seconds(connection)
-        self._keeper = Keeper(
+        self._renewer = LeaseRenewer(
             world.catalog,
             worker=self.id,
             lease_seconds=lease_seconds,
@@ -77,27 +77,27 @@ class Worker:
             threads=self._usable,
         )
         self._maintenance = Maintenance(world, self.id, lease_seconds)
-        self._scheduler = Scheduler(world, self._keeper, self._maintenance, lease_seconds)
-        self._keeper.on_forgotten = self._register
-        self._keeper.on_offered = self._scheduler.wake
+        self._scheduler = Scheduler(world, self._renewer, self._maintenance, lease_seconds)
+        self._renewer.on_forgotten = self._register
+        self._renewer.on_offered = self._scheduler.wake
 
     def start(self) -> None:
         """Become visible to admission, beat and schedule."""
         self._started = True
         self._register()
-        self._keeper.start()
+        self._renewer.start()
         self._scheduler.once()
         self._scheduler.start()
 
     def run(self, message: Message) -> None:
-        """The body of every task: take up what the message rings for, if it is there to take."""
+        """The body of every task: take up the row that the message names, if nobody has."""
         if self._stopping.is_set():
             return
         self._scheduler.wake()
         if message.queue in (Queue.CONTROL, Queue.LOCAL):
-            run_job(message.id, self.id, self._world, self._keeper)
+            run_job(message.id, self.id, self._world, self._renewer)
         else:
-            attempt(int(message.id), self.id, self._world, self._keeper)
+            attempt(int(message.id), self.id, self._world, self._renewer)
         self._scheduler.wake()
 
     def leave(self, seconds: float) -> bool:
@@ -122,7 +122,7 @@ class Worker:
         finally:
             late.cancel()
             self._stopping.set()
-        stuck = self._keeper.wait_idle(seconds)
+        stuck = self._renewer.wait_idle(seconds)
         for held in stuck:
             log.warning("%s does not stop, it is handed back without it", held.lease.id)
             try:
@@ -147,7 +147,7 @@ class Worker:
         self._stopping.set()
         if self._started:
             self._scheduler.stop()
-            self._keeper.stop()
+            self._renewer.stop()
         with self._world.catalog.write() as connection:
             heartbeats.unregister(connection, self.id)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from store.catalog import admission, rationing
+from store.catalog import admission, job_admission
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.lanes import DIRECTIONS
@@ -44,7 +44,7 @@ class Change:
     now: float
     jobs: set[str] = field(default_factory=set)
     directions: Collection[str] = DIRECTIONS
-    queues: Collection[str] = rationing.QUEUES
+    queues: Collection[str] = job_admission.QUEUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +69,11 @@ class World:
 
     @contextmanager
     def change(self) -> Iterator[Change]:
-        """A write transaction after which whatever it made possible is admitted and rung."""
+        """A write transaction after which whatever it made possible is admitted and dispatched."""
         with self.catalog.write() as connection:
             change = Change(connection, self.now())
             yield change
-            messages = ring(connection, change.now, change.directions, change.queues)
+            messages = dispatch(connection, change.now, change.directions, change.queues)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
 
@@ -107,11 +107,11 @@ class World:
         return fingerprint(most_specific(self.opened.of(root), f"{registry}/{repository}"))
 
 
-def ring(
+def dispatch(
     connection: Connection,
     now: float,
     directions: Collection[str] = DIRECTIONS,
-    queues: Collection[str] = rationing.QUEUES,
+    queues: Collection[str] = job_admission.QUEUES,
 ) -> list[Message]:
     """Admit transfers and pick due jobs; returns the messages to publish after the commit."""
     messages = [
@@ -122,15 +122,15 @@ def ring(
     ]
     messages += [
         Message(QUEUES[row.queue], f"transship.{row.kind}", row.id, row.label)
-        for row in rationing.take_due(
-            connection, now, queues=[one for one in rationing.QUEUES if one in queues]
+        for row in job_admission.take_due(
+            connection, now, queues=[one for one in job_admission.QUEUES if one in queues]
         )
     ]
     return messages
 
 
 def transfer_message(admitted: admission.Admitted) -> Message:
-    """The bell for an admitted transfer."""
+    """The message for an admitted transfer."""
     return Message(
         QUEUES[admitted.direction],
         f"transship.{admitted.direction}",

@@ -15,7 +15,7 @@ from api.cli.options import json_option
 
 if TYPE_CHECKING:
     from api.client import Client
-    from api.keeper import Keeper
+    from api.local_access import LocalAccess
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -34,7 +34,7 @@ class Duration(click.ParamType[int]):
 
 
 @contextmanager
-def _keeper() -> Iterator[Client | Keeper]:
+def _local() -> Iterator[Client | LocalAccess]:
     """The server of TRANSSHIP_URL, else the catalog of this home, whether or not a server runs."""
     from api.connect import server_client  # noqa: PLC0415 -- --help needs none of it
     from store.settings import Settings  # noqa: PLC0415
@@ -44,10 +44,10 @@ def _keeper() -> Iterator[Client | Keeper]:
         with server_client(settings) as client:
             yield client
         return
-    from api.keeper import Keeper  # noqa: PLC0415 -- a client needs none of it
+    from api.local_access import LocalAccess  # noqa: PLC0415 -- a client needs none of it
 
-    with Keeper(settings) as keeper:
-        yield keeper
+    with LocalAccess(settings) as local:
+        yield local
 
 
 @click.group()
@@ -74,8 +74,8 @@ def create_token(
     name: str | None, scopes: tuple[str, ...], expires: int | None, as_json: bool
 ) -> int:
     """Create a token, and print it. It is shown only once."""
-    with _keeper() as keeper:
-        made = keeper.create_token(name, list(scopes), expires)
+    with _local() as local:
+        made = local.create_token(name, list(scopes), expires)
     if as_json:
         print(json.dumps(made, indent=2))
         return 0
@@ -90,8 +90,8 @@ def list_tokens(as_json: bool) -> int:
     """List the tokens."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _keeper() as keeper:
-        page = keeper.tokens()
+    with _local() as local:
+        page = local.tokens()
     if as_json:
         print(json.dumps(page, indent=2))
         return 0
@@ -113,9 +113,9 @@ def list_tokens(as_json: bool) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="TOKEN...")
 def remove_tokens(names: tuple[str, ...]) -> int:
     """Revoke tokens. Their jobs continue."""
-    with _keeper() as keeper:
+    with _local() as local:
         for name in names:
-            keeper.remove_token(name)
+            local.remove_token(name)
     return 0
 
 
@@ -139,8 +139,8 @@ def add_credential(
     """Store a login for HOST on the server. Replaces one with the same name and host."""
     secret = _secret(password_stdin)
     login = {"username": username, "password": secret} if username else {"identity_token": secret}
-    with _keeper() as keeper:
-        kept = keeper.add_credential({"registry": registry, "name": name, **login})
+    with _local() as local:
+        kept = local.add_credential({"registry": registry, "name": name, **login})
     print(json.dumps(kept, indent=2) if as_json else kept["name"])
     return 0
 
@@ -151,8 +151,8 @@ def list_credentials(as_json: bool) -> int:
     """List the credentials, without their secrets."""
     from api.cli.table import table  # noqa: PLC0415
 
-    with _keeper() as keeper:
-        page = keeper.credentials()
+    with _local() as local:
+        page = local.credentials()
     if as_json:
         print(json.dumps(page, indent=2))
         return 0
@@ -165,9 +165,9 @@ def list_credentials(as_json: bool) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="CREDENTIAL...")
 def remove_credentials(names: tuple[str, ...]) -> int:
     """Forget credentials. Jobs that were submitted before keep theirs until they have ended."""
-    with _keeper() as keeper:
+    with _local() as local:
         for name in names:
-            keeper.remove_credential(name)
+            local.remove_credential(name)
     return 0
 
 

@@ -69,7 +69,7 @@ def migrate(adopt: bool) -> int:
     """Upgrade the database schema. Run it while nothing else runs."""
     from store.catalog.engine import Catalog  # noqa: PLC0415
     from store.home import prepare_home  # noqa: PLC0415
-    from workers.wiring import join_cluster  # noqa: PLC0415
+    from workers.bootstrap import join_cluster  # noqa: PLC0415
 
     settings = _settings(None)
     prepare_home(settings)

@@ -43,7 +43,7 @@ from store.catalog.schema import (
 from store.catalog.sql import ONE, ZERO, constant
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
-RING_SECONDS = 5.0  # a message that was not taken up for so long may be lost: ring again
+RESEND_SECONDS = 5.0  # a message that was not taken up for so long may be lost: send it again
 _PROMOTIONS = 200  # at a time; more would hold the write lock too long
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
@@ -148,7 +148,7 @@ _SERVED = (
 )
 _UNSTARTED = (
     update(transfers)
-    .where(text(TRANSFER_ADMITTED), due(transfers.c.rung_until, literal(RING_SECONDS), NOW))
+    .where(text(TRANSFER_ADMITTED), due(transfers.c.rung_until, literal(RESEND_SECONDS), NOW))
     .values(rung_until=bindparam("until"))
     .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
 )
@@ -233,7 +233,7 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     if not picked:
         return []
     ids = [row.id for row in picked]
-    connection.execute(_ADMIT, {"ids": ids, "until": now + RING_SECONDS})
+    connection.execute(_ADMIT, {"ids": ids, "until": now + RESEND_SECONDS})
     for lane in open_lanes:
         if lane.taken:
             where = {"way": direction, "lane": lane.registry, "turns": lane.served}
@@ -280,8 +280,8 @@ def promote(connection: Connection, now: float) -> int:
 
 
 def unstarted(connection: Connection, now: float) -> list[Admitted]:
-    """What was admitted and not taken up in time: its message may be lost. Marks it as rung."""
-    rows = connection.execute(_UNSTARTED, {"now": now, "until": now + RING_SECONDS}).all()
+    """What was admitted and not taken up in time, marked as sent: its message may be lost."""
+    rows = connection.execute(_UNSTARTED, {"now": now, "until": now + RESEND_SECONDS}).all()
     return [Admitted(row.id, row.direction, row.digest, row.size) for row in rows]
 
 

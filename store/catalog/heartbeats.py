@@ -152,7 +152,7 @@ def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
     return None if row is None else bool(row.stop_requested)
 
 
-def bury(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:
+def reap(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:
     """Take work from the dead, and let others have it. Says how many rows were changed.
 
     What has beaten since it was observed is left alone.
@@ -172,19 +172,19 @@ def bury(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) 
 
 
 def bury_process(connection: Connection, pid: int, now: float) -> int:
-    """A worker process of this host is known to have ended: bury it and what it held at once."""
+    """A worker process of this host is known to have ended: reap it and what it held at once."""
     here = select(workers.c.id).where(workers.c.pid == pid, workers.c.host == socket.gethostname())
     return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
 
 
 def bury_host(connection: Connection, now: float) -> int:
-    """No worker of this host lives, as the caller knows: bury all that are known, at once."""
+    """No worker of this host lives, as the caller knows: reap all that are known, at once."""
     here = select(workers.c.id).where(workers.c.host == socket.gethostname())
     return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
 
 
 def bury_everyone(connection: Connection, now: float) -> int:
-    """No worker lives on any host, as the caller knows: bury all, at once."""
+    """No worker lives on any host, as the caller knows: reap all, at once."""
     owners = {maintenance.standing(connection).owner}
     owners |= set(connection.execute(select(workers.c.id)).scalars())
     owners |= set(
@@ -200,7 +200,7 @@ def bury_owner(connection: Connection, owner: str, now: float) -> int:
     """Bury one worker and what it held."""
     held = list(_held_pulses(connection, owner).items())
     unregister(connection, owner)
-    return bury(connection, held, now) + 1
+    return reap(connection, held, now) + 1
 
 
 def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: float) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Select, func, select, text
 
-from store.catalog import admission, lanes, rationing
+from store.catalog import admission, job_admission, lanes
 from store.catalog.due import SKEW_SECONDS
 from store.catalog.lanes import DIRECTIONS
 from store.catalog.schema import (
@@ -94,9 +94,9 @@ def look(connection: Connection, now: float) -> Outlook:
     row = connection.execute(_LOOK).one()
     state = lanes.state(connection, now)
     slots = [admission.Free.of(connection, one) for one in DIRECTIONS]
-    queues = [rationing.Standing.of(connection, one) for one in rationing.QUEUES]
+    queues = [job_admission.Standing.of(connection, one) for one in job_admission.QUEUES]
     times = [row.next_transfer, row.next_job, row.next_deadline, row.next_run, state.next_at]
-    sent_at = None if row.last_sent is None else row.last_sent - admission.RING_SECONDS
+    sent_at = None if row.last_sent is None else row.last_sent - admission.RESEND_SECONDS
     late = (
         any(one is not None and one <= now for one in (row.next_transfer, row.next_job))
         or (row.next_lost is not None and row.next_lost <= now)
@@ -108,7 +108,7 @@ def look(connection: Connection, now: float) -> Outlook:
     return Outlook(
         to_dispatch=late
         or any(admission.possible(connection, one, now) for one in slots)
-        or any(rationing.possible(connection, one, state, now) for one in queues),
+        or any(job_admission.possible(connection, one, state, now) for one in queues),
         busy=any(one.busy for one in slots) or any(one.out for one in queues),
         next_at=min((one for one in times if one is not None and one > now), default=None),
         overdue=row.next_deadline is not None and row.next_deadline <= now,

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, case, select, update
 
-from store.catalog import admission, rationing
+from store.catalog import admission, job_admission
 from store.catalog import lanes as lane_rows
 from store.catalog.jobs import JobLease
 from store.catalog.schema import lanes
@@ -102,7 +102,7 @@ def _yielding(
     ]
     if not late:
         return []
-    wanting = admission if queue in lane_rows.DIRECTIONS else rationing
+    wanting = admission if queue in lane_rows.DIRECTIONS else job_admission
     wanted = wanting.wanting(
         connection, queue, now, without={one.registry for one in late}, most=len(late)
     )

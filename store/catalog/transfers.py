@@ -171,7 +171,7 @@ def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: floa
     waits.end(connection, claim_.id, claim_.carried, error=error)
 
 
-def strike(
+def exclude(
     connection: Connection,
     claim_: Claim,
     place: Place,
@@ -179,7 +179,7 @@ def strike(
     now: float,
 ) -> None:
     """This place will not serve. Those who brought it are told; others' places come next."""
-    waits.strike(connection, claim_.id, place, claim_.carried, error)
+    waits.exclude(connection, claim_.id, place, claim_.carried, error)
     remaining = places.of_transfer(connection, claim_.id, now)
     if not remaining:
         _end(connection, claim_, "failed", now, error=error)

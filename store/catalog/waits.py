@@ -348,7 +348,7 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     )
 
 
-def strike(
+def exclude(
     connection: Connection, id_: int, place: Place, carried: Carried, error: dict[str, Any]
 ) -> None:
     """End the waits of a transfer that brought *place*, and tell their jobs why.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ import tests
 
 ROOT = Path(tests.__path__[0]).parent
 SHIPPED = ("api", "store", "workers")
+# Names that a reader would have to ask about, and what took their places.
+RETIRED = {
+    r"_?MOST(_[A-Z]+)*": "MAX_",
+    "ring|rung": "dispatch, dispatched",
+    "RING_SECONDS": "RESEND_SECONDS",
+    "bury|buried|bury_predecessors": "reap",
+    "strike|struck|Strike": "exclude, excluded",
+    "Keeper|keeper": "LeaseRenewer; LocalAccess",
+    "rationing": "job_admission",
+    "wiring": "bootstrap",
+}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 
 
@@ -33,6 +45,20 @@ def _imported(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def _identifiers(module: Path) -> set[str]:
+    """Every name that a module gives or uses, and its own."""
+    names = set(module.with_suffix("").parts)
+    for node in ast.walk(_tree(module)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.alias(name=name):
+                names.add(name.rpartition(".")[2])
+            case ast.keyword(arg=str(name)):
+                names.add(name)
+    return names
+
+
 @pytest.mark.parametrize("package", [*SHIPPED, "tests/support", "tests/contract"])
 def test_each_module_says_what_it_is_for(package: str) -> None:
     assert [m for m in _modules(package) if not ast.get_docstring(_tree(m))] == []
@@ -52,6 +78,18 @@ def test_no_test_patches_what_it_tests() -> None:
         if name.startswith("unittest")
     }
     assert patching == set()
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_retired_names_stay_retired(name: str) -> None:
+    word = re.compile(name)
+    found = [
+        f"{module}: {identifier}"
+        for module in _modules(*SHIPPED, "tests")
+        for identifier in sorted(_identifiers(module))
+        if word.fullmatch(identifier)
+    ]
+    assert found == [], f"call it {RETIRED[name]}"
 
 
 @pytest.mark.parametrize("package", SHIPPED)

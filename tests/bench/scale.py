@@ -35,7 +35,7 @@ from tests.support.course import LEASE_SECONDS, WORKER, Course
 from tests.support.postgres import PostgresCluster, postgres_programs
 from tests.support.processes import wait_until
 from workers import interpreter
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 BEGIN, END = "<!-- scale -->", "<!-- /scale -->"
@@ -141,12 +141,14 @@ def measure(aged: Side, new: Side, rounds: int) -> None:
 def cancel(course: Course, other: Catalog) -> Cancelled:
     """Cancel the mirror while a download's lease is kept through *other*, another process's."""
     claim = course.claim_transfer()
-    keeper = Keeper(other, worker=WORKER, lease_seconds=LEASE_SECONDS, stopping=threading.Event())
-    keeper.start()
+    renewer = LeaseRenewer(
+        other, worker=WORKER, lease_seconds=LEASE_SECONDS, stopping=threading.Event()
+    )
+    renewer.start()
     lost: list[str] = []
     ended = threading.Event()
     transactions: list[float] = []
-    with keeper.keep(claim) as held:
+    with renewer.keep(claim) as held:
         held.unbounded()  # it has its bytes: one that waits for them makes way for others
 
         def watch() -> None:
@@ -163,21 +165,21 @@ def cancel(course: Course, other: Catalog) -> Cancelled:
         try:
             with _write_transactions(course.catalog, transactions):
                 course.cancel_mirror()
-                wait_until(lambda: _has_ended(course, keeper), HELD_FOR, "the end of the mirror")
+                wait_until(lambda: _has_ended(course, renewer), HELD_FOR, "the end of the mirror")
         finally:
             seconds = time.perf_counter() - began
             ended.set()
             watching.join()
-            keeper.stop()
+            renewer.stop()
     return Cancelled(seconds, transactions, lost[0] if lost else None)
 
 
-def _has_ended(course: Course, keeper: Keeper) -> bool:
+def _has_ended(course: Course, renewer: LeaseRenewer) -> bool:
     """Whether all of the mirror has; what a request leaves, the worker that takes it up stops."""
     if course.mirror_has_ended():
         return True
     course.show_life()
-    course.take_mirror_up(keeper)
+    course.take_mirror_up(renewer)
     return False
 
 

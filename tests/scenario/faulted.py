@@ -34,7 +34,8 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import renewed_sqlite, reopened
 from tests.support.faults import FaultProxy, Rule, Verb
 from tests.support.registry_simulator import Quirks, RegistrySimulator
-from workers.leases import Keeper
+from workers.bootstrap import registry_client
+from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.rates import LocalBuckets
@@ -42,8 +43,7 @@ from workers.run import run_job
 from workers.specs import AnySpec, CopySpec, MirrorSpec
 from workers.transfers.attempt import attempt
 from workers.wire import Message, Queue
-from workers.wiring import registry_client
-from workers.world import World, ring
+from workers.world import World, dispatch
 
 WORKER = "a worker"
 MAX_WAITS = 100
@@ -88,7 +88,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Bells:
-    """A wire that keeps what is rung until it is taken."""
+    """A wire that keeps what is dispatched until it is taken."""
 
     messages: deque[Message] = field(default_factory=deque)
 
@@ -165,7 +165,7 @@ class Faulted:
             clock=self.now,
         )
         self._resources.callback(self.world.close)
-        self._keeper = Keeper(
+        self._renewer = LeaseRenewer(
             self.catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event()
         )
         self._queue = JobQueue(
@@ -205,7 +205,7 @@ class Faulted:
             self._answer(self._bells.messages.popleft())
             self._note_parks()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """The worker has died; another takes its place."""
         with self.catalog.write() as connection:
             heartbeats.bury_owner(connection, self._worker, self.now())
@@ -269,12 +269,12 @@ class Faulted:
 
     def _answer(self, message: Message) -> None:
         if message.queue in {Queue.DOWNLOADS, Queue.UPLOADS}:
-            attempt(int(message.id), self._worker, self.world, self._keeper)
+            attempt(int(message.id), self._worker, self.world, self._renewer)
         else:
-            run_job(message.id, self._worker, self.world, self._keeper)
+            run_job(message.id, self._worker, self.world, self._renewer)
 
     def wait(self) -> None:
-        """Set the clock to when the next thing is due, and ring for it."""
+        """Set the clock to when the next thing is due, and dispatch for it."""
         now = self.now()
         with self.catalog.write() as connection:
             coming = [
@@ -288,7 +288,7 @@ class Faulted:
             self._ahead_seconds += min((at - now for at in coming if at), default=1.0) + 0.001
             admission.promote(connection, self.now())
             jobs.promote(connection, self.now(), limit=100)
-            self._bells.publish(ring(connection, self.now()))
+            self._bells.publish(dispatch(connection, self.now()))
 
     def _note_parks(self) -> None:
         with self.catalog.read() as connection:

@@ -255,7 +255,7 @@ def test_a_host_that_is_cut_off_is_replaced_and_comes_back(
     wait_until(lambda: fleet.served_by() >= {"host-b"}, 60, "the second host to move something")
     hosts[1].cut_off()
     wait_until(
-        lambda: set(fleet.workers().values()) == {"host-a"}, 60, "the second host to be buried"
+        lambda: set(fleet.workers().values()) == {"host-a"}, 60, "the second host to be reaped"
     )
 
     _assert_all_arrived(fleet, target, images)

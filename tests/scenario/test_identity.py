@@ -15,7 +15,7 @@ from store.settings import Settings
 from tests.support.postgres import PostgresCluster
 from tests.support.registry_simulator import RegistrySimulator
 from tests.support.server import Server, run
-from workers.wiring import join_cluster, open_catalog
+from workers.bootstrap import join_cluster, open_catalog
 
 COMMANDS = (("worker",), ("api", "--listen", "127.0.0.1:0"), ("images",))
 KEY = Fernet.generate_key().decode()

@@ -27,8 +27,8 @@ from tests.support.maintenance import (
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.server import Server
+from workers.bootstrap import make_world, open_catalog, write_defaults
 from workers.wire import LocalWire, Queue
-from workers.wiring import make_world, open_catalog, write_defaults
 from workers.worker import Worker, threads_for
 
 WORKERS = 4

@@ -64,7 +64,7 @@ def test_nothing_is_sent_twice(story: Faulted, dies_at: Callable[[int], None]) -
     dies_at(3 * CHUNK)
     with pytest.raises(Died):
         story.copy()
-    story.bury()
+    story.reap()
     assert story.go_on().state == "succeeded"
     assert story.arrived
     assert sent_of_the_layer(story.target) == len(LAYER)
@@ -82,7 +82,7 @@ def test_the_session_is_kept_sealed_and_forgotten_at_the_end(
     assert row.upload_offset == 2 * CHUNK
     assert "uploads" not in row.upload_session
     assert story.world.sealer.open(row.upload_session)["location"].count("/blobs/uploads/") == 1
-    story.bury()
+    story.reap()
     story.go_on()
     assert story.transfer("upload").upload_session is None
 
@@ -95,7 +95,7 @@ def test_where_sessions_cannot_be_asked_for_the_blob_goes_anew(
     dies_at(2 * CHUNK)
     with pytest.raises(Died):
         story.copy()
-    story.bury()
+    story.reap()
     assert story.go_on().state == "succeeded"
     assert story.arrived
     assert sent_of_the_layer(story.target) == len(LAYER) + 2 * CHUNK
@@ -115,7 +115,7 @@ def test_a_worker_that_dies_before_it_hears_of_the_end_sends_nothing_again(
         patched.setattr(transfers, "complete", die)
         with pytest.raises(Died):
             story.copy()
-    story.bury()
+    story.reap()
     assert story.go_on().state == "succeeded"
     assert sent_of_the_layer(story.target) == len(LAYER)
 
@@ -126,7 +126,7 @@ def test_what_was_sent_before_the_death_counts_for_the_job(
     dies_at(3 * CHUNK)
     with pytest.raises(Died):
         story.copy()
-    story.bury()
+    story.reap()
     story.go_on()
     with story.catalog.read() as connection:
         figures = progress.of_jobs(connection, [story.job])[story.job]

@@ -26,6 +26,7 @@ from store.catalog import (
     exports,
     heartbeats,
     image_events,
+    job_admission,
     jobs,
     layers,
     lineage,
@@ -33,7 +34,6 @@ from store.catalog import (
     parking,
     places,
     progress,
-    rationing,
     references,
     retention,
     targets,
@@ -54,7 +54,7 @@ from tests.support import aged
 from tests.support.aged import DAY, Aged, digest, job_id, registry
 from tests.support.scheduling import scheduler_of
 from workers.advance.outcome import Done
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.client import RegistryClient
@@ -185,9 +185,9 @@ class Course:
         """Ask the mirror of ten thousand to stop."""
         self.cancel(job_id(self.size.mirror))
 
-    def take_mirror_up(self, keeper: Keeper) -> None:
+    def take_mirror_up(self, renewer: LeaseRenewer) -> None:
         """Let a worker take the mirror up, which was asked to stop."""
-        run_job(job_id(self.size.mirror), WORKER, self.world, keeper)
+        run_job(job_id(self.size.mirror), WORKER, self.world, renewer)
 
     def mirror_has_ended(self) -> bool:
         """Whether no child of the mirror is active, nor the mirror itself."""
@@ -250,7 +250,7 @@ class Course:
     def exclude(self, claim: Claim) -> None:
         """A source has refused."""
         with self.world.change() as change:
-            transfers.strike(change.connection, claim, claim.places[0], FAILURE, change.now)
+            transfers.exclude(change.connection, claim, claim.places[0], FAILURE, change.now)
 
     def delay(self, claim: Claim) -> None:
         """A try has failed, the next one is due."""
@@ -283,11 +283,11 @@ class Course:
                 (("job", lease.id), (lease.fence, 0)),
                 (("transfer", claim.id), (claim.fence, 0)),
             ]
-            heartbeats.bury(connection, cast("Any", dead), time.time())
+            heartbeats.reap(connection, cast("Any", dead), time.time())
 
     def pick_jobs(self, connection: Any) -> None:
         """Pick the jobs that are dispatched now."""
-        rationing.take_due(connection, time.time())
+        job_admission.take_due(connection, time.time())
 
     def admit(self, connection: Any) -> None:
         """Admit what the limits leave room for."""

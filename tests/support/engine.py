@@ -16,12 +16,12 @@ from store.content.ports import ContentStore
 from store.home import prepare_home
 from store.oci.platform import Platform
 from store.settings import Settings
+from workers.bootstrap import make_world, open_catalog, write_defaults
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.credentials import Credential
 from workers.specs import parse_spec
 from workers.wire import LocalWire, Queue
-from workers.wiring import make_world, open_catalog, write_defaults
 from workers.worker import Worker, threads_for
 
 PATIENCE_SECONDS = 60.0

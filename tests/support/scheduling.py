@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.maintenance import Maintenance
 from workers.scheduler import Scheduler
 from workers.world import World
@@ -12,8 +12,8 @@ from workers.world import World
 
 def scheduler_of(world: World, worker: str = "w", lease_seconds: float = 20.0) -> Scheduler:
     """The scheduler of *worker*; the first one that looks does the maintenance as well."""
-    keeper = Keeper(
+    renewer = LeaseRenewer(
         world.catalog, worker=worker, lease_seconds=lease_seconds, stopping=threading.Event()
     )
     maintenance = Maintenance(world, worker, lease_seconds)
-    return Scheduler(world, keeper, maintenance, lease_seconds)
+    return Scheduler(world, renewer, maintenance, lease_seconds)

@@ -22,8 +22,8 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, Scene
 from tests.support.compose import DEPLOY, Service, dockerfile, services
+from workers.bootstrap import make_world
 from workers.wire import LocalWire, Queue
-from workers.wiring import make_world
 from workers.worker import threads_for
 
 ROOT = DEPLOY.parent

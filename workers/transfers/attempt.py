@@ -1,4 +1,4 @@
-"""One attempt at one transfer, from the bell to the row's next state."""
+"""One attempt at one transfer, from its message to the row's next state."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from store.errors import (
     Side,
     TransshipError,
 )
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.transfers.download import download
-from workers.transfers.retry import Again, Attempt, Strike, decide
+from workers.transfers.retry import Again, Attempt, Exclude, decide
 from workers.transfers.upload import upload
 from workers.world import MAX_ANNOUNCED, World, at
 
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 _MOVES = {"download": (download, Side.SOURCE), "upload": (upload, Side.DESTINATION)}
 
 
-def attempt(id_: int, worker: str, world: World, keeper: Keeper) -> None:
-    """Take up an admitted transfer and bring it as far as it gets. A repeated bell does nothing."""
+def attempt(id_: int, worker: str, world: World, renewer: LeaseRenewer) -> None:
+    """Take up an admitted transfer and bring it as far as it gets. Repeated, it does nothing."""
     with world.catalog.write() as connection:
         now = world.now()
         claim = transfers.claim(connection, id_, worker, now)
@@ -46,7 +46,7 @@ def attempt(id_: int, worker: str, world: World, keeper: Keeper) -> None:
     if isinstance(leave, Probe):
         world.registries.probe(claim.registry, leave.until)
     try:
-        _run(claim, world, keeper)
+        _run(claim, world, renewer)
     except LeaseLostError as lost:
         log.warning("transfer %s: %s", claim.digest, lost)
 
@@ -61,7 +61,7 @@ def _enter(connection: Connection, claim: Claim, now: float) -> Probe | bool:
     return leave
 
 
-def _run(claim: Claim, world: World, keeper: Keeper) -> None:
+def _run(claim: Claim, world: World, renewer: LeaseRenewer) -> None:
     if not claim.places:
         with world.change() as change:
             transfers.stopped(change.connection, claim, change.now)
@@ -73,7 +73,7 @@ def _run(claim: Claim, world: World, keeper: Keeper) -> None:
             transfers.hand_back(change.connection, claim, to=place)
         return
     move, side = _MOVES[claim.direction]
-    with keeper.keep(claim) as held:
+    with renewer.keep(claim) as held:
         try:
             held.check()
             with at(side), attentive(held.check, listener=held):
@@ -123,8 +123,8 @@ def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> 
             case Again(seconds=seconds, counts=counts) as again:
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
                 again.park(connection, place.registry, place.fingerprint, now)
-            case Strike():
-                transfers.strike(connection, claim, place, described, now)
+            case Exclude():
+                transfers.exclude(connection, claim, place, described, now)
             case _:
                 transfers.fail(connection, claim, described, now)
         change.jobs.update(told)

@@ -65,7 +65,7 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Exclude:
     """This source will not serve; another one might."""
 
 
@@ -89,7 +89,7 @@ def decide(
     *,
     most: int,
     jitter: Callable[[], float] = random.random,
-) -> Again | Strike | Fail:
+) -> Again | Exclude | Fail:
     """Say what to do about *error* after *attempt*, with a budget of *most* attempts."""
     match error:
         case Interruption():
@@ -103,26 +103,26 @@ def decide(
             | UntrustedAddressError()
             | ProtocolError()
         ):
-            return Strike()
+            return Exclude()
         case TransshipError(retryable=True):
             return _again(error, attempt, most, jitter)
         case StoreError():
             return Fail()
         case RegistryError() | ContentError():
-            return Strike()
+            return Exclude()
         case _:
             return Fail()
 
 
 def _again(
     error: TransshipError, attempt: Attempt, most: int, jitter: Callable[[], float]
-) -> Again | Strike:
+) -> Again | Exclude:
     gained = (
         not isinstance(error, DigestMismatchError) and attempt.gained_bytes >= FREE_PROGRESS_BYTES
     )
     counts = not (gained and attempt.tries < FREE_TRIES_FACTOR * most)
     if counts and attempt.counted + 1 >= most:
-        return Strike()
+        return Exclude()
     asked = error.retry_after_seconds if isinstance(error, RegistryError) else None
     if asked is not None:
         seconds = min(asked, LONGEST_RETRY_AFTER_SECONDS)

@@ -16,11 +16,11 @@ from store.catalog import (
     admission,
     events,
     heartbeats,
+    job_admission,
     jobs,
     limits,
     parking,
     progress,
-    rationing,
     transfers,
     waits,
 )
@@ -65,10 +65,10 @@ class Scene:
         with self.catalog.write() as connection:
             heartbeats.bury_everyone(connection, self.now)
 
-    def bury(self, what: str, id_: str | int, fence: int) -> None:
+    def reap(self, what: str, id_: str | int, fence: int) -> None:
         """Take a job or a transfer, which has never beaten, from its owner."""
         with self.catalog.write() as connection:
-            heartbeats.bury(connection, [((what, id_), (fence, 0))], self.now)
+            heartbeats.reap(connection, [((what, id_), (fence, 0))], self.now)
 
     def limit(self, name: str, value: int | None) -> None:
         with self.catalog.write() as connection:
@@ -112,11 +112,11 @@ class Scene:
         with self.catalog.write() as connection:
             return stop_jobs(connection, id_, reason, self.now)
 
-    def rung(self) -> list[str]:
-        """The jobs that a scheduler would dispatch now; they count as rung."""
+    def dispatched(self) -> list[str]:
+        """The jobs that a scheduler would dispatch now; they count as dispatched."""
         with self.catalog.write() as connection:
             jobs.promote(connection, self.now, limit=100)
-            return [row.id for row in rationing.take_due(connection, self.now)]
+            return [row.id for row in job_admission.take_due(connection, self.now)]
 
     def job_row(self, id_: str) -> Row[Any]:
         with self.catalog.read() as connection:
@@ -181,9 +181,9 @@ class Scene:
         with self.catalog.write() as connection:
             transfers.fail(connection, claim, FAILURE, self.now)
 
-    def strike(self, claim: Claim) -> None:
+    def exclude(self, claim: Claim) -> None:
         with self.catalog.write() as connection:
-            transfers.strike(connection, claim, claim.places[0], FAILURE, self.now)
+            transfers.exclude(connection, claim, claim.places[0], FAILURE, self.now)
 
     def delay(self, claim: Claim, seconds: float, *, counts: bool = True) -> None:
         with self.catalog.write() as connection:

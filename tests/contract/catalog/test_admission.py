@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.catalog import admission, parking
-from store.catalog.admission import RING_SECONDS
+from store.catalog.admission import RESEND_SECONDS
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
 
@@ -99,7 +99,7 @@ def test_threads_for_uploads_take_no_downloads(crowded: Scene) -> None:
     assert crowded.admit() == []
 
 
-# --- rung again ----------------------------------------------------------------------------------
+# --- dispatched again ----------------------------------------------------------------------------
 
 
 def _unstarted(scene: Scene) -> list[str]:
@@ -109,28 +109,28 @@ def _unstarted(scene: Scene) -> list[str]:
 
 def test_what_was_admitted_a_moment_ago_is_not_rung_again(crowded: Scene) -> None:
     crowded.admit()
-    crowded.now += RING_SECONDS - 1
+    crowded.now += RESEND_SECONDS - 1
     assert _unstarted(crowded) == []
 
 
 def test_what_was_not_started_in_time_is_rung_again(crowded: Scene) -> None:
     crowded.admit()
-    crowded.now += RING_SECONDS
+    crowded.now += RESEND_SECONDS
     assert sorted(_unstarted(crowded)) == ["down/0", "down/1", "down/2"]
 
 
 def test_what_was_rung_again_is_left_alone_for_as_long(crowded: Scene) -> None:
     crowded.admit()
-    crowded.now += RING_SECONDS
+    crowded.now += RESEND_SECONDS
     _unstarted(crowded)
-    crowded.now += RING_SECONDS - 1
+    crowded.now += RESEND_SECONDS - 1
     assert _unstarted(crowded) == []
 
 
 def test_what_has_started_is_not_rung_again(crowded: Scene) -> None:
     for number in range(3):
         crowded.running(f"down/{number}")
-    crowded.now += 10 * RING_SECONDS
+    crowded.now += 10 * RESEND_SECONDS
     assert _unstarted(crowded) == []
 
 

@@ -67,7 +67,7 @@ def _taken_up_twice(scene: Scene) -> None:
 
 def _died(scene: Scene) -> None:
     lease = _child(scene)
-    scene.bury("job", lease.id, lease.fence)
+    scene.reap("job", lease.id, lease.fence)
     assert scene.take("child") is not None
 
 
@@ -93,7 +93,7 @@ def _spared(scene: Scene) -> None:
 def _lost(scene: Scene) -> None:
     """Whoever has lost the lease writes nothing for the parent either."""
     lease = _child(scene)
-    scene.bury("job", lease.id, lease.fence)
+    scene.reap("job", lease.id, lease.fence)
     with pytest.raises(LeaseLostError):
         _counts(scene, lease, bytes_total=100)
 
@@ -111,7 +111,7 @@ def _struck(scene: Scene) -> None:
     scene.want(_child(scene, "other"), "blob", registry=THERE)
     claim = scene.running("blob")
     claim.moved = claim.done = 30
-    scene.strike(claim)
+    scene.exclude(claim)
 
 
 def _handed_on(scene: Scene) -> None:
@@ -126,7 +126,7 @@ def _died_over(scene: Scene) -> None:
     _wants(scene)
     for _ in range(heartbeats.MAX_DEATHS):
         claim = scene.running("blob")
-        scene.bury("transfer", claim.id, claim.fence)
+        scene.reap("transfer", claim.id, claim.fence)
     assert scene.waits_of("child")[0].error is not None
 
 

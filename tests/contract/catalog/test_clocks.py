@@ -29,9 +29,9 @@ def test_a_park_holds_where_the_clock_is_behind(scene: Scene, behind: float) -> 
 @pytest.mark.parametrize("behind", [0.5, 1.0, 60.0, SKEW_SECONDS - 1])
 def test_what_was_dispatched_just_now_is_not_dispatched_again(scene: Scene, behind: float) -> None:
     scene.submit("one")
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
     scene.now -= behind
-    assert scene.rung() == []
+    assert scene.dispatched() == []
 
 
 def test_a_clock_that_was_set_back_by_an_hour_makes_nobody_wait_for_it(scene: Scene) -> None:

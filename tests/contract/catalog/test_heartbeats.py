@@ -11,7 +11,7 @@ from store.catalog.jobs import JobLease
 from store.catalog.schema import workers
 from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import Scene
-from workers.wiring import bury_predecessors
+from workers.bootstrap import reap_predecessors
 
 LEASE_SECONDS = 20.0
 
@@ -23,7 +23,7 @@ def _pulses(scene: Scene) -> dict[Key, Pulse]:
 
 def _bury(scene: Scene, dead: list[tuple[Key, Pulse]]) -> int:
     with scene.catalog.write() as connection:
-        return heartbeats.bury(connection, dead, scene.now)
+        return heartbeats.reap(connection, dead, scene.now)
 
 
 def _job_dies(scene: Scene, lease: JobLease) -> int:
@@ -170,7 +170,7 @@ def test_what_has_beaten_since_it_was_seen_is_left_alone(scene: Scene) -> None:
 
 def test_the_job_of_a_dead_owner_is_due(scene: Scene) -> None:
     assert _job_dies(scene, scene.job("one")) == 1
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 def test_a_job_that_ended_before_it_is_buried_stays_ended(scene: Scene) -> None:
@@ -357,5 +357,5 @@ def test_whoever_takes_a_home_spares_the_workers_of_other_hosts(two_workers: Sce
     catalog = two_workers.catalog
     with catalog.write() as connection:
         connection.execute(workers.update().values(host="elsewhere"))
-    bury_predecessors(catalog)
+    reap_predecessors(catalog)
     assert (_pulses(two_workers) != {}) == catalog.shared

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from store.catalog import blobs, children, credentials, jobs, targets
 from store.catalog.credentials import SealedCredential
+from store.catalog.job_admission import RESEND_SECONDS
 from store.catalog.jobs import JobLease
-from store.catalog.rationing import RING_SECONDS
 from store.catalog.schema import leases
 from store.catalog.schema import targets as target_rows
 from store.errors import InternalError, LeaseLostError
@@ -209,15 +209,15 @@ def test_what_woke_a_job_while_it_was_held_is_not_forgotten(scene: Scene) -> Non
 def test_a_job_let_go_for_a_time_is_rung_after_it(scene: Scene) -> None:
     scene.release(scene.job("one"), again_in=30)
     scene.now += 29
-    assert scene.rung() == []
+    assert scene.dispatched() == []
     scene.now += 1
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 def test_a_job_does_not_wait_longer_because_the_clock_was_set_back(scene: Scene) -> None:
     scene.release(scene.job("one"), again_in=30)
     scene.now -= 3600
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 # --- ringing -------------------------------------------------------------------------------------
@@ -230,30 +230,30 @@ def _many(scene: Scene, prefix: str, count: int, **fields: Any) -> None:
 
 def test_a_job_that_was_rung_is_left_alone_for_a_while(scene: Scene) -> None:
     scene.submit("one")
-    assert scene.rung() == ["one"]
-    scene.now += RING_SECONDS - 1
-    assert scene.rung() == []
+    assert scene.dispatched() == ["one"]
+    scene.now += RESEND_SECONDS - 1
+    assert scene.dispatched() == []
 
 
 def test_a_job_that_nobody_took_up_is_rung_again(scene: Scene) -> None:
     scene.submit("one")
-    scene.rung()
-    scene.now += RING_SECONDS
-    assert scene.rung() == ["one"]
+    scene.dispatched()
+    scene.now += RESEND_SECONDS
+    assert scene.dispatched() == ["one"]
 
 
 def test_a_job_is_rung_again_although_the_clock_was_set_back(scene: Scene) -> None:
     scene.submit("one")
-    scene.rung()
+    scene.dispatched()
     scene.now -= 86_400
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 def test_nothing_is_rung_without_control_threads(scene: Scene) -> None:
     scene.no_workers()
     scene.worker("mover", downloads=16)
     scene.submit("one")
-    assert scene.rung() == []
+    assert scene.dispatched() == []
 
 
 @pytest.fixture
@@ -267,16 +267,16 @@ def eight(scene: Scene) -> Scene:
 def test_no_more_jobs_are_out_than_there_are_threads(eight: Scene) -> None:
     for number in range(20):
         eight.submit(f"pull {number}", registry=f"r{number}.test")
-    assert len(eight.rung()) == 8
+    assert len(eight.dispatched()) == 8
 
 
 def test_jobs_that_run_count_as_out(eight: Scene) -> None:
     _many(eight, "here", 4)
-    for name in eight.rung():
+    for name in eight.dispatched():
         assert eight.take(name) is not None
-    eight.now += 10 * RING_SECONDS
+    eight.now += 10 * RESEND_SECONDS
     _many(eight, "there", 20, registry=THERE)
-    assert len(eight.rung()) == 2
+    assert len(eight.dispatched()) == 2
 
 
 def test_a_registry_holds_no_more_threads_than_it_leaves_to_others(eight: Scene) -> None:
@@ -284,37 +284,37 @@ def test_a_registry_holds_no_more_threads_than_it_leaves_to_others(eight: Scene)
     held = []
     for registry in ("one.test", "two.test", "three.test", "four.test"):
         _many(eight, registry, 20, registry=registry)
-        held.append(len(eight.rung()))
+        held.append(len(eight.dispatched()))
     assert held == [4, 2, 1, 1]
 
 
 def test_one_registry_leaves_room_for_another_that_comes_later(eight: Scene) -> None:
     _many(eight, "here", 20)
-    eight.rung()
+    eight.dispatched()
     _many(eight, "there", 2, registry=THERE)
-    assert eight.rung() == ["there/0", "there/1"]
+    assert eight.dispatched() == ["there/0", "there/1"]
 
 
 def test_a_quarter_of_the_threads_is_kept_from_low_priorities(eight: Scene) -> None:
     _many(eight, "here", 20, priority=-10)
     _many(eight, "there", 20, priority=-10, registry=THERE)
-    assert len(eight.rung()) == 6
+    assert len(eight.dispatched()) == 6
 
 
 def test_priority_0_finds_room_beside_low_priorities(eight: Scene) -> None:
     for number in range(20):
         eight.submit(f"low {number}", priority=-10, registry=f"r{number}.test")
-    assert len(eight.rung()) == 6
+    assert len(eight.dispatched()) == 6
     eight.submit("one")
     eight.submit("two", registry=THERE)
-    assert eight.rung() == ["one", "two"]
+    assert eight.dispatched() == ["one", "two"]
 
 
 def test_a_single_thread_serves_low_priorities_too(scene: Scene) -> None:
     scene.no_workers()
     scene.worker("lonely", control=1)
     scene.submit("one", priority=-10)
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 def test_the_higher_priority_is_rung_first(scene: Scene) -> None:
@@ -322,7 +322,7 @@ def test_the_higher_priority_is_rung_first(scene: Scene) -> None:
     scene.worker("lonely", control=1)
     scene.submit("low")
     scene.submit("high", priority=5)
-    assert scene.rung() == ["high"]
+    assert scene.dispatched() == ["high"]
 
 
 def test_a_late_job_is_rung_in_turns_with_the_children_of_a_mirror(scene: Scene) -> None:
@@ -331,19 +331,19 @@ def test_a_late_job_is_rung_in_turns_with_the_children_of_a_mirror(scene: Scene)
     scene.submit("mirror", registry=THERE)
     _many(scene, "child", 20, root="mirror")
     scene.submit("pull")
-    assert sorted(scene.rung()) == ["child/0", "mirror", "pull"]
+    assert sorted(scene.dispatched()) == ["child/0", "mirror", "pull"]
 
 
 def test_many_due_jobs_of_a_full_registry_do_not_hide_those_of_another(eight: Scene) -> None:
     _many(eight, "here", 100, priority=1)
     eight.submit("there", registry=THERE)
-    assert "there" in eight.rung()
+    assert "there" in eight.dispatched()
 
 
 def test_no_job_is_rung_twice_in_one_go(eight: Scene) -> None:
     eight.submit("there", registry=THERE)
     _many(eight, "here", 100)
-    assert sorted(eight.rung()) == ["here/0", "here/1", "here/2", "here/3", "there"]
+    assert sorted(eight.dispatched()) == ["here/0", "here/1", "here/2", "here/3", "there"]
 
 
 # --- ends ----------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_a_held_job_that_was_asked_to_stop_is_due_when_it_is_let_go(scene: Scene
     scene.want(lease, "blob")
     scene.stop("one")
     scene.release(lease)
-    assert scene.rung() == ["one"]
+    assert scene.dispatched() == ["one"]
 
 
 def test_children_are_stopped_with_their_parent(scene: Scene) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.catalog import lanes, limits, parking, rationing
+from store.catalog import job_admission, lanes, limits, parking
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
 
 ELSEWHERE = "elsewhere.test"
@@ -35,13 +35,13 @@ def _unpark(scene: Scene, registry: str) -> None:
 def _possible(scene: Scene) -> bool:
     with scene.catalog.read() as connection:
         return any(
-            rationing.possible(
+            job_admission.possible(
                 connection,
-                rationing.Standing.of(connection, queue),
+                job_admission.Standing.of(connection, queue),
                 lanes.state(connection, scene.now),
                 scene.now,
             )
-            for queue in rationing.QUEUES
+            for queue in job_admission.QUEUES
         )
 
 
@@ -60,11 +60,11 @@ def test_a_job_waits_while_either_of_its_registries_is_closed(
     close(scene, registry)
     scene.submit("copy", **TWO)
     scene.submit("other", registry=ELSEWHERE)
-    assert scene.rung() == ["other"]
+    assert scene.dispatched() == ["other"]
     assert not _possible(scene)
     open_(scene, registry)
     assert _possible(scene)
-    assert scene.rung() == ["copy"]
+    assert scene.dispatched() == ["copy"]
 
 
 @pytest.mark.parametrize(("close", "open_"), CLOSED)
@@ -75,9 +75,9 @@ def test_very_many_jobs_of_a_closed_registry_are_no_work(
     for number in range(300):
         scene.submit(f"copy {number}", **TWO)
     assert not _possible(scene)
-    assert scene.rung() == []
+    assert scene.dispatched() == []
     scene.submit("other", registry=ELSEWHERE)
-    assert scene.rung() == ["other"]
+    assert scene.dispatched() == ["other"]
 
 
 def test_no_registry_holds_all_threads(scene: Scene) -> None:
@@ -88,9 +88,9 @@ def test_no_registry_holds_all_threads(scene: Scene) -> None:
     for registry in ("one.test", "two.test", "three.test"):
         for number in range(8):
             scene.submit(f"{registry} {number}", registry=registry)
-        held += scene.rung()
+        held += scene.dispatched()
     scene.submit("well", registry=HERE)
-    assert "well" in scene.rung()
+    assert "well" in scene.dispatched()
     assert len(held) < 8
 
 
@@ -99,7 +99,7 @@ def test_many_sources_that_are_well_share_a_destination_with_all_threads(scene: 
     scene.worker("w", control=8)
     for number in range(8):
         scene.submit(f"copy {number}", registry=f"s{number}.test", other_registry=THERE)
-    assert len(scene.rung()) == 8
+    assert len(scene.dispatched()) == 8
 
 
 @pytest.mark.parametrize("registry", [HERE, THERE])
@@ -111,10 +111,10 @@ def test_copies_leave_threads_to_whoever_asks_one_of_their_registries(
     scene.worker("w", control=8)
     for number in range(8):
         scene.submit(f"copy {number}", **TWO)
-    copies = scene.rung()
+    copies = scene.dispatched()
     assert 4 <= len(copies) < 8
     scene.submit("pull", registry=registry)
-    assert "pull" in scene.rung()
+    assert "pull" in scene.dispatched()
 
 
 def test_after_a_park_one_job_goes_ahead(scene: Scene) -> None:
@@ -122,7 +122,7 @@ def test_after_a_park_one_job_goes_ahead(scene: Scene) -> None:
     for number in range(5):
         scene.submit(f"pull {number}", registry=HERE)
     scene.now += 11
-    assert len(scene.rung()) == 1
+    assert len(scene.dispatched()) == 1
 
 
 # --- downloads ---
@@ -178,31 +178,31 @@ def test_a_budget_that_is_used_up_holds_back_that_credential_alone(scene: Scene)
     assert sorted(scene.admit()) == ["anonymous", *named("rich", 2)]
     scene.submit("a poor job", credential="poor")
     scene.submit("a rich job", credential="rich")
-    assert scene.rung() == ["a rich job"]
+    assert scene.dispatched() == ["a rich job"]
 
 
 def test_what_was_put_off_is_no_try_and_comes_back(scene: Scene) -> None:
     scene.want(scene.job("poor"), "blob", fingerprint="poor")
     scene.submit("next", credential="poor")
     _exhaust(scene, "poor", 600)
-    assert (scene.admit(), scene.rung()) == ([], [])
+    assert (scene.admit(), scene.dispatched()) == ([], [])
     assert scene.transfer("blob").tries == 0
     scene.now += 601
     scene.promote()
-    assert (scene.admit(), scene.rung()) == (["blob"], ["next"])
+    assert (scene.admit(), scene.dispatched()) == (["blob"], ["next"])
 
 
 def test_an_operator_can_end_the_wait(scene: Scene) -> None:
     scene.want(scene.job("poor"), "blob", fingerprint="poor")
     scene.submit("next", credential="poor")
     _exhaust(scene, "poor")
-    assert (scene.admit(), scene.rung()) == ([], [])
+    assert (scene.admit(), scene.dispatched()) == ([], [])
     with scene.catalog.write() as connection:
         parking.unpark(connection, HERE)
         assert parking.hurry(connection, HERE, scene.now)
         assert not parking.hurry(connection, HERE, scene.now)
     scene.promote()
-    assert (scene.admit(), scene.rung()) == (["blob"], ["next"])
+    assert (scene.admit(), scene.dispatched()) == (["blob"], ["next"])
 
 
 def test_a_download_whose_budget_is_used_up_takes_a_waiters_other_credential(

@@ -80,7 +80,7 @@ def test_who_does_not_have_it_gives_up_nothing(scene: Scene) -> None:
         lambda c: maintenance.give_up(c, "w"),
         lambda c: heartbeats.retire(c, "w"),
         lambda c: heartbeats.unregister(c, "w"),
-        lambda c: heartbeats.bury(c, [(("worker", "w"), (0, 0))], 0),
+        lambda c: heartbeats.reap(c, [(("worker", "w"), (0, 0))], 0),
         lambda c: heartbeats.bury_owner(c, "w", 0),
         lambda c: heartbeats.bury_process(c, 7, 0),
         lambda c: heartbeats.bury_host(c, 0),

@@ -85,10 +85,10 @@ def digest_of(name: str) -> str:
 class Bell:
     """A wire that loses nothing by itself: the test says what becomes of a message."""
 
-    rung: list[Message] = field(default_factory=list)
+    dispatched: list[Message] = field(default_factory=list)
 
     def publish(self, messages: Any) -> None:
-        self.rung += messages
+        self.dispatched += messages
 
     def reachable(self) -> bool:
         return True
@@ -186,28 +186,28 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def deliver_a_job(self, data: st.DataObject) -> None:
         """A bell for a job arrives; perhaps it was late, or comes again."""
-        due = [m for m in self.bell.rung if m.task != "transship.download"]
+        due = [m for m in self.bell.dispatched if m.task != "transship.download"]
         if due:
             message = data.draw(st.sampled_from(due))
             if data.draw(st.booleans()):
-                self.bell.rung.remove(message)
+                self.bell.dispatched.remove(message)
             self._advance(message.id)
 
     @rule(target=running, data=st.data())
     def deliver_a_transfer(self, data: st.DataObject) -> Any:
-        admitted = [m for m in self.bell.rung if m.task == "transship.download"]
+        admitted = [m for m in self.bell.dispatched if m.task == "transship.download"]
         if not admitted:
             return multiple()
         message = data.draw(st.sampled_from(admitted))
         if data.draw(st.booleans()):
-            self.bell.rung.remove(message)
+            self.bell.dispatched.remove(message)
         with self.catalog.write() as connection:
             claim = transfers.claim(connection, int(message.id), "w", self.world.now())
         return multiple() if claim is None else claim
 
     @rule()
     def lose_every_message(self) -> None:
-        self.bell.rung.clear()
+        self.bell.dispatched.clear()
 
     @rule(claim=consumes(running))
     def arrive(self, claim: Claim) -> None:
@@ -240,7 +240,7 @@ class Machine(RuleBasedStateMachine):
         with self.world.change() as change:
             pulse = heartbeats.pulses(change.connection).get(key)
             if pulse is not None:
-                heartbeats.bury(change.connection, [(key, pulse)], change.now)
+                heartbeats.reap(change.connection, [(key, pulse)], change.now)
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -494,8 +494,8 @@ class Machine(RuleBasedStateMachine):
                 break
             ClockedWorld.at[0] += 61.0
             self.scheduler.once()
-            rung, self.bell.rung = self.bell.rung, []
-            for message in rung:
+            dispatched, self.bell.dispatched = self.bell.dispatched, []
+            for message in dispatched:
                 if message.task != "transship.download":
                     self._advance(message.id)
                     continue

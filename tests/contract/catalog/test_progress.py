@@ -166,7 +166,7 @@ def test_what_is_in_flight_for_a_parent_is_what_its_children_count(scene: Scene)
 def test_a_place_that_refuses_leaves_what_it_has_sent(two_sources: Scene) -> None:
     claim = two_sources.running("blob")
     claim.moved = claim.done = 30
-    two_sources.strike(claim)
+    two_sources.exclude(claim)
     with two_sources.catalog.write() as connection:
         connection.execute(update(jobs_table).values(bytes_total=100))
     assert two_sources.progress_of("one").bytes_moved == 30

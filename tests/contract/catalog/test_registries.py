@@ -54,7 +54,7 @@ def test_no_job_is_rung_for_a_paused_registry(scene: Scene) -> None:
     _limit(scene, HERE, paused=True)
     scene.submit("here", registry=HERE)
     scene.submit("there", registry=THERE)
-    assert scene.rung() == ["there"]
+    assert scene.dispatched() == ["there"]
 
 
 def test_a_job_that_is_to_stop_is_rung_whatever_is_paused(scene: Scene) -> None:
@@ -63,7 +63,7 @@ def test_a_job_that_is_to_stop_is_rung_whatever_is_paused(scene: Scene) -> None:
     _limit(scene, HERE, paused=True)
     with scene.catalog.write() as connection:
         connection.exec_driver_sql("UPDATE jobs SET stop_requested = 'cancelled'")
-    assert scene.rung() == ["here"]
+    assert scene.dispatched() == ["here"]
 
 
 def test_a_lowered_limit_lets_what_runs_end_and_admits_nothing_meanwhile(scene: Scene) -> None:

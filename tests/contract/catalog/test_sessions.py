@@ -47,7 +47,7 @@ def test_a_session_that_is_lost_is_forgotten(scene: Scene, claim: Claim) -> None
     assert (row.upload_session, row.upload_offset) == (None, 0)
 
 
-@pytest.mark.parametrize("end", ["complete", "fail", "strike"])
+@pytest.mark.parametrize("end", ["complete", "fail", "exclude"])
 def test_an_ended_transfer_keeps_no_session(scene: Scene, claim: Claim, end: str) -> None:
     keep(scene, claim)
     getattr(scene, end)(claim)

@@ -114,4 +114,4 @@ def test_a_job_makes_way_for_one_that_waits_for_a_thread(scene: Scene) -> None:
     scene.submit("well", registry=THERE, other_registry="other.test")
     assert _yielding(scene, silent) == {"sick"}
     scene.release(lease, again_in=0)
-    assert scene.rung() == ["well"]
+    assert scene.dispatched() == ["well"]

@@ -17,7 +17,7 @@ from store.oci.platform import Platform
 from tests.contract.catalog.scene import Scene, new_job
 from tests.support.course import RoomyContent, SilentWire
 from tests.support.scheduling import scheduler_of
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.queue import JobQueue
 from workers.run import run_job
 from workers.stopping import PAGE, stop_late
@@ -74,10 +74,10 @@ def test_whoever_takes_the_job_up_goes_on_where_a_cancel_was_cut(scene: Scene) -
     _children(scene, MANY)
     scene.stop("root")
     assert scene.is_due("root")
-    keeper = Keeper(
+    renewer = LeaseRenewer(
         scene.catalog, worker="a worker", lease_seconds=20.0, stopping=threading.Event()
     )
-    run_job("root", "a worker", _world(scene), keeper)
+    run_job("root", "a worker", _world(scene), renewer)
     assert _states(scene) == {"cancelled": MANY}
     assert scene.job_row("root").state == "cancelled"
 

@@ -1,4 +1,4 @@
-"""Transfers: taken up once, under a fence, ended, struck, delayed and handed back."""
+"""Transfers: taken up once, under a fence, ended, excluded, delayed and handed back."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _check(scene: Scene, claim: Claim) -> None:
     [
         lambda scene, claim: scene.complete(claim),
         lambda scene, claim: scene.fail(claim),
-        lambda scene, claim: scene.strike(claim),
+        lambda scene, claim: scene.exclude(claim),
         lambda scene, claim: scene.delay(claim, 1),
         lambda scene, claim: scene.hand_back(claim),
         lambda scene, claim: scene.stopped(claim),
         _check,
     ],
-    ids=["complete", "fail", "strike", "delay", "hand_back", "stopped", "check"],
+    ids=["complete", "fail", "exclude", "delay", "hand_back", "stopped", "check"],
 )
 @pytest.mark.parametrize("taker", [None, "b", "a"], ids=["nobody", "another", "the same anew"])
 def test_a_stale_owner_writes_nothing(
@@ -85,7 +85,7 @@ def test_a_stale_owner_writes_nothing(
 ) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    scene.bury("transfer", stale.id, stale.fence)
+    scene.reap("transfer", stale.id, stale.fence)
     if taker is not None:
         scene.running("blob", taker)
     before = (scene.transfer("blob"), scene.waits_of("one"))
@@ -97,7 +97,7 @@ def test_a_stale_owner_writes_nothing(
 def test_a_stale_owner_does_not_beat(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    scene.bury("transfer", stale.id, stale.fence)
+    scene.reap("transfer", stale.id, stale.fence)
     scene.running("blob", "b")
     assert scene.beat(stale) is None
 
@@ -105,7 +105,7 @@ def test_a_stale_owner_does_not_beat(scene: Scene) -> None:
 def test_what_a_stale_owner_completed_is_not_in_the_store(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
-    scene.bury("transfer", stale.id, stale.fence)
+    scene.reap("transfer", stale.id, stale.fence)
     with pytest.raises(LeaseLostError):
         scene.complete(stale)
     with scene.catalog.write() as connection:
@@ -160,49 +160,49 @@ def test_a_place_that_did_not_serve_is_not_known_to_hold_the_blob(scene: Scene) 
     assert known == set()
 
 
-# --- strikes -------------------------------------------------------------------------------------
+# --- excludes -------------------------------------------------------------------------------------
 
 
 def test_a_struck_place_is_followed_by_the_next_waiters(two_sources: Scene) -> None:
-    two_sources.strike(two_sources.running("blob"))
+    two_sources.exclude(two_sources.running("blob"))
     row = two_sources.transfer("blob")
     assert (row.state, row.registry, row.repository) == ("pending", THERE, "other")
 
 
 def test_a_struck_place_is_tried_no_more(two_sources: Scene) -> None:
-    two_sources.strike(two_sources.running("blob"))
+    two_sources.exclude(two_sources.running("blob"))
     places = two_sources.running("blob").places
     assert [place.registry for place in places] == [THERE]
 
 
 def test_only_who_brought_the_struck_place_is_told(two_sources: Scene) -> None:
-    two_sources.strike(two_sources.running("blob"))
+    two_sources.exclude(two_sources.running("blob"))
     assert two_sources.waits_of("one")[0].error == FAILURE
     assert not two_sources.waits_of("two")[0].ended
 
 
 def test_who_brought_the_struck_place_is_woken(two_sources: Scene) -> None:
-    two_sources.strike(two_sources.running("blob"))
+    two_sources.exclude(two_sources.running("blob"))
     assert two_sources.is_due("one")
 
 
 def test_the_same_repository_with_another_credential_is_another_place(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob", fingerprint="me")
     scene.want(scene.job("two"), "blob", fingerprint="you")
-    scene.strike(scene.running("blob"))
+    scene.exclude(scene.running("blob"))
     assert [place.fingerprint for place in scene.running("blob").places] == ["you"]
 
 
 def test_all_who_brought_the_same_place_are_told(scene: Scene) -> None:
     for name in ("one", "two"):
         scene.want(scene.job(name), "blob")
-    scene.strike(scene.running("blob"))
+    scene.exclude(scene.running("blob"))
     assert [scene.waits_of(name)[0].error for name in ("one", "two")] == [FAILURE, FAILURE]
 
 
 def test_with_its_last_place_struck_a_transfer_has_failed(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
-    scene.strike(scene.running("blob"))
+    scene.exclude(scene.running("blob"))
     assert scene.transfer("blob").state == "failed"
 
 
@@ -211,7 +211,7 @@ def test_the_next_place_has_a_budget_of_its_own(two_sources: Scene) -> None:
         two_sources.delay(two_sources.running("blob"), 1)
         two_sources.now += 1
         two_sources.promote()
-    two_sources.strike(two_sources.running("blob"))
+    two_sources.exclude(two_sources.running("blob"))
     assert two_sources.running("blob").attempts == 0
 
 
@@ -219,7 +219,7 @@ def test_in_another_lane_it_queues_where_its_root_would(two_sources: Scene) -> N
     two_sources.want(two_sources.job("long queue"), *named("there", 30), registry=THERE)
     two_sources.limit("max_concurrent_downloads", 1)
     claim = two_sources.running("blob")
-    two_sources.strike(claim)
+    two_sources.exclude(claim)
     assert two_sources.transfer("blob").turn == two_sources.transfer("there/0").turn
 
 

@@ -59,5 +59,5 @@ def test_jobs_are_dispatched_in_turns_too(scene: Scene) -> None:
         scene.submit(f"busy {number}", requested_by="busy", registry=HERE)
     for number in range(20):
         scene.submit(f"calm {number}", requested_by="calm", registry=HERE)
-    first = scene.rung()
+    first = scene.dispatched()
     assert sum(one.startswith("calm") for one in first) == pytest.approx(2, abs=1)

@@ -20,9 +20,9 @@ from sqlalchemy import Connection, text
 from store.catalog import (
     admission,
     events,
+    job_admission,
     jobs,
     postgresql,
-    rationing,
     references,
     targets,
     transfers,
@@ -152,7 +152,7 @@ def test_a_source_that_is_struck_while_another_is_brought_leaves_the_other(hosts
     elsewhere = [wanted("a", registry=THERE)]
     want_it = hosts.elsewhere(lambda c: waits.want(c, two, elsewhere, NOW))
     with hosts.meanwhile(want_it) as (connection, _):
-        transfers.strike(connection, claim, claim.places[0], FAILURE, NOW)
+        transfers.exclude(connection, claim, claim.places[0], FAILURE, NOW)
     assert scene.running("a").places[0].registry == THERE
     assert scene.is_due("one")
 
@@ -176,10 +176,10 @@ def test_two_that_ring_keep_to_the_threads_and_ring_nobody_twice(hosts: Hosts) -
     scene.worker("few", control=4)
     for name in named("job", 8):
         scene.submit(name, registry=name)
-    ring = hosts.elsewhere(lambda c: rationing.take_due(c, NOW))
-    with hosts.meanwhile(ring) as (connection, rung):
-        assert len(rationing.take_due(connection, NOW)) == 4
-    assert rung == [[]]
+    dispatch = hosts.elsewhere(lambda c: job_admission.take_due(c, NOW))
+    with hosts.meanwhile(dispatch) as (connection, dispatched):
+        assert len(job_admission.take_due(connection, NOW)) == 4
+    assert dispatched == [[]]
 
 
 def test_an_admitted_transfer_is_taken_up_by_one(hosts: Hosts) -> None:

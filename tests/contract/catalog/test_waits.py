@@ -99,7 +99,7 @@ def test_joining_takes_back_a_request_to_stop(scene: Scene) -> None:
 
 def test_a_job_that_is_held_by_another_cannot_want_anything(scene: Scene) -> None:
     lease = scene.job("one")
-    scene.bury("job", "one", lease.fence)
+    scene.reap("job", "one", lease.fence)
     with pytest.raises(LeaseLostError):
         scene.want(lease, "blob")
     assert _active(scene) == 0

@@ -24,8 +24,8 @@ from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.home import prepare_home
 from store.settings import Settings
+from workers.bootstrap import make_world, write_defaults
 from workers.wire import LocalWire
-from workers.wiring import make_world, write_defaults
 
 PREFIX = "/api/v1"
 

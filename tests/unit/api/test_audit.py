@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.keeper import Keeper
+from api.local_access import LocalAccess
 from store.catalog import audit
 from store.catalog.audit import REFUSALS_KEPT, Entry
 from store.catalog.engine import Catalog
@@ -86,9 +86,9 @@ def test_what_is_read_is_not_written_down(own: Api) -> None:
 
 def test_the_owner_of_a_home_is_written_down_too(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
-    with Keeper(settings) as keeper:
-        keeper.create_token("ci", ["read"], None)
-        keeper.remove_token("ci")
+    with LocalAccess(settings) as renewer:
+        renewer.create_token("ci", ["read"], None)
+        renewer.remove_token("ci")
     catalog = Catalog(settings.catalog_url)
     with catalog.read() as connection:
         found = [(one.operation, one.caller) for one in audit.newest(connection, 10)]

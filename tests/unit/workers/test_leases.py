@@ -25,7 +25,7 @@ from store.errors import (
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.processes import wait_until
-from workers.leases import CONTROL_BOUND_SECONDS, Held, Keeper, stop_exception
+from workers.leases import CONTROL_BOUND_SECONDS, Held, LeaseRenewer, stop_exception
 from workers.registry.transport import asking, attentive
 
 LEASE_SECONDS = 0.4
@@ -68,8 +68,8 @@ def stopping() -> threading.Event:
 
 
 @pytest.fixture
-def keeper(catalog: Breakable, scene: Scene, stopping: threading.Event) -> Iterator[Keeper]:
-    made = Keeper(catalog, worker="a worker", lease_seconds=LEASE_SECONDS, stopping=stopping)
+def renewer(catalog: Breakable, scene: Scene, stopping: threading.Event) -> Iterator[LeaseRenewer]:
+    made = LeaseRenewer(catalog, worker="a worker", lease_seconds=LEASE_SECONDS, stopping=stopping)
     made.start()
     yield made
     made.stop()
@@ -168,15 +168,15 @@ def _beats(scene: Scene) -> int:
     return int(scene.job_row("one").beat)
 
 
-def test_what_is_kept_is_beaten_for(scene: Scene, keeper: Keeper) -> None:
-    with keeper.keep(scene.job("one")):
+def test_what_is_kept_is_beaten_for(scene: Scene, renewer: LeaseRenewer) -> None:
+    with renewer.keep(scene.job("one")):
         wait_until(lambda: _beats(scene) >= 2, PATIENCE_SECONDS, "two beats")
 
 
-def test_what_is_kept_no_more_is_not_beaten_for(scene: Scene, keeper: Keeper) -> None:
-    with keeper.keep(scene.job("one")):
+def test_what_is_kept_no_more_is_not_beaten_for(scene: Scene, renewer: LeaseRenewer) -> None:
+    with renewer.keep(scene.job("one")):
         wait_until(lambda: _beats(scene) >= 1, PATIENCE_SECONDS, "a beat")
-    with keeper.keep(scene.job("other")):
+    with renewer.keep(scene.job("other")):
         before = int(scene.job_row("other").beat)
         ended = _beats(scene)  # a beat that was under way may still have counted
         wait_until(
@@ -185,16 +185,16 @@ def test_what_is_kept_no_more_is_not_beaten_for(scene: Scene, keeper: Keeper) ->
     assert _beats(scene) <= ended + 1
 
 
-def test_a_transfer_is_beaten_for_with_its_figures(scene: Scene, keeper: Keeper) -> None:
+def test_a_transfer_is_beaten_for_with_its_figures(scene: Scene, renewer: LeaseRenewer) -> None:
     scene.want(scene.job("one"), "blob")
     claim = scene.running("blob")
-    with keeper.keep(claim):
+    with renewer.keep(claim):
         claim.done = 42
         wait_until(lambda: scene.transfer("blob").bytes_done == 42, PATIENCE_SECONDS, "the figures")
 
 
-def test_a_stop_of_a_job_reaches_its_owner(scene: Scene, keeper: Keeper) -> None:
-    with keeper.keep(scene.job("one")) as held:
+def test_a_stop_of_a_job_reaches_its_owner(scene: Scene, renewer: LeaseRenewer) -> None:
+    with renewer.keep(scene.job("one")) as held:
         scene.stop("one")
         wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
         with pytest.raises(CancelledError):
@@ -202,38 +202,38 @@ def test_a_stop_of_a_job_reaches_its_owner(scene: Scene, keeper: Keeper) -> None
 
 
 def test_a_stop_of_a_transfer_reaches_its_owner_and_can_be_taken_back(
-    scene: Scene, keeper: Keeper
+    scene: Scene, renewer: LeaseRenewer
 ) -> None:
     lease = scene.job("one")
     scene.want(lease, "blob")
-    with keeper.keep(scene.running("blob")) as held:
+    with renewer.keep(scene.running("blob")) as held:
         scene.end(lease, "cancelled")
         wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
         scene.want(scene.job("two"), "blob")
         wait_until(lambda: not _stopped(held), PATIENCE_SECONDS, "the stop to be taken back")
 
 
-def test_who_lost_the_work_to_another_is_told(scene: Scene, keeper: Keeper) -> None:
+def test_who_lost_the_work_to_another_is_told(scene: Scene, renewer: LeaseRenewer) -> None:
     lease = scene.job("one")
-    with keeper.keep(lease) as held:
+    with renewer.keep(lease) as held:
         scene.no_workers()
         wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the loss")
         with pytest.raises(LeaseLostError):
             held.check()
 
 
-def test_one_lost_lease_does_not_end_the_others(scene: Scene, keeper: Keeper) -> None:
+def test_one_lost_lease_does_not_end_the_others(scene: Scene, renewer: LeaseRenewer) -> None:
     lost, kept = scene.job("lost", owner="another"), scene.job("kept")
     stale = JobLease(**{**{f: getattr(lost, f) for f in JobLease.__slots__}, "owner": "me"})
-    with keeper.keep(stale) as first, keeper.keep(kept) as second:
+    with renewer.keep(stale) as first, renewer.keep(kept) as second:
         wait_until(lambda: _stopped(first), PATIENCE_SECONDS, "the loss")
         assert not _stopped(second)
 
 
 def test_who_cannot_renew_loses_after_three_quarters_of_the_lease(
-    scene: Scene, catalog: Breakable, keeper: Keeper
+    scene: Scene, catalog: Breakable, renewer: LeaseRenewer
 ) -> None:
-    with keeper.keep(scene.job("one")) as held:
+    with renewer.keep(scene.job("one")) as held:
         wait_until(lambda: _beats(scene) >= 1, PATIENCE_SECONDS, "a beat")
         catalog.broken = True
         began = time.monotonic()
@@ -245,8 +245,10 @@ def test_who_cannot_renew_loses_after_three_quarters_of_the_lease(
         held.check()
 
 
-def test_one_failure_to_renew_is_survived(scene: Scene, catalog: Breakable, keeper: Keeper) -> None:
-    with keeper.keep(scene.job("one")) as held:
+def test_one_failure_to_renew_is_survived(
+    scene: Scene, catalog: Breakable, renewer: LeaseRenewer
+) -> None:
+    with renewer.keep(scene.job("one")) as held:
         catalog.fail_once = True
         wait_until(lambda: not catalog.fail_once, PATIENCE_SECONDS, "the failure")
         before = _beats(scene)
@@ -254,18 +256,18 @@ def test_one_failure_to_renew_is_survived(scene: Scene, catalog: Breakable, keep
         assert not _stopped(held)
 
 
-def test_a_stuck_owner_is_not_beaten_for(scene: Scene, keeper: Keeper) -> None:
+def test_a_stuck_owner_is_not_beaten_for(scene: Scene, renewer: LeaseRenewer) -> None:
     stuck, lively = scene.job("stuck"), scene.job("one")
-    with keeper.keep(stuck) as held, keeper.keep(lively):
+    with renewer.keep(stuck) as held, renewer.keep(lively):
         held.bound(-1)
         before = int(scene.job_row("stuck").beat)
         wait_until(lambda: _beats(scene) >= 3, PATIENCE_SECONDS, "beats for another")
         assert scene.job_row("stuck").beat <= before + 1
 
 
-def test_a_worker_that_was_forgotten_is_told(scene: Scene, keeper: Keeper) -> None:
+def test_a_worker_that_was_forgotten_is_told(scene: Scene, renewer: LeaseRenewer) -> None:
     told = threading.Event()
-    keeper.on_forgotten = told.set
+    renewer.on_forgotten = told.set
     scene.no_workers()
     assert told.wait(PATIENCE_SECONDS)
 

@@ -167,7 +167,7 @@ def test_what_may_start_is_dispatched_by_one_who_only_watches(world: World, scen
 
 def test_what_was_not_taken_up_is_sent_again(world: World, scene: Scene) -> None:
     scheduler_of(world, "a").once()
-    scene.now -= 2 * admission.RING_SECONDS
+    scene.now -= 2 * admission.RESEND_SECONDS
     scene.want(scene.job("one"), "blob")
     scene.admit()
     before = scene.transfer("blob").rung_until

@@ -18,8 +18,8 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.processes import wait_until
+from workers.bootstrap import make_world
 from workers.wire import LocalWire
-from workers.wiring import make_world
 from workers.worker import Worker
 
 BLOB = "sha256:" + "a" * 64
@@ -40,7 +40,7 @@ def scene(catalog: Catalog) -> Scene:
 
 @pytest.fixture
 def worker(catalog: Catalog, tmp_path: Path) -> Iterator[Worker]:
-    wire = LocalWire(FOUR)  # nobody is attached: what is rung stays where it is
+    wire = LocalWire(FOUR)  # nobody is attached: what is dispatched stays where it is
     world = make_world(Settings(home=tmp_path / "home"), catalog, wire)
     made = Worker(world, FOUR)
     made.start()
@@ -62,7 +62,7 @@ class Owner:
         assert self._holds.wait(10)
 
     def _run(self, worker: Worker, lease: object) -> None:
-        with worker._keeper.keep(lease) as held:  # type: ignore[arg-type]
+        with worker._renewer.keep(lease) as held:  # type: ignore[arg-type]
             self._holds.set()
             self.look_up.wait(30)
             try:
@@ -108,7 +108,7 @@ def test_it_counts_for_nothing_while_the_broker_cannot_reach_it(
     connected.clear()
     worker.leave(0)
     connected.set()
-    worker._keeper._beat([], time.monotonic())
+    worker._renewer._beat([], time.monotonic())
     assert threads_of(catalog) == [(0, 0, 0, 0)]
     worker.stop()
     wire.close()

@@ -24,8 +24,8 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, Scene
 from tests.unit.api.serving import Api
+from workers.bootstrap import make_world
 from workers.wire import LocalWire
-from workers.wiring import make_world
 from workers.world import World
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -61,13 +61,13 @@ class Local:
 
     def run(self, job: str) -> Row[Any]:
         """Run a job, and what it waits for, to the end."""
-        run_job(job, WORKER, self.world, self.stage.keeper)
+        run_job(job, WORKER, self.world, self.stage.renewer)
         while self.stage.bells.waiting:
             message = self.stage.bells.waiting.pop(0)
             if message.queue in (Queue.CONTROL, Queue.LOCAL):
-                run_job(message.id, WORKER, self.world, self.stage.keeper)
+                run_job(message.id, WORKER, self.world, self.stage.renewer)
             else:
-                attempt(int(message.id), WORKER, self.world, self.stage.keeper)
+                attempt(int(message.id), WORKER, self.world, self.stage.renewer)
         return self.row(job)
 
     def row(self, job: str) -> Row[Any]:

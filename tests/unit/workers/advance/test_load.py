@@ -200,7 +200,7 @@ def test_a_load_ends_whenever_its_worker_dies(local: Local) -> None:
     job, state = local.send(two(), kind="load"), ""
     for after in range(100):
         with local.dying(after), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", local.world, local.stage.keeper)
+            run_job(job, "another", local.world, local.stage.renewer)
         state = local.row(job).state
         assert local.images() in (set(), {id_of(APP), id_of(OTHER)})
         local.stage.dies()

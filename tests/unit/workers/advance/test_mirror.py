@@ -36,7 +36,7 @@ def _submit(stage: Stage, **spec: Any) -> str:
 
 def _advance(stage: Stage, job: str) -> Row[Any]:
     """Advance the mirror alone."""
-    run_job(job, WORKER, stage.world, stage.keeper)
+    run_job(job, WORKER, stage.world, stage.renewer)
     return stage.scene.job_row(job)
 
 
@@ -429,7 +429,7 @@ def test_who_takes_over_goes_on_after_the_children_that_there_are(
     row = _advance(stage, job)
     assert [child.child_key for child in _children(stage, job)] == tags[:4]
     assert row.deaths == 0
-    with stage.world.catalog.write() as connection:  # as whoever buries the dead does
+    with stage.world.catalog.write() as connection:  # as whoever reaps the dead does
         freed = {"owner": None, "due": True}
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(**freed))
     _advance(stage, job)

@@ -43,7 +43,7 @@ def _events(stage: Stage) -> list[ImageEvent]:
 
 
 def _run(stage: Stage, job: object) -> None:
-    run_job(str(job), WORKER, stage.world, stage.keeper)
+    run_job(str(job), WORKER, stage.world, stage.renewer)
 
 
 def test_a_prune_reports_what_went_and_what_was_freed(stage: Stage) -> None:
@@ -89,7 +89,7 @@ def test_of_two_that_were_made_at_once_the_older_goes_on(stage: Stage) -> None:
     _shelves(stage)
     first = _submit(stage)
     stage.scene.submit("second", kind="prune", spec={"kind": "prune"}, queue=jobs.LOCAL)
-    run_job("second", WORKER, stage.world, stage.keeper)
+    run_job("second", WORKER, stage.world, stage.renewer)
     second = stage.scene.job_row("second")
     assert (second.state, second.error["code"]) == ("failed", "conflict")
     _run(stage, first)

@@ -1,4 +1,4 @@
-"""A pull that is rung twice, late, or after a death does the same as one that is rung once."""
+"""A pull that is dispatched twice, late, or after a death does the same as one dispatched once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 from store.catalog import admission, heartbeats, jobs, references
-from store.catalog.admission import RING_SECONDS
+from store.catalog.admission import RESEND_SECONDS
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.schema import jobs as job_rows
@@ -27,14 +27,14 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.images import Image, build_image
 from tests.unit.workers.registry.simulated import Simulated
-from workers.leases import Keeper
+from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.run import run_job
 from workers.specs import parse_spec
 from workers.transfers.attempt import attempt
 from workers.wire import Message, Queue
-from workers.world import World, ring, transfer_message
+from workers.world import World, dispatch, transfer_message
 
 NAME = "r.test/app:1"
 WORKER = "a worker"
@@ -105,7 +105,7 @@ class Stage:
     world: World
     bells: Bells
     shop: Shop
-    keeper: Keeper
+    renewer: LeaseRenewer
     queue: JobQueue
     scene: Scene
     deaths: int = 0
@@ -117,9 +117,9 @@ class Stage:
 
     def run(self, message: Message) -> None:
         if message.queue is Queue.CONTROL:
-            run_job(message.id, WORKER, self.world, self.keeper)
+            run_job(message.id, WORKER, self.world, self.renewer)
         else:
-            attempt(int(message.id), WORKER, self.world, self.keeper)
+            attempt(int(message.id), WORKER, self.world, self.renewer)
 
     def run_all(self, *, times: int = 1) -> None:
         """Run every message, each so often, and those that they lead to."""
@@ -135,10 +135,10 @@ class Stage:
         with self.world.catalog.write() as connection:
             heartbeats.bury_everyone(connection, self.world.now())
         self.scene.worker(WORKER, control=8, downloads=8)
-        later = self.world.now() + self.deaths * 3 * RING_SECONDS
+        later = self.world.now() + self.deaths * 3 * RESEND_SECONDS
         with self.world.catalog.write() as connection:
             again = admission.unstarted(connection, later)
-            messages = [*map(transfer_message, again), *ring(connection, later)]
+            messages = [*map(transfer_message, again), *dispatch(connection, later)]
         self.bells.publish(messages)
 
     def stands_for(self) -> str | None:
@@ -164,9 +164,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     world = World(
         catalog=catalog, content=MemoryStore(), registries=shop.client, sealer=sealer, wire=bells
     )
-    keeper = Keeper(catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event())
+    renewer = LeaseRenewer(catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event())
     queue = JobQueue(catalog, sealer, bells, Platform("linux", "amd64"))
-    yield Stage(world, bells, shop, keeper, queue, scene)
+    yield Stage(world, bells, shop, renewer, queue, scene)
     world.close()
 
 
@@ -211,7 +211,7 @@ def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(stage: S
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(due=True))
         assert jobs.claim(connection, job, WORKER, stage.world.now()) is not None
     stage.dies()
-    run_job(job, WORKER, stage.world, stage.keeper)
+    run_job(job, WORKER, stage.world, stage.renewer)
     assert stage.counts() == before
 
 

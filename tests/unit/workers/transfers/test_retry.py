@@ -24,9 +24,9 @@ from workers.transfers.retry import (
     LONGEST_SECONDS,
     Again,
     Attempt,
+    Exclude,
     Fail,
     Parked,
-    Strike,
     decide,
 )
 
@@ -38,7 +38,7 @@ CUT = SizeMismatchError(subject="blob", expected=10, actual=5)
 MISMATCH = DigestMismatchError(expected="sha256:aa", actual="sha256:bb")
 
 # One line for every class of the tree: a new one fails the test below until it is decided here.
-TABLE: dict[str, type[Again | Strike | Fail] | None] = {
+TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "TransshipError": Fail,
     "InternalError": Fail,
     # what was asked for does not get better by asking again
@@ -74,31 +74,31 @@ TABLE: dict[str, type[Again | Strike | Fail] | None] = {
     "MissingProgramError": Fail,
     "ServerUnreachableError": Fail,
     # bytes: what may have been cut on the way is fetched again, what is wrong stays wrong
-    "ContentError": Strike,
+    "ContentError": Exclude,
     "SizeMismatchError": Again,
-    "WrongSizeError": Strike,
+    "WrongSizeError": Exclude,
     "DigestMismatchError": Again,
-    "InvalidManifestError": Strike,
-    "UnsupportedMediaTypeError": Strike,
-    "UnsupportedCompressionError": Strike,
-    "DecompressionError": Strike,
-    "ExpansionError": Strike,
-    "InvalidLayerError": Strike,
-    "InvalidArchiveError": Strike,
+    "InvalidManifestError": Exclude,
+    "UnsupportedMediaTypeError": Exclude,
+    "UnsupportedCompressionError": Exclude,
+    "DecompressionError": Exclude,
+    "ExpansionError": Exclude,
+    "InvalidLayerError": Exclude,
+    "InvalidArchiveError": Exclude,
     # registries: another source may have what this one refuses
-    "RegistryError": Strike,
-    "UnauthorizedError": Strike,
-    "DeniedError": Strike,
-    "PlatformNotFoundError": Strike,
-    "RegistryNotFoundError": Strike,
-    "ManifestNotFoundError": Strike,
+    "RegistryError": Exclude,
+    "UnauthorizedError": Exclude,
+    "DeniedError": Exclude,
+    "PlatformNotFoundError": Exclude,
+    "RegistryNotFoundError": Exclude,
+    "ManifestNotFoundError": Exclude,
     "TooManyRequestsError": Again,
     "RegistryUnavailableError": Again,
     "RangeIgnoredError": Again,
-    "ProtocolError": Strike,
-    "UntrustedAddressError": Strike,
-    "TlsError": Strike,
-    "BlockedError": Strike,
+    "ProtocolError": Exclude,
+    "UntrustedAddressError": Exclude,
+    "TlsError": Exclude,
+    "BlockedError": Exclude,
     "UnreachableError": Again,
     "UnknownHostError": Again,
     "DeadlineExceededError": Fail,
@@ -162,15 +162,15 @@ def _attempt(counted: int, *, tries: int | None = None, gained: int = 0) -> Atte
 
 def test_attempts_are_counted_as_tries_not_as_retries() -> None:
     decisions = [decide(REFUSED, _attempt(n), most=3) for n in range(3)]
-    assert [type(decision) for decision in decisions] == [Again, Again, Strike]
+    assert [type(decision) for decision in decisions] == [Again, Again, Exclude]
 
 
 def test_a_budget_of_one_means_no_second_try() -> None:
-    assert decide(REFUSED, FIRST, most=1) == Strike()
+    assert decide(REFUSED, FIRST, most=1) == Exclude()
 
 
 def test_a_lowered_budget_ends_what_is_past_it() -> None:
-    assert decide(REFUSED, _attempt(7), most=3) == Strike()
+    assert decide(REFUSED, _attempt(7), most=3) == Exclude()
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_progress_is_free_even_when_the_budget_is_used_up() -> None:
 
 
 def test_progress_is_free_up_to_four_times_the_budget_in_all() -> None:
-    def after(tries: int) -> Again | Strike | Fail:
+    def after(tries: int) -> Again | Exclude | Fail:
         attempt = _attempt(4, tries=tries, gained=FREE_PROGRESS_BYTES)
         return decide(CUT, attempt, most=MAX_ATTEMPTS)
 
     assert isinstance(after(FREE_TRIES_FACTOR * MAX_ATTEMPTS - 1), Again)
-    assert after(FREE_TRIES_FACTOR * MAX_ATTEMPTS) == Strike()
+    assert after(FREE_TRIES_FACTOR * MAX_ATTEMPTS) == Exclude()
 
 
 def test_a_mismatch_never_counts_as_progress() -> None:

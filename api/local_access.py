@@ -16,12 +16,12 @@ from api.audit import OWNER
 from store.errors import InvalidSpecError
 from store.home import prepare_home
 from store.settings import Settings
-from workers.wiring import open_catalog, sealer
+from workers.bootstrap import open_catalog, sealer
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class Keeper:
+class LocalAccess:
     """The part of `api.client.Client` that manages access. Whoever makes it closes it."""
 
     def __init__(self, settings: Settings) -> None:

@@ -90,14 +90,14 @@ def write_defaults(catalog: Catalog, settings: Settings) -> None:
             log.info("%s is now %d, was %d", name, after[name].value, before[name].value)
 
 
-def bury_predecessors(catalog: Catalog) -> None:
+def reap_predecessors(catalog: Catalog) -> None:
     """The home's lock is ours: whoever had work here is gone, and its leases need not run out.
 
     Where other hosts use the catalog too, only the workers of this one are gone.
     """
-    bury = heartbeats.bury_host if catalog.shared else heartbeats.bury_everyone
+    reap = heartbeats.bury_host if catalog.shared else heartbeats.bury_everyone
     with catalog.write() as connection:
-        bury(connection, catalog.now())
+        reap(connection, catalog.now())
 
 
 def sealer(settings: Settings) -> Sealer:

@@ -37,7 +37,7 @@ from store.catalog.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
 from store.catalog.sql import ONE, ZERO, constant
 from store.catalog.turns import Line, Rounds, Sift, Waiting
 
-RING_SECONDS = 5.0  # none is dispatched twice within
+RESEND_SECONDS = 5.0  # none is dispatched twice within
 QUEUES = (CONTROL, LOCAL)
 FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
@@ -106,7 +106,7 @@ _SHOWN = (
     *(jobs.c.priority, jobs.c.requester, jobs.c.turn, jobs.c.seq),
 )
 _READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
-    jobs.c.rung_until, literal(RING_SECONDS), NOW
+    jobs.c.rung_until, literal(RESEND_SECONDS), NOW
 )
 _WAITING, _WAITING_FRUGALLY = (
     Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
@@ -235,7 +235,7 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
         room.give(head)
     if picked:
         ids = [row.id for row in picked]
-        connection.execute(_RING, {"ids": ids, "until": now + RING_SECONDS})
+        connection.execute(_RING, {"ids": ids, "until": now + RESEND_SECONDS})
         rounds.write(connection)
     return picked
 
@@ -269,7 +269,7 @@ class _Room:
         out = [
             row
             for row in connection.execute(_OUT[queue])
-            if row.owner is not None or not is_due(row.rung_until, RING_SECONDS, now)
+            if row.owner is not None or not is_due(row.rung_until, RESEND_SECONDS, now)
         ]
         free = capacity - len(out)
         low = capacity - max(1, capacity // 4) if capacity > 1 else free
