@@ -40,38 +40,38 @@ from api.shares import Shares
 from api.watch import Watch
 from store.oci.config import MAX_CONFIG_BYTES
 from store.oci.platform import Platform
+from workers.context import WorkerContext
 from workers.queue import JobQueue
-from workers.world import World
 
 PREFIX = "/api/v1"
 
 
-def create_app(world: World) -> FastAPI:
-    """The application over *world*, which stays open as long as it serves."""
-    jobs_queue = JobQueue(world.catalog, world.sealer, world.wire, Platform.host())
+def create_app(context: WorkerContext) -> FastAPI:
+    """The application over *context*, which stays open as long as it serves."""
+    jobs_queue = JobQueue(context.catalog, context.sealer, context.wire, Platform.host())
     news = News()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         submitter = Submitter(jobs_queue)
-        bodies = Bodies(world, jobs_queue)
+        bodies = Bodies(context, jobs_queue)
         watch = Watch()
         registry_calls = RegistryCalls()
         app.state.services = Services(
-            world=world,
-            catalog=world.catalog,
-            content=world.content,
-            wire=world.wire,
+            context=context,
+            catalog=context.catalog,
+            content=context.content,
+            wire=context.wire,
             jobs=jobs_queue,
             submitter=submitter,
             bodies=bodies,
             news=news,
             watch=watch,
-            metrics=Metrics(world, watch),
-            access=Access(world.catalog, world.sealer),
+            metrics=Metrics(context, watch),
+            access=Access(context.catalog, context.sealer),
             registry_calls=registry_calls,
         )
-        async with news.from_wire(world.wire):
+        async with news.from_wire(context.wire):
             yield
         registry_calls.close()
         bodies.close()
@@ -89,7 +89,7 @@ def create_app(world: World) -> FastAPI:
         dependencies=[Depends(authorize)],
     )
     app.state.shares = Shares()
-    app.state.audit = audit_log = Audit(world.catalog)
+    app.state.audit = audit_log = Audit(context.catalog)
     app.state.news = news  # whoever serves the application closes it when that ends
     longer = {
         f"{PREFIX}/jobs": MAX_JOB_BYTES,
@@ -98,7 +98,7 @@ def create_app(world: World) -> FastAPI:
     }
     app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer=longer)
     app.add_middleware(  # before all that came before
-        Guard, catalog=world.catalog, shared_trust=world.shared_trust
+        Guard, catalog=context.catalog, shared_trust=context.shared_trust
     )
     problems.install(app)
     openapi.install(app)

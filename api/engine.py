@@ -14,7 +14,7 @@ from api.app import create_app
 from api.server import Server, bind_unix
 from store.home import prepare_home
 from store.settings import Settings
-from workers.bootstrap import make_world, open_catalog, reap_predecessors, write_defaults
+from workers.bootstrap import make_context, open_catalog, reap_predecessors, write_defaults
 from workers.wire import LocalWire, Queue
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
 
@@ -47,14 +47,14 @@ class Engine:
         write_defaults(catalog, settings)
         threads = threads_for(set(Queue))
         self._wire = LocalWire(threads)
-        self._world = make_world(settings, catalog, self._wire)
+        self._context = make_context(settings, catalog, self._wire)
         reap_predecessors(catalog)
         if listeners:
-            owner_token.make_first(settings.home, Access(catalog, self._world.sealer))
-        self._worker = Worker(self._world, threads)
+            owner_token.make_first(settings.home, Access(catalog, self._context.sealer))
+        self._worker = Worker(self._context, threads)
         self._wire.attach(self._worker.run)
         self._server = Server(
-            create_app(self._world),
+            create_app(self._context),
             [*listeners, bind_unix(settings.run_dir / SOCKET)],
         )
         self._server.start()
@@ -68,7 +68,7 @@ class Engine:
         self._worker.stop()
         self._server.stop()
         (self._settings.run_dir / SOCKET).unlink(missing_ok=True)
-        self._world.close()
+        self._context.close()
         self._lock.close()
         if gate is not None:
             gate.close()

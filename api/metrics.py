@@ -31,7 +31,7 @@ from store.catalog.schema import (
 )
 from store.images import usage
 from store.images.usage import OnDisk
-from workers.world import World
+from workers.context import WorkerContext
 
 FRESH_SECONDS = 1.0  # so old a scrape may be: several who ask at once are told the same
 STORE_FRESH_SECONDS = 15.0  # ... and what is counted file by file
@@ -101,10 +101,10 @@ class Metrics:
     """The figures of a cluster. Safe to use from many threads."""
 
     def __init__(
-        self, world: World, watch: Watch, clock: Callable[[], float] = time.monotonic
+        self, context: WorkerContext, watch: Watch, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Nothing is read before it is asked for."""
-        self._world = world
+        self._context = context
         self._watch = watch
         self._clock = clock
         self._lock = threading.Lock()
@@ -122,9 +122,9 @@ class Metrics:
             if self._cluster is None or now - self._cluster[0] >= FRESH_SECONDS:
                 # Before the transaction: a disk may take its time, and so may a broker.
                 old = self._store is None or now - self._store[0] >= STORE_FRESH_SECONDS
-                disk = usage.on_disk(self._world.content) if old else None
-                reachable = self._world.wire.reachable()
-                with self._world.catalog.read() as connection:
+                disk = usage.on_disk(self._context.content) if old else None
+                reachable = self._context.wire.reachable()
+                with self._context.catalog.read() as connection:
                     if disk is not None:
                         self._store = now, list(self._of_store(connection, disk))
                     self._cluster = now, list(self._of_cluster(connection, reachable))
@@ -164,9 +164,9 @@ class Metrics:
             "This process: its version and the schema that it needs. Always 1.",
             [({"version": version("transship"), "schema": SCHEMA_VERSION}, 1)],
         )
-        yield from _of_jobs(connection, self._world.now())
+        yield from _of_jobs(connection, self._context.now())
         yield from _of_transfers(connection)
-        yield from _of_registries(connection, self._world.now())
+        yield from _of_registries(connection, self._context.now())
         alive = self._watch.alive(connection)
         yield Family(
             "transship_workers", "Workers that beat and are not leaving.", [({}, len(alive))]
@@ -198,7 +198,7 @@ class Metrics:
 
     def _of_store(self, connection: Connection, disk: OnDisk) -> Iterator[Family]:
         found = usage.status(connection, disk)
-        upkeep = self._world.upkeep
+        upkeep = self._context.upkeep
         yield from (
             Family(f"transship_store_{name}", told, [({}, value)])
             for name, told, value in (

@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 from api.handover import ClosedPipeError, Inlet
 from store.catalog.jobs import JobLease
 from store.errors import IncompleteBodyError, TransshipError
+from workers.context import WorkerContext
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.receiving import Receiver
-from workers.world import World
 
 MAX_AT_ONCE = 8  # hashing takes a processor each; others wait before they send
 
@@ -23,9 +23,9 @@ MAX_AT_ONCE = 8  # hashing takes a processor each; others wait before they send
 class Bodies:
     """The bodies on their way into this process. Whoever makes it closes it."""
 
-    def __init__(self, world: World, queue: JobQueue) -> None:
-        """Receive into *world*, for jobs of *queue*."""
-        self._receiver = Receiver(world, queue)
+    def __init__(self, context: WorkerContext, queue: JobQueue) -> None:
+        """Receive into *context*, for jobs of *queue*."""
+        self._receiver = Receiver(context, queue)
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, "bodies")
 

@@ -19,7 +19,7 @@ from api.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix
 from store.errors import StoreError
 from store.home import prepare_home
 from store.settings import Settings
-from workers.bootstrap import make_world, open_catalog, write_defaults
+from workers.bootstrap import make_context, open_catalog, write_defaults
 from workers.celery_wire import CeleryWire
 from workers.wire import Queue
 
@@ -41,18 +41,18 @@ def run_api(settings: Settings) -> None:
         listener = bind_tcp(settings.listen_host, settings.listen_port)
         write_defaults(catalog, settings)
     wire = CeleryWire(_broker(settings))
-    world = make_world(settings, catalog, wire)
-    owner_token.make_first(settings.home, Access(catalog, world.sealer))
+    context = make_context(settings, catalog, wire)
+    owner_token.make_first(settings.home, Access(catalog, context.sealer))
     listeners = [listener]
     if child:  # only one can have the home's socket
         listeners.append(bind_unix(settings.run_dir / SOCKET))
     try:
-        server = Server(create_app(world), listeners)
+        server = Server(create_app(context), listeners)
         # What `up` stops is all there is on this home: nobody could go elsewhere.
         server.run(drain_seconds=0.0 if child else DRAIN_SECONDS)
     finally:
         wire.close()
-        world.close()
+        context.close()
         if lock is not None:
             lock.close()
 

@@ -21,10 +21,10 @@ from api.watch import Watch
 from store.catalog.engine import Catalog
 from store.content.ports import ContentStore
 from store.errors import TransshipError
+from workers.context import WorkerContext
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.wire import Wire
-from workers.world import World
 
 MAX_TOGETHER = 64
 
@@ -97,7 +97,7 @@ class Submitter:
 class Services:
     """The parts behind the API."""
 
-    world: World
+    context: WorkerContext
     catalog: Catalog
     content: ContentStore
     wire: Wire

@@ -16,6 +16,7 @@ from store.content.local import LocalStore
 from store.errors import StoreError
 from store.home import KEY_FILE, home_id, write_home_id
 from store.settings import Settings
+from workers.context import WorkerContext
 from workers.rates import Buckets, LocalBuckets, Rates
 from workers.registry.client import RegistryClient
 from workers.registry.health import Health
@@ -24,7 +25,6 @@ from workers.registry.ratelimits import RateLimit
 from workers.transfers.retry import LONGEST_RETRY_AFTER_SECONDS
 from workers.upkeep import Upkeep
 from workers.wire import Wire
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
@@ -153,14 +153,14 @@ def _courtesy(registry: str) -> Iterator[None]:
         log.warning("%s could not be parked, or taken up again: %s", registry, error)
 
 
-def make_world(
+def make_context(
     settings: Settings, catalog: Catalog, wire: Wire, buckets: Buckets | None = None
-) -> World:
+) -> WorkerContext:
     """The parts that jobs and transfers work with. Closing it closes the catalog too.
 
     Rates of registries are kept in *buckets*, by default in this process's own.
     """
-    return World(
+    return WorkerContext(
         catalog=catalog,
         content=LocalStore(settings.home),
         registries=registry_client(settings, catalog, buckets or LocalBuckets()),

@@ -34,9 +34,9 @@ from store.catalog.maintenance import Standing
 from store.catalog.outlook import Outlook
 from store.errors import LeaseLostError
 from workers import schedule
+from workers.context import MAX_ANNOUNCED, Change, WorkerContext
 from workers.stopping import stop_late
 from workers.upkeep import start_collection
-from workers.world import MAX_ANNOUNCED, Change, World
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class Maintenance:
         upkeep_due: When retention and collections are looked at next, by the monotonic clock.
     """
 
-    def __init__(self, world: World, worker: str, lease_seconds: float) -> None:
+    def __init__(self, context: WorkerContext, worker: str, lease_seconds: float) -> None:
         """Watch for *worker*; owners silent for *lease_seconds* are dead."""
         self.upkeep_due = 0.0
-        self._world = world
+        self._context = context
         self._worker = worker
         self._observer = Observer(lease_seconds)
         self._patience = lease_seconds / 2
@@ -131,7 +131,7 @@ class Maintenance:
 
     def _take(self) -> bool:
         assert self._seen is not None
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             if self._resigned:  # since: it must not be taken after it was given up
                 return False
             self._fence = maintenance.take(connection, self._worker, self._seen)
@@ -154,7 +154,7 @@ class Maintenance:
         Raises:
             LeaseLostError: another worker has it.
         """
-        with self._world.change() as change:
+        with self._context.change() as change:
             if self._fence is None or not maintenance.renew(
                 change.connection, self._worker, self._fence
             ):
@@ -164,9 +164,9 @@ class Maintenance:
     # --- the work ---
 
     def _run(self) -> None:
-        world = self._world
-        with world.catalog.read() as connection:
-            due = mirrors.due_now(connection, world.now())
+        context = self._context
+        with context.catalog.read() as connection:
+            due = mirrors.due_now(connection, context.now())
         ready = [schedule.Ready.of(one) for one in due]
         short = self._short
         with self._change() as change:
@@ -180,7 +180,7 @@ class Maintenance:
             if collection.note_space(connection, short=short) and short:
                 log.warning("the store is short of space: nothing more is admitted that fills it")
             self._look_after(connection, now)
-            schedule.start_due(connection, ready, world.sealer, now)
+            schedule.start_due(connection, ready, context.sealer, now)
             parking.move(connection, parking.movable(connection, now), now)
         self._stop_late()
         self._tell_all()
@@ -189,7 +189,7 @@ class Maintenance:
         """Forget what is old and start a collection, now and then."""
         if time.monotonic() < self.upkeep_due:
             return
-        upkeep = self._world.upkeep
+        upkeep = self._context.upkeep
         start_collection(connection, upkeep, now, urgent=self._short)
         before = now - upkeep.keep_jobs
         more = retention.forget(connection, before) >= retention.MAX_AT_ONCE
@@ -202,23 +202,23 @@ class Maintenance:
         """Stop what has passed its deadline, page by page, for as long as a run may take."""
         until = time.monotonic() + STOPPING_SECONDS
         while time.monotonic() < until:
-            with self._world.catalog.read() as connection:
-                if not jobs.past_deadline(connection, self._world.now(), limit=1):
+            with self._context.catalog.read() as connection:
+                if not jobs.past_deadline(connection, self._context.now(), limit=1):
                     return
             with self._change() as change:
                 ended = stop_late(change.connection, change.now)
                 change.jobs.update(ended[:MAX_ANNOUNCED])
-            self._world.catalog.give_way()
+            self._context.catalog.give_way()
 
     def _tell_all(self) -> None:
         """Tell all who wait for transfers that have ended, a page a transaction."""
         while True:
-            with self._world.catalog.read() as connection:
+            with self._context.catalog.read() as connection:
                 if not waits.telling(connection):
                     return
             with self._change() as change:
                 waits.tell_more(change.connection)
-            self._world.catalog.give_way()
+            self._context.catalog.give_way()
 
     def _is_short(self) -> bool:
-        return self._world.content.free_bytes() < self._world.upkeep.min_free_bytes
+        return self._context.content.free_bytes() < self._context.upkeep.min_free_bytes

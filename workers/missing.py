@@ -6,10 +6,10 @@ from store.catalog import blobs
 from store.content.present import lost
 from store.errors import BlobHiddenError, BlobMissingError, InvalidDigestError, TransshipError
 from store.oci.digest import Digest
-from workers.world import World
+from workers.context import WorkerContext
 
 
-def looked_again(error: TransshipError, world: World) -> TransshipError:
+def looked_again(error: TransshipError, context: WorkerContext) -> TransshipError:
     """Return *error*, or, where the blob that it misses is not lost, one that may be retried.
 
     Nothing is forgotten on the word of somebody who could not read it: the row is deleted only
@@ -22,10 +22,10 @@ def looked_again(error: TransshipError, world: World) -> TransshipError:
         digest = Digest.parse(error.subject)
     except InvalidDigestError:
         return error  # it is about no single blob
-    if not lost(world.content, [digest]):
+    if not lost(context.content, [digest]):
         return BlobHiddenError("the store did not show it for a moment", subject=error.subject)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         # A file comes before its row. Nobody can add the row while this transaction is open.
-        if world.content.size(digest) is None:
+        if context.content.size(digest) is None:
             blobs.forget(connection, str(digest))
     return error

@@ -21,8 +21,9 @@ from store.oci.platform import Platform
 from store.settings import Settings
 from workers import interpreter
 from workers.app import app
-from workers.bootstrap import make_world, open_catalog
+from workers.bootstrap import make_context, open_catalog
 from workers.celery_wire import CeleryWire
+from workers.context import WorkerContext
 from workers.incoming import REQUESTER, Rights
 from workers.queue import JobQueue
 from workers.redis_rates import RedisBuckets
@@ -30,7 +31,6 @@ from workers.redis_transport import Client, link
 from workers.submissions import Submissions
 from workers.wire import Queue
 from workers.worker import HAND_BACK_SECONDS, Worker, threads_for
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ QUEUES_VARIABLE = "TRANSSHIP_WORKER_QUEUES"  # how `run` tells the signal handle
 class Process:
     """What a worker process consists of."""
 
-    world: World
+    context: WorkerContext
     wire: CeleryWire
     worker: Worker
     submissions: Submissions
@@ -58,13 +58,13 @@ def open_worker(settings: Settings) -> None:
     global _current  # noqa: PLW0603 -- Celery calls tasks by name, with no place for a context
     wire = CeleryWire(_broker(settings))
     buckets = RedisBuckets(_broker(settings))
-    world = make_world(settings, open_catalog(settings), wire, buckets)
+    context = make_context(settings, open_catalog(settings), wire, buckets)
     names = os.environ.get(QUEUES_VARIABLE, "")
     queues = {Queue(name) for name in names.split(",") if name} or set(Queue)
     submissions = Submissions(
         _broker(settings),
-        world.catalog,
-        JobQueue(world.catalog, world.sealer, wire, Platform.host()),
+        context.catalog,
+        JobQueue(context.catalog, context.sealer, wire, Platform.host()),
         rights=_rights(settings),
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),
@@ -72,9 +72,9 @@ def open_worker(settings: Settings) -> None:
     )
     Client.admits = submissions.admits
     _current = Process(
-        world=world,
+        context=context,
         wire=wire,
-        worker=Worker(world, threads_for(queues), connected=link.is_up),
+        worker=Worker(context, threads_for(queues), connected=link.is_up),
         submissions=submissions,
     )
 
@@ -108,7 +108,7 @@ def close_worker() -> None:
         process.submissions.stop()
         process.worker.stop()
         process.wire.close()
-        process.world.close()
+        process.context.close()
         _left.set()
 
 

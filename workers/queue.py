@@ -28,6 +28,7 @@ from store.errors import (
 )
 from store.oci.platform import Platform
 from workers import entitlement, schedule
+from workers.context import MAX_ANNOUNCED, dispatch
 from workers.entitlement import MayUse
 from workers.making import Submission, known, make
 from workers.mirrors.plan import Image, left_over
@@ -42,7 +43,6 @@ from workers.specs import (
 )
 from workers.stopping import stop_jobs
 from workers.wire import Message, Wire
-from workers.world import MAX_ANNOUNCED, dispatch
 
 log = logging.getLogger(__name__)
 

@@ -36,10 +36,10 @@ from store.layers.codecs import Source
 from store.layers.intake import take_in
 from store.layers.sources import Check
 from store.oci.digest import Digest
+from workers.context import WorkerContext
 from workers.leases import PROGRESS_SECONDS, Held, LeaseRenewer
 from workers.making import Submission
 from workers.queue import RECEIVED, JobQueue
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,13 @@ SPACE_BYTES = 64 * 1024 * 1024  # after so many the floor of free space is looke
 class Receiver:
     """Takes up the jobs whose bodies come to this process; safe to use from many threads."""
 
-    def __init__(self, world: World, queue: JobQueue) -> None:
-        """Receive into the store of *world*; jobs are made by *queue*."""
+    def __init__(self, context: WorkerContext, queue: JobQueue) -> None:
+        """Receive into the store of *context*; jobs are made by *queue*."""
         self.id = uuid4().hex
-        self._world = world
+        self._context = context
         self._queue = queue
         self._stopping = threading.Event()
-        with world.catalog.read() as connection:
+        with context.catalog.read() as connection:
             self._lease_seconds = limits.lease_seconds(connection)
 
     def stop(self) -> None:
@@ -71,7 +71,7 @@ class Receiver:
             ConflictError: see there.
             DiskFullError: the store is short of space.
         """
-        with self._world.catalog.read() as connection:
+        with self._context.catalog.read() as connection:
             if collection.short_of_space(connection):
                 raise _short()
         return self._queue.take(wanted, self.id)
@@ -88,7 +88,7 @@ class Receiver:
                 space for it. The job has failed with the same error, or was cancelled.
         """
         renewer = LeaseRenewer(
-            self._world.catalog,
+            self._context.catalog,
             worker=self.id,
             lease_seconds=self._lease_seconds,
             stopping=self._stopping,
@@ -103,8 +103,8 @@ class Receiver:
 
     def _receive(self, lease: JobLease, held: Held, body: Source, total: int | None) -> None:
         try:
-            found = receive_body(lease, self._world, held, body, total)
-            with self._world.change() as change:
+            found = receive_body(lease, self._context, held, body, total)
+            with self._context.change() as change:
                 lease.learn(**{RECEIVED: found})
                 jobs.save(change.connection, lease)
                 events.record(change.connection, lease.id, RECEIVED, change.now)
@@ -133,7 +133,7 @@ class Receiver:
         """End the job."""
         cancelled = isinstance(error, CancelledError)
         try:
-            with self._world.change() as change:
+            with self._context.change() as change:
                 jobs.finish(
                     change.connection,
                     lease,
@@ -142,13 +142,13 @@ class Receiver:
                     error=None if cancelled else error,
                 )
                 change.jobs.add(lease.id)
-            self._world.content.discard_drafts(lease.id)
+            self._context.content.discard_drafts(lease.id)
         except (LeaseLostError, StoreError) as lost:  # whoever takes it up finds nothing received
             log.warning("job %s ends only when its lease has expired: %s", lease.id, lost)
 
 
 def receive_body(
-    lease: JobLease, world: World, held: Held, body: Source, total: int | None
+    lease: JobLease, context: WorkerContext, held: Held, body: Source, total: int | None
 ) -> dict[str, Any]:
     """Read what the job's kind takes; returns what its advance needs to know of it.
 
@@ -156,19 +156,19 @@ def receive_body(
         ContentError: it is not that.
         DiskFullError: the store is short of space.
     """
-    meter = Meter(lease, world, total)
+    meter = Meter(lease, context, total)
     metered = Metered(body, meter)
     found = (
-        _receive_archive(lease, world, held, metered)
+        _receive_archive(lease, context, held, metered)
         if lease.kind == "load"
-        else receive_layer(lease, world, held, metered, subject="the body")
+        else receive_layer(lease, context, held, metered, subject="the body")
     )
     meter.finish()
     return found
 
 
 def receive_layer(
-    lease: JobLease, world: World, held: Held, source: Source, *, subject: str
+    lease: JobLease, context: WorkerContext, held: Held, source: Source, *, subject: str
 ) -> dict[str, Any]:
     """Take a tar in as a layer; the blob is leased and on record. Returns what it is, as JSON.
 
@@ -176,9 +176,9 @@ def receive_layer(
         ContentError: it is none.
         DiskFullError: the store is short of space.
     """
-    arrivals = Arrivals(lease, world)
-    with world.content.draft(lease.id) as draft:
-        watched = Watched(source, world, held)
+    arrivals = Arrivals(lease, context)
+    with context.content.draft(lease.id) as draft:
+        watched = Watched(source, context, held)
         taken = take_in(watched, draft, subject=subject, check=held.check)
         digest, size = draft.commit(), draft.size
     arrivals.add(digest, size)
@@ -191,11 +191,13 @@ def receive_layer(
     }
 
 
-def _receive_archive(lease: JobLease, world: World, held: Held, body: Source) -> dict[str, Any]:
-    arrivals = Arrivals(lease, world)
+def _receive_archive(
+    lease: JobLease, context: WorkerContext, held: Held, body: Source
+) -> dict[str, Any]:
+    arrivals = Arrivals(lease, context)
     members = receive_archive(
-        Watched(body, world, held),
-        _ArchiveSink(lease, world, arrivals),
+        Watched(body, context, held),
+        _ArchiveSink(lease, context, arrivals),
         limits=ArchiveLimits(),
         check=held.check,
     )
@@ -206,9 +208,9 @@ def _receive_archive(lease: JobLease, world: World, held: Held, body: Source) ->
 class Arrivals:
     """The blobs that came in for a job: they get their rows, leased, soon after they are there."""
 
-    def __init__(self, lease: JobLease, world: World) -> None:
+    def __init__(self, lease: JobLease, context: WorkerContext) -> None:
         """Lease to the job that *lease* holds."""
-        self._lease, self._world = lease, world
+        self._lease, self._context = lease, context
         self._sizes: dict[Digest, int] = {}
         self._due = time.monotonic() + RECORD_SECONDS
 
@@ -233,25 +235,25 @@ class Arrivals:
         found = sorted(self._sizes.items())
         self._sizes.clear()
         self._due = time.monotonic() + RECORD_SECONDS
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             jobs.save(connection, self._lease)
             blobs.lease(connection, self._lease.id, [str(digest) for digest, _ in found])
             for digest, size in found:
-                blobs.add(connection, str(digest), size, self._world.now())
-        see_present(self._world.content, (digest for digest, _ in found))
+                blobs.add(connection, str(digest), size, self._context.now())
+        see_present(self._context.content, (digest for digest, _ in found))
 
 
 class _ArchiveSink:
     """See `store.archives.receive.BlobSink`."""
 
-    def __init__(self, lease: JobLease, world: World, arrivals: Arrivals) -> None:
-        self._lease, self._world, self._arrivals = lease, world, arrivals
+    def __init__(self, lease: JobLease, context: WorkerContext, arrivals: Arrivals) -> None:
+        self._lease, self._context, self._arrivals = lease, context, arrivals
 
     def receive(self, pieces: Iterator[bytes], *, size: int, expected: Digest | None) -> Digest:
         if expected is not None and expected.algorithm != "sha256":
             digest = self._receive_named(pieces, size, expected)
         else:
-            with self._world.content.draft(self._lease.id) as draft:
+            with self._context.content.draft(self._lease.id) as draft:
                 for piece in pieces:
                     draft.write(piece)
                     self._arrivals.wait_for_more()
@@ -264,9 +266,9 @@ class _ArchiveSink:
 
     def _receive_named(self, pieces: Iterator[bytes], size: int, expected: Digest) -> Digest:
         """Drafts are for sha256; this goes the way of downloads, whose fences are lower."""
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             blobs.lease(connection, self._lease.id, [str(expected)])
-        with self._world.content.ingest(
+        with self._context.content.ingest(
             expected, fence=time.time_ns(), origin=f"received by {self._lease.id}"
         ) as ingest:
             try:
@@ -286,9 +288,9 @@ class Meter:
     Safe to use from several threads.
     """
 
-    def __init__(self, lease: JobLease, world: World, total: int | None) -> None:
+    def __init__(self, lease: JobLease, context: WorkerContext, total: int | None) -> None:
         """Count for the job that *lease* holds; *total* is how much there is, if that is known."""
-        self._lease, self._world, self._total = lease, world, total or 0
+        self._lease, self._context, self._total = lease, context, total or 0
         self._done = 0
         self._due = time.monotonic() + PROGRESS_SECONDS
         self._lock = threading.Lock()
@@ -307,7 +309,7 @@ class Meter:
 
     def _write(self, total: int) -> None:
         self._due = time.monotonic() + PROGRESS_SECONDS
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             jobs.save(connection, self._lease, bytes_total=total, bytes_moved=self._done)
 
 
@@ -328,9 +330,9 @@ class Metered:
 class Watched:
     """Passes a source on while the job may go on, and the store has space."""
 
-    def __init__(self, source: Source, world: World, held: Held) -> None:
-        """Watch over the lease *held*, and the store of *world*."""
-        self._source, self._world, self._held = source, world, held
+    def __init__(self, source: Source, context: WorkerContext, held: Held) -> None:
+        """Watch over the lease *held*, and the store of *context*."""
+        self._source, self._context, self._held = source, context, held
         self._left = 0
 
     def read(self, size: int, /) -> bytes:
@@ -342,7 +344,7 @@ class Watched:
         """
         self._held.check()
         if self._left <= 0:
-            if self._world.content.free_bytes() < self._world.upkeep.min_free_bytes:
+            if self._context.content.free_bytes() < self._context.upkeep.min_free_bytes:
                 raise _short()
             self._left = SPACE_BYTES
         data = self._source.read(size)

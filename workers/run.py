@@ -37,16 +37,16 @@ from workers.advance import (
     squash,
 )
 from workers.advance.outcome import Done, Later, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held, LeaseRenewer, stop_exception
 from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.stopping import stop_children
 from workers.transfers.retry import Again, Attempt, decide
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
-ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
+ADVANCES: dict[str, Callable[[JobLease, WorkerContext, Held], Outcome]] = {
     "pull": pull.advance,
     "push": push.advance,
     "copy": copy.advance,
@@ -64,33 +64,33 @@ ADVANCES: dict[str, Callable[[JobLease, World, Held], Outcome]] = {
 DRAFTING = ("load", "import", "squash", "commit")  # kinds of which a death leaves drafts behind
 
 
-def run_job(id_: str, worker: str, world: World, renewer: LeaseRenewer) -> None:
+def run_job(id_: str, worker: str, context: WorkerContext, renewer: LeaseRenewer) -> None:
     """Take up a due job and bring it as far as it gets. A repeated message does nothing."""
-    lease, probes = _claim(id_, worker, world)
+    lease, probes = _claim(id_, worker, context)
     if lease is None:
         return
     for probe in probes:
-        world.registries.probe(probe.registry, probe.until)
+        context.registries.probe(probe.registry, probe.until)
     if lease.fence == 1:
-        world.wire.announce([id_])
+        context.wire.announce([id_])
     with renewer.keep(lease) as held:
         try:
-            outcome = _advance(lease, world, held)
+            outcome = _advance(lease, context, held)
             lease.listening &= held.has_heard
             if isinstance(outcome, TransshipError):
-                outcome = looked_again(outcome, world)
-            settle(lease, world, outcome)
+                outcome = looked_again(outcome, context)
+            settle(lease, context, outcome)
         except LeaseLostError as lost:
             log.warning("job %s: %s", id_, lost)
 
 
-def _claim(id_: str, worker: str, world: World) -> tuple[JobLease | None, list[Probe]]:
+def _claim(id_: str, worker: str, context: WorkerContext) -> tuple[JobLease | None, list[Probe]]:
     """Take up a due job, if its registries are open; with the leaves to go ahead at them.
 
     One that has been closed since the job was dispatched leaves it as it is: due, when that opens.
     """
-    with world.catalog.write() as connection:
-        now = world.now()
+    with context.catalog.write() as connection:
+        now = context.now()
         row = jobs.due_row(connection, id_)
         if row is None:
             return None, []
@@ -111,17 +111,17 @@ def _claim(id_: str, worker: str, world: World) -> tuple[JobLease | None, list[P
         return lease, probes
 
 
-def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipError:
+def _advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome | TransshipError:
     """Run the kind's advance; a failure comes back as a value."""
     try:
         if lease.kind in DRAFTING:  # its last owner may have died
-            world.content.discard_drafts(lease.id)
+            context.content.discard_drafts(lease.id)
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
         with attentive(
             held.check, listener=held
         ):  # one who is to stop need not wait for an answer first
-            return ADVANCES[lease.kind](lease, world, held)
+            return ADVANCES[lease.kind](lease, context, held)
     except LeaseLostError:
         raise
     except TransshipError as error:
@@ -131,17 +131,17 @@ def _advance(lease: JobLease, world: World, held: Held) -> Outcome | TransshipEr
         return InternalError(f"{type(error).__name__}: {error}", subject=lease.label)
 
 
-def settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> None:
+def settle(lease: JobLease, context: WorkerContext, outcome: Outcome | TransshipError) -> None:
     """Write down what came of an advance, and dispatch what that makes possible.
 
     Raises:
         LeaseLostError: the job is held no more; nothing was written.
     """
-    again = _retry(lease, outcome, world) if isinstance(outcome, TransshipError) else None
+    again = _retry(lease, outcome, context) if isinstance(outcome, TransshipError) else None
     if isinstance(outcome, TransshipError) and again is None:
         late = isinstance(outcome, DeadlineExceededError)
-        stop_children(lease, world, jobs.DEADLINE_EXCEEDED if late else "cancelled")
-    with world.change() as change:
+        stop_children(lease, context, jobs.DEADLINE_EXCEEDED if late else "cancelled")
+    with context.change() as change:
         connection, now = change.connection, change.now
         if lease.listening:  # and has heard something
             silence.heard_by_job(connection, lease)
@@ -179,7 +179,7 @@ def settle(lease: JobLease, world: World, outcome: Outcome | TransshipError) -> 
                 jobs.release(connection, lease, now=now)
 
 
-def _retry(lease: JobLease, error: TransshipError, world: World) -> Again | None:
+def _retry(lease: JobLease, error: TransshipError, context: WorkerContext) -> Again | None:
     """When to try again, or None: the job ends.
 
     Control work keeps to the same table as transfers, counted on the job.
@@ -188,7 +188,7 @@ def _retry(lease: JobLease, error: TransshipError, world: World) -> Again | None
         return Again(seconds=0, counts=False)
     if isinstance(error, Interruption):
         return None
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         most = limits.effective(connection)["max_download_attempts"].value
     decision = decide(error, Attempt(lease.attempts, lease.attempts + 1, 0), most=most)
     return decision if isinstance(decision, Again) else None

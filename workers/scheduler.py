@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from store.catalog import admission, jobs, outlook
 from store.errors import TransshipError
+from workers.context import WorkerContext, dispatch, transfer_message
 from workers.leases import LeaseRenewer
 from workers.maintenance import Maintenance
-from workers.world import World, dispatch, transfer_message
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,14 @@ class Scheduler:
     """The scheduling thread of a process, which does the maintenance too where that is its own."""
 
     def __init__(
-        self, world: World, renewer: LeaseRenewer, maintenance: Maintenance, lease_seconds: float
+        self,
+        context: WorkerContext,
+        renewer: LeaseRenewer,
+        maintenance: Maintenance,
+        lease_seconds: float,
     ) -> None:
-        """Schedule in *world*; idle looks are heartbeats of *renewer*'s worker."""
-        self._world = world
+        """Schedule in *context*; idle looks are heartbeats of *renewer*'s worker."""
+        self._context = context
         self._renewer = renewer
         self._maintenance = maintenance
         self._busy_seconds = min(SECONDS, lease_seconds / 4)
@@ -60,11 +64,11 @@ class Scheduler:
 
     def once(self) -> None:
         """Look, and do what is due now."""
-        world = self._world
-        world.opened.forget_ended()
+        context = self._context
+        context.opened.forget_ended()
         self._maintenance.see_space()
         with self._looking() as connection:
-            now = world.now()
+            now = context.now()
             seen = outlook.look(connection, now)
             self._maintenance.look(connection, seen, now)
         self._maintenance.do()
@@ -76,7 +80,7 @@ class Scheduler:
         """A transaction to look in: one that writes where something is to be written anyway."""
         if self._maintenance.is_ours or self._pause > self._busy_seconds:
             return self._renewer.beating()
-        return self._world.catalog.read()
+        return self._context.catalog.read()
 
     def _until_next(self, seen: outlook.Outlook, now: float) -> float:
         pause = self._busy_seconds
@@ -88,13 +92,13 @@ class Scheduler:
         return min(pause, self._maintenance.until_next())
 
     def _dispatch(self) -> None:
-        with self._world.catalog.write() as connection:
-            now = self._world.now()
+        with self._context.catalog.write() as connection:
+            now = self._context.now()
             admission.promote(connection, now)
             jobs.promote(connection, now, limit=PROMOTIONS)
             messages = [transfer_message(one) for one in admission.unstarted(connection, now)]
             messages += dispatch(connection, now)
-        self._world.wire.publish(messages)
+        self._context.wire.publish(messages)
 
     def _run(self) -> None:
         while not self._end.wait(min(self._pause, self._busy_seconds)):

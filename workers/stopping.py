@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from store.catalog import jobs, waits
 from store.catalog.jobs import JobLease
-from workers.world import MAX_ANNOUNCED, World
+from workers.context import MAX_ANNOUNCED, WorkerContext
 
 PAGE = 500  # jobs a transaction
 
@@ -36,22 +36,22 @@ def stop_late(connection: Connection, now: float) -> list[str]:
     return _stop(connection, late, jobs.DEADLINE_EXCEEDED, now)
 
 
-def stop_children(lease: JobLease, world: World, reason: str) -> None:
+def stop_children(lease: JobLease, context: WorkerContext, reason: str) -> None:
     """Ask the children of a job that is held to stop, page by page.
 
     Raises:
         LeaseLostError: the job is held no more; whoever has it now goes on.
     """
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         left = bool(jobs.open_children(connection, lease.id, limit=1))
     while left:
-        with world.change() as change:
+        with context.change() as change:
             jobs.save(change.connection, lease)
             page = jobs.open_children(change.connection, lease.id, limit=PAGE)
             ended = _stop(change.connection, page, reason, change.now)
             change.jobs.update(ended[:MAX_ANNOUNCED])
             left = len(page) == PAGE
-        world.catalog.give_way()
+        context.catalog.give_way()
 
 
 def _stop(connection: Connection, ids: Sequence[str], reason: str, now: float) -> list[str]:

@@ -16,13 +16,13 @@ from store.catalog import heartbeats, jobs, limits, transfers
 from store.catalog.heartbeats import Threads
 from store.catalog.transfers import Claim
 from store.errors import LeaseLostError, StoreError
+from workers.context import WorkerContext
 from workers.leases import Held, LeaseRenewer
 from workers.maintenance import Maintenance
 from workers.run import run_job
 from workers.scheduler import Scheduler
 from workers.transfers.attempt import attempt
 from workers.wire import Message, Queue
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
@@ -54,30 +54,30 @@ class Worker:
     """The worker of this process. Whoever makes it starts and stops it."""
 
     def __init__(
-        self, world: World, threads: Threads, connected: Callable[[], bool] = lambda: True
+        self, context: WorkerContext, threads: Threads, connected: Callable[[], bool] = lambda: True
     ) -> None:
         """Prepare a worker; nothing runs before `start`.
 
         While it is not *connected* nothing can reach it, and admission does not count it.
         """
         self.id = uuid4().hex
-        self._world = world
+        self._context = context
         self._threads = threads
         self._connected = connected
         self._leaving = False
         self._stopping = threading.Event()
         self._started = False
-        with world.catalog.read() as connection:
+        with context.catalog.read() as connection:
             lease_seconds = limits.lease_seconds(connection)
         self._renewer = LeaseRenewer(
-            world.catalog,
+            context.catalog,
             worker=self.id,
             lease_seconds=lease_seconds,
             stopping=self._stopping,
             threads=self._usable,
         )
-        self._maintenance = Maintenance(world, self.id, lease_seconds)
-        self._scheduler = Scheduler(world, self._renewer, self._maintenance, lease_seconds)
+        self._maintenance = Maintenance(context, self.id, lease_seconds)
+        self._scheduler = Scheduler(context, self._renewer, self._maintenance, lease_seconds)
         self._renewer.on_forgotten = self._register
         self._renewer.on_offered = self._scheduler.wake
 
@@ -95,9 +95,9 @@ class Worker:
             return
         self._scheduler.wake()
         if message.queue in (Queue.CONTROL, Queue.LOCAL):
-            run_job(message.id, self.id, self._world, self._renewer)
+            run_job(message.id, self.id, self._context, self._renewer)
         else:
-            attempt(int(message.id), self.id, self._world, self._renewer)
+            attempt(int(message.id), self.id, self._context, self._renewer)
         self._scheduler.wake()
 
     def leave(self, seconds: float) -> bool:
@@ -115,7 +115,7 @@ class Worker:
         late.daemon = True
         late.start()
         try:
-            with self._world.catalog.write() as connection:
+            with self._context.catalog.write() as connection:
                 heartbeats.retire(connection, self.id)
         except StoreError as error:
             log.warning("until its end this worker is counted as if it were there: %s", error)
@@ -135,7 +135,7 @@ class Worker:
 
     def _take_from(self, held: Held) -> None:
         lease = held.lease
-        with self._world.change() as change:
+        with self._context.change() as change:
             if isinstance(lease, Claim):
                 transfers.hand_back(change.connection, lease)
             else:
@@ -148,19 +148,19 @@ class Worker:
         if self._started:
             self._scheduler.stop()
             self._renewer.stop()
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             heartbeats.unregister(connection, self.id)
 
     def _register(self) -> None:
         if self._stopping.is_set():  # and was declared dead: there is nothing left to be seen for
             return
-        with self._world.catalog.write() as connection:
+        with self._context.catalog.write() as connection:
             heartbeats.register(
                 connection,
                 self.id,
                 pid=os.getpid(),
                 threads=self._usable() or Threads(),
-                now=self._world.now(),
+                now=self._context.now(),
             )
 
     def _usable(self) -> Threads | None:

@@ -191,7 +191,7 @@ def _status(error: TransshipError) -> int:
 def _opened(services: Services, asking: Caller, job: str) -> Plan:
     with services.catalog.write() as connection:
         existing_job(connection, asking, job, jobs_table.c.id)
-        row = exports.opened(connection, job, services.world.now())
+        row = exports.opened(connection, job, services.context.now())
         parts = exports.pinned(connection, job)
     return of_export(row, parts, services.content)
 
@@ -206,7 +206,7 @@ def _sending(
         nonlocal due
         due = time.monotonic() + EXTEND_SECONDS
         with suppress(StoreError), services.catalog.write() as connection:  # it is kept already
-            exports.extend(connection, job, services.world.now())
+            exports.extend(connection, job, services.context.now())
 
     def check() -> None:
         if time.monotonic() > due:

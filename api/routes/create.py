@@ -84,14 +84,14 @@ async def create_image(
     """
     raw = await request.body()
     creation = Creation(
-        services.catalog, services.content, shared_trust=services.world.shared_trust
+        services.catalog, services.content, shared_trust=services.context.shared_trust
     )
     made = await run_in_threadpool(
         creation.create,
         asking.tenant,
         raw,
         holder=new_id(),
-        now=services.world.now(),
+        now=services.context.now(),
         parent=parent,
     )
     return CreatedView(image_id=made.image_id, digest=made.digest)
@@ -117,6 +117,6 @@ def find_cached(
         parent=body.parent,
         sources=body.sources,
         holder=new_id(),
-        now=services.world.now(),
+        now=services.context.now(),
     )
     return CacheView(image_id=answer.image_id, source=answer.source, unknown=list(answer.unknown))

@@ -77,7 +77,7 @@ async def list_image_events(
 
     A stream goes on where `Last-Event-ID` left off.
     """
-    now = services.world.now()
+    now = services.context.now()
     asked = _Asked(
         tenant=asking.tenant,
         filters=Filters.parse(filter_ or (), EVENT_KEYS),
@@ -101,7 +101,7 @@ async def _stream(services: Services, asked: _Asked, after: int) -> Events:
     async with services.news.of([_NEWS]) as news:
         while True:
             ending = services.news.closing or (
-                asked.until is not None and services.world.now() > asked.until
+                asked.until is not None and services.context.now() > asked.until
             )
             found = await asyncio.to_thread(_read, services, asked, after)
             for event in found:

@@ -70,7 +70,7 @@ def list_images(
     named = None if pattern is None else name_matcher(pattern, across=True)
     with services.catalog.read() as connection:
         found = listed(
-            connection, asking.tenant, filters, all_=all_, named=named, now=services.world.now()
+            connection, asking.tenant, filters, all_=all_, named=named, now=services.context.now()
         )
     return ImageList(items=[summary_view(summary) for summary in found])
 
@@ -138,7 +138,7 @@ def image_children(ref: str, services: Injected, asking: Asking) -> ChildList:
 def tag_image(ref: str, body: TagBody, services: Injected, asking: Asking) -> Tagged:
     """Let a name stand for the image from now on, whatever it stood for before."""
     with services.catalog.write() as connection:
-        named = tag(connection, asking.tenant, ref, body.reference, now=services.world.now())
+        named = tag(connection, asking.tenant, ref, body.reference, now=services.context.now())
     return Tagged(reference=named.familiar)
 
 
@@ -158,7 +158,7 @@ def delete_image(
     layers that no other image has, by their chain IDs. Their bytes go when they are collected.
     """
     with services.catalog.write() as connection:
-        deletion = Deletion(connection, asking.tenant, services.content, now=services.world.now())
+        deletion = Deletion(connection, asking.tenant, services.content, now=services.context.now())
         removed = deletion.delete(ref, force=force, prune=not noprune)
     return [one.as_json() for one in removed]
 

@@ -59,8 +59,8 @@ def change_limits(services: Injected, change: LimitsChange) -> LimitsView:
     room; 0 pauses.
     """
     of_registries = {_registry(host): one for host, one in change.registries.items()}
-    with services.world.change() as world_change:
-        connection = world_change.connection
+    with services.context.change() as context_change:
+        connection = context_change.connection
         limits.lock_concurrency(connection)
         for name in limits.NAMES:
             value = getattr(change, name)
@@ -69,7 +69,9 @@ def change_limits(services: Injected, change: LimitsChange) -> LimitsView:
         for registry, one in of_registries.items():
             limits.override_registry(connection, registry, one.model_dump(exclude_none=True))
         # What waits at one that is paused now may be had elsewhere.
-        parking.move(connection, parking.movable(connection, world_change.now), world_change.now)
+        parking.move(
+            connection, parking.movable(connection, context_change.now), context_change.now
+        )
     return _view(services)
 
 
@@ -82,7 +84,7 @@ def reset_limits(
 ) -> LimitsView:
     """Take overrides back: what start-up said is in force again, at once."""
     hosts = None if registry is None else [_registry(one) for one in registry]
-    with services.world.change() as change:
+    with services.context.change() as change:
         limits.lock_concurrency(change.connection)
         limits.reset(change.connection, registries_only=hosts)
     return _view(services)
@@ -103,7 +105,7 @@ def unpark_registry(services: Injected, host: str) -> None:
     registry = _registry(host)
     left = True
     while left:
-        with services.world.change() as change:
+        with services.context.change() as change:
             parking.unpark(change.connection, registry)
             left = parking.hurry(change.connection, registry, change.now)
             admission.promote(change.connection, change.now)
@@ -115,8 +117,8 @@ def _view(services: Services) -> LimitsView:
     with services.catalog.read() as connection:
         found = limits.effective(connection)
         registries = limits.of_registries(connection)
-        parked = parking.parked(connection, services.world.now())
-        exhausted = parking.exhausted(connection, services.world.now())
+        parked = parking.parked(connection, services.context.now())
+        exhausted = parking.exhausted(connection, services.context.now())
     return LimitsView(
         **{
             name: LimitView(value=limit.value, source=limit.source) for name, limit in found.items()

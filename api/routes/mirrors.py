@@ -135,7 +135,7 @@ def put_mirror(
             spec=spec,
             interval=wanted.interval_seconds,
             enabled=wanted.enabled,
-            now=services.world.now(),
+            now=services.context.now(),
         )
         response.status_code = 201 if new else 200
         return _view(connection, mirrors.get(connection, name))
@@ -147,7 +147,7 @@ def change_mirror(
 ) -> MirrorView:
     """Let the interval of a policy count, or not. A run that is going on goes on."""
     with services.catalog.write() as connection:
-        mirrors.enable(connection, name, change.enabled, services.world.now())
+        mirrors.enable(connection, name, change.enabled, services.context.now())
         return _view(connection, mirrors.get(connection, name))
 
 

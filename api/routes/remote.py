@@ -24,10 +24,10 @@ from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest
 from store.oci.reference import Reference
+from workers.context import at
 from workers.registry.client import Repository
 from workers.registry.credentials import Credential
 from workers.registry.search import DEFAULT_LIMIT, KEYS, MAX_RESULTS, Wish, index_and_term
-from workers.world import at
 
 router = APIRouter(route_class=CheckedRoute, tags=["registries"])
 
@@ -106,7 +106,7 @@ async def inspect_remote(
 def _inspected(
     services: Services, asking: Caller, reference: Reference, given: Credential | None
 ) -> RemoteImage:
-    repository = services.world.registries.repository(
+    repository = services.context.registries.repository(
         reference.repository, credential=given, confined=is_token(asking.tenant)
     )
     with at(Side.SOURCE):
@@ -143,7 +143,7 @@ async def search_registry(
     wish = Wish.parse(Filters.parse(filter_ or (), KEYS))
     found = await services.registry_calls.ask(
         index_and_term(term)[0].name,
-        lambda: services.world.registries.search(
+        lambda: services.context.registries.search(
             term, limit=limit, confined=is_token(asking.tenant)
         ),
     )

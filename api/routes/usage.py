@@ -20,4 +20,4 @@ def get_usage(services: Injected, asking: Asking) -> UsageView:
     """What images take up, each and all together; and for `admin` what the store holds."""
     disk = on_disk(services.content) if asking.tenant == HOUSE else None
     with services.catalog.read() as connection:
-        return usage_view(usage(connection, asking.tenant, disk, now=services.world.now()))
+        return usage_view(usage(connection, asking.tenant, disk, now=services.context.now()))

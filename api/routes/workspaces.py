@@ -115,7 +115,7 @@ def create_workspace(
             body.reference,
             busy=body.busy,
             platform=platform,
-            now=services.world.now(),
+            now=services.context.now(),
         )
         return _view(connection, made, services)
 
@@ -145,7 +145,7 @@ def change_workspace(
 ) -> WorkspaceView:
     """Say whether somebody works in it."""
     with services.catalog.write() as connection:
-        workspaces.set_busy(connection, asking.tenant, name, body.busy, services.world.now())
+        workspaces.set_busy(connection, asking.tenant, name, body.busy, services.context.now())
         return _view(connection, workspaces.get(connection, asking.tenant, name), services)
 
 

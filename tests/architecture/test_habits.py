@@ -23,6 +23,8 @@ RETIRED = {
     "Keeper|keeper": "LeaseRenewer; LocalAccess",
     "rationing": "job_admission",
     "wiring": "bootstrap",
+    "World|world|make_world": "WorkerContext, context",
+    "Asked|AskedForPlatforms": "JobSpec, RequestContext",
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 

@@ -1,4 +1,4 @@
-"""The world that the stories play in."""
+"""What the stories run in."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from tests.contract.catalog.prepared import renewed_sqlite, reopened
 from tests.support.faults import FaultProxy, Rule, Verb
 from tests.support.registry_simulator import Quirks, RegistrySimulator
 from workers.bootstrap import registry_client
+from workers.context import WorkerContext, dispatch
 from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
@@ -43,7 +44,6 @@ from workers.run import run_job
 from workers.specs import AnySpec, CopySpec, MirrorSpec
 from workers.transfers.attempt import attempt
 from workers.wire import Message, Queue
-from workers.world import World, dispatch
 
 WORKER = "a worker"
 MAX_WAITS = 100
@@ -106,8 +106,8 @@ class _Bells:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ahead(World):
-    """A world whose clock is set ahead."""
+class _Ahead(WorkerContext):
+    """A context whose clock is set ahead."""
 
     clock: Callable[[], float]
 
@@ -156,7 +156,7 @@ class Faulted:
         self._bells = _Bells()
         self.catalog = reopened(renewed_sqlite(_directory_of_sqlite()))
         settings = Settings(home=directory)
-        self.world = _Ahead(
+        self.context = _Ahead(
             catalog=self.catalog,
             content=LocalStore(directory),
             registries=registry_client(settings, self.catalog, LocalBuckets(), self.now),
@@ -164,12 +164,12 @@ class Faulted:
             wire=self._bells,
             clock=self.now,
         )
-        self._resources.callback(self.world.close)
+        self._resources.callback(self.context.close)
         self._renewer = LeaseRenewer(
             self.catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event()
         )
         self._queue = JobQueue(
-            self.catalog, self.world.sealer, self._bells, Platform.parse("linux/amd64")
+            self.catalog, self.context.sealer, self._bells, Platform.parse("linux/amd64")
         )
         self._register(WORKER)
 
@@ -269,9 +269,9 @@ class Faulted:
 
     def _answer(self, message: Message) -> None:
         if message.queue in {Queue.DOWNLOADS, Queue.UPLOADS}:
-            attempt(int(message.id), self._worker, self.world, self._renewer)
+            attempt(int(message.id), self._worker, self.context, self._renewer)
         else:
-            run_job(message.id, self._worker, self.world, self._renewer)
+            run_job(message.id, self._worker, self.context, self._renewer)
 
     def wait(self) -> None:
         """Set the clock to when the next thing is due, and dispatch for it."""

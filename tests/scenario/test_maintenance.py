@@ -27,7 +27,7 @@ from tests.support.maintenance import (
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.server import Server
-from workers.bootstrap import make_world, open_catalog, write_defaults
+from workers.bootstrap import make_context, open_catalog, write_defaults
 from workers.wire import LocalWire, Queue
 from workers.worker import Worker, threads_for
 
@@ -59,11 +59,11 @@ def _worker(home: Path, url: str, begun: list[float]) -> Iterator[Worker]:
     write_defaults(catalog, settings)
     threads = threads_for(set(Queue))
     wire = LocalWire(threads)
-    world = make_world(settings, catalog, wire)
+    context = make_context(settings, catalog, wire)
     database = cast("Any", catalog)._database
     for engine in (database._writer, database._reader):
         event.listen(engine, "begin", lambda _: begun.append(time.monotonic()))
-    worker = Worker(world, threads)
+    worker = Worker(context, threads)
     wire.attach(worker.run)
     worker.start()
     try:
@@ -72,7 +72,7 @@ def _worker(home: Path, url: str, begun: list[float]) -> Iterator[Worker]:
         worker.leave(1.0)
         wire.close()
         worker.stop()
-        world.close()
+        context.close()
 
 
 @pytest.mark.slow

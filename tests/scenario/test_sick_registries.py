@@ -165,7 +165,7 @@ def test_a_silent_registry_costs_others_nothing(
 )
 def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: str) -> None:
     engine = course.engine
-    with engine.world.change() as change:
+    with engine.context.change() as change:
         if how == "paused":
             limits.override_registry(change.connection, course.sick.host, {"paused": True})
         else:
@@ -175,7 +175,7 @@ def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: 
     assert statistics.median(took) < course.bound, took
     assert course.sick.requests() == []
     assert engine.ask("SELECT sum(fence) AS claims FROM jobs WHERE state = 'queued'")[0].claims == 0
-    with engine.world.change() as change:
+    with engine.context.change() as change:
         limits.override_registry(change.connection, course.sick.host, {"paused": False})
         parking.unpark(change.connection, course.sick.host)
     assert engine.end(ids[-1]).state == "succeeded"

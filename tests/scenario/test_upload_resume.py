@@ -81,7 +81,7 @@ def test_the_session_is_kept_sealed_and_forgotten_at_the_end(
     row = story.transfer("upload")
     assert row.upload_offset == 2 * CHUNK
     assert "uploads" not in row.upload_session
-    assert story.world.sealer.open(row.upload_session)["location"].count("/blobs/uploads/") == 1
+    assert story.context.sealer.open(row.upload_session)["location"].count("/blobs/uploads/") == 1
     story.reap()
     story.go_on()
     assert story.transfer("upload").upload_session is None

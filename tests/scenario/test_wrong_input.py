@@ -20,7 +20,7 @@ from tests.support.server import environment, run
 
 
 @dataclass(frozen=True)
-class World:
+class WorkerContext:
     """Two registries with one image in the first, and a home."""
 
     source: RegistryProcess
@@ -46,12 +46,14 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, source: RegistryProcess, target: RegistryProcess) -> World:
+def context(tmp_path: Path, source: RegistryProcess, target: RegistryProcess) -> WorkerContext:
     push_to_registry(source.url, "team/app", "1", build_image("wrong", layers=2))
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     prepared_sqlite(home)
-    return World(source, target, environment(home, TRANSSHIP_MAX_DOWNLOAD_ATTEMPTS="2"), home)
+    return WorkerContext(
+        source, target, environment(home, TRANSSHIP_MAX_DOWNLOAD_ATTEMPTS="2"), home
+    )
 
 
 @pytest.fixture
@@ -81,34 +83,34 @@ def test_a_bad_reference_is_refused_before_anything_starts(reference: str, tmp_p
     assert not home.exists()
 
 
-def test_an_unknown_host_is_named(world: World) -> None:
-    code, said = world.copy("no-such-host.invalid/team/app:1")
+def test_an_unknown_host_is_named(context: WorkerContext) -> None:
+    code, said = context.copy("no-such-host.invalid/team/app:1")
     assert code == 1
     assert said.startswith("transship: at the source: ")
     assert "no-such-host.invalid" in said
     assert "after 2 attempts" in said
-    assert world.untouched()
+    assert context.untouched()
 
 
-def test_a_refused_connection_at_the_destination_is_named(world: World) -> None:
+def test_a_refused_connection_at_the_destination_is_named(context: WorkerContext) -> None:
     nobody = f"localhost:{free_port()}"
-    code, said = world.copy(f"{world.source.host}/team/app:1", f"{nobody}/app:1")
+    code, said = context.copy(f"{context.source.host}/team/app:1", f"{nobody}/app:1")
     assert code == 1
     assert said.startswith("transship: at the destination: ")
     assert nobody in said
-    assert world.untouched()
+    assert context.untouched()
 
 
-def test_a_missing_tag_is_named(world: World) -> None:
-    code, said = world.copy(f"{world.source.host}/team/app:gone")
+def test_a_missing_tag_is_named(context: WorkerContext) -> None:
+    code, said = context.copy(f"{context.source.host}/team/app:gone")
     assert code == 1
-    assert said.startswith(f"transship: at the source: {world.source.host}/team/app:gone: ")
-    assert world.untouched()
+    assert said.startswith(f"transship: at the source: {context.source.host}/team/app:gone: ")
+    assert context.untouched()
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_refused_credentials_are_named_and_not_shown(
-    known: bool, world: World, tmp_path: Path
+    known: bool, context: WorkerContext, tmp_path: Path
 ) -> None:
     with RegistryProcess(
         tmp_path / "locked", htpasswd=("ann", "right"), host_name="localhost"
@@ -118,59 +120,59 @@ def test_refused_credentials_are_named_and_not_shown(
             config.parent.mkdir()
             entry = {"username": "ann", "password": "hunter2"}
             config.write_text(json.dumps({"auths": {locked.host: entry}}))
-        code, said = world.copy(f"{locked.host}/team/app:1")
+        code, said = context.copy(f"{locked.host}/team/app:1")
     assert code == 1
     assert said.startswith("transship: at the source: ")
     assert locked.host in said
     assert "hunter2" not in said
-    assert world.untouched()
-    for path in world.home.rglob("*"):
+    assert context.untouched()
+    for path in context.home.rglob("*"):
         if path.is_file():
             assert b"hunter2" not in path.read_bytes()
 
 
 def test_a_registry_that_answers_html_is_named(
-    world: World, lying: Callable[[Script], str]
+    context: WorkerContext, lying: Callable[[Script], str]
 ) -> None:
     page = Action(status=200, headers={"Content-Type": "text/html"}, body=b"<html>Welcome</html>")
     host = lying(lambda _: page)
-    code, said = world.copy(f"{host}/team/app:1")
+    code, said = context.copy(f"{host}/team/app:1")
     assert code == 1
     assert said.startswith("transship: at the source: ")
     assert "HTML" in said
-    assert world.untouched()
+    assert context.untouched()
 
 
 def test_a_manifest_with_other_bytes_than_its_digest_is_refused(
-    world: World, lying: Callable[[Script], str]
+    context: WorkerContext, lying: Callable[[Script], str]
 ) -> None:
     def answer(request: ProxiedRequest) -> Action | None:
         if request.method == "GET" and "/manifests/" in request.path:
             return Action(change=lambda piece: piece.replace(b'"size"', b'"sizE"'))
         return None
 
-    code, said = world.copy(f"{lying(answer)}/team/app:1")
+    code, said = context.copy(f"{lying(answer)}/team/app:1")
     assert code == 1
     assert said.startswith("transship: at the source: ")
     assert "digest" in said
-    assert world.untouched()
+    assert context.untouched()
 
 
 def test_a_blob_with_other_bytes_than_its_digest_is_refused(
-    world: World, lying: Callable[[Script], str]
+    context: WorkerContext, lying: Callable[[Script], str]
 ) -> None:
     def answer(request: ProxiedRequest) -> Action | None:
         return Action(change=lambda piece: bytes(len(piece))) if request.is_blob_get else None
 
-    code, said = world.copy(f"{lying(answer)}/team/app:1")
+    code, said = context.copy(f"{lying(answer)}/team/app:1")
     assert code == 1
     assert said.startswith("transship: at the source: sha256:")
     assert "digest" in said
     assert "after 2 attempts" in said
-    assert world.untouched()
+    assert context.untouched()
 
 
-def test_a_manifest_that_lies_about_a_size_is_refused(world: World) -> None:
+def test_a_manifest_that_lies_about_a_size_is_refused(context: WorkerContext) -> None:
     image = build_image("lies", layers=1)
     lie = image.manifest.raw.replace(
         f'"size": {image.manifest.layers[0].size}'.encode(),
@@ -179,12 +181,12 @@ def test_a_manifest_that_lies_about_a_size_is_refused(world: World) -> None:
     assert lie != image.manifest.raw
     manifest = parse_manifest(lie, image.manifest.media_type)
     assert isinstance(manifest, Manifest)
-    push_to_registry(world.source.url, "team/liar", "1", Image(manifest, image.blobs))
-    code, said = world.copy(f"{world.source.host}/team/liar:1")
+    push_to_registry(context.source.url, "team/liar", "1", Image(manifest, image.blobs))
+    code, said = context.copy(f"{context.source.host}/team/liar:1")
     assert code == 1
     assert said.startswith("transship: at the source: ")
     assert "bytes" in said
-    assert world.untouched()
+    assert context.untouched()
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:

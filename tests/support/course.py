@@ -54,6 +54,7 @@ from tests.support import aged
 from tests.support.aged import DAY, Aged, digest, job_id, registry
 from tests.support.scheduling import scheduler_of
 from workers.advance.outcome import Done
+from workers.context import WorkerContext
 from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
@@ -63,7 +64,6 @@ from workers.specs import parse_spec
 from workers.stopping import stop_late
 from workers.transfers.attempt import done
 from workers.wire import Message, Queue
-from workers.world import World
 
 LEASE_SECONDS = 20.0
 WORKER = aged.WORKERS[0]
@@ -106,7 +106,7 @@ class Course:
         self.size = size
         sealer = Sealer(Fernet.generate_key().decode())
         self.wire = wire = SilentWire()
-        self.world = World(
+        self.context = WorkerContext(
             catalog=catalog,
             content=cast("ContentStore", RoomyContent()),
             registries=cast("RegistryClient", None),
@@ -114,8 +114,8 @@ class Course:
             wire=wire,
         )
         self.queue = JobQueue(catalog, sealer, wire, Platform.host())
-        self.scheduler = scheduler_of(self.world, WORKER, LEASE_SECONDS)
-        self.bystander = scheduler_of(self.world, aged.WORKERS[1], LEASE_SECONDS)
+        self.scheduler = scheduler_of(self.context, WORKER, LEASE_SECONDS)
+        self.bystander = scheduler_of(self.context, aged.WORKERS[1], LEASE_SECONDS)
         self._children = count(size.first_child)
         self._names = count(1)
 
@@ -138,7 +138,7 @@ class Course:
 
     def dispatch(self) -> None:
         """A change after which there is nothing new to do."""
-        with self.world.change():
+        with self.context.change():
             pass
 
     def claim_job(self) -> JobLease:
@@ -150,16 +150,16 @@ class Course:
 
     def release_job(self, lease: JobLease, *, again_in: float | None = None) -> None:
         """Let a job go until something wakes it, or for a while."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             jobs.release(change.connection, lease, now=change.now, again_in=again_in)
 
     def finish_job(self, lease: JobLease) -> None:
         """End a job as its worker does, and dispatch what that makes possible."""
-        settle(lease, self.world, Done({}))
+        settle(lease, self.context, Done({}))
 
     def make_children(self, lease: JobLease, number: int) -> None:
         """Make children of a job, as a mirror does in pages."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             new = [
                 NewJob(
                     id=f"child{n}-of-{lease.id}",
@@ -187,7 +187,7 @@ class Course:
 
     def take_mirror_up(self, renewer: LeaseRenewer) -> None:
         """Let a worker take the mirror up, which was asked to stop."""
-        run_job(job_id(self.size.mirror), WORKER, self.world, renewer)
+        run_job(job_id(self.size.mirror), WORKER, self.context, renewer)
 
     def mirror_has_ended(self) -> bool:
         """Whether no child of the mirror is active, nor the mirror itself."""
@@ -213,7 +213,7 @@ class Course:
 
     def want(self, lease: JobLease, *digests: str, direction: str = "download") -> None:
         """Let a job wait for blobs."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             wanted = [
                 Wanted(
                     direction=direction,
@@ -240,26 +240,26 @@ class Course:
 
     def complete(self, claim: Claim) -> None:
         """A blob has arrived; what its slot makes possible is admitted."""
-        done(claim, claim.places[0], self.world)
+        done(claim, claim.places[0], self.context)
 
     def fail(self, claim: Claim) -> None:
         """A transfer has failed for all who wait for it."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             transfers.fail(change.connection, claim, FAILURE, change.now)
 
     def exclude(self, claim: Claim) -> None:
         """A source has refused."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             transfers.exclude(change.connection, claim, claim.places[0], FAILURE, change.now)
 
     def delay(self, claim: Claim) -> None:
         """A try has failed, the next one is due."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             transfers.delay(change.connection, claim, FAILURE, 0.0, change.now, counts=True)
 
     def hand_back(self, claim: Claim) -> None:
         """An orderly stop."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             transfers.hand_back(change.connection, claim)
 
     def heartbeat(self, lease: JobLease, claim: Claim) -> None:
@@ -498,7 +498,7 @@ class Course:
 
     def _retry(self) -> None:
         lease = self.claim_job()
-        with self.world.change() as change:
+        with self.context.change() as change:
             waits.abandon(change.connection, [lease.id], change.now)
             jobs.finish(change.connection, lease, "failed", change.now)
         self.queue.retry(lease.id, requested_by="user1", tenant=HOUSE)

@@ -16,7 +16,7 @@ from store.content.ports import ContentStore
 from store.home import prepare_home
 from store.oci.platform import Platform
 from store.settings import Settings
-from workers.bootstrap import make_world, open_catalog, write_defaults
+from workers.bootstrap import make_context, open_catalog, write_defaults
 from workers.making import Submission
 from workers.queue import JobQueue
 from workers.registry.credentials import Credential
@@ -43,13 +43,13 @@ class Engine:
         write_defaults(self.catalog, self.settings)
         threads = threads_for(set(Queue))
         self._wire = LocalWire(threads)
-        self.world = make_world(self.settings, self.catalog, self._wire)
+        self.context = make_context(self.settings, self.catalog, self._wire)
         if content is not None:
-            object.__setattr__(self.world, "content", content(self.world.content))
-        self.content: ContentStore = self.world.content
-        self._worker = Worker(self.world, threads)
+            object.__setattr__(self.context, "content", content(self.context.content))
+        self.content: ContentStore = self.context.content
+        self._worker = Worker(self.context, threads)
         self._wire.attach(self._worker.run)
-        self._queue = JobQueue(self.catalog, self.world.sealer, self._wire, Platform.host())
+        self._queue = JobQueue(self.catalog, self.context.sealer, self._wire, Platform.host())
 
     def __enter__(self) -> Self:
         self._worker.start()
@@ -64,7 +64,7 @@ class Engine:
         self._worker.leave(5.0)
         self._wire.close()
         self._worker.stop()
-        self.world.close()
+        self.context.close()
 
     def submit(self, *, credentials: Mapping[str, Credential] | None = None, **spec: Any) -> str:
         """Ask for a job, and return its id."""

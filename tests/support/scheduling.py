@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 
+from workers.context import WorkerContext
 from workers.leases import LeaseRenewer
 from workers.maintenance import Maintenance
 from workers.scheduler import Scheduler
-from workers.world import World
 
 
-def scheduler_of(world: World, worker: str = "w", lease_seconds: float = 20.0) -> Scheduler:
+def scheduler_of(
+    context: WorkerContext, worker: str = "w", lease_seconds: float = 20.0
+) -> Scheduler:
     """The scheduler of *worker*; the first one that looks does the maintenance as well."""
     renewer = LeaseRenewer(
-        world.catalog, worker=worker, lease_seconds=lease_seconds, stopping=threading.Event()
+        context.catalog, worker=worker, lease_seconds=lease_seconds, stopping=threading.Event()
     )
-    maintenance = Maintenance(world, worker, lease_seconds)
-    return Scheduler(world, renewer, maintenance, lease_seconds)
+    maintenance = Maintenance(context, worker, lease_seconds)
+    return Scheduler(context, renewer, maintenance, lease_seconds)

@@ -22,7 +22,7 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, Scene
 from tests.support.compose import DEPLOY, Service, dockerfile, services
-from workers.bootstrap import make_world
+from workers.bootstrap import make_context
 from workers.wire import LocalWire, Queue
 from workers.worker import threads_for
 
@@ -211,16 +211,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     directory = tmp_path_factory.mktemp("metrics")
     catalog = Catalog(prepared_sqlite(directory))
     settings = Settings(home=directory / "home", store_max_bytes=10**9)
-    world = make_world(settings, catalog, LocalWire(threads_for(set(Queue))))
-    scene = Scene(catalog, now=world.now())
+    context = make_context(settings, catalog, LocalWire(threads_for(set(Queue))))
+    scene = Scene(catalog, now=context.now())
     scene.end(scene.job("ended"), "failed")
     with catalog.write() as connection:
-        parking.park(connection, HERE, 60, world.now())
+        parking.park(connection, HERE, 60, context.now())
     found = {
         family.name: {label for labels, _ in family.samples for label in labels}
-        for family in Metrics(world, Watch()).families()
+        for family in Metrics(context, Watch()).families()
     }
-    world.close()
+    context.close()
     return found
 
 

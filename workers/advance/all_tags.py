@@ -21,16 +21,16 @@ from store.oci.reference import Reference
 from workers.advance import children, plan
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import PullSpec, PushSpec
-from workers.world import World
 
 
-def pull(spec: PullSpec, lease: JobLease, world: World, held: Held) -> Outcome:
+def pull(spec: PullSpec, lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Ask the registry once which tags there are, and pull each."""
     if "tags" not in lease.plan:
-        source = Remote.of(spec.source, Side.SOURCE, lease, world, held)
-        plan.remember(lease, world, tags=_in_registry(source))
+        source = Remote.of(spec.source, Side.SOURCE, lease, context, held)
+        plan.remember(lease, context, tags=_in_registry(source))
     pulls = (
         (
             tag,
@@ -43,21 +43,21 @@ def pull(spec: PullSpec, lease: JobLease, world: World, held: Held) -> Outcome:
         )
         for tag in lease.plan["tags"]
     )
-    children.make(pulls, lease, world, held)
-    ended = children.ended(lease, world)
+    children.make(pulls, lease, context, held)
+    ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
     result = _result(spec.repository, ended, lease, done="pulled")
     result["up_to_date"] = all(child.result["up_to_date"] for child in ended)
-    _record("pull", spec.repository, spec.repository, lease, world)
+    _record("pull", spec.repository, spec.repository, lease, context)
     return Done(result)
 
 
-def push(spec: PushSpec, lease: JobLease, world: World, held: Held) -> Outcome:
+def push(spec: PushSpec, lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Push each tag that the repository has here when the job first looks."""
     here = Reference.parse(spec.reference)
     if "tags" not in lease.plan:
-        plan.remember(lease, world, tags=_in_store(here, lease, world))
+        plan.remember(lease, context, tags=_in_store(here, lease, context))
     pushes = (
         (
             tag,
@@ -71,12 +71,12 @@ def push(spec: PushSpec, lease: JobLease, world: World, held: Held) -> Outcome:
         )
         for tag in lease.plan["tags"]
     )
-    children.make(pushes, lease, world, held)
-    ended = children.ended(lease, world)
+    children.make(pushes, lease, context, held)
+    ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
     result = _result(spec.repository, ended, lease, done="pushed")
-    _record("push", spec.repository, here, lease, world)
+    _record("push", spec.repository, here, lease, context)
     return Done(result)
 
 
@@ -92,8 +92,8 @@ def _in_registry(source: Remote) -> list[str]:
     return tags
 
 
-def _in_store(repository: Reference, lease: JobLease, world: World) -> list[str]:
-    with world.catalog.read() as connection:
+def _in_store(repository: Reference, lease: JobLease, context: WorkerContext) -> list[str]:
+    with context.catalog.read() as connection:
         names = references.of_repository(connection, lease.tenant, repository.repository)
     found = [Reference.parse(row.name) for row in names]
     if not found:
@@ -131,13 +131,13 @@ def _result(
 
 
 def _record(
-    action: str, repository: Reference, here: Reference, lease: JobLease, world: World
+    action: str, repository: Reference, here: Reference, lease: JobLease, context: WorkerContext
 ) -> None:
     """Write down, once, that all tags were moved; as with Docker, with the labels of `latest`."""
     if "recorded" in lease.plan:
         return
     lease.learn(recorded=True)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         latest = None
         with suppress(ConflictError):  # several tenants have the name: whose labels it has is open
@@ -149,6 +149,6 @@ def _record(
             action,
             repository.familiar,
             name=repository.familiar,
-            now=world.now(),
+            now=context.now(),
             image=lead(images, Platform.host()),
         )

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from store.catalog import jobs, limits
 from store.catalog.jobs import JobLease
 from store.errors import ContentError, RegistryError, TransshipError
+from workers.context import WorkerContext
 from workers.transfers.retry import Again, Attempt, decide
-from workers.world import World
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,7 +19,7 @@ def ask(
     question: Callable[[T], R],
     items: Sequence[T],
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     *,
     of: Callable[[T], str],
 ) -> list[R | dict[str, Any] | TransshipError]:
@@ -35,8 +35,8 @@ def ask(
         except (RegistryError, ContentError) as error:
             return error
 
-    answers = world.probes.ask(asked, items, of=of)
-    with world.catalog.read() as connection:
+    answers = context.probes.ask(asked, items, of=of)
+    with context.catalog.read() as connection:
         most = limits.effective(connection)["max_download_attempts"].value
     attempt = Attempt(lease.attempts, lease.attempts + 1, 0)
 
@@ -57,9 +57,9 @@ def raise_unsettled(answers: Iterable[object]) -> None:
             raise answer
 
 
-def remember(lease: JobLease, world: World, **facts: Any) -> None:
+def remember(lease: JobLease, context: WorkerContext, **facts: Any) -> None:
     """Add to the plan. What follows has tries of its own."""
     lease.learn(**facts)
     lease.attempts = 0
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease, attempts=0)

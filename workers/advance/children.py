@@ -16,11 +16,11 @@ from store.errors import Side
 from store.oci.reference import Reference
 from workers.advance import plan
 from workers.advance.remote import Remote
+from workers.context import WorkerContext, at
 from workers.identity import new_id
 from workers.leases import Held
 from workers.making import lane
 from workers.specs import AnySpec, as_json
-from workers.world import World, at
 
 CHUNK = 250  # children a transaction: they keep others from writing for 0.1 s
 MAX_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
@@ -44,29 +44,31 @@ def tags_of(source: Remote) -> list[str]:
     return list(tags)
 
 
-def make(wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, world: World, held: Held) -> None:
+def make(
+    wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, context: WorkerContext, held: Held
+) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
 
     They are made in their order, so that one who takes over goes on after those that there are.
     """
     if lease.plan.get("children_made"):
         return
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         made = sum(child_rows.by_state(connection, [lease.id])[lease.id].values())
     rest = islice(wanted, made, None)
     while chunk := list(islice(rest, CHUNK)):
         held.check()
-        new = [_child(key, spec, lease, world) for key, spec in chunk]
-        with world.change() as change:
+        new = [_child(key, spec, lease, context) for key, spec in chunk]
+        with context.change() as change:
             jobs.save(change.connection, lease, deaths=0)
             jobs.create(change.connection, new, change.now)
-        world.catalog.give_way()
-    plan.remember(lease, world, children_made=True)
+        context.catalog.give_way()
+    plan.remember(lease, context, children_made=True)
 
 
-def ended(lease: JobLease, world: World) -> Sequence[Row[Any]] | None:
+def ended(lease: JobLease, context: WorkerContext) -> Sequence[Row[Any]] | None:
     """The children in the order in which they were made; None while some have not ended."""
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         states = child_rows.by_state(connection, [lease.id])[lease.id]
         if any(state in states for state in jobs.ACTIVE):
             return None
@@ -94,9 +96,9 @@ def report(children: Sequence[Row[Any]]) -> dict[str, Any]:
     return {"by_state": by_state, "failed": failed[:MAX_REPORTED]}
 
 
-def _child(key: str, spec: AnySpec, lease: JobLease, world: World) -> NewJob:
+def _child(key: str, spec: AnySpec, lease: JobLease, context: WorkerContext) -> NewJob:
     def credential(repository: Reference) -> str:
-        return world.fingerprint(lease.root, repository.domain, repository.path)
+        return context.fingerprint(lease.root, repository.domain, repository.path)
 
     return NewJob(
         id=new_id(),

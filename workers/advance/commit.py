@@ -20,12 +20,12 @@ from store.layers.squash import squash
 from store.oci.digest import Digest
 from store.oci.platform import Platform
 from workers.advance.outcome import Done, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs.images import CommitSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Squash what was put into the workspace into one layer, and publish the image with it.
 
     What the workspace holds when the job first looks is what it takes: later puts are not in it,
@@ -40,28 +40,28 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     if published is not None:
         return Done(**published)
     spec = CommitSpec.model_validate(lease.spec)
-    _fix(spec, lease, world)
-    stack = ground(lease.plan["base"], lease.plan["layers"], world.content)
+    _fix(spec, lease, context)
+    stack = ground(lease.plan["base"], lease.plan["layers"], context.content)
     base = None if stack.base is None else stack.base.config
     platform = child_platform(base, Platform.host())
     held.unbounded()
-    layer = _squashed(stack, spec, lease, world, held)
+    layer = _squashed(stack, spec, lease, context, held)
     config = child_config(
         base,
         None if layer is None else layer.diff_id,
         _wanted(spec, lease),
         platform,
     )
-    new = _image(stack, layer, config, spec, lease, world)
+    new = _image(stack, layer, config, spec, lease, context)
     held.check()
-    return _publish(new, layer, spec, lease, world)
+    return _publish(new, layer, spec, lease, context)
 
 
-def _fix(spec: CommitSpec, lease: JobLease, world: World) -> None:
+def _fix(spec: CommitSpec, lease: JobLease, context: WorkerContext) -> None:
     """Write down of what the image is made, and keep that."""
     if "layers" in lease.plan:
         return
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         workspace = workspaces.get(connection, lease.tenant, spec.workspace)
         lease.learn(base=workspace.base, layers=list(workspace.layers))
         jobs.save(connection, lease)
@@ -72,16 +72,16 @@ def _fix(spec: CommitSpec, lease: JobLease, world: World) -> None:
 
 
 def _squashed(
-    stack: Ground, spec: CommitSpec, lease: JobLease, world: World, held: Held
+    stack: Ground, spec: CommitSpec, lease: JobLease, context: WorkerContext, held: Held
 ) -> MadeLayer | None:
     """The one layer; None where nothing has changed."""
     if not stack.own:
         return None
-    with NewLayer(world.content, lease.id) as layer:
+    with NewLayer(context.content, lease.id) as layer:
         assembled = squash(
-            stack.above(world.content),
+            stack.above(context.content),
             layer.write,
-            onto=stack.below(world.content),
+            onto=stack.below(context.content),
             clamp=spec.source_date_epoch,
             check=held.check,
         )
@@ -107,7 +107,7 @@ def _image(
     config: bytes,
     spec: CommitSpec,
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
 ) -> Made:
     """Store the documents of the image."""
     base = stack.base
@@ -117,15 +117,15 @@ def _image(
         () if base is None else base.manifest.layers,
         None if layer is None else (layer.digest, layer.size),
     )
-    world.content.put(config)
-    world.content.put(manifest.raw)
-    with world.catalog.read() as connection:
+    context.content.put(config)
+    context.content.put(manifest.raw)
+    with context.catalog.read() as connection:
         parent = stack.image_id
         if parent is not None and not _has(connection, lease.tenant, parent):
             parent = None  # it was removed, by force
     return made(
         [manifest],
-        world.content,
+        context.content,
         names=[] if spec.target is None else [spec.target],
         parents={} if parent is None else {str(manifest.config.digest): parent},
         verified=[] if layer is None else [layer.pair],
@@ -137,10 +137,10 @@ def _has(connection: Connection, tenant: str, image_id: str) -> bool:
 
 
 def _publish(
-    new: Made, layer: MadeLayer | None, spec: CommitSpec, lease: JobLease, world: World
+    new: Made, layer: MadeLayer | None, spec: CommitSpec, lease: JobLease, context: WorkerContext
 ) -> Done:
     """Let the image be there, in one transaction, and once."""
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         published = publish(
             connection,
@@ -148,7 +148,7 @@ def _publish(
             new,
             holder=lease.id,
             seq=lease.seq,
-            now=world.now(),
+            now=context.now(),
             tags=True,
         )
         result: dict[str, Any] = {
@@ -162,5 +162,5 @@ def _publish(
         done = Done(result, superseded_by=newer)
         lease.learn(published=asdict(done))
         jobs.save(connection, lease)
-    see_present(world.content, map(Digest.parse, new.digests))
+    see_present(context.content, map(Digest.parse, new.digests))
     return done

@@ -15,22 +15,22 @@ from workers.advance import deliver, plan
 from workers.advance.closure import narrowed, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import CopySpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Compare digests first; move what the target lacks; put manifests, the tag last.
 
     A blob that the target has, or can mount, is never downloaded.
     """
     spec = CopySpec.model_validate(lease.spec)
-    source = Remote.of(spec.origin, Side.SOURCE, lease, world, held)
-    target = Remote.of(spec.target, Side.DESTINATION, lease, world, held)
+    source = Remote.of(spec.origin, Side.SOURCE, lease, context, held)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, context, held)
     root = plan.fixed_root(lease, source)
     if "absent" not in lease.plan:
-        there = _up_to_date(spec, root, target, lease, world)
+        there = _up_to_date(spec, root, target, lease, context)
         if there is not None:
             return there
     whole = resolve(root, spec.wanted_platforms(), source.manifests)
@@ -39,8 +39,8 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     absent = deliver.absent_blobs(
         lease, target, closure, mount_from=source.source.repository if same_registry else None
     )
-    states = plan.waits(lease, world)
-    left, idle = deliver.left_to_upload(target, absent, states, lease, world)
+    states = plan.waits(lease, context)
+    left, idle = deliver.left_to_upload(target, absent, states, lease, context)
     if left:
         usable = source.usable(idle)
         ready = [blob for blob in idle if blob.digest in usable]
@@ -48,52 +48,52 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         coming = {
             digest for (way, digest), wait in states.items() if way == "download" and not wait.ended
         }
-        deliver.want_uploads(target, ready, lease, world)
+        deliver.want_uploads(target, ready, lease, context)
         deliver.want_downloads(
-            source, [blob for blob in missing if str(blob.digest) not in coming], lease, world
+            source, [blob for blob in missing if str(blob.digest) not in coming], lease, context
         )
         return Waiting()
     result = _result(spec, root, str(closure.root.digest), up_to_date=False)
-    outcome = deliver.put_manifests(closure, target, lease, world, result)
+    outcome = deliver.put_manifests(closure, target, lease, context, result)
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
-        with world.catalog.write() as connection:
+        with context.catalog.write() as connection:
             targets.record_derivation(
                 connection,
                 str(root.digest),
                 _transform(spec.platforms),
                 str(closure.root.digest),
-                world.now(),
+                context.now(),
             )
     return outcome
 
 
-def expected_digest(root: Descriptor, platforms: Sequence[str], world: World) -> str:
+def expected_digest(root: Descriptor, platforms: Sequence[str], context: WorkerContext) -> str:
     """What the target stands for once it has *platforms* of *root*, as far as that is known."""
     if not platforms:
         return str(root.digest)
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         derived = targets.derived(connection, str(root.digest), _transform(platforms))
     return derived or str(root.digest)
 
 
 def _up_to_date(
-    spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, world: World
+    spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, context: WorkerContext
 ) -> Done | None:
     """The job is done if the target stands already for what the source would become."""
-    expected = expected_digest(root, spec.platforms, world)
+    expected = expected_digest(root, spec.platforms, context)
     there = target.head()
     if there is None or str(there.digest) != expected:
         return None
-    blobs = _known_blobs(there, world)
-    plan.count(lease, world, blobs, ())
+    blobs = _known_blobs(there, context)
+    plan.count(lease, context, blobs, ())
     return Done(_result(spec, root, expected, up_to_date=True))
 
 
-def _known_blobs(root: Descriptor, world: World) -> list[Descriptor]:
+def _known_blobs(root: Descriptor, context: WorkerContext) -> list[Descriptor]:
     """The blobs of an image whose manifests the store still holds; else none. For the figures."""
     try:
         return resolve(
-            root, (), partial(read_manifests, content=world.content)
+            root, (), partial(read_manifests, content=context.content)
         ).distributable_blobs()
     except BlobMissingError:
         return []

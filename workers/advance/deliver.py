@@ -14,7 +14,7 @@ from workers.advance import plan
 from workers.advance.closure import Closure
 from workers.advance.outcome import Done, Later, Outcome
 from workers.advance.remote import Remote
-from workers.world import World, at
+from workers.context import WorkerContext, at
 
 TARGET_BUSY_SECONDS = 0.5  # another job is writing the same tag: one PUT, so soon over
 
@@ -28,12 +28,12 @@ def absent_blobs(
     """
     everything = closure.distributable_blobs()
     if "absent" not in lease.plan:
-        asked = target.world.now()
+        asked = target.context.now()
         there, mounted = target.present(everything, mount_from=mount_from)
         absent = {blob.digest for blob in everything if blob.digest not in there}
         plan.count(
             lease,
-            target.world,
+            target.context,
             everything,
             absent,
             absent=[str(digest) for digest in absent],
@@ -51,21 +51,21 @@ def left_to_upload(
     absent: Sequence[Descriptor],
     states: dict[tuple[str, str], WaitState],
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
 ) -> tuple[list[Descriptor], list[Descriptor]]:
     """Of the blobs that were absent, those that still are, and of these the ones not asked for.
 
     What another job has brought there meanwhile is spared, and not sent again.
     """
     idle = [blob for blob in absent if ("upload", str(blob.digest)) not in states]
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         arrived = blobs.confirmed(
             connection,
             [str(blob.digest) for blob in idle],
             target.source,
             since=lease.plan["absent_at"],
         )
-    plan.spare(lease, world, [blob for blob in idle if str(blob.digest) in arrived])
+    plan.spare(lease, context, [blob for blob in idle if str(blob.digest) in arrived])
     idle = [blob for blob in idle if str(blob.digest) not in arrived]
     on_their_way = [
         blob
@@ -76,23 +76,23 @@ def left_to_upload(
 
 
 def want_uploads(
-    target: Remote, ready: Collection[Descriptor], lease: JobLease, world: World
+    target: Remote, ready: Collection[Descriptor], lease: JobLease, context: WorkerContext
 ) -> None:
     """Make the job wait for the upload of each of *ready*, which the store holds."""
     plan.want(
         lease,
-        world,
+        context,
         [target.wanted("upload", blob, absent_at=lease.plan["absent_at"]) for blob in ready],
     )
 
 
 def want_downloads(
-    source: Remote, missing: Collection[Descriptor], lease: JobLease, world: World
+    source: Remote, missing: Collection[Descriptor], lease: JobLease, context: WorkerContext
 ) -> None:
     """Make the job wait for each of *missing*, and wake it as each arrives, for its upload."""
     plan.want(
         lease,
-        world,
+        context,
         [source.wanted("download", blob, counted=False, eager=True) for blob in missing],
     )
 
@@ -101,7 +101,7 @@ def put_manifests(
     closure: Closure,
     target: Remote,
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     result: dict[str, Any],
 ) -> Outcome:
     """Put the manifests, children before parents and the tag last, as the only writer of it.
@@ -119,7 +119,7 @@ def put_manifests(
             hint="give the destination a tag",
             side=Side.DESTINATION,
         )
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         newer = targets.hold(connection, name, lease)
     if newer == "":
         return Later(TARGET_BUSY_SECONDS)
@@ -130,10 +130,10 @@ def put_manifests(
             target.held.check()
             if manifest.digest != closure.root.digest:
                 target.repository.put_manifest(str(manifest.digest), manifest)
-        with world.catalog.write() as connection:  # the last look before others see it
+        with context.catalog.write() as connection:  # the last look before others see it
             jobs.save(connection, lease)
         target.held.check()
         target.repository.put_manifest(target.reference.identifier, closure.root)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         targets.written(connection, name, lease)
     return Done(result)

@@ -22,31 +22,31 @@ from store.oci.digest import Digest
 from store.oci.platform import Platform
 from store.oci.reference import Reference
 from workers.advance.outcome import Done, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import ExportSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Choose the images, pin them, and lay their archive out, to say now what would go wrong."""
     published = lease.plan.get("published")
     if published is not None:
         return Done(**published)
     spec = ExportSpec.model_validate(lease.spec)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         images = chosen(connection, lease.tenant, spec.references)
         parts = {part for one in images for part in held_under(connection, str(one.digest))}
         exports.pin(connection, lease.id, parts)
-        lost = parts - blobs.held(connection, parts, world.now())
+        lost = parts - blobs.held(connection, parts, context.now())
     if lost:
         raise BlobMissingError(
             "the store does not hold all of the image", subject=min(lost), hint="pull it again"
         )
     held.unbounded()
-    archive = laid_out(images, parts, spec, world.content, held)
-    with world.catalog.write() as connection:
-        now = world.now()
+    archive = laid_out(images, parts, spec, context.content, held)
+    with context.catalog.write() as connection:
+        now = context.now()
         for image in images:
             under = references.images_under(connection, str(image.digest))
             leading = lead(under, Platform.host())

@@ -20,9 +20,9 @@ from store.oci.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from workers.advance import plan
 from workers.advance.gc import TURN_SECONDS, upkeep_turn
 from workers.advance.outcome import Done, Later, Outcome, Waiting
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import FsckSpec
-from workers.world import World
 
 CHUNK = 100
 REMEMBER_SECONDS = 5.0  # how much of the checking a crash may cost
@@ -30,7 +30,7 @@ MAX_SOURCES = 5  # registries to ask for a blob that is gone
 MAX_REPORTED = 1000
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Check every blob once; with *repair* bring in what is in use and wrong, and report.
 
     Raises:
@@ -38,12 +38,12 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     """
     spec = FsckSpec.model_validate(lease.spec)
     if "damaged" not in lease.plan:
-        if not upkeep_turn(lease, world):
+        if not upkeep_turn(lease, context):
             return Later(TURN_SECONDS)
-        _check_everything(lease, world, held)
+        _check_everything(lease, context, held)
     damaged: list[dict[str, Any]] = lease.plan["damaged"]
-    if spec.repair and _repair(damaged, lease, world, held):
-        plan.remember(lease, world, damaged=damaged)
+    if spec.repair and _repair(damaged, lease, context, held):
+        plan.remember(lease, context, damaged=damaged)
         return Waiting()
     report = _report(lease.plan)
     left = [one["digest"] for one in damaged if not one.get("repaired")]
@@ -57,7 +57,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     return Done(report)
 
 
-def _check_everything(lease: JobLease, world: World, held: Held) -> None:
+def _check_everything(lease: JobLease, context: WorkerContext, held: Held) -> None:
     """Hash blob after blob in the order of their digests, and go on where an earlier try was."""
     facts: dict[str, Any] = lease.plan.get("fsck") or {
         "after": "",
@@ -69,59 +69,64 @@ def _check_everything(lease: JobLease, world: World, held: Held) -> None:
     }
     held.unbounded()
     remembered = time.monotonic()
-    while some := _next(world, facts["after"]):
-        gone = _missing([row.digest for row in some], facts, world, held)
+    while some := _next(context, facts["after"]):
+        gone = _missing([row.digest for row in some], facts, context, held)
         for row in some:
             held.check()
-            _check(row.digest, row.size, gone, facts, world, held)
+            _check(row.digest, row.size, gone, facts, context, held)
             facts["after"] = row.digest
             facts["blobs"] += 1
             facts["bytes"] += row.size
             if time.monotonic() - remembered > REMEMBER_SECONDS:
-                plan.remember(lease, world, fsck=facts)
+                plan.remember(lease, context, fsck=facts)
                 remembered = time.monotonic()
-    plan.remember(lease, world, fsck=facts, damaged=_in_use(facts, world))
+    plan.remember(lease, context, fsck=facts, damaged=_in_use(facts, context))
 
 
-def _next(world: World, after: str) -> Sequence[Any]:
-    with world.catalog.read() as connection:
+def _next(context: WorkerContext, after: str) -> Sequence[Any]:
+    with context.catalog.read() as connection:
         return collection.held_after(connection, after, limit=CHUNK)
 
 
 def _missing(
-    digests: Sequence[str], facts: dict[str, Any], world: World, held: Held
+    digests: Sequence[str], facts: dict[str, Any], context: WorkerContext, held: Held
 ) -> set[Digest]:
     """Those of *digests* without a file; what the trash has is taken back."""
-    absent = [one for one in map(Digest.parse, digests) if world.content.size(one) is None]
-    facts["restored"] += [str(one) for one in absent if world.content.restore(one)]
-    return lost(world.content, absent, check=held.check)
+    absent = [one for one in map(Digest.parse, digests) if context.content.size(one) is None]
+    facts["restored"] += [str(one) for one in absent if context.content.restore(one)]
+    return lost(context.content, absent, check=held.check)
 
 
 def _check(
-    digest: str, size: int, gone: set[Digest], facts: dict[str, Any], world: World, held: Held
+    digest: str,
+    size: int,
+    gone: set[Digest],
+    facts: dict[str, Any],
+    context: WorkerContext,
+    held: Held,
 ) -> None:
     parsed = Digest.parse(digest)
     if parsed in gone:
         facts["missing"].append({"digest": digest, "size": size})
-        with world.catalog.write() as connection:
+        with context.catalog.write() as connection:
             blobs.forget(connection, digest)
         return
-    found = world.content.size(parsed)
-    if found == size and intact(world.content, parsed, held.check):
+    found = context.content.size(parsed)
+    if found == size and intact(context.content, parsed, held.check):
         return
-    world.content.quarantine(parsed)
-    with world.catalog.write() as connection:
+    context.content.quarantine(parsed)
+    with context.catalog.write() as connection:
         blobs.forget(connection, digest)
     facts["wrong"].append({"digest": digest, "size": size})
 
 
-def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
+def _in_use(facts: dict[str, Any], context: WorkerContext) -> list[dict[str, Any]]:
     """What is damaged and needed, with the places it may come from again.
 
     Children that were missing before this check, in rows too, are found by their edges.
     """
     lost = {one["digest"]: one["size"] for one in (*facts["wrong"], *facts["missing"])}
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         snapshot = collection.snapshot(connection)
         needed = sorted(gc.reachable(snapshot) - snapshot.held.keys())
         leased_only = collection.only_leased(connection, needed)
@@ -138,13 +143,13 @@ def _in_use(facts: dict[str, Any], world: World) -> list[dict[str, Any]]:
             for digest in needed
             if digest in lost or digest not in leased_only
         ]
-    sizes = _described({one["digest"] for one in damaged if one["size"] is None}, snapshot, world)
+    sizes = _described({one["digest"] for one in damaged if one["size"] is None}, snapshot, context)
     for one in damaged:
         one["size"] = sizes.get(one["digest"], one["size"])
     return damaged
 
 
-def _described(digests: set[str], snapshot: Snapshot, world: World) -> dict[str, int]:
+def _described(digests: set[str], snapshot: Snapshot, context: WorkerContext) -> dict[str, int]:
     """The sizes of blobs that have no row any more, as the documents in use describe them.
 
     An earlier check has forgotten the row, or whoever could not read the blob has.
@@ -155,7 +160,7 @@ def _described(digests: set[str], snapshot: Snapshot, world: World) -> dict[str,
         if digests.isdisjoint(snapshot.edges.get(parent, ())):
             continue
         try:
-            raw = world.content.read(Digest.parse(parent), max_bytes=MAX_MANIFEST_BYTES)
+            raw = context.content.read(Digest.parse(parent), max_bytes=MAX_MANIFEST_BYTES)
             document = parse_manifest(raw)
         except TransshipError:
             continue  # it is damaged itself
@@ -164,17 +169,19 @@ def _described(digests: set[str], snapshot: Snapshot, world: World) -> dict[str,
     return sizes
 
 
-def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: Held) -> bool:
+def _repair(
+    damaged: list[dict[str, Any]], lease: JobLease, context: WorkerContext, held: Held
+) -> bool:
     """Ask for what is damaged, one source after the other; whether there is something to wait for.
 
     Manifests are fetched here; blobs are downloads like any other, and keep to the limits.
     """
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         blobs.lease(connection, lease.id, [one["digest"] for one in damaged])
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         states = {state.digest: state for state in waits.of_job(connection, lease.id)}
-    with world.catalog.write() as connection:
-        here = blobs.held(connection, [one["digest"] for one in damaged], world.now())
+    with context.catalog.write() as connection:
+        here = blobs.held(connection, [one["digest"] for one in damaged], context.now())
     wanted: list[Wanted] = []
     waiting = False
     for one in damaged:
@@ -186,14 +193,16 @@ def _repair(damaged: list[dict[str, Any]], lease: JobLease, world: World, held: 
         if state is not None and not state.ended:
             waiting = True
         elif one["manifest"]:
-            one["repaired"] = _fetch_manifest(one, lease, world)
+            one["repaired"] = _fetch_manifest(one, lease, context)
         elif one["size"] is not None and one["sources"]:
-            wanted.append(_wanted(one, one["sources"].pop(0), lease, world))
-    plan.want(lease, world, wanted)
+            wanted.append(_wanted(one, one["sources"].pop(0), lease, context))
+    plan.want(lease, context, wanted)
     return waiting or bool(wanted)
 
 
-def _wanted(one: dict[str, Any], place: list[str], lease: JobLease, world: World) -> Wanted:
+def _wanted(
+    one: dict[str, Any], place: list[str], lease: JobLease, context: WorkerContext
+) -> Wanted:
     registry, repository = place
     return Wanted(
         direction="download",
@@ -202,15 +211,15 @@ def _wanted(one: dict[str, Any], place: list[str], lease: JobLease, world: World
         media_type="application/octet-stream",
         registry=registry,
         repository=repository,
-        fingerprint=world.fingerprint(lease.root, registry, repository),
+        fingerprint=context.fingerprint(lease.root, registry, repository),
     )
 
 
-def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
+def _fetch_manifest(one: dict[str, Any], lease: JobLease, context: WorkerContext) -> bool:
     while one["sources"]:
         registry, repository = one["sources"].pop(0)
         try:
-            remote = world.repository(lease.root, lease.tenant, registry, repository)
+            remote = context.repository(lease.root, lease.tenant, registry, repository)
             manifest = remote.get_manifest(one["digest"])
         except RegistryError:
             continue
@@ -218,15 +227,15 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, world: World) -> bool:
             if error.retryable:
                 continue
             raise
-        world.content.put(manifest.raw)
-        with world.catalog.write() as connection:
-            now = world.now()
+        context.content.put(manifest.raw)
+        with context.catalog.write() as connection:
+            now = context.now()
             blobs.add(connection, one["digest"], len(manifest.raw), now)
-            fingerprint = world.fingerprint(lease.root, registry, repository)
+            fingerprint = context.fingerprint(lease.root, registry, repository)
             source = Source(registry, repository, fingerprint)
             blobs.record_bytes(connection, [one["digest"]], source)
             blobs.confirm(connection, [one["digest"]], source, now)
-        see_present(world.content, [manifest.digest])
+        see_present(context.content, [manifest.digest])
         return True
     return False
 

@@ -16,23 +16,23 @@ from store.oci.digest import Digest
 from workers.advance import in_store, plan
 from workers.advance.load import received
 from workers.advance.outcome import Done, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.queue import RECEIVED
 from workers.receiving import Meter, Metered, receive_layer
 from workers.registry.fetch import open_url
 from workers.specs import ImportSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Fetch the tar, unless it came as the body; write config and manifest, and publish them."""
     published = lease.plan.get("published")
     if published is not None:
         return Done(**published)
     spec = ImportSpec.model_validate(lease.spec)
     if spec.url is not None and RECEIVED not in lease.plan:
-        url = _whole_url(lease, world) or spec.url
-        plan.remember(lease, world, **{RECEIVED: _fetched(url, spec, lease, world, held)})
+        url = _whole_url(lease, context) or spec.url
+        plan.remember(lease, context, **{RECEIVED: _fetched(url, spec, lease, context, held)})
     layer = received(lease)
     digest, diff_id = Digest.parse(layer["digest"]), Digest.parse(layer["diff_id"])
     config = imported_config(
@@ -43,14 +43,14 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         created=lease.created_at if spec.source_date_epoch is None else spec.source_date_epoch,
     )
     manifest = made_manifest(config, [(digest, layer["size"], Compression.GZIP)])
-    in_store.keep_documents((config, manifest.raw), lease, world)
+    in_store.keep_documents((config, manifest.raw), lease, context)
     new = made(
         [manifest],
-        world.content,
+        context.content,
         names=[] if spec.target is None else [spec.target],
         verified=[Pair(str(digest), str(diff_id), layer["diff_size"])],
     )
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         became = publish(
             connection,
@@ -58,7 +58,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
             new,
             holder=lease.id,
             seq=lease.seq,
-            now=world.now(),
+            now=context.now(),
             action="import",
             tags=True,
         )
@@ -75,21 +75,21 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     return Done(**done)
 
 
-def _whole_url(lease: JobLease, world: World) -> str | None:
+def _whole_url(lease: JobLease, context: WorkerContext) -> str | None:
     """The URL as it was asked for, where the spec has it without what may be a secret."""
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         sealed = credentials.url_of(connection, lease.root)
-    return None if sealed is None else str(world.sealer.open(sealed)["url"])
+    return None if sealed is None else str(context.sealer.open(sealed)["url"])
 
 
 def _fetched(
-    url: str, spec: ImportSpec, lease: JobLease, world: World, held: Held
+    url: str, spec: ImportSpec, lease: JobLease, context: WorkerContext, held: Held
 ) -> dict[str, Any]:
     try:
-        with open_url(url, world.registries.policy, held.check) as stream:
+        with open_url(url, context.registries.policy, held.check) as stream:
             held.unbounded()
-            meter = Meter(lease, world, stream.size)
-            layer = receive_layer(lease, world, held, Metered(stream, meter), subject=spec.source)
+            meter = Meter(lease, context, stream.size)
+            layer = receive_layer(lease, context, held, Metered(stream, meter), subject=spec.source)
             meter.finish()
     except ContentError as error:
         error.at(Side.SOURCE)

@@ -17,10 +17,12 @@ from store.oci.platform import Platform
 from workers.advance import plan
 from workers.advance.closure import Closure, narrowed, resolve
 from workers.advance.remote import check_sizes
-from workers.world import World
+from workers.context import WorkerContext
 
 
-def fixed_root(reference: str, lease: JobLease, world: World, *, fact: str = "root") -> Descriptor:
+def fixed_root(
+    reference: str, lease: JobLease, context: WorkerContext, *, fact: str = "root"
+) -> Descriptor:
     """What *reference* stood for when the job first looked, leased from then on.
 
     It is kept in the plan as *fact*.
@@ -28,10 +30,10 @@ def fixed_root(reference: str, lease: JobLease, world: World, *, fact: str = "ro
     stored = lease.plan.get(fact)
     if stored is not None:
         return Descriptor.from_json(stored)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         root = resolve_root(connection, lease.tenant, reference)
         blobs.lease(connection, lease.id, [str(root.digest)])
-    plan.remember(lease, world, **{fact: root.to_json()})
+    plan.remember(lease, context, **{fact: root.to_json()})
     return root
 
 
@@ -40,7 +42,7 @@ def closure(
     reference: str,
     platforms: Sequence[Platform],
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     *,
     whole: bool = False,
 ) -> Closure:
@@ -53,7 +55,7 @@ def closure(
         reference: What errors call it.
         platforms: Those asked for; none means all that are held.
         lease: The job's.
-        world: The parts of this process.
+        context: The parts of this process.
         whole: All platforms were asked for, whether they are held or not.
 
     Raises:
@@ -61,10 +63,10 @@ def closure(
         BlobMissingError: the store has lost a blob.
         WrongSizeError: a blob has another size than its manifest claims.
     """
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         held_images = {row.digest for row in references.images_under(connection, str(root.digest))}
         edges = blobs.children(connection, str(root.digest))
-    top = read_manifest(root, world.content)
+    top = read_manifest(root, context.content)
     if isinstance(top, Index) and not platforms:
         lacking = [d for d in top.manifests if str(d.digest) not in edges]
         if lacking and whole:
@@ -80,7 +82,7 @@ def closure(
                 d.platform for d in top.manifests if str(d.digest) in held_images and d.platform
             )
     try:
-        found = resolve(root, platforms, partial(read_manifests, content=world.content))
+        found = resolve(root, platforms, partial(read_manifests, content=context.content))
         found = narrowed(found, platforms)
     except BlobMissingError as missing:
         raise PlatformNotFoundError(
@@ -93,9 +95,9 @@ def closure(
         missing.at(Side.STORE)
         raise
     wanted = {str(m.digest) for m in found.manifests} | {str(b.digest) for b in found.blobs}
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         blobs.lease(connection, lease.id, wanted)
-        held = blobs.sizes(connection, wanted, world.now())
+        held = blobs.sizes(connection, wanted, context.now())
     check_sizes(found.blobs, held)
     absent = wanted - held.keys()
     absent -= {str(m.digest) for m in found.manifests}  # read a moment ago
@@ -108,14 +110,14 @@ def closure(
     return found
 
 
-def keep_documents(documents: Iterable[bytes], lease: JobLease, world: World) -> None:
+def keep_documents(documents: Iterable[bytes], lease: JobLease, context: WorkerContext) -> None:
     """Put configs and manifests that were made here into the store: leased, and on record."""
     sizes = {}
     raws = list(documents)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         blobs.lease(connection, lease.id, [str(Digest.of(raw)) for raw in raws])
     for raw in raws:
-        sizes[str(world.content.put(raw))] = len(raw)
-    with world.catalog.write() as connection:
+        sizes[str(context.content.put(raw))] = len(raw)
+    with context.catalog.write() as connection:
         for digest, size in sorted(sizes.items()):
-            blobs.add(connection, digest, size, world.now())
+            blobs.add(connection, digest, size, context.now())

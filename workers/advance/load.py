@@ -22,13 +22,13 @@ from store.oci.manifest import Index, Manifest
 from store.oci.reference import parse_repository
 from workers.advance import in_store
 from workers.advance.outcome import Done, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.queue import RECEIVED
 from workers.specs import LoadSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Understand the archive, and publish everything that it names at once.
 
     Layers that it leaves out are taken from the store where its owner may use what is held there.
@@ -39,14 +39,14 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     members = Members.from_json(received(lease))
     held.unbounded()
     try:
-        archive = _understood(members, lease, world)
-        found = _found_here(archive, lease, world, held)
-        news = [_made(root, members, found, lease, world) for root in archive.roots]
+        archive = _understood(members, lease, context)
+        found = _found_here(archive, lease, context, held)
+        news = [_made(root, members, found, lease, context) for root in archive.roots]
     except ContentError as error:
         error.at(Side.REQUEST)
         raise
     held.check()
-    return _publish(news, lease, world)
+    return _publish(news, lease, context)
 
 
 def received(lease: JobLease) -> dict[str, Any]:
@@ -63,14 +63,14 @@ def received(lease: JobLease) -> dict[str, Any]:
     return found
 
 
-def _understood(members: Members, lease: JobLease, world: World) -> Archive:
+def _understood(members: Members, lease: JobLease, context: WorkerContext) -> Archive:
     spec = LoadSpec.model_validate(lease.spec)
     repository = parse_repository(spec.repository) if spec.repository is not None else None
-    return interpret(members, world.content, repository=repository, stripped=world.shared_trust)
+    return interpret(members, context.content, repository=repository, stripped=context.shared_trust)
 
 
 def _found_here(
-    archive: Archive, lease: JobLease, world: World, held: Held
+    archive: Archive, lease: JobLease, context: WorkerContext, held: Held
 ) -> dict[Digest, StoredLayer]:
     """The layers that the archive leaves out and the store holds, by diffID.
 
@@ -81,15 +81,15 @@ def _found_here(
     }
     found: dict[Digest, StoredLayer] = {}
     for diff_id in sorted(wanted):
-        with world.catalog.write() as connection:
+        with context.catalog.write() as connection:
             digests = layers.digests_of(connection, str(diff_id))
             blobs.lease(connection, lease.id, digests)
-            held_here = blobs.held(connection, digests, world.now())
+            held_here = blobs.held(connection, digests, context.now())
         for digest in (Digest.parse(one) for one in digests if one in held_here):
-            with world.content.open(digest) as blob, open_reader(blob) as reader:
+            with context.content.open(digest) as blob, open_reader(blob) as reader:
                 if measure(reader, check=held.check).diff_id != diff_id:
                     continue
-                size = world.content.size(digest) or 0
+                size = context.content.size(digest) or 0
                 found[diff_id] = StoredLayer(digest, size, reader.compression)
                 break
     return found
@@ -100,7 +100,7 @@ def _made(
     members: Members,
     found: Mapping[Digest, StoredLayer],
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
 ) -> Made:
     """What the catalog is to know of *root*; its manifests are in the store on return."""
     manifests: list[Manifest | Index] = []
@@ -121,8 +121,8 @@ def _made(
             diff_id = computed.get(layer.digest)
             if diff_id is not None and one.config is not None and diff_id in one.config.diff_ids:
                 verified[Pair(str(layer.digest), str(diff_id))] = None
-    in_store.keep_documents((manifest.raw for manifest in manifests), lease, world)
-    return made(manifests, world.content, names=root.names, parents=parents, verified=verified)
+    in_store.keep_documents((manifest.raw for manifest in manifests), lease, context)
+    return made(manifests, context.content, names=root.names, parents=parents, verified=verified)
 
 
 def _check_history(image: ArchivedImage) -> None:
@@ -136,11 +136,11 @@ def _check_history(image: ArchivedImage) -> None:
         )
 
 
-def _publish(news: Iterable[Made], lease: JobLease, world: World) -> Done:
+def _publish(news: Iterable[Made], lease: JobLease, context: WorkerContext) -> Done:
     """Let all of it be there in one transaction, and once."""
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
-        became = [(one, _publish_one(connection, one, lease, world.now())) for one in news]
+        became = [(one, _publish_one(connection, one, lease, context.now())) for one in news]
         done: dict[str, Any] = {"result": _result(became), "superseded_by": None}
         lease.learn(published=done)
         jobs.save(connection, lease)

@@ -15,11 +15,11 @@ from workers.advance import apart, children, rehearsal
 from workers.advance.outcome import Done, Later, Outcome, Waiting
 from workers.advance.plan import remember
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.mirrors import plan, report
 from workers.mirrors.plan import Image
 from workers.specs import CopySpec, MirrorEntry, MirrorSpec
-from workers.world import World
 
 CLOSED_SECONDS = 5.0  # until a source that is paused or parked is looked at again
 LISTED_AT_ONCE = 128  # repositories whose tags are asked for before what was chosen is on record
@@ -35,30 +35,30 @@ class Chosen:
     nothing_selected: list[str]
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Choose the tags once, make a child for each, and report when all have ended.
 
     A repository that cannot be listed does not keep the others. With `dry_run` there are no
     children: source and destination are compared.
     """
     spec = MirrorSpec.model_validate(lease.spec)
-    chosen = _choose(spec, lease, world, held)
+    chosen = _choose(spec, lease, context, held)
     if chosen is None:
         return Later(CLOSED_SECONDS)
     if spec.dry_run:
-        return _plan(spec, chosen, lease, world, held)
+        return _plan(spec, chosen, lease, context, held)
     children.make(
-        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, world, held
+        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, context, held
     )
-    ended = children.ended(lease, world)
+    ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
-    return _end(spec, chosen, ended, lease, world)
+    return _end(spec, chosen, ended, lease, context)
 
 
-def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chosen | None:
+def _choose(spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held) -> Chosen | None:
     """What is to be mirrored; None: some sources must not be asked now, the others were."""
-    tags = _tags(spec, lease, world, held)
+    tags = _tags(spec, lease, context, held)
     if tags is None:
         return None
     failed = [
@@ -86,7 +86,7 @@ def _choose(spec: MirrorSpec, lease: JobLease, world: World, held: Held) -> Chos
 
 
 def _tags(
-    spec: MirrorSpec, lease: JobLease, world: World, held: Held
+    spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held
 ) -> dict[int, dict[str, Any]] | None:
     """What was chosen of each entry whose repository has to be asked; or why that failed.
 
@@ -95,17 +95,17 @@ def _tags(
     chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
 
     def tags_of(entry: MirrorEntry) -> list[str]:
-        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, world, held))
+        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, context, held))
 
     if spec.entries:
-        if not _choose_of_each(spec.entries, chosen, tags_of, lease, world, held):
+        if not _choose_of_each(spec.entries, chosen, tags_of, lease, context, held):
             return None
     else:
         (only,) = spec.wanted
         if only.listed and not chosen:
             # Without its tags there is nothing left: the job fails, and counts its tries itself.
             chosen["0"] = {"tags": sorted(tags_of(only))}
-            remember(lease, world, chosen=chosen)
+            remember(lease, context, chosen=chosen)
     return {int(n): found for n, found in chosen.items()}
 
 
@@ -114,7 +114,7 @@ def _choose_of_each(
     chosen: dict[str, dict[str, Any]],
     tags_of: Callable[[MirrorEntry], list[str]],
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     held: Held,
 ) -> bool:
     """Complete what is *chosen* of the entries of a policy; each repository is asked once.
@@ -125,8 +125,8 @@ def _choose_of_each(
     for n, entry in enumerate(entries):
         if entry.listed and str(n) not in chosen:
             left.setdefault(str(entry.origin), []).append((n, entry))
-    with world.catalog.read() as connection:
-        closed = lanes.state(connection, world.now()).closed
+    with context.catalog.read() as connection:
+        closed = lanes.state(connection, context.now()).closed
     sources = [name for name, of in left.items() if of[0][1].origin.domain not in closed]
     for start in range(0, len(sources), LISTED_AT_ONCE):
         some = sources[start : start + LISTED_AT_ONCE]
@@ -134,7 +134,7 @@ def _choose_of_each(
             lambda name: tags_of(left[name][0][1]),
             some,
             lease,
-            world,
+            context,
             of=lambda name: left[name][0][1].origin.domain,
         )
         for repository, answer in zip(some, answers, strict=True):
@@ -148,7 +148,7 @@ def _choose_of_each(
                 else:
                     chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
         if not all(isinstance(answer, TransshipError) for answer in answers):
-            apart.remember(lease, world, chosen=chosen)
+            apart.remember(lease, context, chosen=chosen)
         apart.raise_unsettled(answers)
     return len(sources) == len(left)
 
@@ -168,8 +168,10 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
     )
 
 
-def _plan(spec: MirrorSpec, chosen: Chosen, lease: JobLease, world: World, held: Held) -> Outcome:
-    tally = rehearsal.look_at_all(chosen.images, lease, world, held)
+def _plan(
+    spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, held: Held
+) -> Outcome:
+    tally = rehearsal.look_at_all(chosen.images, lease, context, held)
     result = {
         "reference": _reference(spec),
         **report.plan_result(tally, chosen.failed),
@@ -190,7 +192,11 @@ def _plan(spec: MirrorSpec, chosen: Chosen, lease: JobLease, world: World, held:
 
 
 def _end(
-    spec: MirrorSpec, chosen: Chosen, ended: Sequence[Row[Any]], lease: JobLease, world: World
+    spec: MirrorSpec,
+    chosen: Chosen,
+    ended: Sequence[Row[Any]],
+    lease: JobLease,
+    context: WorkerContext,
 ) -> Outcome:
     by_key = {_key(spec, one): one for one in chosen.images}
     told = children.report(ended)
@@ -198,7 +204,7 @@ def _end(
         {**one, "image": str(by_key[one["tag"]].target), "tag": by_key[one["tag"]].target.tag}
         for one in told["failed"]
     ]
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         done = progress.of_jobs(connection, [lease.id])[lease.id]
     items = [
         {

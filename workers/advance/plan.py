@@ -15,7 +15,7 @@ from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import Manifest
 from workers.advance.remote import Remote
-from workers.world import World
+from workers.context import WorkerContext
 
 
 def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
@@ -32,16 +32,16 @@ def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
     return root
 
 
-def remember(lease: JobLease, world: World, **facts: Any) -> None:
+def remember(lease: JobLease, context: WorkerContext, **facts: Any) -> None:
     """Add to the job's plan, durably."""
     lease.learn(**facts)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
 
 
 def count(
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     everything: Collection[Descriptor],
     missing: Collection[Digest],
     **facts: Any,
@@ -56,7 +56,7 @@ def count(
         return
     lease.learn(**new, counted=True)
     spared = [blob for blob in everything if blob.digest not in missing]
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(
             connection,
             lease,
@@ -72,36 +72,36 @@ def layers(images: Iterable[Manifest]) -> list[str]:
     return list(dict.fromkeys(str(layer.digest) for image in images for layer in image.layers))
 
 
-def want(lease: JobLease, world: World, wanted: Collection[Wanted]) -> None:
+def want(lease: JobLease, context: WorkerContext, wanted: Collection[Wanted]) -> None:
     """Make the job wait for blobs, if there are any, and admit what may start at once."""
     if not wanted:
         return
-    with world.change() as change:
-        wait_rows.want(change.connection, lease, wanted, change.now, shared=world.shared_trust)
+    with context.change() as change:
+        wait_rows.want(change.connection, lease, wanted, change.now, shared=context.shared_trust)
         change.directions = {one.direction for one in wanted}
         change.queues = ()
 
 
-def spare(lease: JobLease, world: World, arrived: Collection[Descriptor]) -> None:
+def spare(lease: JobLease, context: WorkerContext, arrived: Collection[Descriptor]) -> None:
     """Write down that *arrived* came with other jobs, and need not move for this one; once each."""
     known = set(lease.plan.get("arrived", ()))
     new = [blob for blob in arrived if str(blob.digest) not in known]
     if not new:
         return
     lease.learn(arrived=sorted(known | {str(blob.digest) for blob in new}))
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         gain = Counter(bytes_spared=sum(blob.size for blob in new), blobs_spared=len(new))
         progress.add(connection, {lease.id: gain})
 
 
-def waits(lease: JobLease, world: World) -> dict[tuple[str, str], WaitState]:
+def waits(lease: JobLease, context: WorkerContext) -> dict[tuple[str, str], WaitState]:
     """How each blob stands that the job has asked for, by direction and digest.
 
     Raises:
         RecordedError: one of them has failed for this job.
     """
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         states = wait_rows.of_job(connection, lease.id)
     raise_failure(states)
     return {(state.direction, state.digest): state for state in states}

@@ -9,14 +9,14 @@ from store.catalog.jobs import JobLease
 from store.errors import ConflictError
 from store.images import prune
 from workers.advance.outcome import Done, Outcome
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import PruneSpec
-from workers.world import World
 
 TOGETHER = 32  # images a transaction: others want to write as well
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Delete what the filters choose, some images a transaction, and write down each with them.
 
     A worker that takes over chooses again among what is left, and goes on with the same report.
@@ -26,7 +26,7 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     """
     spec = PruneSpec.model_validate(lease.spec)
     choice = prune.Choice(spec.wanted, now=lease.created_at)
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         other = jobs.active_of_kind(connection, lease.kind, before=lease.seq)
         chosen = prune.candidates(connection, choice)
     if other is not None:
@@ -37,15 +37,15 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     reclaimed: int = lease.plan.setdefault("reclaimed", 0)
     for start in range(0, len(chosen), TOGETHER):
         held.check()
-        with world.catalog.write() as connection:
-            now = world.now()
+        with context.catalog.write() as connection:
+            now = context.now()
             for image_id in chosen[start : start + TOGETHER]:
-                removed = prune.prune_one(connection, world.content, image_id, choice, now=now)
+                removed = prune.prune_one(connection, context.content, image_id, choice, now=now)
                 report += [one.as_json() for one in removed]
                 reclaimed += sum(one.size for one in removed)
             lease.learn(reclaimed=reclaimed)
             jobs.save(connection, lease)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
-        prune.record(connection, reclaimed, world.now())
+        prune.record(connection, reclaimed, context.now())
     return Done({"deleted": report, "space_reclaimed": reclaimed})

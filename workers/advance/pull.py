@@ -23,20 +23,20 @@ from workers.advance import all_tags, plan
 from workers.advance.closure import Closure, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import PullSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Resolve once, ask for the blobs that are missing, and publish the reference last."""
     published = lease.plan.get("published")
     if published is not None:
         return Done(**published)
     spec = PullSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.pull(spec, lease, world, held)
-    source = Remote.of(spec.source, Side.SOURCE, lease, world, held)
+        return all_tags.pull(spec, lease, context, held)
+    source = Remote.of(spec.source, Side.SOURCE, lease, context, held)
     root = plan.fixed_root(lease, source)
     closure = resolve(root, spec.wanted_platforms(), source.manifests)
     wanted = closure.blobs
@@ -44,31 +44,31 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
     missing = {blob.digest: blob for blob in wanted if blob.digest not in usable}
     plan.count(
         lease,
-        world,
+        context,
         wanted,
         missing,
         absent=[str(digest) for digest in missing],
         layers=_fetched_layers(closure, missing),
         manifests=[str(manifest.digest) for manifest in closure.manifests],
     )
-    plan.waits(lease, world)
+    plan.waits(lease, context)
     if missing:
-        plan.want(lease, world, [source.wanted("download", blob) for blob in missing.values()])
+        plan.want(lease, context, [source.wanted("download", blob) for blob in missing.values()])
         return Waiting()
     held.check()
-    return _publish(closure, spec, lease, world)
+    return _publish(closure, spec, lease, context)
 
 
-def _publish(closure: Closure, spec: PullSpec, lease: JobLease, world: World) -> Done:
+def _publish(closure: Closure, spec: PullSpec, lease: JobLease, context: WorkerContext) -> Done:
     """Let the reference stand for what has arrived, in one transaction, and once.
 
     The repository with the root's digest becomes a name as well.
     """
-    images = [describe(manifest, world.content) for manifest in closure.images]
-    pairs = [pair for m in closure.images for pair in opened(m, world.content).pairs]
-    root, now = closure.root, world.now()
+    images = [describe(manifest, context.content) for manifest in closure.images]
+    pairs = [pair for m in closure.images for pair in opened(m, context.content).pairs]
+    root, now = closure.root, context.now()
     name = stored_name(spec.source)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         blobs.lock(connection, [str(manifest.digest) for manifest in closure.manifests])
         before = references.own(connection, lease.tenant, name)

@@ -13,33 +13,33 @@ from workers.advance import all_tags, deliver, in_store, plan
 from workers.advance.closure import Closure
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.specs import PushSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Upload what the target lacks of the image in the store; put manifests, the tag last."""
     spec = PushSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.push(spec, lease, world, held)
-    target = Remote.of(spec.target, Side.DESTINATION, lease, world, held)
-    root = in_store.fixed_root(spec.reference, lease, world)
+        return all_tags.push(spec, lease, context, held)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, context, held)
+    root = in_store.fixed_root(spec.reference, lease, context)
     closure = in_store.closure(
         root,
         spec.reference,
         spec.wanted_platforms(),
         lease,
-        world,
+        context,
         whole=spec.all_platforms,
     )
     sent = {str(blob.digest) for blob in closure.distributable_blobs()}
     layers = [digest for digest in plan.layers(closure.images)[::-1] if digest in sent]
     absent = deliver.absent_blobs(lease, target, closure, mount_from=None, layers=layers)
-    states = plan.waits(lease, world)
-    left, idle = deliver.left_to_upload(target, absent, states, lease, world)
+    states = plan.waits(lease, context)
+    left, idle = deliver.left_to_upload(target, absent, states, lease, context)
     if left:
-        deliver.want_uploads(target, idle, lease, world)
+        deliver.want_uploads(target, idle, lease, context)
         return Waiting()
     result = {
         "reference": str(spec.target),
@@ -47,22 +47,22 @@ def advance(lease: JobLease, world: World, held: Held) -> Outcome:
         "source": {"reference": spec.reference, "digest": str(root.digest)},
         "size": len(closure.root.raw),
     }
-    outcome = deliver.put_manifests(closure, target, lease, world, result)
+    outcome = deliver.put_manifests(closure, target, lease, context, result)
     if isinstance(outcome, Done) and outcome.superseded_by is None:
-        _record(closure, spec, lease, world)
+        _record(closure, spec, lease, context)
     return outcome
 
 
-def _record(closure: Closure, spec: PushSpec, lease: JobLease, world: World) -> None:
+def _record(closure: Closure, spec: PushSpec, lease: JobLease, context: WorkerContext) -> None:
     """Write down, once, that the image was pushed.
 
     A repository that names the image here names it by what it is there called from now on, too.
     """
     if "recorded" in lease.plan:
         return
-    root, target, now = closure.root, spec.target, world.now()
+    root, target, now = closure.root, spec.target, context.now()
     lease.learn(recorded=True)
-    with world.catalog.write() as connection:
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         blobs.lock(connection, [str(root.digest)])
         names = references.of_digest(connection, lease.tenant, str(root.digest))

@@ -17,25 +17,27 @@ from store.oci.platform import Platform
 from workers.advance import apart, copy
 from workers.advance.closure import narrowed, resolve
 from workers.advance.remote import Remote
+from workers.context import WorkerContext, at
 from workers.leases import Held
 from workers.mirrors.plan import Image
 from workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE, Tally
-from workers.world import World, at
 
 LOOKED_AT_ONCE = 256  # images compared before what was found is on record
 MAX_SIZED = 100
 
 
-def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: Held) -> Tally:
+def look_at_all(
+    images: Sequence[Image], lease: JobLease, context: WorkerContext, held: Held
+) -> Tally:
     """Compare every image. What has been compared is on record, and is not compared again."""
     tally = Tally(**lease.plan.get("looked", {}))
     while tally.images < len(images):
         some = images[tally.images : tally.images + LOOKED_AT_ONCE]
         found = apart.ask(
-            lambda one: _look(one, lease, world, held),
+            lambda one: _look(one, lease, context, held),
             some,
             lease,
-            world,
+            context,
             of=lambda one: one.source.domain,
         )
         apart.raise_unsettled(found)
@@ -49,10 +51,10 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
             if one.platforms or (left := left - 1) >= 0
         ]
         sizes = apart.ask(
-            lambda each: _size(each[0], each[1], lease, world, held),
+            lambda each: _size(each[0], each[1], lease, context, held),
             to_size,
             lease,
-            world,
+            context,
             of=lambda each: each[0].source.domain,
         )
         apart.raise_unsettled(sizes)
@@ -66,7 +68,7 @@ def look_at_all(images: Sequence[Image], lease: JobLease, world: World, held: He
                 tally.blobs |= size.blobs
         for item in items:
             tally.count(item)
-        apart.remember(lease, world, looked=asdict(tally))
+        apart.remember(lease, context, looked=asdict(tally))
     return tally
 
 
@@ -85,12 +87,12 @@ class _Found:
     expected: str
 
 
-def _look(one: Image, lease: JobLease, world: World, held: Held) -> _Found:
-    root = Remote.of(one.source, Side.SOURCE, lease, world, held).head()
+def _look(one: Image, lease: JobLease, context: WorkerContext, held: Held) -> _Found:
+    root = Remote.of(one.source, Side.SOURCE, lease, context, held).head()
     if root is None:
         return _Found(None, None, "")
-    there = Remote.of(one.target, Side.DESTINATION, lease, world, held).head()
-    return _Found(root, there, copy.expected_digest(root, one.platforms, world))
+    there = Remote.of(one.target, Side.DESTINATION, lease, context, held).head()
+    return _Found(root, there, copy.expected_digest(root, one.platforms, context))
 
 
 def _item(one: Image, found: object) -> dict[str, Any]:
@@ -104,8 +106,10 @@ def _item(one: Image, found: object) -> dict[str, Any]:
     return {**item, "state": state, "digest": str(found.root.digest), "replaces": there}
 
 
-def _size(one: Image, root: Descriptor, lease: JobLease, world: World, held: Held) -> Size:
-    source = Remote.of(one.source, Side.SOURCE, lease, world, held)
+def _size(
+    one: Image, root: Descriptor, lease: JobLease, context: WorkerContext, held: Held
+) -> Size:
+    source = Remote.of(one.source, Side.SOURCE, lease, context, held)
     platforms = [Platform.parse(text) for text in one.platforms]
 
     def fetch(wanted: Sequence[Descriptor]) -> list[Manifest | Index]:

@@ -18,9 +18,9 @@ from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
 from store.oci.manifest import Index, Manifest
 from store.oci.reference import Reference
+from workers.context import WorkerContext, at
 from workers.leases import Held
 from workers.registry.client import Repository
-from workers.world import World, at
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,24 +39,24 @@ class Remote:
     repository: Repository
     source: Source
     lease: JobLease
-    world: World
+    context: WorkerContext
     held: Held
 
     @classmethod
     def of(
-        cls, reference: Reference, side: Side, lease: JobLease, world: World, held: Held
+        cls, reference: Reference, side: Side, lease: JobLease, context: WorkerContext, held: Held
     ) -> Remote:
         """The repository of *reference* for the job that *lease* holds."""
         registry, path = reference.domain, reference.path
         return cls(
             reference=reference,
             side=side,
-            repository=world.repository(
+            repository=context.repository(
                 lease.root, lease.tenant, registry, path, mirrored=side is Side.SOURCE
             ),
-            source=Source(registry, path, world.fingerprint(lease.root, registry, path)),
+            source=Source(registry, path, context.fingerprint(lease.root, registry, path)),
             lease=lease,
-            world=world,
+            context=context,
             held=held,
         )
 
@@ -92,7 +92,7 @@ class Remote:
         had = set(self.lease.plan.get("manifests", ()))
         new = {str(d.digest): d for d in wanted if str(d.digest) not in had}
         got = self._get_manifests(new) if new else {}
-        return [got.get(d.digest) or read_manifest(d, self.world.content) for d in wanted]
+        return [got.get(d.digest) or read_manifest(d, self.context.content) for d in wanted]
 
     def usable(self, wanted: Collection[Descriptor]) -> set[Digest]:
         """Those of *wanted* that are in the store and that this job may use.
@@ -106,9 +106,9 @@ class Remote:
             RegistryNotFoundError: the repository does not have it for this credential.
         """
         digests = {str(d.digest): d.digest for d in wanted}
-        catalog = self.world.catalog
+        catalog = self.context.catalog
         with catalog.write() as connection:
-            now = self.world.now()
+            now = self.context.now()
             blobs.lease(connection, self.lease.id, digests)
             held = blobs.sizes(connection, digests, now)
             own, unknown = self._own(connection, held, now)
@@ -151,8 +151,8 @@ class Remote:
         }
         there |= origins.keys()
         if there:
-            with self.world.catalog.write() as connection:
-                blobs.confirm(connection, map(str, there), self.source, self.world.now())
+            with self.context.catalog.write() as connection:
+                blobs.confirm(connection, map(str, there), self.source, self.context.now())
         return there, origins
 
     def wanted(self, direction: str, blob: Descriptor, **more: Any) -> Wanted:
@@ -169,9 +169,9 @@ class Remote:
         )
 
     def _get_manifests(self, new: Mapping[str, Descriptor]) -> dict[Digest, Manifest | Index]:
-        catalog, content = self.world.catalog, self.world.content
+        catalog, content = self.context.catalog, self.context.content
         with catalog.write() as connection:
-            now = self.world.now()
+            now = self.context.now()
             jobs.save(connection, self.lease)
             blobs.lease(connection, self.lease.id, new)
             held = blobs.sizes(connection, new, now)
@@ -216,7 +216,7 @@ class Remote:
         if mount_from is not None:
             return [mount_from]
         limit = next(tries for size, tries in MOUNT_TRIES if blob.size > size)
-        with self.world.catalog.read() as connection:
+        with self.context.catalog.read() as connection:
             return blobs.repositories_with(
                 connection,
                 str(blob.digest),
@@ -238,13 +238,13 @@ class Remote:
         return {digest for digest, yes in zip(ordered, answers, strict=True) if yes}
 
     def _probe(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return self.world.probes.ask(ask, items, of=lambda _: self.source.registry)
+        return self.context.probes.ask(ask, items, of=lambda _: self.source.registry)
 
     def _own(
         self, connection: Connection, held: Collection[str], now: float
     ) -> tuple[set[str], set[str]]:
         """What of *held* this job may use, and of that what its credential has to show yet."""
-        if self.world.shared_trust:
+        if self.context.shared_trust:
             return set(held), set()
         own = blobs.proven(
             connection,

@@ -34,85 +34,93 @@ from workers.advance import deliver, in_store, plan
 from workers.advance.closure import Closure, narrowed, resolve
 from workers.advance.outcome import Done, Outcome, Waiting
 from workers.advance.remote import Remote
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.receiving import Arrivals, Meter, Metered
 from workers.specs import SquashSpec
-from workers.world import World
 
 
-def advance(lease: JobLease, world: World, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     """Bring in what lies in a registry; squash one image after the other; publish or deliver."""
     published = lease.plan.get("published")
     if published is not None:
         return Done(**published)
     spec = SquashSpec.model_validate(lease.spec)
     if "made" not in lease.plan:
-        closure = _source(spec, lease, world, held)
-        parents = _parents(spec, lease, world, held)
-        plan.waits(lease, world)
+        closure = _source(spec, lease, context, held)
+        parents = _parents(spec, lease, context, held)
+        plan.waits(lease, context)
         if closure is None or parents is None:
             return Waiting()
         held.unbounded()
-        _squash_all(closure, parents, spec, lease, world, held)
-    squashed = _made(lease, world)
+        _squash_all(closure, parents, spec, lease, context, held)
+    squashed = _made(lease, context)
     if spec.remote_target is None:
-        return _publish(squashed, spec, lease, world)
-    return _deliver(squashed, spec.remote_target, spec, lease, world, held)
+        return _publish(squashed, spec, lease, context)
+    return _deliver(squashed, spec.remote_target, spec, lease, context, held)
 
 
 # --- where it comes from -------------------------------------------------------------------------
 
 
-def _source(spec: SquashSpec, lease: JobLease, world: World, held: Held) -> Closure | None:
+def _source(
+    spec: SquashSpec, lease: JobLease, context: WorkerContext, held: Held
+) -> Closure | None:
     """The image to squash, all its blobs in the store; None while some are on their way."""
     platforms = spec.wanted_platforms()
     if spec.remote_source is None:
-        root = in_store.fixed_root(spec.reference, lease, world)
-        return in_store.closure(root, spec.reference, platforms, lease, world)
-    source = Remote.of(spec.remote_source, Side.SOURCE, lease, world, held)
+        root = in_store.fixed_root(spec.reference, lease, context)
+        return in_store.closure(root, spec.reference, platforms, lease, context)
+    source = Remote.of(spec.remote_source, Side.SOURCE, lease, context, held)
     root = plan.fixed_root(lease, source)
     closure = narrowed(resolve(root, platforms, source.manifests), platforms)
-    here = _brought(source, closure.blobs, spec, lease, world)
+    here = _brought(source, closure.blobs, spec, lease, context)
     return closure if here else None
 
 
 def _parents(
-    spec: SquashSpec, lease: JobLease, world: World, held: Held
+    spec: SquashSpec, lease: JobLease, context: WorkerContext, held: Held
 ) -> list[ImageConfig] | None:
     """The configs of the images that the parent stands for; None while some are on their way."""
     if spec.parent is None:
         return []
     if spec.remote_parent is None:
-        root = in_store.fixed_root(spec.parent, lease, world, fact="parent")
-        with world.catalog.read() as connection:
+        root = in_store.fixed_root(spec.parent, lease, context, fact="parent")
+        with context.catalog.read() as connection:
             rows = references.images_under(connection, str(root.digest))
         ids = [Digest.parse(row.image_id) for row in rows if row.os]
     else:
-        source = Remote.of(spec.remote_parent, Side.SOURCE, lease, world, held)
+        source = Remote.of(spec.remote_parent, Side.SOURCE, lease, context, held)
         if "parent" not in lease.plan:
-            plan.remember(lease, world, parent=source.resolve().to_json())
+            plan.remember(lease, context, parent=source.resolve().to_json())
         root = Descriptor.from_json(lease.plan["parent"])
         images = resolve(root, (), source.manifests).images
         configs = [image.config for image in images if squashable(image)]
-        if not _brought(source, configs, spec, lease, world):
+        if not _brought(source, configs, spec, lease, context):
             return None
         ids = [config.digest for config in configs]
     return [
-        ImageConfig.parse(world.content.read(id_, max_bytes=MAX_CONFIG_BYTES))
+        ImageConfig.parse(context.content.read(id_, max_bytes=MAX_CONFIG_BYTES))
         for id_ in dict.fromkeys(ids)
     ]
 
 
 def _brought(
-    source: Remote, wanted: Sequence[Descriptor], spec: SquashSpec, lease: JobLease, world: World
+    source: Remote,
+    wanted: Sequence[Descriptor],
+    spec: SquashSpec,
+    lease: JobLease,
+    context: WorkerContext,
 ) -> bool:
     """Whether all of *wanted* is in the store; what is not is asked for."""
     usable = source.usable(wanted)
     missing = [blob for blob in wanted if blob.digest not in usable]
     to_store = spec.remote_target is None  # else what is sent is what counts
     if to_store:
-        plan.count(lease, world, wanted, {blob.digest for blob in missing})
-    plan.want(lease, world, [source.wanted("download", blob, counted=to_store) for blob in missing])
+        plan.count(lease, context, wanted, {blob.digest for blob in missing})
+    plan.want(
+        lease, context, [source.wanted("download", blob, counted=to_store) for blob in missing]
+    )
     return not missing
 
 
@@ -124,37 +132,37 @@ def _squash_all(
     parents: Sequence[ImageConfig],
     spec: SquashSpec,
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     held: Held,
 ) -> None:
     """Squash each image, and write down what came of it, so that a death costs one at most."""
     root = closure.root
     named = {root.digest} if isinstance(root, Manifest) else {d.digest for d in root.manifests}
     images = [
-        opened(image, world.content)
+        opened(image, context.content)
         for image in closure.images
         if image.digest in named and squashable(image)
     ]
     if not images:
         raise RequestError("holds no image with layers", subject=spec.reference)
     cuts = [_cut(image, parents, spec) for image in images]
-    meter = _meter(images, spec, lease, world)
+    meter = _meter(images, spec, lease, context)
     squashed: dict[str, dict[str, Any]] = lease.plan.setdefault("squashed", {})
     for image, cut in zip(images, cuts, strict=True):
         digest = str(image.manifest.digest)
         if digest not in squashed:
-            squashed[digest] = _squash(image, cut, meter, spec, lease, world, held)
-            plan.remember(lease, world)
+            squashed[digest] = _squash(image, cut, meter, spec, lease, context, held)
+            plan.remember(lease, context)
     became = {
-        image.manifest.digest: _manifest(squashed[str(image.manifest.digest)]["to"], world)
+        image.manifest.digest: _manifest(squashed[str(image.manifest.digest)]["to"], context)
         for image in images
     }
     new: Manifest | Index = (
         squashed_index(root, became) if isinstance(root, Index) else became[root.digest]
     )
-    in_store.keep_documents([new.raw], lease, world)
+    in_store.keep_documents([new.raw], lease, context)
     members = [one for one in became.values() if one.digest != new.digest]
-    plan.remember(lease, world, made=[one.descriptor.to_json() for one in (*members, new)])
+    plan.remember(lease, context, made=[one.descriptor.to_json() for one in (*members, new)])
 
 
 def _cut(image: Opened, parents: Sequence[ImageConfig], spec: SquashSpec) -> Cut:
@@ -169,13 +177,13 @@ def _cut(image: Opened, parents: Sequence[ImageConfig], spec: SquashSpec) -> Cut
 
 
 def _meter(
-    images: Sequence[Opened], spec: SquashSpec, lease: JobLease, world: World
+    images: Sequence[Opened], spec: SquashSpec, lease: JobLease, context: WorkerContext
 ) -> Meter | None:
     """Counts what is read, each layer twice at most; not where transfers are what is counted."""
     if spec.registries:
         return None
     total = 2 * sum(layer.blob.size for image in images for layer in image.layers)
-    return Meter(lease, world, total)
+    return Meter(lease, context, total)
 
 
 def _squash(
@@ -184,14 +192,14 @@ def _squash(
     meter: Meter | None,
     spec: SquashSpec,
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     held: Held,
 ) -> dict[str, Any]:
     """Squash one image; its new layer and documents are in the store, leased, on return."""
     assert image.config is not None
     compression = Compression(spec.compress)
-    sources = [_layer(layer.blob.digest, meter, world) for layer in image.layers]
-    with world.content.draft(lease.id) as draft:
+    sources = [_layer(layer.blob.digest, meter, context) for layer in image.layers]
+    with context.content.draft(lease.id) as draft:
         compressor = open_writer(compression, draft.write)
         layer = squash(
             sources[cut.layers :],
@@ -202,7 +210,7 @@ def _squash(
         )
         compressor.finish()
         digest, size = draft.commit(), draft.size
-    arrivals = Arrivals(lease, world)
+    arrivals = Arrivals(lease, context)
     arrivals.add(digest, size)
     arrivals.flush()
     created = lease.created_at if spec.source_date_epoch is None else spec.source_date_epoch
@@ -214,7 +222,7 @@ def _squash(
         Descriptor(media_type="", digest=digest, size=size),
         compression,
     )
-    in_store.keep_documents([config, manifest.raw], lease, world)
+    in_store.keep_documents([config, manifest.raw], lease, context)
     return {
         "from": {
             "digest": str(image.manifest.digest),
@@ -226,12 +234,12 @@ def _squash(
     }
 
 
-def _layer(digest: Digest, meter: Meter | None, world: World) -> LayerSource:
+def _layer(digest: Digest, meter: Meter | None, context: WorkerContext) -> LayerSource:
     """A layer of the store, counted as it is read."""
 
     @contextmanager
     def open_() -> Iterator[Source]:
-        with world.content.open(digest) as blob:
+        with context.content.open(digest) as blob:
             stored: Source = blob if meter is None else Metered(blob, meter)
             with open_reader(stored, subject=str(digest)) as reader:
                 yield reader
@@ -242,26 +250,26 @@ def _layer(digest: Digest, meter: Meter | None, world: World) -> LayerSource:
 # --- where it goes -------------------------------------------------------------------------------
 
 
-def _made(lease: JobLease, world: World) -> Closure:
+def _made(lease: JobLease, context: WorkerContext) -> Closure:
     """The new image, as the plan has it."""
     described = [Descriptor.from_json(one) for one in lease.plan["made"]]
-    manifests = tuple(read_manifest(one, world.content) for one in described)
+    manifests = tuple(read_manifest(one, context.content) for one in described)
     return Closure(root=manifests[-1], manifests=manifests)
 
 
-def _manifest(descriptor: Any, world: World) -> Manifest:
-    manifest = read_manifest(Descriptor.from_json(descriptor), world.content)
+def _manifest(descriptor: Any, context: WorkerContext) -> Manifest:
+    manifest = read_manifest(Descriptor.from_json(descriptor), context.content)
     assert isinstance(manifest, Manifest)
     return manifest
 
 
-def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, world: World) -> Done:
+def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, context: WorkerContext) -> Done:
     """Let the target stand for the new image, in one transaction, and once."""
     target = parse_target(spec.target)
     pairs = [Pair(*one["layer"]) for one in lease.plan["squashed"].values()]
-    new = made(squashed.manifests, world.content, names=[target], verified=pairs)
-    result = _result(squashed, target, lease, world)
-    with world.catalog.write() as connection:
+    new = made(squashed.manifests, context.content, names=[target], verified=pairs)
+    result = _result(squashed, target, lease, context)
+    with context.catalog.write() as connection:
         jobs.save(connection, lease)
         became = publish(
             connection,
@@ -269,7 +277,7 @@ def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, world: World)
             new,
             holder=lease.id,
             seq=lease.seq,
-            now=world.now(),
+            now=context.now(),
             tags=True,
         )
         done: dict[str, Any] = {
@@ -286,29 +294,31 @@ def _deliver(
     reference: Reference,
     spec: SquashSpec,
     lease: JobLease,
-    world: World,
+    context: WorkerContext,
     held: Held,
 ) -> Outcome:
     """Send the new image to its registry, as a push does."""
-    target = Remote.of(reference, Side.DESTINATION, lease, world, held)
+    target = Remote.of(reference, Side.DESTINATION, lease, context, held)
     origin = spec.remote_source
     same = origin is not None and origin.domain == reference.domain
     absent = deliver.absent_blobs(
         lease, target, squashed, mount_from=origin.path if same and origin is not None else None
     )
-    left, idle = deliver.left_to_upload(target, absent, plan.waits(lease, world), lease, world)
+    left, idle = deliver.left_to_upload(target, absent, plan.waits(lease, context), lease, context)
     if left:
-        deliver.want_uploads(target, idle, lease, world)
+        deliver.want_uploads(target, idle, lease, context)
         return Waiting()
-    result = _result(squashed, reference, lease, world)
-    return deliver.put_manifests(squashed, target, lease, world, result)
+    result = _result(squashed, reference, lease, context)
+    return deliver.put_manifests(squashed, target, lease, context, result)
 
 
-def _result(squashed: Closure, target: Reference, lease: JobLease, world: World) -> dict[str, Any]:
+def _result(
+    squashed: Closure, target: Reference, lease: JobLease, context: WorkerContext
+) -> dict[str, Any]:
     steps = {step["to"]["digest"]: step for step in lease.plan["squashed"].values()}
     images = []
     for manifest in squashed.images:
-        held = describe(manifest, world.content)
+        held = describe(manifest, context.content)
         images.append(
             {
                 "platform": "/".join(filter(None, (held.os, held.architecture, held.variant))),

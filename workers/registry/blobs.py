@@ -21,7 +21,7 @@ from store.oci.digest import Digest
 from workers.registry.answers import discard
 from workers.registry.body import BlobBody
 from workers.registry.errors import (
-    Asked,
+    RequestContext,
     answer_error,
     html_error,
     media_type_of,
@@ -56,7 +56,7 @@ def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
     return _size_by_get(session, digest, session.asked(subject, "GET blob"))
 
 
-def _size_by_get(session: Session, digest: Digest, asked: Asked) -> int | None:
+def _size_by_get(session: Session, digest: Digest, asked: RequestContext) -> int | None:
     """Ask for a single byte, whose Content-Range tells the size."""
     answer = _ask(session, "GET", digest, asked, headers={"Range": "bytes=0-0"})
     try:
@@ -125,7 +125,7 @@ def open_blob(
 def _open(
     session: Session,
     descriptor: Descriptor,
-    asked: Asked,
+    asked: RequestContext,
     offset: int,
     check: Callable[[], None] | None,
 ) -> tuple[Answer, int]:
@@ -152,7 +152,7 @@ def _open(
         raise
 
 
-def _begin_of(answer: Answer, descriptor: Descriptor, asked: Asked, offset: int) -> int:
+def _begin_of(answer: Answer, descriptor: Descriptor, asked: RequestContext, offset: int) -> int:
     """Check the answer's head, and return the offset at which its body begins."""
     length = length_told(answer.headers)
     if answer.status == httpx.codes.PARTIAL_CONTENT:
@@ -180,7 +180,7 @@ def _begin_of(answer: Answer, descriptor: Descriptor, asked: Asked, offset: int)
     return begin
 
 
-def _expired(answer: Answer, asked: Asked) -> RegistryUnavailableError:
+def _expired(answer: Answer, asked: RequestContext) -> RegistryUnavailableError:
     """The registry sent us on, and there we are refused: the next attempt asks it again."""
     refusal = answer_error(answer.response, asked)
     return RegistryUnavailableError(
@@ -195,7 +195,7 @@ def _expired(answer: Answer, asked: Asked) -> RegistryUnavailableError:
 def _open_foreign(
     session: Session,
     descriptor: Descriptor,
-    asked: Asked,
+    asked: RequestContext,
     headers: dict[str, str],
     check: Callable[[], None] | None,
     missing: RegistryError,
@@ -242,7 +242,7 @@ def _ask(
     session: Session,
     method: str,
     digest: Digest,
-    asked: Asked,
+    asked: RequestContext,
     *,
     headers: dict[str, str] | None = None,
     check: Callable[[], None] | None = None,

@@ -21,7 +21,7 @@ from workers.registry.bounds import (
     FAST_BYTES,
     SILENCE_SECONDS,
 )
-from workers.registry.errors import Asked, connection_error
+from workers.registry.errors import RequestContext, connection_error
 from workers.registry.manifests import length_told
 from workers.registry.pacing import Pacer, Unpaced, pause
 from workers.registry.transport import NETWORK_ERRORS, WatchedStream, attentive
@@ -42,7 +42,7 @@ class BlobBody:
     def __init__(
         self,
         response: httpx.Response | None,
-        asked: Asked,
+        asked: RequestContext,
         *,
         offset: int,
         size: int,

@@ -28,7 +28,7 @@ from workers.registry.addresses import (
     resolve,
 )
 from workers.registry.bounds import ANSWER_SECONDS, CONNECT_SECONDS
-from workers.registry.errors import Asked, translated
+from workers.registry.errors import RequestContext, translated
 from workers.registry.hosts import HostPolicy, RegistryHost
 from workers.registry.origins import Origin, origin_of
 from workers.registry.transport import (
@@ -94,7 +94,7 @@ class Connections:
         self._closed = False
 
     def send(
-        self, request: Outgoing, *, registry: RegistryHost, given: bool, asked: Asked
+        self, request: Outgoing, *, registry: RegistryHost, given: bool, asked: RequestContext
     ) -> httpx.Response:
         """Send *request*, and return when the answer's head is there. The caller closes it.
 

@@ -49,7 +49,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestContext:
     """What was asked for, as far as an error needs it."""
 
     registry: str
@@ -63,7 +63,7 @@ class Asked:
 
 
 @contextmanager
-def translated(asked: Asked) -> Iterator[None]:
+def translated(asked: RequestContext) -> Iterator[None]:
     """Turn what httpx and httpcore raise inside into UnreachableError and its kin.
 
     Only calls into the network belong inside: an OSError of a file must stay what it is.
@@ -78,7 +78,7 @@ def translated(asked: Asked) -> Iterator[None]:
         raise connection_error(broken, asked) from broken
 
 
-def connection_error(broken: Exception, asked: Asked) -> RegistryError:
+def connection_error(broken: Exception, asked: RequestContext) -> RegistryError:
     """Return what a broken connection means, in one sentence."""
     kind, hint = _kind_of(broken)
     if kind is TlsError:
@@ -176,7 +176,7 @@ def _detail_of(broken: Exception) -> str:
 # --- answers -----------------------------------------------------------------------------------
 
 
-def answer_error(response: httpx.Response, asked: Asked) -> RegistryError:
+def answer_error(response: httpx.Response, asked: RequestContext) -> RegistryError:
     """Return the error that *response*, not a success, stands for; reads and closes it."""
     silent = asked.confined and _is_from_inside(response)  # while it is connected
     codes, words = _words_of(response)
@@ -199,7 +199,9 @@ def answer_error(response: httpx.Response, asked: Asked) -> RegistryError:
     )
 
 
-def _answer_kind(status: int, codes: set[str], asked: Asked) -> tuple[type[RegistryError], str]:
+def _answer_kind(
+    status: int, codes: set[str], asked: RequestContext
+) -> tuple[type[RegistryError], str]:
     if status == 429 or "TOOMANYREQUESTS" in codes:
         return TooManyRequestsError, ""
     if status == 401:
@@ -222,14 +224,14 @@ def unauthorized_hint(registry: str) -> str:
     return f"check that it exists, and the credentials for {registry}"
 
 
-def refuse_html(response: httpx.Response, asked: Asked) -> None:
+def refuse_html(response: httpx.Response, asked: RequestContext) -> None:
     """Raise ProtocolError if a successful answer is a web page: a portal, or another server."""
     if media_type_of(response.headers) in {"text/html", "application/xhtml+xml"}:
         response.close()
         raise html_error(asked, response.status_code)
 
 
-def html_error(asked: Asked, status: int) -> ProtocolError:
+def html_error(asked: RequestContext, status: int) -> ProtocolError:
     """Return the error for a page where a registry's answer was expected."""
     return ProtocolError(
         f"{asked.action}: answered HTML, not a registry",

@@ -24,7 +24,7 @@ from workers.registry.bounds import (
 )
 from workers.registry.client import USER_AGENT
 from workers.registry.connections import check_by_name
-from workers.registry.errors import Asked, answer_error, translated
+from workers.registry.errors import RequestContext, answer_error, translated
 from workers.registry.hosts import HostPolicy
 from workers.registry.manifests import length_told
 from workers.registry.network import followed, too_many_redirects
@@ -67,7 +67,7 @@ class UrlStream(io.BufferedReader):
     """
 
     def __init__(
-        self, response: httpx.Response, asked: Asked, check: Callable[[], None], url: str
+        self, response: httpx.Response, asked: RequestContext, check: Callable[[], None], url: str
     ) -> None:
         super().__init__(_Raw(response, asked, check), CHUNK_BYTES)
         self.url = url
@@ -89,7 +89,7 @@ def open_url(url: str, policy: HostPolicy, check: Callable[[], None]) -> Iterato
         RegistryError: any answer but 200; UnreachableError, TlsError, ProtocolError.
     """
     origin = check_user_url(url)
-    asked = Asked(origin.authority, without_query(url), "GET")
+    asked = RequestContext(origin.authority, without_query(url), "GET")
     for _ in range(MAX_REDIRECTS + 1):
         with _client(origin, policy) as client:
             request = client.build_request(
@@ -136,7 +136,7 @@ def _client(origin: Origin, policy: HostPolicy) -> httpx.Client:
     )
 
 
-def _refused(response: httpx.Response, asked: Asked) -> Exception:
+def _refused(response: httpx.Response, asked: RequestContext) -> Exception:
     error = answer_error(response, asked)
     if error.http_status in _LOGIN_STATUSES:
         error.hint = "URLs are fetched without credentials; put a signature into its query"
@@ -144,7 +144,9 @@ def _refused(response: httpx.Response, asked: Asked) -> Exception:
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, response: httpx.Response, asked: Asked, check: Callable[[], None]) -> None:
+    def __init__(
+        self, response: httpx.Response, asked: RequestContext, check: Callable[[], None]
+    ) -> None:
         self._response = response
         self._pieces = response.iter_raw()
         self._asked = asked

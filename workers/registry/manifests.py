@@ -16,7 +16,7 @@ from store.oci.digest import Digest
 from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
 from workers.registry.answers import discard, read_bounded
 from workers.registry.errors import (
-    Asked,
+    RequestContext,
     answer_error,
     html_error,
     media_type_of,
@@ -150,7 +150,7 @@ def length_told(headers: httpx.Headers) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
 
 
-def _ask(session: Session, method: str, identifier: str, asked: Asked) -> Answer:
+def _ask(session: Session, method: str, identifier: str, asked: RequestContext) -> Answer:
     return session.send(
         Ask(
             method=method,
@@ -186,7 +186,7 @@ def _check_bytes(
     raw: bytes,
     headers: httpx.Headers,
     identifier: str,
-    asked: Asked,
+    asked: RequestContext,
     expected: Descriptor | None,
 ) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:

@@ -25,7 +25,12 @@ from workers.registry.bounds import MAX_REDIRECTS, MAX_TOKEN_BYTES
 from workers.registry.challenge import Challenge
 from workers.registry.connections import Connections, Outgoing
 from workers.registry.credentials import Credential
-from workers.registry.errors import Asked, answer_error, is_untrusted_certificate, translated
+from workers.registry.errors import (
+    RequestContext,
+    answer_error,
+    is_untrusted_certificate,
+    translated,
+)
 from workers.registry.health import Health
 from workers.registry.hosts import RegistryHost
 from workers.registry.origins import Origin, origin_of
@@ -142,7 +147,7 @@ class Network:
         outgoing: Outgoing,
         *,
         before: Origin,
-        asked: Asked,
+        asked: RequestContext,
     ) -> Answer:
         """Send to a URL that a server gave, and follow on; the redirects keep to the rules.
 
@@ -196,7 +201,9 @@ class Network:
         scopes: tuple[Scope, ...],
         credential: Credential | None,
     ) -> Token:
-        asked = Asked(registry.name, registry.name, "GET token", confined=registry.confined)
+        asked = RequestContext(
+            registry.name, registry.name, "GET token", confined=registry.confined
+        )
         conversation = ask_for_token(challenge.realm, challenge.service, scopes, credential)
         with translated(asked):
             request = next(conversation)
@@ -208,7 +215,9 @@ class Network:
                     token: Token = done.value
                     return token
 
-    def _ask_realm(self, registry: RegistryHost, ask: TokenRequest, asked: Asked) -> TokenAnswer:
+    def _ask_realm(
+        self, registry: RegistryHost, ask: TokenRequest, asked: RequestContext
+    ) -> TokenAnswer:
         headers = {"Accept": "application/json"}
         if ask.basic is not None:
             headers["Authorization"] = basic_header(*ask.basic)
@@ -248,7 +257,7 @@ def followed(response: httpx.Response, method: str, url: str) -> str:
     return next_url(response.status_code, method, response.headers.get("location"), url=url)
 
 
-def too_many_redirects(asked: Asked) -> ProtocolError:
+def too_many_redirects(asked: RequestContext) -> ProtocolError:
     """Return the error for a chain that does not end."""
     return ProtocolError(
         f"{asked.action}: more than {MAX_REDIRECTS} redirects",

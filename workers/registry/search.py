@@ -12,7 +12,7 @@ from store.images.filters import Filters, invalid
 from store.oci.reference import HUB, parse_domain
 from workers.registry.answers import read_json
 from workers.registry.connections import Outgoing
-from workers.registry.errors import Asked, answer_error, refuse_html, translated
+from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
 from workers.registry.hosts import RegistryHost
 from workers.registry.network import Answer, Network, followed
 from workers.registry.origins import origin_of, split_host
@@ -98,7 +98,7 @@ def search(network: Network, text: str, *, limit: int, confined: bool = False) -
     """
     index, term = index_and_term(text)
     index = replace(index, confined=confined)
-    asked = Asked(index.name, index.name, "GET search", confined=confined)
+    asked = RequestContext(index.name, index.name, "GET search", confined=confined)
     path = f"/v1/search?{urlencode({'q': term, 'n': limit})}"
     answer = _ask(network, index, path, asked)
     try:
@@ -112,7 +112,7 @@ def search(network: Network, text: str, *, limit: int, confined: bool = False) -
         answer.response.close()
 
 
-def _ask(network: Network, index: RegistryHost, path: str, asked: Asked) -> Answer:
+def _ask(network: Network, index: RegistryHost, path: str, asked: RequestContext) -> Answer:
     def outgoing(url: str) -> Outgoing:
         return Outgoing(method="GET", url=url, headers={"Accept": "application/json"})
 

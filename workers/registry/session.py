@@ -16,7 +16,7 @@ from workers.registry.auth import Grant
 from workers.registry.bounds import ANSWER_SECONDS, MAX_REDIRECTS
 from workers.registry.connections import Body, Outgoing
 from workers.registry.credentials import Credential, fingerprint
-from workers.registry.errors import Asked, answer_error, translated, unauthorized_hint
+from workers.registry.errors import RequestContext, answer_error, translated, unauthorized_hint
 from workers.registry.hosts import RegistryHost
 from workers.registry.network import Answer, Network, followed, too_many_redirects
 from workers.registry.origins import Origin, origin_of
@@ -35,7 +35,7 @@ class Ask:
     method: str
     target: str
     scopes: tuple[Scope, ...]
-    asked: Asked
+    asked: RequestContext
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = None
     answer_seconds: float = ANSWER_SECONDS
@@ -58,10 +58,10 @@ class Session:
         self.path = path  # the repository without its registry
         self._credential = credential
 
-    def asked(self, subject: str, action: str, *, manifest: bool = False) -> Asked:
+    def asked(self, subject: str, action: str, *, manifest: bool = False) -> RequestContext:
         """What is asked for, for the text of errors."""
         registry = self.registry
-        return Asked(registry.name, subject, action, manifest, registry.confined)
+        return RequestContext(registry.name, subject, action, manifest, registry.confined)
 
     def send(self, ask: Ask) -> Answer:
         """Send, answer challenges, follow redirects; return any answer but 401 and redirects.
@@ -176,7 +176,9 @@ class Session:
             check=ask.check,
         )
 
-    def _unauthorized(self, answer: Answer, asked: Asked, grant: Grant | None) -> RegistryError:
+    def _unauthorized(
+        self, answer: Answer, asked: RequestContext, grant: Grant | None
+    ) -> RegistryError:
         error = answer_error(answer.response, asked)
         if grant is None and isinstance(error, UnauthorizedError):
             error.hint = f"{unauthorized_hint(self.registry.name)}: none were sent"

@@ -9,7 +9,7 @@ from store.errors import InvalidReferenceError, ProtocolError, UntrustedAddressE
 from store.oci.reference import check_tag
 from workers.registry.answers import read_json
 from workers.registry.bounds import MAX_PAGES, MAX_TAGS, MAX_TAGS_BYTES
-from workers.registry.errors import Asked, answer_error, refuse_html, translated
+from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
 from workers.registry.origins import absolute, origin_of
 from workers.registry.scopes import repository_scope
 from workers.registry.session import Ask, Session
@@ -47,7 +47,7 @@ def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str
             )
 
 
-def _page(session: Session, target: str, asked: Asked) -> tuple[list[str], str | None]:
+def _page(session: Session, target: str, asked: RequestContext) -> tuple[list[str], str | None]:
     answer = session.send(
         Ask(
             method="GET",

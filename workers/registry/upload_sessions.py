@@ -22,7 +22,7 @@ from workers.registry.bounds import (
     UPLOAD_CHUNK_BYTES,
 )
 from workers.registry.connections import Body
-from workers.registry.errors import Asked, answer_error, refuse_html, translated
+from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
 from workers.registry.manifests import check_digest_told
 from workers.registry.network import Answer
 from workers.registry.origins import absolute, with_query
@@ -176,7 +176,7 @@ class UploadSessions:
         except TransshipError:
             return
 
-    def _opened(self, answer: Answer, asked: Asked) -> Upload:
+    def _opened(self, answer: Answer, asked: RequestContext) -> Upload:
         if answer.status != 202:
             raise answer_error(answer.response, asked)
         try:
@@ -187,20 +187,22 @@ class UploadSessions:
         finally:
             discard(answer.response)
 
-    def _moved_on(self, answer: Answer, asked: Asked, upload: Upload, *, offset: int) -> Upload:
+    def _moved_on(
+        self, answer: Answer, asked: RequestContext, upload: Upload, *, offset: int
+    ) -> Upload:
         given = answer.headers.get("location")
         with translated(asked):
             where = upload.location if given is None else absolute(given, base=answer.url)
         return replace(upload, location=where, offset=offset)
 
-    def _asked(self, action: str) -> Asked:
+    def _asked(self, action: str) -> RequestContext:
         return self._session.asked(self._subject, action)
 
     def _send(
         self,
         method: str,
         target: str,
-        asked: Asked,
+        asked: RequestContext,
         *,
         scopes: tuple[Scope, ...] | None = None,
         body: Body = None,

@@ -12,7 +12,7 @@ from store.errors import InvalidReferenceError, InvalidSpecError
 from store.images.changes import apply_changes
 from store.oci.platform import Platform
 from store.oci.reference import Reference, parse_target
-from workers.specs.fields import Asked, AskedForPlatforms, PlatformText, RepositoryText, checked
+from workers.specs.fields import JobSpec, PlatformsSpec, PlatformText, RepositoryText, checked
 
 REGISTRY = "registry:"  # before a reference: the image is in its registry, not in the store
 _URL = re.compile(r"https?://[^\s/][^\s]*", re.IGNORECASE)
@@ -73,7 +73,7 @@ ChangeTexts = Annotated[
 Epoch = Annotated[int, Field(ge=0, lt=2**33)]
 
 
-class LoadSpec(Asked):
+class LoadSpec(JobSpec):
     """Load the images of an archive into the store: a docker-archive or an OCI layout.
 
     The archive is the body of the request.
@@ -104,7 +104,7 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
-class ImportSpec(Asked):
+class ImportSpec(JobSpec):
     """Make an image of one layer of the tar of a file system.
 
     The tar is the body of the request, or is fetched from *url*.
@@ -160,7 +160,7 @@ class ImportSpec(Asked):
         return source if self.target is None else f"{source} -> {self.target}"
 
 
-class ExportSpec(Asked):
+class ExportSpec(JobSpec):
     """Pin images for an archive of them, which is then made as it is downloaded."""
 
     queue: ClassVar[str] = "local"
@@ -180,7 +180,7 @@ class ExportSpec(Asked):
         return f"{shown} and {more} more" if more > 0 else shown
 
 
-class SquashSpec(AskedForPlatforms):
+class SquashSpec(PlatformsSpec):
     """Make one layer of several: of those above *parent*, of the *last* so many, or of all.
 
     Reference, target and parent each may be `registry:REF`. Without platforms every image of an

@@ -57,7 +57,7 @@ TagText = Annotated[str, AfterValidator(_tag)]
 TagOrDigestText = Annotated[str, AfterValidator(_tag_or_digest)]
 
 
-class Asked(BaseModel):
+class JobSpec(BaseModel):
     """What holds for every kind of job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,7 +103,7 @@ class Asked(BaseModel):
         return self
 
 
-class AskedForPlatforms(Asked):
+class PlatformsSpec(JobSpec):
     """What holds for kinds that take some platforms of an image."""
 
     platforms: tuple[PlatformText, ...] = Field(
@@ -112,7 +112,7 @@ class AskedForPlatforms(Asked):
     all_platforms: bool = False
 
     @model_validator(mode="after")
-    def _one_way_to_say_platforms(self) -> AskedForPlatforms:
+    def _one_way_to_say_platforms(self) -> PlatformsSpec:
         if self.platforms and self.all_platforms:
             raise PydanticCustomError("platforms", "give platforms or all_platforms, not both")
         return self

@@ -12,7 +12,7 @@ from store.errors import InvalidSpecError
 from store.images.container_config import check
 from store.oci.reference import Reference, parse_target
 from workers.specs.archives import ChangeTexts, Epoch, TargetText
-from workers.specs.fields import Asked
+from workers.specs.fields import JobSpec
 
 WORKSPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 
@@ -31,7 +31,7 @@ def _container_config(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 WorkspaceName = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
 
-class CommitSpec(Asked):
+class CommitSpec(JobSpec):
     """Make an image of a workspace: its base, and one more layer of all that was put into it.
 
     *changes* are made to the `config` of the base, or to *config* where that is given, which then

@@ -12,7 +12,7 @@ from store.oci.reference import Reference, parse_repository
 from workers.mirrors.entries import MAX_ENTRIES
 from workers.mirrors.selection import Selection
 from workers.specs.fields import (
-    AskedForPlatforms,
+    PlatformsSpec,
     PlatformText,
     ReferenceText,
     RepositoryText,
@@ -74,7 +74,7 @@ class MirrorEntry(BaseModel):
         return not self.one_image and not self.tags
 
 
-class MirrorSpec(AskedForPlatforms):
+class MirrorSpec(PlatformsSpec):
     """Copy repositories: *source* to *destination*, or what the *entries* of a policy say.
 
     With *dry_run* nothing is copied; the job compares, and its result is the plan.

@@ -11,7 +11,7 @@ from store.errors import TransshipError
 from store.oci.reference import Reference, parse_repository
 from workers.specs.fields import (
     ID,
-    AskedForPlatforms,
+    PlatformsSpec,
     ReferenceText,
     checked,
 )
@@ -21,7 +21,7 @@ SCRATCH = "scratch"  # what images begin from; no registry has it
 ALL_TAGS = "all the tags of the repository, which is then named without one"
 
 
-class PullSpec(AskedForPlatforms):
+class PullSpec(PlatformsSpec):
     """Pull an image from a registry into the store. Without platforms: that of the API's host."""
 
     kind: Literal["pull"] = "pull"
@@ -57,7 +57,7 @@ class PullSpec(AskedForPlatforms):
         return f"{self.repository} (all tags)" if self.all_tags else str(self.source)
 
 
-class PushSpec(AskedForPlatforms):
+class PushSpec(PlatformsSpec):
     """Push an image from the store to a registry, by default under its own name."""
 
     kind: Literal["push"] = "push"
@@ -114,7 +114,7 @@ class PushSpec(AskedForPlatforms):
         return target if self.destination is None else f"{self.reference} -> {target}"
 
 
-class CopySpec(AskedForPlatforms):
+class CopySpec(PlatformsSpec):
     """Bring an image from one registry to another. Without platforms: all of them."""
 
     kind: Literal["copy"] = "copy"

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from store.errors import InvalidSpecError
 from store.images.filters import PRUNE_KEYS, Filters, check_prune
-from workers.specs.fields import Asked
+from workers.specs.fields import JobSpec
 
 
 def _filters(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def _filters(texts: tuple[str, ...]) -> tuple[str, ...]:
 FilterTexts = Annotated[tuple[str, ...], Field(max_length=100), AfterValidator(_filters)]
 
 
-class GcSpec(Asked):
+class GcSpec(JobSpec):
     """Delete unreferenced blobs.
 
     *automatic*: only as much as the size cap and the floor of free space ask for, the least
@@ -41,7 +41,7 @@ class GcSpec(Asked):
         return "to fit the limits of the store" if self.automatic else "everything unused"
 
 
-class FsckSpec(Asked):
+class FsckSpec(JobSpec):
     """Hash every blob again, and put aside what is wrong; with *repair* fetch it again."""
 
     queue: ClassVar[str] = "local"
@@ -55,7 +55,7 @@ class FsckSpec(Asked):
         return "check and repair" if self.repair else "check"
 
 
-class PruneSpec(Asked):
+class PruneSpec(JobSpec):
     """Remove the images that have no tag, or with *all* those that nothing uses.
 
     *filters* have `key=value` each: `dangling`, `until` (a time, or how long before the job was

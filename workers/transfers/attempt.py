@@ -19,34 +19,34 @@ from store.errors import (
     Side,
     TransshipError,
 )
+from workers.context import MAX_ANNOUNCED, WorkerContext, at
 from workers.leases import LeaseRenewer
 from workers.missing import looked_again
 from workers.registry.transport import attentive
 from workers.transfers.download import download
 from workers.transfers.retry import Again, Attempt, Exclude, decide
 from workers.transfers.upload import upload
-from workers.world import MAX_ANNOUNCED, World, at
 
 log = logging.getLogger(__name__)
 
 _MOVES = {"download": (download, Side.SOURCE), "upload": (upload, Side.DESTINATION)}
 
 
-def attempt(id_: int, worker: str, world: World, renewer: LeaseRenewer) -> None:
+def attempt(id_: int, worker: str, context: WorkerContext, renewer: LeaseRenewer) -> None:
     """Take up an admitted transfer and bring it as far as it gets. Repeated, it does nothing."""
-    with world.catalog.write() as connection:
-        now = world.now()
+    with context.catalog.write() as connection:
+        now = context.now()
         claim = transfers.claim(connection, id_, worker, now)
         if claim is None:
             return
         leave = _enter(connection, claim, now)
     if not leave:
-        with world.change():  # the slot is free for another registry
+        with context.change():  # the slot is free for another registry
             return
     if isinstance(leave, Probe):
-        world.registries.probe(claim.registry, leave.until)
+        context.registries.probe(claim.registry, leave.until)
     try:
-        _run(claim, world, renewer)
+        _run(claim, context, renewer)
     except LeaseLostError as lost:
         log.warning("transfer %s: %s", claim.digest, lost)
 
@@ -61,15 +61,15 @@ def _enter(connection: Connection, claim: Claim, now: float) -> Probe | bool:
     return leave
 
 
-def _run(claim: Claim, world: World, renewer: LeaseRenewer) -> None:
+def _run(claim: Claim, context: WorkerContext, renewer: LeaseRenewer) -> None:
     if not claim.places:
-        with world.change() as change:
+        with context.change() as change:
             transfers.stopped(change.connection, claim, change.now)
         return
     place = claim.places[0]
     if place.registry != claim.registry and claim.direction == "download":
         # The lane was right when it was admitted; count it where it really goes.
-        with world.change() as change:
+        with context.change() as change:
             transfers.hand_back(change.connection, claim, to=place)
         return
     move, side = _MOVES[claim.direction]
@@ -77,43 +77,43 @@ def _run(claim: Claim, world: World, renewer: LeaseRenewer) -> None:
         try:
             held.check()
             with at(side), attentive(held.check, listener=held):
-                move(claim, place, world, held)
+                move(claim, place, context, held)
         except LeaseLostError:
             raise
         except HandedBackError:
-            with world.change() as change:
+            with context.change() as change:
                 transfers.hand_back(change.connection, claim)
         except CancelledError:
-            with world.change() as change:
+            with context.change() as change:
                 transfers.stopped(change.connection, claim, change.now)
         except TransshipError as error:
-            _failed(claim, place, error, world)
+            _failed(claim, place, error, context)
         except Exception as error:
             log.exception("transfer %s failed", claim.digest)
             fault = InternalError(f"{type(error).__name__}: {error}", subject=claim.digest)
-            _failed(claim, place, fault, world)
+            _failed(claim, place, fault, context)
         else:
-            done(claim, place, world)
+            done(claim, place, context)
 
 
-def done(claim: Claim, place: Place, world: World) -> None:
+def done(claim: Claim, place: Place, context: WorkerContext) -> None:
     """Write down that the blob has arrived, and admit what the free slot makes possible.
 
     Raises:
         LeaseLostError: the transfer is held no more; nothing was written.
     """
-    with world.change() as change:
+    with context.change() as change:
         change.directions = [claim.direction]
         if not transfers.complete(
-            change.connection, claim, place, change.now, shared=world.shared_trust
+            change.connection, claim, place, change.now, shared=context.shared_trust
         ):
             change.queues = ()
 
 
-def _failed(claim: Claim, place: Place, error: TransshipError, world: World) -> None:
+def _failed(claim: Claim, place: Place, error: TransshipError, context: WorkerContext) -> None:
     log.info("transfer %s: attempt %d: %s", claim.digest, claim.attempts + 1, error)
-    error = looked_again(error, world)
-    with world.change() as change:
+    error = looked_again(error, context)
+    with context.change() as change:
         connection, now = change.connection, change.now
         most = limits.effective(connection)[limits.ATTEMPTS[claim.direction]].value
         history = Attempt(claim.attempts, claim.tries, claim.done - claim.furthest)

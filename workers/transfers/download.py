@@ -9,14 +9,14 @@ from store.content.verify import intact
 from store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
 from store.oci.descriptor import Descriptor
 from store.oci.digest import Digest
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.registry.client import Repository
-from workers.world import World
 
 SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own limits are tighter
 
 
-def download(claim: Claim, place: Place, world: World, held: Held) -> None:
+def download(claim: Claim, place: Place, context: WorkerContext, held: Held) -> None:
     """Bring the blob of *claim* from *place*; on return its file is in the store, and synced.
 
     What an earlier attempt left of the bytes of the same repository is taken over, and only the
@@ -27,15 +27,15 @@ def download(claim: Claim, place: Place, world: World, held: Held) -> None:
     Raises:
         WrongSizeError: the store holds the blob, and its size is not what the claim says.
     """
-    _bring(claim, place, world, held)
+    _bring(claim, place, context, held)
     if claim.fence > 1:  # an earlier attempt may have begun with another place
-        world.content.discard_partials(Digest.parse(claim.digest))
+        context.content.discard_partials(Digest.parse(claim.digest))
 
 
-def _bring(claim: Claim, place: Place, world: World, held: Held) -> None:
+def _bring(claim: Claim, place: Place, context: WorkerContext, held: Held) -> None:
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
-    repository = world.repository(
+    repository = context.repository(
         place.root,
         place.tenant,
         place.registry,
@@ -44,15 +44,17 @@ def _bring(claim: Claim, place: Place, world: World, held: Held) -> None:
     )
     blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
     held.bound(SILENCE_BOUND_SECONDS)
-    if _is_here(blob, world, held):
-        if not _may_take_its_word(claim, place, world):
+    if _is_here(blob, context, held):
+        if not _may_take_its_word(claim, place, context):
             _compare(blob, claim, repository, held)
         elif repository.head_blob(digest) is None:
             raise _absent(claim, place)
         return
     # One who has the end of a blob has not shown that it has the beginning.
-    origin = "" if world.shared_trust else f"{place.registry}/{place.repository}"
-    with world.content.ingest(digest, fence=claim.fence, origin=f"{claim.size} {origin}") as ingest:
+    origin = "" if context.shared_trust else f"{place.registry}/{place.repository}"
+    with context.content.ingest(
+        digest, fence=claim.fence, origin=f"{claim.size} {origin}"
+    ) as ingest:
         if ingest.offset > claim.size:
             ingest.rewind()
         claim.done = ingest.offset
@@ -76,31 +78,31 @@ def _bring(claim: Claim, place: Place, world: World, held: Held) -> None:
         held.unbounded()
 
         def still_ours() -> None:
-            with world.catalog.read() as connection:
+            with context.catalog.read() as connection:
                 transfers.check(connection, claim)
 
         ingest.commit(size=claim.size, guard=still_ours)
 
 
-def _is_here(blob: Descriptor, world: World, held: Held) -> bool:
+def _is_here(blob: Descriptor, context: WorkerContext, held: Held) -> bool:
     """Whether the store holds the blob, on record or as a file that is what its digest says."""
-    size = world.content.size(blob.digest)
+    size = context.content.size(blob.digest)
     if size is None:
         return False
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         recorded = bool(collection.held(connection, [str(blob.digest)]))
-    if not recorded and not intact(world.content, blob.digest, held.check):
+    if not recorded and not intact(context.content, blob.digest, held.check):
         return False
     if size != blob.size:
         raise WrongSizeError(subject=str(blob.digest), claimed=blob.size, actual=size)
     return True
 
 
-def _may_take_its_word(claim: Claim, place: Place, world: World) -> bool:
+def _may_take_its_word(claim: Claim, place: Place, context: WorkerContext) -> bool:
     """Whether HEAD is enough: trust is shared, or the bytes came from this repository before."""
-    if world.shared_trust:
+    if context.shared_trust:
         return True
-    with world.catalog.read() as connection:
+    with context.catalog.read() as connection:
         return bool(
             blobs.proven(
                 connection,

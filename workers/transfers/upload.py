@@ -10,17 +10,17 @@ from store.catalog.transfers import Claim
 from store.content.present import lost
 from store.errors import BlobMissingError, StoreError, WrongSizeError
 from store.oci.digest import Digest
+from workers.context import WorkerContext
 from workers.leases import Held
 from workers.registry.client import Repository
 from workers.registry.upload_sessions import Upload
-from workers.world import World
 
 log = logging.getLogger(__name__)
 
 CLOSING_ANSWER_SECONDS = 16 * 60.0  # a registry may hash and copy for long before it answers
 
 
-def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
+def upload(claim: Claim, place: Place, context: WorkerContext, held: Held) -> None:
     """Send the blob of *claim* to *place*; on return the registry has confirmed its digest.
 
     The job that wants it has found it absent and not mountable. When it was taken up before, it
@@ -32,21 +32,21 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
         WrongSizeError: it has another size than the claim says.
     """
     digest = Digest.parse(claim.digest)
-    repository = world.repository(place.root, place.tenant, place.registry, place.repository)
+    repository = context.repository(place.root, place.tenant, place.registry, place.repository)
     held.bound(CLOSING_ANSWER_SECONDS)
     if claim.fence > 1 and repository.head_blob(digest) is not None:
         claim.done = claim.size
         return
-    if lost(world.content, [digest], check=held.check):
+    if lost(context.content, [digest], check=held.check):
         raise BlobMissingError(
             "the store does not hold the blob to send",
             subject=claim.digest,
             hint="run the job again",
         )
-    size = world.content.size(digest)
+    size = context.content.size(digest)
     if size != claim.size and size is not None:
         raise WrongSizeError(subject=claim.digest, claimed=claim.size, actual=size)
-    session = _taken_up(claim, place, world, repository)
+    session = _taken_up(claim, place, context, repository)
     if session is not None:
         claim.done = session.offset
 
@@ -55,12 +55,12 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
         claim.moved += max(0, count)  # negative when something is sent again
 
     def keep(moved_on: Upload | None) -> None:
-        sealed = None if moved_on is None else world.sealer.seal(_record(moved_on, place))
-        with world.catalog.write() as connection:
+        sealed = None if moved_on is None else context.sealer.seal(_record(moved_on, place))
+        with context.catalog.write() as connection:
             offset = 0 if moved_on is None else moved_on.offset
             transfers.keep_session(connection, claim, sealed, offset)
 
-    with world.content.open(digest) as source:
+    with context.content.open(digest) as source:
         repository.upload_blob(
             digest,
             claim.size,
@@ -72,12 +72,14 @@ def upload(claim: Claim, place: Place, world: World, held: Held) -> None:
         )
 
 
-def _taken_up(claim: Claim, place: Place, world: World, repository: Repository) -> Upload | None:
+def _taken_up(
+    claim: Claim, place: Place, context: WorkerContext, repository: Repository
+) -> Upload | None:
     """The session of an earlier owner, as far as the registry says that it is."""
     if claim.session is None:
         return None
     try:
-        kept = world.sealer.open(claim.session)
+        kept = context.sealer.open(claim.session)
     except StoreError as error:  # another key: that much is sent again
         log.warning("the upload session of %s cannot be read: %s", claim.digest, error)
         return None

@@ -67,10 +67,10 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
 from tests.contract.catalog.sums import counted, kept
 from tests.support.scheduling import scheduler_of
+from workers.context import WorkerContext
 from workers.stopping import stop_jobs
 from workers.transfers import attempt
 from workers.wire import Message
-from workers.world import World
 
 NAMES = [f"layer {n}" for n in range(6)]
 MAX_TRIES = 3
@@ -100,8 +100,8 @@ class Bell:
         raise NotImplementedError
 
 
-class ClockedWorld(World):
-    """A world whose clock the test moves."""
+class ClockedWorld(WorkerContext):
+    """A context whose clock the test moves."""
 
     at: ClassVar[list[float]] = [1_000_000.0]
 
@@ -121,14 +121,14 @@ class Machine(RuleBasedStateMachine):
         self.content = MemoryStore()
         self.bell = Bell()
         ClockedWorld.at = [1_000_000.0]
-        self.world = ClockedWorld(
+        self.context = ClockedWorld(
             catalog=self.catalog,
             content=self.content,
             registries=cast("Any", _Nothing()),
             sealer=cast("Any", None),
             wire=self.bell,
         )
-        self.scheduler = scheduler_of(self.world, "w", LEASE_SECONDS)
+        self.scheduler = scheduler_of(self.context, "w", LEASE_SECONDS)
         self.count = 0
         self.limit = 3
         self.ended: dict[tuple[str, Any], str] = {}
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self._settle()
-        self.world.close()
+        self.context.close()
         self.directory.cleanup()
 
     # --- what happens ---
@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
             registry=registry,
             priority=priority,
         )
-        with self.world.change() as change:
+        with self.context.change() as change:
             jobs.create(change.connection, [made], change.now)
 
     @rule(families=st.lists(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=3))
@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
             )
             for n, names in enumerate(families)
         ]
-        with self.world.change() as change:
+        with self.context.change() as change:
             jobs.create(change.connection, [new_job(parent, kind="mirror"), *children], change.now)
 
     @rule(data=st.data())
@@ -202,7 +202,7 @@ class Machine(RuleBasedStateMachine):
         if data.draw(st.booleans()):
             self.bell.dispatched.remove(message)
         with self.catalog.write() as connection:
-            claim = transfers.claim(connection, int(message.id), "w", self.world.now())
+            claim = transfers.claim(connection, int(message.id), "w", self.context.now())
         return multiple() if claim is None else claim
 
     @rule()
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
     def die(self, claim: Claim) -> None:
         """The owner is taken for dead; it may be asleep, and come back later."""
         key = ("transfer", claim.id)
-        with self.world.change() as change:
+        with self.context.change() as change:
             pulse = heartbeats.pulses(change.connection).get(key)
             if pulse is not None:
                 heartbeats.reap(change.connection, [(key, pulse)], change.now)
@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         active = self._active_jobs()
         if active:
-            with self.world.change() as change:
+            with self.context.change() as change:
                 stop_jobs(
                     change.connection, data.draw(st.sampled_from(active)), "cancelled", change.now
                 )
@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
     def change_the_limit(self, limit: int) -> None:
         self.limit = limit
         before = self._busy()
-        with self.world.change() as change:
+        with self.context.change() as change:
             limits.override(change.connection, "max_concurrent_downloads", limit)
         assert self._busy() <= max(limit, before)
 
@@ -358,7 +358,7 @@ class Machine(RuleBasedStateMachine):
 
     def _advance(self, id_: str) -> None:
         with self.catalog.write() as connection:
-            lease = jobs.claim(connection, id_, "w", self.world.now())
+            lease = jobs.claim(connection, id_, "w", self.context.now())
         if lease is None:
             return
         if lease.kind == "gc":  # the hourly one, or one of a clock that was set back
@@ -371,14 +371,14 @@ class Machine(RuleBasedStateMachine):
             if lease.stop_requested is not None or not any(map(states.get, jobs.ACTIVE)):
                 self._end(lease, "cancelled" if lease.stop_requested else "succeeded")
             else:
-                with self.world.change() as change:
+                with self.context.change() as change:
                     jobs.release(change.connection, lease, now=change.now)
             return
         names: list[str] = lease.spec["names"]
         digests = {digest_of(name): name for name in names}
         with self.catalog.write() as connection:
             blobs.lease(connection, lease.id, digests)
-            held = blobs.held(connection, digests, self.world.now())
+            held = blobs.held(connection, digests, self.context.now())
             found = waits.of_job(connection, lease.id)
             size = len(NAMES[0])
             jobs.save(
@@ -392,7 +392,7 @@ class Machine(RuleBasedStateMachine):
         if lease.stop_requested is not None or any(state.error for state in found):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
         elif missing := sorted(digests.keys() - held):
-            with self.world.change() as change:
+            with self.context.change() as change:
                 waits.want(
                     change.connection,
                     lease,
@@ -408,7 +408,7 @@ class Machine(RuleBasedStateMachine):
         with self.catalog.write() as connection:
             blobs.lease(connection, lease.id, [str(Digest.of(manifest))])
         root = str(self.content.put(manifest))
-        with self.world.change() as change:
+        with self.context.change() as change:
             connection = change.connection
             blobs.add(connection, root, len(manifest), change.now)
             blobs.link(connection, root, digests)
@@ -424,7 +424,7 @@ class Machine(RuleBasedStateMachine):
             self._end_in(change, lease, "succeeded")
 
     def _end(self, lease: JobLease, state: str) -> None:
-        with self.world.change() as change:
+        with self.context.change() as change:
             self._end_in(change, lease, state)
 
     def _end_in(self, change: Any, lease: JobLease, state: str) -> None:
@@ -436,12 +436,12 @@ class Machine(RuleBasedStateMachine):
         stale = self._fence(claim) != claim.fence
         try:
             if not claim.places:
-                with self.world.change() as change:
+                with self.context.change() as change:
                     transfers.stopped(change.connection, claim, change.now)
             elif error is None:
                 self._bring(claim)
             else:
-                attempt._failed(claim, claim.places[0], error, self.world)
+                attempt._failed(claim, claim.places[0], error, self.context)
         except LeaseLostError:
             assert stale
         else:
@@ -452,7 +452,7 @@ class Machine(RuleBasedStateMachine):
         with self.catalog.read() as connection:
             transfers.check(connection, claim)
         self.content.put(name.encode())
-        attempt.done(claim, claim.places[0], self.world)
+        attempt.done(claim, claim.places[0], self.context)
 
     def _fence(self, claim: Claim) -> int | None:
         with self.catalog.read() as connection:
@@ -479,7 +479,7 @@ class Machine(RuleBasedStateMachine):
 
     def _settle(self) -> None:
         """Let everything go well from now on: every job ends."""
-        with self.world.change() as change:
+        with self.context.change() as change:
             limits.override(change.connection, "max_concurrent_downloads", 3)
             heartbeats.bury_owner(change.connection, "w", change.now)
             heartbeats.register(
@@ -500,7 +500,7 @@ class Machine(RuleBasedStateMachine):
                     self._advance(message.id)
                     continue
                 with self.catalog.write() as connection:
-                    claim = transfers.claim(connection, int(message.id), "w", self.world.now())
+                    claim = transfers.claim(connection, int(message.id), "w", self.context.now())
                 if claim is not None:
                     self._finish(claim, None)
         assert self._active_jobs() == []

@@ -17,11 +17,11 @@ from store.oci.platform import Platform
 from tests.contract.catalog.scene import Scene, new_job
 from tests.support.course import RoomyContent, SilentWire
 from tests.support.scheduling import scheduler_of
+from workers.context import WorkerContext
 from workers.leases import LeaseRenewer
 from workers.queue import JobQueue
 from workers.run import run_job
 from workers.stopping import PAGE, stop_late
-from workers.world import World
 
 MANY = 2 * PAGE + 7
 
@@ -43,8 +43,8 @@ def _states(scene: Scene) -> dict[str, int]:
         return children.by_state(connection, ["root"])["root"]
 
 
-def _world(scene: Scene) -> World:
-    return World(
+def _context(scene: Scene) -> WorkerContext:
+    return WorkerContext(
         catalog=scene.catalog,
         content=cast("Any", RoomyContent()),
         registries=cast("Any", None),
@@ -63,8 +63,8 @@ def test_a_page_leaves_the_rest_and_the_job_itself_for_the_next(scene: Scene) ->
 
 def test_a_request_to_cancel_stops_every_page(scene: Scene) -> None:
     _children(scene, MANY)
-    world = _world(scene)
-    JobQueue(scene.catalog, world.sealer, world.wire, Platform.host()).cancel("root")
+    context = _context(scene)
+    JobQueue(scene.catalog, context.sealer, context.wire, Platform.host()).cancel("root")
     assert _states(scene) == {"cancelled": MANY}
     assert scene.job_row("root").state == "cancelled"
 
@@ -77,7 +77,7 @@ def test_whoever_takes_the_job_up_goes_on_where_a_cancel_was_cut(scene: Scene) -
     renewer = LeaseRenewer(
         scene.catalog, worker="a worker", lease_seconds=20.0, stopping=threading.Event()
     )
-    run_job("root", "a worker", _world(scene), renewer)
+    run_job("root", "a worker", _context(scene), renewer)
     assert _states(scene) == {"cancelled": MANY}
     assert scene.job_row("root").state == "cancelled"
 
@@ -95,7 +95,7 @@ def test_a_deadline_is_overrun_in_pages(scene: Scene) -> None:
 
 def test_the_scheduler_stops_what_is_late_without_failing(scene: Scene) -> None:
     _children(scene, 700, deadline=scene.catalog.now() - 1)
-    scheduler = scheduler_of(_world(scene))
+    scheduler = scheduler_of(_context(scene))
     until = time.monotonic() + 60
     while _states(scene) != {"failed": 700} and time.monotonic() < until:
         scheduler.once()

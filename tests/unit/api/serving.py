@@ -24,7 +24,7 @@ from store.catalog.engine import Catalog
 from store.catalog.heartbeats import Threads
 from store.home import prepare_home
 from store.settings import Settings
-from workers.bootstrap import make_world, write_defaults
+from workers.bootstrap import make_context, write_defaults
 from workers.wire import LocalWire
 
 PREFIX = "/api/v1"
@@ -63,11 +63,11 @@ class Api:
         self.catalog.prepare()
         write_defaults(self.catalog, settings)
         self.wire = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))
-        self.world = make_world(settings, self.catalog, self.wire)
+        self.context = make_context(settings, self.catalog, self.wire)
         listener = bind_tcp("127.0.0.1", 0)
         self.address: tuple[str, int] = listener.getsockname()
         self.home = settings.home
-        app = create_app(self.world)
+        app = create_app(self.context)
         self.news: News = app.state.news
         self._state = app.state
         self._short = tempfile.TemporaryDirectory()  # paths of sockets must not be long
@@ -113,7 +113,7 @@ class Api:
 
     def token(self, *scopes: str, name: str | None = None, expires: int | None = None) -> str:
         """Make a token; the server knows it at the latest a second after."""
-        access = Access(self.catalog, self.world.sealer)
+        access = Access(self.catalog, self.context.sealer)
         wanted = NewToken(name=name, scopes=list(scopes), expires_in_seconds=expires)
         return access.create_token(wanted, OWNER).token
 
@@ -131,7 +131,7 @@ class Api:
         self.server.stop()
         self._short.cleanup()
         self.wire.close()
-        self.world.close()
+        self.context.close()
 
     def __enter__(self) -> Self:
         return self

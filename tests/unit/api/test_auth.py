@@ -126,7 +126,7 @@ def test_a_token_counts_over_the_homes_socket_too(guarded: Api, held: dict[str, 
 
 def test_the_owner_of_the_home_needs_no_token(guarded: Api, tmp_path: Path) -> None:
     path = tmp_path / "s"
-    server = Server(create_app(guarded.world), [bind_unix(path)])
+    server = Server(create_app(guarded.context), [bind_unix(path)])
     server.start()
     with httpx.Client(
         base_url="http://transship", transport=httpx.HTTPTransport(uds=str(path))

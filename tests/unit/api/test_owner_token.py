@@ -13,7 +13,7 @@ from tests.unit.api.serving import PREFIX, Api
 
 def test_it_is_made_once_and_may_everything(tmp_path: Path) -> None:
     with Api(tmp_path) as api:
-        access = Access(api.catalog, api.world.sealer)
+        access = Access(api.catalog, api.context.sealer)
         owner_token.make_first(api.home, access)
         token = read_token(api.home)
         assert (api.home / "token").stat().st_mode & 0o777 == 0o600
@@ -26,7 +26,7 @@ def test_it_is_made_once_and_may_everything(tmp_path: Path) -> None:
 
 def test_none_is_made_where_the_last_one_was_removed(tmp_path: Path) -> None:
     with Api(tmp_path) as api:
-        access = Access(api.catalog, api.world.sealer)
+        access = Access(api.catalog, api.context.sealer)
         owner_token.make_first(api.home, access)
         access.remove_token(owner_token.NAME, OWNER)
         owner_token.make_first(api.home, access)
@@ -36,5 +36,5 @@ def test_none_is_made_where_the_last_one_was_removed(tmp_path: Path) -> None:
 def test_none_is_made_where_there_are_others(tmp_path: Path) -> None:
     with Api(tmp_path) as api:
         api.token("read", name="ci")
-        owner_token.make_first(api.home, Access(api.catalog, api.world.sealer))
+        owner_token.make_first(api.home, Access(api.catalog, api.context.sealer))
         assert read_token(api.home) is None

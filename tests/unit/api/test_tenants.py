@@ -58,7 +58,7 @@ class Tenant:
         with self.api.catalog.read() as connection:
             known = tokens.by_hash(connection).values()
         self.id = next(one.id for one in known if one.name == name)
-        self.shelves = Shelves(self.api.catalog, self.api.world.content, tenant=self.id)
+        self.shelves = Shelves(self.api.catalog, self.api.context.content, tenant=self.id)
 
     def ask(self, method: str, path: str, **options: Any) -> None:
         """Ask, and note what comes back."""

@@ -157,7 +157,7 @@ def test_a_receiver_that_dies_leaves_a_job_that_fails(local: Local) -> None:
     draft = local.content.draft(lease.id)
     draft.write(b"half a layer")
     with local.catalog.write() as connection:
-        heartbeats.bury_owner(connection, local.receiver.id, local.world.now())
+        heartbeats.bury_owner(connection, local.receiver.id, local.context.now())
     assert local.failure(lease.id) == ("body-incomplete", "request")
     assert drafts(local, lease.id) == 0
 
@@ -167,7 +167,7 @@ def test_a_receiver_that_lost_its_lease_writes_nothing_more(local: Local) -> Non
 
     def then() -> bytes:
         with local.catalog.write() as connection:
-            heartbeats.bury_owner(connection, local.receiver.id, local.world.now())
+            heartbeats.bury_owner(connection, local.receiver.id, local.context.now())
         return b""
 
     with pytest.raises((LeaseLostError, InvalidArchiveError)):
@@ -238,10 +238,10 @@ def test_a_body_that_fills_the_store_is_stopped(
     monkeypatch.setattr(receiving, "SPACE_BYTES", 10_000)
     free = iter([10_000, 10_000, 500])
     monkeypatch.setattr(MemoryStore, "free_bytes", lambda _: next(free))
-    world = replace(local.world, upkeep=Upkeep(min_free_bytes=1000))
+    context = replace(local.context, upkeep=Upkeep(min_free_bytes=1000))
     lease = begun(local, kind="import")
     with pytest.raises(DiskFullError):
-        Receiver(world, local.stage.queue).receive(lease, lambda _: io.BytesIO(ROOT))
+        Receiver(context, local.stage.queue).receive(lease, lambda _: io.BytesIO(ROOT))
     assert local.row(lease.id).error["code"] == "disk-full"
     assert drafts(local, lease.id) == 0
 
@@ -274,7 +274,7 @@ def test_a_body_that_broke_off_can_be_sent_again_under_its_key(local: Local, die
     first = begun(local, "a key")
     if dies:
         with local.catalog.write() as connection:
-            heartbeats.bury_owner(connection, local.receiver.id, local.world.now())
+            heartbeats.bury_owner(connection, local.receiver.id, local.context.now())
         local.run(first.id)
     else:
         with pytest.raises(IncompleteBodyError):

@@ -31,19 +31,19 @@ SPEC = as_json(
 
 
 def _keep(stage: Stage, name: str = "nightly", spec: dict[str, Any] = SPEC) -> None:
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         mirrors.put(connection, name, spec=spec, interval=3600, enabled=True, now=time.time())
 
 
 def _jobs(stage: Stage) -> list[Any]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         query = select(job_rows).where(job_rows.c.parent.is_(None)).order_by(job_rows.c.seq)
         return list(connection.execute(query))
 
 
 def test_maintenance_starts_what_is_due_once(stage: Stage) -> None:
     _keep(stage)
-    scheduler = scheduler_of(stage.world)
+    scheduler = scheduler_of(stage.context)
     for _ in range(2):
         scheduler.once()
     (job,) = _jobs(stage)
@@ -58,7 +58,7 @@ def test_workers_that_look_at_the_same_time_start_it_once(stage: Stage) -> None:
 
     def look(worker: str) -> None:
         barrier.wait()
-        scheduler_of(stage.world, worker).once()
+        scheduler_of(stage.context, worker).once()
 
     threads = [threading.Thread(target=look, args=(f"w{n}",)) for n in range(4)]
     for thread in threads:
@@ -70,15 +70,15 @@ def test_workers_that_look_at_the_same_time_start_it_once(stage: Stage) -> None:
 
 def test_a_run_has_the_credentials_of_the_server_for_its_registries(stage: Stage) -> None:
     _keep(stage)
-    sealer = stage.world.sealer
-    with stage.world.catalog.write() as connection:
+    sealer = stage.context.sealer
+    with stage.context.catalog.write() as connection:
         for host in ("r.test", "else.test"):
             sealed = SealedCredential(host, sealer.seal({"username": "ann", "password": "x"}), "f")
             credentials.keep_named(connection, NamedCredential(host, sealed, 0))
         ready = [schedule.Ready.of(mirrors.get(connection, "nightly"))]
         schedule.start_due(connection, ready, sealer, time.time())
     (job,) = _jobs(stage)
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         assert credentials.of_root(connection, job.id).keys() == {"r.test"}
 
 
@@ -87,6 +87,6 @@ def test_one_that_cannot_be_started_does_not_keep_the_others(
 ) -> None:
     _keep(stage, "broken", {"kind": "mirror", "entries": [], "of": "another version"})
     _keep(stage, "sound")
-    scheduler_of(stage.world).once()
+    scheduler_of(stage.context).once()
     assert [job.requested_by for job in _jobs(stage)] == ["mirror sound"]
     assert "the mirror broken cannot be started" in caplog.text

@@ -18,7 +18,7 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.processes import wait_until
-from workers.bootstrap import make_world
+from workers.bootstrap import make_context
 from workers.wire import LocalWire
 from workers.worker import Worker
 
@@ -41,13 +41,13 @@ def scene(catalog: Catalog) -> Scene:
 @pytest.fixture
 def worker(catalog: Catalog, tmp_path: Path) -> Iterator[Worker]:
     wire = LocalWire(FOUR)  # nobody is attached: what is dispatched stays where it is
-    world = make_world(Settings(home=tmp_path / "home"), catalog, wire)
-    made = Worker(world, FOUR)
+    context = make_context(Settings(home=tmp_path / "home"), catalog, wire)
+    made = Worker(context, FOUR)
     made.start()
     yield made
     made.stop()
     wire.close()
-    world.registries.close()
+    context.registries.close()
 
 
 class Owner:
@@ -97,8 +97,8 @@ def test_it_counts_for_nothing_while_the_broker_cannot_reach_it(
     connected = threading.Event()
     connected.set()
     wire = LocalWire(FOUR)
-    world = make_world(Settings(home=tmp_path / "home"), catalog, wire)
-    worker = Worker(world, FOUR, connected=connected.is_set)
+    context = make_context(Settings(home=tmp_path / "home"), catalog, wire)
+    worker = Worker(context, FOUR, connected=connected.is_set)
     worker.start()
     assert threads_of(catalog) == [(1, 1, 1, 1)]
     connected.clear()
@@ -112,7 +112,7 @@ def test_it_counts_for_nothing_while_the_broker_cannot_reach_it(
     assert threads_of(catalog) == [(0, 0, 0, 0)]
     worker.stop()
     wire.close()
-    world.registries.close()
+    context.registries.close()
 
 
 def test_it_waits_for_those_who_look_up(worker: Worker, scene: Scene) -> None:

@@ -44,7 +44,7 @@ class Admin:
         """What a job works with."""
         with self.api.catalog.read() as connection:
             sealed = credentials.of_root(connection, job)
-        opened = {key: self.api.world.sealer.open(one.sealed) for key, one in sealed.items()}
+        opened = {key: self.api.context.sealer.open(one.sealed) for key, one in sealed.items()}
         return {key: Credential(**values) for key, values in opened.items()}
 
 
@@ -138,7 +138,7 @@ def test_it_is_sealed_at_rest(admin: Admin) -> None:
     with admin.api.catalog.read() as connection:
         (row,) = connection.execute(named_credentials.select()).all()
     assert SECRET not in str(row)
-    assert admin.api.world.sealer.open(row.sealed)["password"] == SECRET
+    assert admin.api.context.sealer.open(row.sealed)["password"] == SECRET
 
 
 @pytest.mark.parametrize(

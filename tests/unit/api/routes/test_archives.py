@@ -222,19 +222,19 @@ def test_a_server_that_stops_fails_what_is_on_its_way(tmp_path: Path) -> None:
 
 def _exported(api: Api, *references: str, **spec: Any) -> str:
     """Make an export, and do its job."""
-    Shelves(api.catalog, api.world.content).hold(APP, "docker.io/library/routes:1")
+    Shelves(api.catalog, api.context.content).hold(APP, "docker.io/library/routes:1")
     wanted = {"kind": "export", "references": references or ("routes:1",), **spec}
     job: str = api.post("/jobs", json=wanted).json()["id"]
     lease = _taken(api, job)
-    done = export.advance(lease, api.world, _never_stopped(lease))
+    done = export.advance(lease, api.context, _never_stopped(lease))
     with api.catalog.write() as connection:
-        jobs.finish(connection, lease, "succeeded", api.world.now(), result=done.result)  # type: ignore[union-attr]
+        jobs.finish(connection, lease, "succeeded", api.context.now(), result=done.result)  # type: ignore[union-attr]
     return job
 
 
 def _taken(api: Api, job: str) -> JobLease:
     with api.catalog.write() as connection:
-        lease = jobs.claim(connection, job, "a test", api.world.now())
+        lease = jobs.claim(connection, job, "a test", api.context.now())
     assert lease is not None
     return lease
 
@@ -263,7 +263,7 @@ def test_what_was_downloaded_can_be_loaded(api: Api) -> None:
     archive = api.get(f"/exports/{_exported(api)}").content
     job = api.post("/loads", content=archive).json()["id"]
     lease = _taken(api, job)
-    done = load.advance(lease, api.world, _never_stopped(lease))
+    done = load.advance(lease, api.context, _never_stopped(lease))
     assert done.result["images"][0]["digest"] == str(APP.digest)  # type: ignore[union-attr]
 
 
@@ -275,7 +275,7 @@ def test_an_export_that_is_not_ready_not_there_or_gone(api: Api) -> None:
     ready = _exported(api)
     assert api.get(f"/exports/{ready}", params={"compress": "xz"}).status_code == 422
     with api.catalog.write() as connection:
-        exports.extend(connection, ready, api.world.now() - 2 * exports.KEEP_SECONDS)
+        exports.extend(connection, ready, api.context.now() - 2 * exports.KEEP_SECONDS)
     gone = api.get(f"/exports/{ready}")
     assert (gone.status_code, gone.json()["code"]) == (410, "gone")
 
@@ -283,7 +283,7 @@ def test_an_export_that_is_not_ready_not_there_or_gone(api: Api) -> None:
 def test_a_download_keeps_the_export_for_longer(api: Api) -> None:
     job = _exported(api)
     with api.catalog.write() as connection:
-        exports.extend(connection, job, api.world.now() - exports.KEEP_SECONDS + 60)
+        exports.extend(connection, job, api.context.now() - exports.KEEP_SECONDS + 60)
     before = job_row(api, job).result["expires_at"]
     api.get(f"/exports/{job}")
     assert job_row(api, job).result["expires_at"] > before

@@ -28,7 +28,7 @@ def here(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    shelves = Shelves(api.catalog, api.world.content)
+    shelves = Shelves(api.catalog, api.context.content)
     shelves.hold(BASE, "docker.io/library/base:1")
     shelves.hold(BUILT, "docker.io/library/built:1")
     return api

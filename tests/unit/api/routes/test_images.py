@@ -30,7 +30,7 @@ def _fill(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    shelves = Shelves(api.catalog, api.world.content)
+    shelves = Shelves(api.catalog, api.context.content)
     shelves.hold(X, NAME, "docker.io/library/app:1", f"docker.io/library/app@{X.digest}")
     shelves.hold(CHILD, parent=X)
     return api
@@ -129,7 +129,7 @@ def test_another_platform_is_404_and_brings_the_image(here: Api) -> None:
 
 @pytest.mark.parametrize("path", ["inspect", "history"])
 def test_a_platform_is_chosen_of_an_index(here: Api, path: str) -> None:
-    Shelves(here.catalog, here.world.content).hold(build_index([X, ARM]), "r.test/index:1")
+    Shelves(here.catalog, here.context.content).hold(build_index([X, ARM]), "r.test/index:1")
     answer = here.get(f"/images/r.test/index:1/{path}", params={"platform": "linux/arm64"})
     assert answer.status_code == 200
     assert id_of(ARM) in answer.text

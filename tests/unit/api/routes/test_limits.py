@@ -88,7 +88,7 @@ def test_one_registry_can_be_reset_alone(api: Api) -> None:
 
 def test_a_parked_registry_is_shown_with_the_time_that_is_left(api: Api) -> None:
     with api.catalog.write() as connection:
-        parking.park(connection, HOST, 60, api.world.now())
+        parking.park(connection, HOST, 60, api.context.now())
     found = api.get("/limits").json()["registries"][HOST]
     with api.catalog.write() as connection:
         connection.execute(delete(lanes))
@@ -97,7 +97,7 @@ def test_a_parked_registry_is_shown_with_the_time_that_is_left(api: Api) -> None
 
 def test_a_budget_that_is_used_up_is_shown_and_leaves_the_registry_open(api: Api) -> None:
     with api.catalog.write() as connection:
-        parking.park_budget(connection, HOST, "somebody's", 60, api.world.now())
+        parking.park_budget(connection, HOST, "somebody's", 60, api.context.now())
     found = api.get("/limits").json()["registries"][HOST]
     assert (found["parked_seconds"], 50 < found["budget_parked_seconds"] <= 60) == (0, True)
     assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204
@@ -106,7 +106,7 @@ def test_a_budget_that_is_used_up_is_shown_and_leaves_the_registry_open(api: Api
 
 def test_a_registry_can_be_unparked(api: Api) -> None:
     with api.catalog.write() as connection:
-        parking.park(connection, HOST, 600, api.world.now())
+        parking.park(connection, HOST, 600, api.context.now())
     assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204
     assert api.get("/limits").json() == DEFAULTS
     assert api.http.delete(f"/api/v1/limits/registries/{HOST}/parked").status_code == 204

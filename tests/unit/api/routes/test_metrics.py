@@ -24,9 +24,9 @@ from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, Scene
 from tests.unit.api.serving import Api
-from workers.bootstrap import make_world
+from workers.bootstrap import make_context
+from workers.context import WorkerContext
 from workers.wire import LocalWire
-from workers.world import World
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -46,10 +46,12 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self.catalog = Catalog(prepared_sqlite(directory))
         wire = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))
-        self.world: World = make_world(Settings(home=directory / "home"), self.catalog, wire)
+        self.context: WorkerContext = make_context(
+            Settings(home=directory / "home"), self.catalog, wire
+        )
         self.scene = Scene(self.catalog, now=time.time())
         self.clock = 0.0
-        self.metrics = Metrics(self.world, Watch(lambda: self.clock), lambda: self.clock)
+        self.metrics = Metrics(self.context, Watch(lambda: self.clock), lambda: self.clock)
 
     def read(self, *, after: float = STORE_FRESH_SECONDS) -> Figures:
         """What is said *after* so many seconds."""
@@ -65,7 +67,7 @@ class Cluster:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path)
     yield made
-    made.world.close()
+    made.context.close()
 
 
 def test_it_is_served_as_prometheus_reads_it(api: Api) -> None:
@@ -133,7 +135,7 @@ def test_no_transaction_is_open_while_the_disk_or_the_broker_is_asked(
 ) -> None:
     database: Any = cluster.catalog._database
     open_: list[int] = []
-    content, wire = cluster.world.content, cluster.world.wire
+    content, wire = cluster.context.content, cluster.context.wire
     partials, reachable = content.partials, wire.reachable
 
     def walk() -> Any:
@@ -194,7 +196,7 @@ def test_what_is_degraded_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPa
     assert cluster.value("degraded", what="control") == 1
     cluster.scene.worker("one", control=8)
     assert cluster.value("degraded", what="control") == 0
-    monkeypatch.setattr(cluster.world.wire, "reachable", lambda: False)
+    monkeypatch.setattr(cluster.context.wire, "reachable", lambda: False)
     assert cluster.value("degraded", what="broker") == 1
 
 
@@ -220,7 +222,7 @@ def test_a_job_that_nobody_takes_up_grows_old(cluster: Cluster) -> None:
 
 
 def test_the_store_is_told_with_what_limits_it(cluster: Cluster) -> None:
-    content = cluster.world.content
+    content = cluster.context.content
     digest = content.put(b"twelve bytes")
     content.put(b"gone")
     content.remove(Digest.of(b"gone"))

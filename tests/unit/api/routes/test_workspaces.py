@@ -50,7 +50,7 @@ def here(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    Shelves(api.catalog, api.world.content).hold(BASE, NAME)
+    Shelves(api.catalog, api.context.content).hold(BASE, NAME)
     return api
 
 

@@ -32,12 +32,12 @@ class Local:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.world, self.catalog = stage.world, stage.world.catalog
-        content = stage.world.content
+        self.context, self.catalog = stage.context, stage.context.catalog
+        content = stage.context.content
         assert isinstance(content, MemoryStore)
         self.content = content
         self.shelves = Shelves(self.catalog, content)
-        self.receiver = Receiver(stage.world, stage.queue)
+        self.receiver = Receiver(stage.context, stage.queue)
         stage.scene.worker("a local worker", local=2, uploads=2)
 
     def wanted(self, key: str | None = None, **spec: Any) -> Submission:
@@ -61,13 +61,13 @@ class Local:
 
     def run(self, job: str) -> Row[Any]:
         """Run a job, and what it waits for, to the end."""
-        run_job(job, WORKER, self.world, self.stage.renewer)
+        run_job(job, WORKER, self.context, self.stage.renewer)
         while self.stage.bells.waiting:
             message = self.stage.bells.waiting.pop(0)
             if message.queue in (Queue.CONTROL, Queue.LOCAL):
-                run_job(message.id, WORKER, self.world, self.stage.renewer)
+                run_job(message.id, WORKER, self.context, self.stage.renewer)
             else:
-                attempt(int(message.id), WORKER, self.world, self.stage.renewer)
+                attempt(int(message.id), WORKER, self.context, self.stage.renewer)
         return self.row(job)
 
     def row(self, job: str) -> Row[Any]:

@@ -48,19 +48,19 @@ def _listing(shop: Shop, *tags: str) -> None:
 
 
 def _children(stage: Stage, job: Row[Any]) -> list[Row[Any]]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         query = select(job_rows).where(job_rows.c.parent == job.id).order_by(job_rows.c.seq)
         return list(connection.execute(query))
 
 
 def _events(stage: Stage) -> list[tuple[str, str, dict[str, str]]]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         found = image_events.after(connection, HOUSE, 0)
     return [(event.action, event.actor, event.attributes) for event in found]
 
 
 def _name(stage: Stage, *names: str) -> None:
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         for name in names:
             references.assign(connection, HOUSE, name, str(OTHER.digest), "a type", now=0)
 
@@ -77,7 +77,7 @@ def test_every_tag_is_pulled_and_what_they_share_moves_once(stage: Stage) -> Non
         "up_to_date": False,
     }
     assert sorted(stage.shop.bodies()) == BLOBS
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         held = {
             row.name: row.digest for row in references.of_repository(connection, HOUSE, REPOSITORY)
         }
@@ -113,7 +113,7 @@ def test_tenants_who_mean_different_images_by_latest_do_not_make_the_house_fail(
     stage: Stage,
 ) -> None:
     _listing(stage.shop, "1")
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         for tenant, digest in (("a", IMAGE.digest), ("b", OTHER.digest)):
             references.assign(
                 connection, tenant, f"{REPOSITORY}:latest", str(digest), "a type", now=0
@@ -184,7 +184,7 @@ def test_each_tag_is_pushed_under_its_own_name_at_the_destination(stage: Stage) 
 def test_an_image_that_was_not_held_is_newer_although_its_name_was(stage: Stage) -> None:
     stage.pull()
     stage.run_all()
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         references.remove_image(connection, str(IMAGE.digest))
     again = stage.pull()
     stage.run_all()

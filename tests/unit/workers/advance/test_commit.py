@@ -195,7 +195,7 @@ def test_later_puts_are_not_in_it(bench: Bench) -> None:
     bench.put(file("early", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.world, bench.local.stage.renewer)
+        run_job(job, "another", bench.local.context, bench.local.stage.renewer)
     bench.put(file("late", b"2"))
     bench.local.stage.dies()
     bench.local.result(job)
@@ -206,7 +206,7 @@ def test_the_workspace_and_its_image_may_go_meanwhile(bench: Bench) -> None:
     bench.put(file("new", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.world, bench.local.stage.renewer)
+        run_job(job, "another", bench.local.context, bench.local.stage.renewer)
     with bench.local.catalog.write() as connection:
         workspaces.remove(connection, HOUSE, "work")
     gc.sweep(bench.local.catalog, bench.local.content, check=never)
@@ -254,7 +254,7 @@ def test_it_ends_whenever_its_worker_dies_and_nothing_half_is_seen(bench: Bench)
     deaths = 0
     while bench.local.row(job).state != "succeeded":
         with bench.local.dying(deaths), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", bench.local.world, bench.local.stage.renewer)
+            run_job(job, "another", bench.local.context, bench.local.stage.renewer)
         assert bench.local.images() - before in (set(), {expected})
         deaths += 1
         with bench.local.catalog.write() as connection:  # as if it had got further in between

@@ -49,7 +49,7 @@ def _dies_over_what_is_up_to_date(local: Local, target: Target) -> str:
     target.tags["1"] = str(IMAGE.digest)
     job = local.submit(kind="copy", source=NAME, destination="t.test/app")
     with local.dying(after=1000), pytest.raises(DiedError):
-        run_job(job, WORKER, local.world, local.stage.renewer)
+        run_job(job, WORKER, local.context, local.stage.renewer)
     local.stage.dies()
     return job
 
@@ -67,7 +67,7 @@ def test_what_it_lacks_then_is_what_counts(local: Local, target: Target) -> None
     job = _dies_over_what_is_up_to_date(local, target)
     target.tags.clear()
     gone, size = target.blobs.popitem()
-    run_job(job, WORKER, local.world, local.stage.renewer)
+    run_job(job, WORKER, local.context, local.stage.renewer)
     row = local.row(job)
     assert (row.state, row.plan["absent"]) == ("running", [gone])
     assert (row.blobs_total, row.blobs_spared) == (len(IMAGE.blobs), len(IMAGE.blobs) - 1)

@@ -29,7 +29,7 @@ NAME = "docker.io/library/app:1"
 def archive_of(local: Local, job: str) -> bytes:
     """What a download of the export gives."""
     with local.catalog.write() as connection:
-        row = exports.opened(connection, job, local.world.now())
+        row = exports.opened(connection, job, local.context.now())
         parts = exports.pinned(connection, job)
     out = io.BytesIO()
     send(of_export(row, parts, local.content), local.content, out.write)
@@ -76,7 +76,7 @@ def test_what_is_exported_survives_its_names_and_a_collection(local: Local) -> N
     gc.sweep(local.catalog, local.content, check=lambda: None)
     assert images_in(archive_of(local, job)) == {id_of(APP): ["app:1"]}
     with local.catalog.write() as connection:
-        exports.release_expired(connection, local.world.now() + 2 * exports.KEEP_SECONDS)
+        exports.release_expired(connection, local.context.now() + 2 * exports.KEEP_SECONDS)
     assert gc.sweep(local.catalog, local.content, check=lambda: None).blobs > 0
 
 

@@ -155,7 +155,7 @@ def site() -> Iterator[Site]:
 def allowed(local: Local) -> Local:
     """Loopback may be fetched from."""
     policy = HostPolicy(allow_private=("127.0.0.1",))
-    local.world = replace(local.world, registries=RegistryClient(policy))
+    local.context = replace(local.context, registries=RegistryClient(policy))
     return local
 
 

@@ -169,7 +169,7 @@ def stripped(image: Image) -> bytes:
 
 def test_layers_may_be_left_out_where_all_may_use_what_is_held(local: Local) -> None:
     local.shelves.hold(APP)
-    local.world = replace(local.world, shared_trust=True)
+    local.context = replace(local.context, shared_trust=True)
     result = local.result(local.send(stripped(APP), kind="load"))
     assert result["loaded"] == ["app:1"]
 
@@ -188,7 +188,7 @@ def test_a_layer_that_only_claims_to_be_the_one_is_not_taken(local: Local) -> No
     ]
     with local.catalog.write() as connection:
         layers.record(connection, pairs, verified=False)
-    local.world = replace(local.world, shared_trust=True)
+    local.context = replace(local.context, shared_trust=True)
     job = local.send(stripped(APP), kind="load")
     assert local.failure(job) == ("invalid-archive", "request")
 
@@ -200,7 +200,7 @@ def test_a_load_ends_whenever_its_worker_dies(local: Local) -> None:
     job, state = local.send(two(), kind="load"), ""
     for after in range(100):
         with local.dying(after), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", local.world, local.stage.renewer)
+            run_job(job, "another", local.context, local.stage.renewer)
         state = local.row(job).state
         assert local.images() in (set(), {id_of(APP), id_of(OTHER)})
         local.stage.dies()
@@ -220,7 +220,7 @@ def test_what_was_published_is_not_published_again(local: Local) -> None:
         )
     lease = local.stage.scene.take(job, "another")
     assert lease is not None
-    again = load.advance(lease, local.world, None)  # type: ignore[arg-type]
+    again = load.advance(lease, local.context, None)  # type: ignore[arg-type]
     assert again.result == before  # type: ignore[union-attr]
     assert len(local.events()) == 1
 

@@ -36,7 +36,7 @@ def _submit(stage: Stage, **spec: Any) -> str:
 
 def _advance(stage: Stage, job: str) -> Row[Any]:
     """Advance the mirror alone."""
-    run_job(job, WORKER, stage.world, stage.renewer)
+    run_job(job, WORKER, stage.context, stage.renewer)
     return stage.scene.job_row(job)
 
 
@@ -45,7 +45,7 @@ def _run(stage: Stage, **spec: Any) -> Row[Any]:
 
 
 def _children(stage: Stage, job: str) -> list[Row[Any]]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         query = select(job_rows).where(job_rows.c.parent == job).order_by(job_rows.c.seq)
         return list(connection.execute(query))
 
@@ -56,15 +56,15 @@ def _copies(stage: Stage, job: str) -> list[tuple[str, str]]:
 
 def _end(stage: Stage, job: str, *states: str) -> None:
     """End the children as said, the results being those of copies."""
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         for child, state in zip(_children(stage, job), states, strict=True):
-            lease = jobs.claim(connection, child.id, WORKER, stage.world.now())
+            lease = jobs.claim(connection, child.id, WORKER, stage.context.now())
             assert lease is not None
             result = {"digest": DIGEST, "up_to_date": state == "same"}
             if state == "failed":
-                jobs.finish(connection, lease, "failed", stage.world.now())
+                jobs.finish(connection, lease, "failed", stage.context.now())
             else:
-                jobs.finish(connection, lease, "succeeded", stage.world.now(), result=result)
+                jobs.finish(connection, lease, "succeeded", stage.context.now(), result=result)
 
 
 def _lists(stage: Stage, repository: str, *tags: str) -> None:
@@ -242,7 +242,7 @@ def test_a_registry_that_may_come_back_is_asked_again_before_it_counts(stage: St
     job = _submit(stage, entries=entries)
     row = _advance(stage, job)
     assert (row.state, row.attempts, _children(stage, job)) == ("running", 1, [])
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         connection.execute(
             job_rows.update().where(job_rows.c.id == job).values(not_before=0, due=True)
         )
@@ -330,7 +330,7 @@ def test_a_dry_run_compares_and_neither_writes_nor_makes_children(stage: Stage) 
     assert row.result["bytes"] == sum(blob.size for blob in IMAGE.manifest.blobs)
     assert row.result["items"][0]["replaces"] is None
     assert _children(stage, row.id) == []
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         assert connection.execute(select(transfers)).all() == []
     assert {request.method for request in stage.shop.requests} <= {"HEAD", "GET"}
     got = [r for r in stage.shop.requests if r.method == "GET" and "/manifests/" in r.url.path]
@@ -424,12 +424,12 @@ def test_who_takes_over_goes_on_after_the_children_that_there_are(
     tags = [f"v{n}" for n in range(7)]
     job = _submit(stage, source=SOURCE, destination=TARGET, tags=tags)
     monkeypatch.setattr(jobs, "create", dying)
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(deaths=4))
     row = _advance(stage, job)
     assert [child.child_key for child in _children(stage, job)] == tags[:4]
     assert row.deaths == 0
-    with stage.world.catalog.write() as connection:  # as whoever reaps the dead does
+    with stage.context.catalog.write() as connection:  # as whoever reaps the dead does
         freed = {"owner": None, "due": True}
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(**freed))
     _advance(stage, job)

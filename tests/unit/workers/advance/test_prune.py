@@ -25,7 +25,7 @@ SIZE = sum(layer.size for image in IMAGES for layer in image.manifest.layers)
 
 
 def _shelves(stage: Stage) -> Shelves:
-    shelves = Shelves(stage.world.catalog, stage.world.content)
+    shelves = Shelves(stage.context.catalog, stage.context.content)
     for image in IMAGES:
         shelves.hold(image)
     return shelves
@@ -38,12 +38,12 @@ def _submit(stage: Stage, **more: object) -> object:
 
 
 def _events(stage: Stage) -> list[ImageEvent]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         return image_events.after(connection, HOUSE, 0)
 
 
 def _run(stage: Stage, job: object) -> None:
-    run_job(str(job), WORKER, stage.world, stage.renewer)
+    run_job(str(job), WORKER, stage.context, stage.renewer)
 
 
 def test_a_prune_reports_what_went_and_what_was_freed(stage: Stage) -> None:
@@ -89,7 +89,7 @@ def test_of_two_that_were_made_at_once_the_older_goes_on(stage: Stage) -> None:
     _shelves(stage)
     first = _submit(stage)
     stage.scene.submit("second", kind="prune", spec={"kind": "prune"}, queue=jobs.LOCAL)
-    run_job("second", WORKER, stage.world, stage.renewer)
+    run_job("second", WORKER, stage.context, stage.renewer)
     second = stage.scene.job_row("second")
     assert (second.state, second.error["code"]) == ("failed", "conflict")
     _run(stage, first)
@@ -123,8 +123,8 @@ def test_whoever_takes_over_finishes_the_same_report(stage: Stage) -> None:
     assert lease is not None
     held: Held = Interrupted(2)  # type: ignore[assignment]
     with pytest.raises(HandedBackError):
-        prune.advance(lease, stage.world, held)
-    with stage.world.catalog.write() as connection:
+        prune.advance(lease, stage.context, held)
+    with stage.context.catalog.write() as connection:
         connection.execute(
             update(job_rows).where(job_rows.c.id == job).values(due=True, owner=None)
         )

@@ -27,6 +27,7 @@ from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.images import Image, build_image
 from tests.unit.workers.registry.simulated import Simulated
+from workers.context import WorkerContext, dispatch, transfer_message
 from workers.leases import LeaseRenewer
 from workers.making import Submission
 from workers.queue import JobQueue
@@ -34,7 +35,6 @@ from workers.run import run_job
 from workers.specs import parse_spec
 from workers.transfers.attempt import attempt
 from workers.wire import Message, Queue
-from workers.world import World, dispatch, transfer_message
 
 NAME = "r.test/app:1"
 WORKER = "a worker"
@@ -102,7 +102,7 @@ class Shop(Simulated):
 class Stage:
     """A whole process of workers in which nothing happens unless the test says so."""
 
-    world: World
+    context: WorkerContext
     bells: Bells
     shop: Shop
     renewer: LeaseRenewer
@@ -117,9 +117,9 @@ class Stage:
 
     def run(self, message: Message) -> None:
         if message.queue is Queue.CONTROL:
-            run_job(message.id, WORKER, self.world, self.renewer)
+            run_job(message.id, WORKER, self.context, self.renewer)
         else:
-            attempt(int(message.id), WORKER, self.world, self.renewer)
+            attempt(int(message.id), WORKER, self.context, self.renewer)
 
     def run_all(self, *, times: int = 1) -> None:
         """Run every message, each so often, and those that they lead to."""
@@ -132,23 +132,23 @@ class Stage:
         """The worker dies with all that it holds; another takes its place, and rings anew."""
         self.bells.waiting.clear()
         self.deaths += 1
-        with self.world.catalog.write() as connection:
-            heartbeats.bury_everyone(connection, self.world.now())
+        with self.context.catalog.write() as connection:
+            heartbeats.bury_everyone(connection, self.context.now())
         self.scene.worker(WORKER, control=8, downloads=8)
-        later = self.world.now() + self.deaths * 3 * RESEND_SECONDS
-        with self.world.catalog.write() as connection:
+        later = self.context.now() + self.deaths * 3 * RESEND_SECONDS
+        with self.context.catalog.write() as connection:
             again = admission.unstarted(connection, later)
             messages = [*map(transfer_message, again), *dispatch(connection, later)]
         self.bells.publish(messages)
 
     def stands_for(self) -> str | None:
-        with self.world.catalog.read() as connection:
+        with self.context.catalog.read() as connection:
             row = references.get(connection, HOUSE, NAME)
         return None if row is None else str(row.digest)
 
     def counts(self) -> tuple[int, int]:
         """How many transfers and waits there have ever been."""
-        with self.world.catalog.read() as connection:
+        with self.context.catalog.read() as connection:
             rows = [connection.execute(select(table)).all() for table in (transfers, waits)]
         return len(rows[0]), len(rows[1])
 
@@ -161,13 +161,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     shop.put(IMAGE)
     scene = Scene(catalog)
     scene.worker(WORKER, control=8, downloads=8)
-    world = World(
+    context = WorkerContext(
         catalog=catalog, content=MemoryStore(), registries=shop.client, sealer=sealer, wire=bells
     )
     renewer = LeaseRenewer(catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event())
     queue = JobQueue(catalog, sealer, bells, Platform("linux", "amd64"))
-    yield Stage(world, bells, shop, renewer, queue, scene)
-    world.close()
+    yield Stage(context, bells, shop, renewer, queue, scene)
+    context.close()
 
 
 def _result(stage: Stage, job: str) -> Any:
@@ -207,11 +207,11 @@ def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(stage: S
     job = stage.pull()
     stage.run(stage.bells.waiting.pop(0))
     before = stage.counts()
-    with stage.world.catalog.write() as connection:
+    with stage.context.catalog.write() as connection:
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(due=True))
-        assert jobs.claim(connection, job, WORKER, stage.world.now()) is not None
+        assert jobs.claim(connection, job, WORKER, stage.context.now()) is not None
     stage.dies()
-    run_job(job, WORKER, stage.world, stage.renewer)
+    run_job(job, WORKER, stage.context, stage.renewer)
     assert stage.counts() == before
 
 

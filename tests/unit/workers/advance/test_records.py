@@ -24,12 +24,12 @@ DIGEST_NAME = f"r.test/app@{IMAGE.digest}"
 
 
 def _events(stage: Stage) -> list[ImageEvent]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         return image_events.after(connection, HOUSE, 0)
 
 
 def _names(stage: Stage) -> dict[str, str]:
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         return {row.name: row.digest for row in references.listed(connection, HOUSE)}
 
 
@@ -81,7 +81,7 @@ def test_a_pull_that_dies_before_its_end_is_recorded_once(stage: Stage) -> None:
     job = stage.pull()
     stage.run_all()
     before = stage.scene.job_row(job).result
-    with stage.world.catalog.write() as connection:  # as if it had died before it could end
+    with stage.context.catalog.write() as connection:  # as if it had died before it could end
         again = {"state": "running", "due": True, "owner": None, "result": None}
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(**again))
     stage.dies()
@@ -95,7 +95,7 @@ def test_a_pull_that_dies_before_its_end_is_recorded_once(stage: Stage) -> None:
 def test_a_pull_knows_what_each_layer_holds(stage: Stage) -> None:
     stage.pull()
     stage.run_all()
-    with stage.world.catalog.read() as connection:
+    with stage.context.catalog.read() as connection:
         found = [layers.diff_id_of(connection, str(one.digest)) for one in IMAGE.manifest.layers]
         rows = connection.execute(select(layer_rows.c.verified)).scalars().all()
     assert found == [str(diff_id) for diff_id in IMAGE.diff_ids]
@@ -131,7 +131,7 @@ def test_a_push_has_an_event(taking: Stage) -> None:
 
 
 def test_a_repository_that_names_the_image_here_gets_the_digest_too(taking: Stage) -> None:
-    with taking.world.catalog.write() as connection:
+    with taking.context.catalog.write() as connection:
         type_ = IMAGE.manifest.media_type
         references.assign(connection, HOUSE, "to.test/app:2", str(IMAGE.digest), type_, now=0)
     _run(taking, kind="push", reference="to.test/app:2")
@@ -140,7 +140,7 @@ def test_a_repository_that_names_the_image_here_gets_the_digest_too(taking: Stag
 
 def test_a_push_that_dies_before_its_end_is_recorded_once(taking: Stage) -> None:
     job = _run(taking, kind="push", reference=NAME, destination="to.test/app:2")
-    with taking.world.catalog.write() as connection:
+    with taking.context.catalog.write() as connection:
         again = {"state": "running", "due": True, "owner": None, "result": None}
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(**again))
     taking.dies()

@@ -246,7 +246,7 @@ def test_a_squash_ends_whenever_its_worker_dies(held: Local, reference: str) -> 
     deaths = 0
     while held.row(job).state != "succeeded":
         with held.dying(deaths), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", held.world, held.stage.renewer)
+            run_job(job, "another", held.context, held.stage.renewer)
         assert held.names().get(SQUASHED) in (None, expected)
         deaths += 3
         with held.catalog.write() as connection:  # as if it had got further in between

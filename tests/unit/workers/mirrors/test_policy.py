@@ -50,7 +50,7 @@ here.test:5000:
   cert-dir: /home/john/certs
 docker.io:
   tls-verify: true
-  images: {{hello-world: latest}}
+  images: {{hello-context: latest}}
 """
 REGSYNC = f"""
 version: 1
@@ -164,7 +164,7 @@ def test_a_port_becomes_part_of_a_path() -> None:
         ("entries: [{source: a}]\ndefault: {}", "f.yaml: default: this key is not known here"),
         ("entries: [{source: a}]\ndefaults: {scoped: 1}", "f.yaml: defaults.scoped: expected true"),
         ("5", "f.yaml: expected keys with values"),
-        ("hello: world", "f.yaml: not a policy"),
+        ("hello: context", "f.yaml: not a policy"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_key(text: str, message: str) -> None:
@@ -246,7 +246,7 @@ def test_a_file_of_skopeo_sync_is_taken_as_it_is() -> None:
             select=Selection(allow=(r"/^1\.13\.[12]-alpine-perl$/",)),
         ),
         Entry(source=_r("here.test:5000/alpine"), select=Selection(semver=(">= 3.12.0",))),
-        Entry(source=_r("docker.io/library/hello-world"), tags=("latest",)),
+        Entry(source=_r("docker.io/library/hello-context"), tags=("latest",)),
     )
 
 

@@ -13,15 +13,15 @@ import pytest
 from store import errors
 from workers.registry.errors import (
     MAX_QUOTE_CHARS,
-    Asked,
+    RequestContext,
     answer_error,
     clean,
     connection_error,
     retry_after_seconds,
 )
 
-BLOB = Asked("r.test", "r.test/app@sha256:ab", "GET blob")
-MANIFEST = Asked("r.test", "r.test/app:1", "GET manifest", manifest=True)
+BLOB = RequestContext("r.test", "r.test/app@sha256:ab", "GET blob")
+MANIFEST = RequestContext("r.test", "r.test/app:1", "GET manifest", manifest=True)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> httpx.Response:

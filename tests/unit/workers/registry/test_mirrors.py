@@ -50,7 +50,7 @@ def unreachable(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("refused", request=request)
 
 
-class World(Simulated):
+class WorkerContext(Simulated):
     """A registry `r.test` with all there is, and its mirror with nothing."""
 
     def __init__(self, tmp_path: Path, *, allowed: str = "all", more: str = "") -> None:
@@ -82,25 +82,25 @@ def read(repository: Repository) -> bytes:
 
 
 def test_what_the_mirror_has_is_read_there_alone(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.routes |= {
+    context = WorkerContext(tmp_path)
+    context.routes |= {
         f"{MIRROR}/manifests/": gives(RAW),
         f"{MIRROR}/blobs/": gives(DATA, BLOB.media_type),
     }
-    repository = world.reading()
+    repository = context.reading()
     root = repository.head_manifest("1.0")
     assert root is not None
     assert root.digest == MANIFEST
     assert repository.get_manifest(str(MANIFEST)).raw == RAW
     assert repository.head_blob(BLOB.digest) == len(DATA)
     assert read(repository) == DATA
-    assert world.hosts() == ["m.test"] * 4
+    assert context.hosts() == ["m.test"] * 4
 
 
 def test_the_mirror_is_not_told_the_registrys_credential(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    assert read(world.reading()) == DATA
-    assert [line.split()[1:] for line in world.sent()] == [
+    context = WorkerContext(tmp_path)
+    assert read(context.reading()) == DATA
+    assert [line.split()[1:] for line in context.sent()] == [
         [f"{MIRROR}/blobs/{BLOB.digest}", "-"],
         [f"{ORIGIN}/blobs/{BLOB.digest}", "Bearer"],
     ]
@@ -115,71 +115,71 @@ def test_the_mirror_is_not_told_the_registrys_credential(tmp_path: Path) -> None
     ],
 )
 def test_a_mirrors_failure_is_none(tmp_path: Path, failure: Answer) -> None:
-    world = World(tmp_path)
-    world.routes |= {f"{MIRROR}/": failure}
-    repository = world.reading()
+    context = WorkerContext(tmp_path)
+    context.routes |= {f"{MIRROR}/": failure}
+    repository = context.reading()
     assert repository.get_manifest(str(MANIFEST)).raw == RAW
     assert repository.head_blob(BLOB.digest) == len(DATA)
     assert read(repository) == DATA
-    assert world.hosts() == ["m.test", "r.test"] * 3
+    assert context.hosts() == ["m.test", "r.test"] * 3
 
 
 def test_other_bytes_than_the_digest_says_are_not_taken_from_a_mirror(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.routes |= {f"{MIRROR}/manifests/": gives(RAW + b" ")}
-    assert world.reading().get_manifest(str(MANIFEST)).raw == RAW
+    context = WorkerContext(tmp_path)
+    context.routes |= {f"{MIRROR}/manifests/": gives(RAW + b" ")}
+    assert context.reading().get_manifest(str(MANIFEST)).raw == RAW
 
 
 def test_a_mirror_for_digests_says_nothing_of_tags(tmp_path: Path) -> None:
-    world = World(tmp_path, allowed="digest-only")
-    world.routes |= {f"{MIRROR}/manifests/": gives(RAW)}
-    repository = world.reading()
+    context = WorkerContext(tmp_path, allowed="digest-only")
+    context.routes |= {f"{MIRROR}/manifests/": gives(RAW)}
+    repository = context.reading()
     repository.head_manifest("1.0")
     repository.get_manifest(str(MANIFEST))
-    assert world.hosts() == ["r.test", "m.test"]
+    assert context.hosts() == ["r.test", "m.test"]
 
 
 def test_a_mirror_for_tags_is_not_asked_for_digests(tmp_path: Path) -> None:
-    world = World(tmp_path, allowed="tag-only")
-    world.routes |= {f"{MIRROR}/manifests/": gives(RAW)}
-    repository = world.reading()
+    context = WorkerContext(tmp_path, allowed="tag-only")
+    context.routes |= {f"{MIRROR}/manifests/": gives(RAW)}
+    repository = context.reading()
     repository.head_manifest("1.0")
     repository.get_manifest(str(MANIFEST))
-    assert world.hosts() == ["m.test", "r.test"]
+    assert context.hosts() == ["m.test", "r.test"]
 
 
 def test_what_nobody_has_is_the_registrys_to_say(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.routes |= {f"{ORIGIN}/manifests/": fails(404)}
+    context = WorkerContext(tmp_path)
+    context.routes |= {f"{ORIGIN}/manifests/": fails(404)}
     with pytest.raises(ManifestNotFoundError) as missing:
-        world.reading().get_manifest("1.0")
+        context.reading().get_manifest("1.0")
     assert missing.value.registry == "r.test"
 
 
 def test_a_target_is_never_asked_by_way_of_a_mirror(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    target = world.client.repository("r.test/team/app", credential=None)
+    context = WorkerContext(tmp_path)
+    target = context.client.repository("r.test/team/app", credential=None)
     target.head_manifest("1.0")
     target.head_blob(BLOB.digest)
-    assert world.hosts() == ["r.test"] * 2
+    assert context.hosts() == ["r.test"] * 2
 
 
 def test_nothing_is_written_to_a_mirror(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.routes |= {f"{ORIGIN}/manifests/": fails(201)}
+    context = WorkerContext(tmp_path)
+    context.routes |= {f"{ORIGIN}/manifests/": fails(201)}
     manifest = parse_manifest(RAW, TYPE)
     assert isinstance(manifest, Manifest)
-    world.reading().put_manifest("1.0", manifest)
-    assert world.hosts() == ["r.test"]
+    context.reading().put_manifest("1.0", manifest)
+    assert context.hosts() == ["r.test"]
 
 
 def test_reads_go_to_the_location_that_a_prefix_stands_for(tmp_path: Path) -> None:
-    world = World(tmp_path, more='prefix = "named.test/x"')
-    repository = world.client.repository(
+    context = WorkerContext(tmp_path, more='prefix = "named.test/x"')
+    repository = context.client.repository(
         "named.test/x/team/app", credential=Credential(registry_token="t"), mirrored=True
     )
     assert read(repository) == DATA
-    assert [line.split()[1:] for line in world.sent()] == [
+    assert [line.split()[1:] for line in context.sent()] == [
         [f"{MIRROR}/blobs/{BLOB.digest}", "-"],
         [f"{ORIGIN}/blobs/{BLOB.digest}", "-"],  # another registry than the credential's
     ]
@@ -187,7 +187,7 @@ def test_reads_go_to_the_location_that_a_prefix_stands_for(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_a_blocked_registry_is_not_gone_to(tmp_path: Path, mirrored: bool) -> None:
-    world = World(tmp_path, more="blocked = true")
+    context = WorkerContext(tmp_path, more="blocked = true")
     with pytest.raises(BlockedError):
-        world.client.repository("r.test/team/app", mirrored=mirrored)
-    assert world.requests == []
+        context.client.repository("r.test/team/app", mirrored=mirrored)
+    assert context.requests == []

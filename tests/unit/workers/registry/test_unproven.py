@@ -12,7 +12,7 @@ from store.errors import UnreachableError, UntrustedAddressError
 from workers.registry import network
 from workers.registry.addresses import Address, parse_address
 from workers.registry.connections import Connections, Outgoing
-from workers.registry.errors import Asked
+from workers.registry.errors import RequestContext
 from workers.registry.hosts import HostPolicy, RegistryHost
 from workers.registry.network import Network
 from workers.registry.origins import origin_of
@@ -20,7 +20,7 @@ from workers.registry.transport import CheckedTransport
 
 INSIDE, OUTSIDE = "10.0.0.1", "93.184.216.34"
 REGISTRY = RegistryHost.of("r.test")
-ASKED = Asked("r.test", "r.test", "GET")
+ASKED = RequestContext("r.test", "r.test", "GET")
 POLICY = HostPolicy(insecure=("10.0.0.0/8",), allow_private=("10.0.0.0/8",))
 
 
@@ -49,7 +49,7 @@ def own() -> Iterator[Connections]:
 def test_the_peer_itself_must_be_listed(
     own: Connections, monkeypatch: pytest.MonkeyPatch, url: str, given: bool
 ) -> None:
-    """Asked whether TLS may be gone without it is inside; asked where to connect it is not."""
+    """Where it is asked whether TLS is needed it is inside; where to connect, it is not."""
     monkeypatch.setattr("workers.registry.hosts.resolve", resolving(INSIDE))
     monkeypatch.setattr("workers.registry.transport.resolve", resolving(OUTSIDE))
     with pytest.raises(UntrustedAddressError, match="without TLS that is verified"):

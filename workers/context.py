@@ -48,7 +48,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class WorkerContext:
     """The parts of a running process.
 
     *shared_trust*: what is held may serve any job. *upkeep*: how the store is kept.
