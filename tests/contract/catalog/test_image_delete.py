@@ -287,7 +287,7 @@ def test_an_index_goes_by_the_id_of_the_image_for_this_host(shelves: Shelves) ->
 
 def test_an_image_of_an_index_does_not_go_alone(shelves: Shelves) -> None:
     shelves.hold(INDEX, *ONE)
-    with pytest.raises(ConflictError, match="part of app:1"):
+    with pytest.raises(ConflictError, match="belongs to app:1"):
         shelves.rm(id_of(ARM), force=True)
     assert shelves.names() == {ID: ["app:1"]}
 

@@ -140,7 +140,7 @@ def test_a_database_of_an_unknown_kind_is_refused() -> None:
 
 
 def test_what_is_no_url_is_refused_without_being_repeated() -> None:
-    with pytest.raises(StoreError, match="no URL of a database") as refused:
+    with pytest.raises(StoreError, match="invalid database URL") as refused:
         Catalog(f"postgresql//me:{PASSWORD}@host/name")
     assert PASSWORD not in str(refused.value)
 
