@@ -44,10 +44,12 @@ def hasty(url: str) -> Iterator[Catalog]:
 
 
 def _cut_all(cluster: PostgresCluster, url: str) -> None:
+    """Those who wait for their turn first: else they would have it when they are cut."""
     database = url.rpartition("/")[2]
     cluster.run(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 5000) FROM (SELECT pid FROM pg_stat_activity"
         f" WHERE datname = '{database}' AND application_name = 'transship'"
+        " ORDER BY wait_event = 'advisory' DESC NULLS LAST OFFSET 0) AS in_order"
     )
 
 
