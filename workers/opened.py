@@ -33,7 +33,7 @@ class OpenedCredentials:
 
     def __len__(self) -> int:
         """How many trees have credentials in memory."""
-        return sum(1 for opened in self._trees.values() if opened)
+        return len(self._roots())
 
     def of(self, root: str) -> Mapping[str, Credential]:
         """The credentials of the tree of *root*, by registry; they never change."""
@@ -52,13 +52,19 @@ class OpenedCredentials:
     def forget_ended(self) -> None:
         """Forget what belongs to trees that have ended: the rows go with the last job."""
         now = time.monotonic()
-        if not self or now - self._looked_at < FORGET_SECONDS:
+        if now - self._looked_at < FORGET_SECONDS:
             return
         self._looked_at = now
-        with self._lock:
-            roots = [root for root, opened in self._trees.items() if opened]
+        roots = self._roots()
+        if not roots:
+            return
         with self._catalog.read() as connection:
             alive = credentials.roots_among(connection, roots)
         with self._lock:
             for root in set(roots) - alive:
                 self._trees.pop(root, None)
+
+    def _roots(self) -> list[str]:
+        """The trees that have any."""
+        with self._lock:
+            return [root for root, opened in self._trees.items() if opened]

@@ -41,7 +41,7 @@ from store.catalog.schema import (
     workers,
 )
 from store.catalog.sql import ONE, ZERO, constant
-from store.catalog.turns import Line, Rounds, Sift, Waiting
+from store.catalog.turns import Line, Rounds, Sift, Waiting, unsifted
 
 RESEND_SECONDS = 5.0  # a message that was not taken up for so long may be lost: send it again
 _PROMOTIONS = 200  # at a time; more would hold the write lock too long
@@ -201,7 +201,7 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     free, served = standing.slots, standing.served
     if free <= 0:
         return []
-    sift = _sift(connection, now) if standing.exhausted else _all
+    sift = _sift(connection, now) if standing.exhausted else unsifted
     work = _with_work(connection, direction, free, now)
     open_lanes = [
         _Lane(
@@ -357,10 +357,6 @@ def _with_work(
         if len(found) == most:
             break
     return found
-
-
-def _all(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    return rows
 
 
 def _sift(connection: Connection, now: float) -> Sift:

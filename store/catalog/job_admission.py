@@ -35,7 +35,7 @@ from store.catalog.jobs import CONTROL, LOCAL, asked
 from store.catalog.lanes import Openness
 from store.catalog.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
 from store.catalog.sql import ONE, ZERO, constant
-from store.catalog.turns import Line, Rounds, Sift, Waiting
+from store.catalog.turns import Line, Rounds, Sift, Waiting, unsifted
 
 RESEND_SECONDS = 5.0  # none is dispatched twice within
 QUEUES = (CONTROL, LOCAL)
@@ -124,7 +124,7 @@ _STOPPING = (
     .order_by(jobs.c.seq)
     .limit(bindparam("most"))
 )
-_RING = (
+_SENT = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .values(rung_until=bindparam("until"))
@@ -165,7 +165,7 @@ def possible(connection: Connection, standing: Standing, state: Openness, now: f
         return False
     if room.stopping():
         return True
-    lines = _lines(room, Rounds(standing.queue), room.free, lambda rows: rows)
+    lines = _lines(room, Rounds(standing.queue), room.free, unsifted)
     return any(line.head() is not None for line in lines.values())
 
 
@@ -235,7 +235,7 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
         room.give(head)
     if picked:
         ids = [row.id for row in picked]
-        connection.execute(_RING, {"ids": ids, "until": now + RESEND_SECONDS})
+        connection.execute(_SENT, {"ids": ids, "until": now + RESEND_SECONDS})
         rounds.write(connection)
     return picked
 

@@ -34,6 +34,12 @@ _PAGE = 500  # rows read at a time where many are sifted out
 
 Sift = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
 
+
+def unsifted(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """All of some waiting rows: nothing holds any of them back."""
+    return rows
+
+
 _SERVED = upsert(rounds).on_conflict_do_update(
     index_elements=["queue", "registry", "requester"], set_={"served": bindparam("stamp")}
 )
@@ -149,7 +155,7 @@ class Line:
     rounds: Rounds
     most: int
     top: int
-    sift: Sift = lambda rows: rows
+    sift: Sift = unsifted
     _below: int | None = None  # the priority that is read
     _queues: dict[str, list[Row[Any]] | None] = field(default_factory=dict)  # None: not read yet
     _before: dict[str, int] = field(default_factory=dict)
