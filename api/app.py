@@ -48,7 +48,9 @@ PREFIX = "/api/v1"
 
 def create_app(context: WorkerContext) -> FastAPI:
     """The application over *context*, which stays open as long as it serves."""
-    jobs_queue = JobQueue(context.catalog, context.sealer, context.wire, Platform.host())
+    jobs_queue = JobQueue(
+        context.catalog, context.sealer, context.wire, Platform.host(), context.quotas
+    )
     news = News()
 
     @asynccontextmanager

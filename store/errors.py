@@ -242,6 +242,13 @@ class ThrottledError(RequestError):
     status = 429
 
 
+class QuotaError(RequestError):
+    """The token has as much as it may have; the subject is the setting that says how much."""
+
+    code = "quota-exceeded"
+    status = 429
+
+
 # --- this machine ------------------------------------------------------------------------------
 
 

@@ -92,6 +92,11 @@ class Settings(BaseModel):
 
     lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
 
+    # What each token without `admin` may have; None: as much as there is.
+    token_jobs: PositiveInt | None = 10_000  # unfinished
+    token_spec_bytes: Size | None = 512 * 1024**2  # of the specs of its jobs on record
+    token_store_bytes: Size | None = None  # of its images and workspaces
+
     # Durations are seconds, or a number with s, m, h or d; sizes are bytes, or as 20G or 64MiB.
     keep_jobs: Duration = 30 * 86400.0  # ended ones, with their events
     keep_partial: Duration = 7 * 86400.0  # half a blob, for the next who wants it

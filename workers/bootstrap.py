@@ -12,6 +12,7 @@ from uuid import uuid4
 from store.catalog import cluster, heartbeats, limits, parking
 from store.catalog.credentials import Sealer, kept_key
 from store.catalog.engine import Catalog
+from store.catalog.quotas import Quotas
 from store.content.local import LocalStore
 from store.errors import StoreError
 from store.home import KEY_FILE, home_id, write_home_id
@@ -167,5 +168,10 @@ def make_context(
         sealer=sealer(settings),
         wire=wire,
         shared_trust=settings.trust == "shared",
+        quotas=Quotas(
+            jobs=settings.token_jobs,
+            spec_bytes=settings.token_spec_bytes,
+            store_bytes=settings.token_store_bytes,
+        ),
         upkeep=Upkeep.of(settings),
     )

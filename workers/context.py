@@ -12,6 +12,7 @@ from store.catalog import admission, job_admission
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.lanes import DIRECTIONS
+from store.catalog.quotas import NO_QUOTAS, Quotas
 from store.catalog.tenants import is_token
 from store.content.ports import ContentStore
 from store.errors import RegistryError, Side, TransshipError
@@ -60,6 +61,7 @@ class WorkerContext:
     sealer: Sealer
     wire: Wire
     shared_trust: bool = False
+    quotas: Quotas = NO_QUOTAS
     upkeep: Upkeep = field(default_factory=Upkeep)
     probes: Probes = field(default_factory=Probes)
     opened: OpenedCredentials = field(init=False, repr=False)

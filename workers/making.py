@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from store.catalog import credentials, jobs
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.jobs import NewJob
+from store.catalog.quotas import NO_QUOTAS, Quotas
 from store.errors import ConflictError
 from store.oci.reference import Reference
 from workers import entitlement
@@ -89,19 +91,29 @@ def make(
     now: float,
     *,
     label: str | None = None,
+    quotas: Quotas = NO_QUOTAS,
 ) -> str:
     """Make the job of *wanted*, which is not known, and return its id.
 
     *named* are the server's own credentials; *label* takes the place of the one of the spec.
+
+    Raises:
+        QuotaError: its tenant may have no more.
     """
     spec = wanted.spec
+    written = as_json(spec.without_secret())
+    spec_bytes = len(json.dumps(written))
+    quotas.check_job(connection, wanted.tenant, spec_bytes)
+    if spec.writes_store:
+        quotas.check_store(connection, wanted.tenant)
     entitled = entitlement.settle(
         spec.registries, spec.written, wanted.credentials, named, wanted.may_use, sealer
     )
     job = NewJob(
         id=wanted.id,
         kind=spec.kind,
-        spec=as_json(spec.without_secret()),
+        spec=written,
+        spec_bytes=spec_bytes,
         label=label if label is not None else spec.label,
         **lane(spec, lambda one: entitled.fingerprint(f"{one.domain}/{one.path}")),
         queue=spec.queue,

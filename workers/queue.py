@@ -15,6 +15,7 @@ from store.catalog import credentials, jobs, mirrors
 from store.catalog.credentials import NamedCredential, Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease
+from store.catalog.quotas import NO_QUOTAS, Quotas
 from store.catalog.schema import jobs as jobs_table
 from store.errors import (
     ConflictError,
@@ -22,6 +23,7 @@ from store.errors import (
     InternalError,
     InvalidSpecError,
     NotFoundError,
+    QuotaError,
     ScopeError,
     StoreError,
     TransshipError,
@@ -53,12 +55,20 @@ RECEIVED = "received"  # in the plan: what came of a job's body, once it is ther
 class JobQueue:
     """Submits, cancels and retries jobs; safe to use from many threads."""
 
-    def __init__(self, catalog: Catalog, sealer: Sealer, wire: Wire, host: Platform) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        sealer: Sealer,
+        wire: Wire,
+        host: Platform,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> None:
         """Write to *catalog* and dispatch on *wire*; pulls default to the platform *host*."""
         self._catalog = catalog
         self._sealer = sealer
         self._wire = wire
         self._host = host
+        self._quotas = quotas
 
     def submit(
         self,
@@ -336,7 +346,10 @@ class JobQueue:
             return ConflictError(
                 f"another {kind} is under way", subject=other, hint="wait until it has ended"
             )
-        return make(connection, wanted, named, self._sealer, now)
+        try:
+            return make(connection, wanted, named, self._sealer, now, quotas=self._quotas)
+        except QuotaError as too_much:
+            return too_much
 
 
 def _refusal(error: Exception) -> TransshipError:

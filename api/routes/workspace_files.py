@@ -141,6 +141,7 @@ def _changed(
 ) -> MadeLayer:
     with services.catalog.read() as connection:
         seen = workspaces.get(connection, asking.tenant, name)
+        services.context.quotas.check_store(connection, asking.tenant)
     made = change(ground(seen.base, seen.layers, services.content), new_id())
     workspace_files.add(services.catalog, services.content, seen, made, time.time)
     return made

@@ -153,6 +153,7 @@ class NewJob:
     kind: str
     spec: dict[str, Any]
     label: str
+    spec_bytes: int = 0  # how long it is, where the job is nobody's child
     registry: str  # the first that it asks, or empty
     priority: int
     requested_by: str

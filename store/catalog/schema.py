@@ -47,6 +47,9 @@ JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_r
 JOB_TOP: Final = "parent IS NULL"  # nobody's child
 # In words of its own: SQLite would take the index of all that have ended, children too.
 JOB_TOP_ENDED: Final = "coalesce(parent, '') = ''"
+LONG_SPEC_BYTES: Final = 4096
+JOB_LONG_SPEC: Final = f"{JOB_TOP} AND spec_bytes > {LONG_SPEC_BYTES}"
+JOB_TOP_ACTIVE: Final = f"{JOB_TOP} AND {JOB_ACTIVE}"
 JOB_ENDED_AT: Final = "coalesce(finished_at, 0)"
 LEASE_OF_EXPORT: Final = "substr(holder, 1, 7) = 'export:'"
 TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
@@ -273,6 +276,8 @@ jobs = Table(
     Column("turn", _Id, nullable=False),
     Column("label", String, nullable=False),  # how it reads in Flower and on a terminal
     Column("spec", _Json, nullable=False),
+    # How long it is, of jobs that are nobody's child.
+    Column("spec_bytes", Integer, nullable=False, server_default=text("0")),
     Column("requested_by", String, nullable=False),
     Column("idempotency_key", String),
     Column("fingerprint", String, nullable=False),  # of the request body
@@ -311,6 +316,8 @@ jobs = Table(
     _partial("jobs_finished", "finished_at", where="finished_at IS NOT NULL"),
     Index("jobs_children", "parent", "seq"),
     _partial("jobs_top", "seq", where=JOB_TOP),
+    _partial("jobs_tenant_active", "tenant", where=JOB_TOP_ACTIVE),
+    _partial("jobs_tenant_specs", "tenant", "spec_bytes", where=JOB_LONG_SPEC),
     _partial("jobs_top_state", "state", "seq", where=JOB_TOP),
     _partial("jobs_top_requester", "requester", "seq", where=JOB_TOP),
     _partial("jobs_top_finished", JOB_ENDED_AT, where=JOB_TOP_ENDED),

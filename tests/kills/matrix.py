@@ -12,7 +12,16 @@ from typing import Any
 from sqlalchemy import exists, func, select, text
 
 from store.catalog.heartbeats import MAX_DEATHS
-from store.catalog.schema import JOB_ACTIVE, TRANSFER_ACTIVE, jobs, leases, transfers, waits
+from store.catalog.schema import (
+    JOB_ACTIVE,
+    TRANSFER_ACTIVE,
+    jobs,
+    lanes,
+    leases,
+    transfers,
+    waits,
+    workers,
+)
 from tests.kills.cluster import FAILOVERS, Cluster, ended
 from tests.support.processes import wait_until
 
@@ -43,7 +52,10 @@ class Matrix:
 
     def kill_holder(self, stage: str) -> Kill:
         """Kill the process that is at *stage* of some job, as the rows say."""
-        claim = wait_until(lambda: self._claim(stage), PATIENCE_SECONDS, f"a claim at {stage}")
+        try:
+            claim = wait_until(lambda: self._claim(stage), PATIENCE_SECONDS, f"a claim at {stage}")
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.cluster.read(_picture)}") from late
         assert claim is not None
         role = "up" if self.cluster.shape == "up" else str(self.cluster.role_of(claim["owner"]))
         began = time.monotonic()
@@ -194,6 +206,27 @@ class Matrix:
     def _busy_stage(self) -> str | None:
         going_on = [stage for stage in STAGES if self.cluster.read(_CLAIMS[stage])]
         return self.random.choice(going_on) if going_on else None
+
+
+def _picture(connection: Any) -> str:
+    """What is going on, for whoever reads why nothing was found to kill."""
+    lines = [
+        f"{table.name}: {dict(row._mapping)}"
+        for table, columns, condition in (
+            (jobs, ("kind", "state", "due", "not_before", "rung_until", "owner"), JOB_ACTIVE),
+            (
+                transfers,
+                ("direction", "state", "attempts", "not_before", "owner", "deaths"),
+                TRANSFER_ACTIVE,
+            ),
+            (lanes, ("direction", "registry", "parked_until", "parked_delay", "silent_until"), ""),
+            (workers, ("id", "pid", "control", "downloads", "uploads", "beat"), ""),
+        )
+        for row in connection.execute(
+            select(*(table.c[name] for name in columns)).where(text(condition or "1 = 1"))
+        )
+    ]
+    return "\n".join(lines)
 
 
 def _most_deaths(connection: Any) -> int:

@@ -45,6 +45,7 @@ from store.catalog.blobs import Source
 from store.catalog.credentials import Sealer
 from store.catalog.engine import Catalog
 from store.catalog.jobs import JobLease, NewJob
+from store.catalog.quotas import Quotas
 from store.catalog.tenants import HOUSE
 from store.catalog.transfers import Claim
 from store.catalog.waits import Wanted
@@ -335,6 +336,7 @@ class Course:
         yield "submit 50", lambda: self.submit(50)
         yield "submit with a key, twice", self.submit_with_key
         yield "submit with credentials", self._submit_with_credentials
+        yield "submit with quotas", self._submit_within_quotas
         yield "claim a job", lambda: held.update(job=self.claim_job())
         yield "want", lambda: self.want(held["job"], *new)
         yield "want an upload", lambda: self.want(held["job"], *new[:2], direction="upload")
@@ -420,6 +422,12 @@ class Course:
             )
         self._read(lambda c: credentials.of_root(c, id_))
         self._read(credentials.all_named)
+
+    def _submit_within_quotas(self) -> None:
+        quotas = Quotas(jobs=1, spec_bytes=2**40, store_bytes=2**40)
+        with self.catalog.read() as connection:
+            quotas.check_store(connection, "token1")
+            quotas.check_job(connection, "token1", 2**20)
 
     def _join(self) -> None:
         """Another job wants what is queued already."""

@@ -80,6 +80,7 @@ class LoadSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
+    writes_store: ClassVar[bool] = True
 
     kind: Literal["load"] = "load"
     repository: RepositoryText | None = Field(
@@ -111,6 +112,7 @@ class ImportSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
+    writes_store: ClassVar[bool] = True
 
     kind: Literal["import"] = "import"
     url: Annotated[str, Field(max_length=8192), AfterValidator(_url)] | None = None
@@ -188,6 +190,7 @@ class SquashSpec(PlatformsSpec):
     """
 
     queue: ClassVar[str] = "local"
+    writes_store: ClassVar[bool] = True
 
     kind: Literal["squash"] = "squash"
     reference: PlaceText

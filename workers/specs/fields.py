@@ -64,6 +64,7 @@ class JobSpec(BaseModel):
 
     queue: ClassVar[str] = "control"  # whose threads advance it
     alone: ClassVar[bool] = False  # whether there can be one active job of the kind
+    writes_store: ClassVar[bool] = False  # whether its tenant has more in the store afterwards
 
     priority: int = Field(default=0, ge=-100, le=100)
     deadline: float | None = Field(

@@ -40,6 +40,7 @@ class CommitSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
+    writes_store: ClassVar[bool] = True
 
     kind: Literal["commit"] = "commit"
     workspace: WorkspaceName

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,6 +23,8 @@ ALL_TAGS = "all the tags of the repository, which is then named without one"
 
 class PullSpec(PlatformsSpec):
     """Pull an image from a registry into the store. Without platforms: that of the API's host."""
+
+    writes_store: ClassVar[bool] = True
 
     kind: Literal["pull"] = "pull"
     reference: ReferenceText
