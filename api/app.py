@@ -7,41 +7,34 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from api import openapi, problems
-from api.access import Access
-from api.audit import Audit
-from api.auth import Guard, authorize
-from api.bodies import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
-from api.metrics import Metrics
-from api.news import News
-from api.receive import Bodies
-from api.registry_calls import RegistryCalls
-from api.routes import (
-    archives,
-    audit,
+from transship.api import openapi
+from transship.api.access.administration import Access
+from transship.api.http import problems
+from transship.api.http.audit_log import Audit
+from transship.api.http.auth import Guard, authorize
+from transship.api.http.body_limits import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
+from transship.api.http.notifications import News
+from transship.api.http.receive import Bodies
+from transship.api.http.registry_calls import RegistryCalls
+from transship.api.http.shares import Shares
+from transship.api.routes.admin import audit, credentials, health, limits, metrics, tokens
+from transship.api.routes.images import (
     create,
-    credentials,
-    health,
-    image_events,
+    events,
     images,
-    jobs,
-    limits,
-    metrics,
-    mirrors,
     remote,
-    streams,
-    tokens,
     usage,
     workspace_files,
     workspaces,
 )
-from api.services import Services, Submitter
-from api.shares import Shares
-from api.watch import Watch
-from store.oci.config import MAX_CONFIG_BYTES
-from store.oci.platform import Platform
-from workers.context import WorkerContext
-from workers.queue import JobQueue
+from transship.api.routes.jobs import archives, jobs, mirrors, streams
+from transship.api.services import Services, Submitter
+from transship.api.views.liveness import Watch
+from transship.api.views.metrics import Metrics
+from transship.store.oci.config import MAX_CONFIG_BYTES
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.runtime.context import WorkerContext
 
 PREFIX = "/api/v1"
 
@@ -107,7 +100,7 @@ def create_app(context: WorkerContext) -> FastAPI:
     app.include_router(health.router)
     app.include_router(metrics.router)
     for module in (
-        *(jobs, streams, archives, images, image_events, create, workspaces, workspace_files),
+        *(jobs, streams, archives, images, events, create, workspaces, workspace_files),
         *(mirrors, usage, remote, limits, tokens, credentials, audit),
     ):
         app.include_router(module.router, prefix=PREFIX)

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from api.auth import OPEN, needed
-from api.problems import MEDIA_TYPE
-from api.schemas import ProblemDetails
-from workers.specs import Spec
+from transship.api.http.auth import OPEN, needed
+from transship.api.http.problems import MEDIA_TYPE
+from transship.api.views.jobs import ProblemDetails
+from transship.workers.specs import Spec
 
 _PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 _FRAMEWORKS = {"$ref": "#/components/schemas/HTTPValidationError"}

@@ -12,19 +12,19 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from pydantic import AfterValidator
 
-from api.access import Access
-from api.metrics import Metrics
-from api.news import News
-from api.receive import Bodies
-from api.registry_calls import RegistryCalls
-from api.watch import Watch
-from store.catalog.engine import Catalog
-from store.content.ports import ContentStore
-from store.errors import TransshipError
-from workers.context import WorkerContext
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.wire import Wire
+from transship.api.access.administration import Access
+from transship.api.http.notifications import News
+from transship.api.http.receive import Bodies
+from transship.api.http.registry_calls import RegistryCalls
+from transship.api.views.liveness import Watch
+from transship.api.views.metrics import Metrics
+from transship.store.catalog.db.engine import Catalog
+from transship.store.content.ports import ContentStore
+from transship.store.errors import TransshipError
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.wire import Wire
 
 MAX_TOGETHER = 64
 

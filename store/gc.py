@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import collection, references
-from store.catalog.collection import Snapshot
-from store.catalog.engine import Catalog
-from store.catalog.sql import chunks
-from store.catalog.tenants import HOUSE
-from store.content.ports import ContentStore, Trashed
-from store.oci.digest import Digest
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import collection, references
+from transship.store.catalog.content.collection import Snapshot
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.sql import chunks
+from transship.store.content.ports import ContentStore, Trashed
+from transship.store.oci.digest import Digest
 
 log = logging.getLogger(__name__)
 

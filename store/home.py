@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from uuid import uuid4
 
-from store.errors import HomeUnusableError
-from store.settings import Settings
+from transship.store.errors import HomeUnusableError
+from transship.store.settings import Settings
 
 _ID = "home.id"
 KEY_FILE = "secret.key"

@@ -11,7 +11,7 @@ from typing import Final
 
 import re2  # type: ignore[import-untyped]
 
-from store.errors import InvalidSelectionError
+from transship.store.errors import InvalidSelectionError
 
 MAX_CHARACTERS: Final = 512
 

@@ -27,8 +27,8 @@ from pydantic import (
     field_validator,
 )
 
-from store.errors import InvalidSpecError, RequestError
-from store.sizes import parse_bytes
+from transship.store.errors import InvalidSpecError, RequestError
+from transship.store.sizes import parse_bytes
 
 
 def _default_home() -> Path:

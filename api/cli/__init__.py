@@ -10,7 +10,7 @@ import sys
 def main() -> None:
     """Run `transship`."""
     try:
-        from api.cli.root import cli  # noqa: PLC0415
+        from transship.api.cli.root import cli  # noqa: PLC0415
 
         code = cli(standalone_mode=False, prog_name="transship") or 0
         sys.stdout.flush()

@@ -10,43 +10,107 @@ import click
 
 # name: (module, its command, the line in --help)
 COMMANDS = {
-    "up": ("api.cli.serve", "up", "Run everything in the foreground: API, workers, Redis"),
-    "api": ("api.cli.serve", "api", "Run the API alone"),
-    "worker": ("api.cli.serve", "worker", "Run a worker alone"),
-    "migrate": ("api.cli.serve", "migrate", "Upgrade the database schema"),
-    "pull": ("api.cli.move", "pull", "Pull an image from a registry into the store"),
-    "push": ("api.cli.move", "push", "Push an image from the store to a registry"),
-    "copy": ("api.cli.move", "copy", "Copy an image from one registry to another"),
-    "mirror": ("api.cli.move", "mirror", "Copy whole repositories, or what a policy file selects"),
-    "mirrors": ("api.cli.mirrors", "mirrors", "Manage stored mirror policies"),
-    "save": ("api.cli.archives", "save", "Write an archive of images"),
-    "load": ("api.cli.archives", "load", "Load the images of an archive into the store"),
-    "import": ("api.cli.archives", "import_", "Create an image from a root filesystem tar"),
-    "squash": ("api.cli.archives", "squash", "Merge layers into one"),
-    "images": ("api.cli.images", "images", "List the images in the store"),
-    "inspect": ("api.cli.images", "inspect", "Show an image in the store, or in a registry"),
+    "up": (
+        "transship.api.cli.commands.serve",
+        "up",
+        "Run everything in the foreground: API, workers, Redis",
+    ),
+    "api": ("transship.api.cli.commands.serve", "api", "Run the API alone"),
+    "worker": ("transship.api.cli.commands.serve", "worker", "Run a worker alone"),
+    "migrate": ("transship.api.cli.commands.serve", "migrate", "Upgrade the database schema"),
+    "pull": (
+        "transship.api.cli.commands.move",
+        "pull",
+        "Pull an image from a registry into the store",
+    ),
+    "push": (
+        "transship.api.cli.commands.move",
+        "push",
+        "Push an image from the store to a registry",
+    ),
+    "copy": (
+        "transship.api.cli.commands.move",
+        "copy",
+        "Copy an image from one registry to another",
+    ),
+    "mirror": (
+        "transship.api.cli.commands.move",
+        "mirror",
+        "Copy whole repositories, or what a policy file selects",
+    ),
+    "mirrors": ("transship.api.cli.commands.mirrors", "mirrors", "Manage stored mirror policies"),
+    "save": ("transship.api.cli.commands.archives", "save", "Write an archive of images"),
+    "load": (
+        "transship.api.cli.commands.archives",
+        "load",
+        "Load the images of an archive into the store",
+    ),
+    "import": (
+        "transship.api.cli.commands.archives",
+        "import_",
+        "Create an image from a root filesystem tar",
+    ),
+    "squash": ("transship.api.cli.commands.archives", "squash", "Merge layers into one"),
+    "images": ("transship.api.cli.commands.images", "images", "List the images in the store"),
+    "inspect": (
+        "transship.api.cli.commands.images",
+        "inspect",
+        "Show an image in the store, or in a registry",
+    ),
     "history": (
-        "api.cli.images",
+        "transship.api.cli.commands.images",
         "history",
         "Show an image's layers and the commands that made them",
     ),
-    "children": ("api.cli.images", "children", "List the images made here from another"),
-    "tag": ("api.cli.images", "tag", "Add a tag to an image"),
-    "rm": ("api.cli.images", "rm", "Remove tags; an image goes with its last tag"),
-    "create": ("api.cli.make", "create", "Create an image from a config and layers in the store"),
-    "cache": ("api.cli.make", "cache", "Look up a cached build step"),
-    "workspace": ("api.cli.workspaces", "workspace", "Change files of an image, and commit them"),
-    "prune": ("api.cli.upkeep", "prune", "Remove unused images"),
-    "df": ("api.cli.records", "df", "Show disk usage"),
-    "search": ("api.cli.records", "search", "Search an index of images"),
-    "events": ("api.cli.records", "events", "Show image events"),
-    "jobs": ("api.cli.jobs", "jobs", "List, show, wait for, cancel and retry jobs"),
-    "gc": ("api.cli.upkeep", "gc", "Delete unreferenced blobs"),
-    "fsck": ("api.cli.upkeep", "fsck", "Verify every blob in the store, and repair it"),
-    "credentials": ("api.cli.access", "credentials", "Manage registry logins stored on the server"),
-    "tokens": ("api.cli.access", "tokens", "Create, list and revoke API tokens"),
-    "audit": ("api.cli.records", "audit", "Show who was refused, and who changed what"),
-    "limits": ("api.cli.limits", "limits", "Show or change the limits in force"),
+    "children": (
+        "transship.api.cli.commands.images",
+        "children",
+        "List the images made here from another",
+    ),
+    "tag": ("transship.api.cli.commands.images", "tag", "Add a tag to an image"),
+    "rm": (
+        "transship.api.cli.commands.images",
+        "rm",
+        "Remove tags; an image goes with its last tag",
+    ),
+    "create": (
+        "transship.api.cli.commands.make",
+        "create",
+        "Create an image from a config and layers in the store",
+    ),
+    "cache": ("transship.api.cli.commands.make", "cache", "Look up a cached build step"),
+    "workspace": (
+        "transship.api.cli.commands.workspaces",
+        "workspace",
+        "Change files of an image, and commit them",
+    ),
+    "prune": ("transship.api.cli.commands.maintenance", "prune", "Remove unused images"),
+    "df": ("transship.api.cli.commands.records", "df", "Show disk usage"),
+    "search": ("transship.api.cli.commands.records", "search", "Search an index of images"),
+    "events": ("transship.api.cli.commands.records", "events", "Show image events"),
+    "jobs": (
+        "transship.api.cli.commands.jobs",
+        "jobs",
+        "List, show, wait for, cancel and retry jobs",
+    ),
+    "gc": ("transship.api.cli.commands.maintenance", "gc", "Delete unreferenced blobs"),
+    "fsck": (
+        "transship.api.cli.commands.maintenance",
+        "fsck",
+        "Verify every blob in the store, and repair it",
+    ),
+    "credentials": (
+        "transship.api.cli.commands.access",
+        "credentials",
+        "Manage registry logins stored on the server",
+    ),
+    "tokens": ("transship.api.cli.commands.access", "tokens", "Create, list and revoke API tokens"),
+    "audit": (
+        "transship.api.cli.commands.records",
+        "audit",
+        "Show who was refused, and who changed what",
+    ),
+    "limits": ("transship.api.cli.commands.limits", "limits", "Show or change the limits in force"),
 }
 
 
@@ -72,8 +136,8 @@ class Lazy(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, and turn whatever happens into one sentence and an exit code."""
-        from api.cli.errors import exit_code, explain  # noqa: PLC0415
-        from api.cli.printable import Printable  # noqa: PLC0415
+        from transship.api.cli.output.errors import exit_code, explain  # noqa: PLC0415
+        from transship.api.cli.output.printable import Printable  # noqa: PLC0415
 
         if not isinstance(sys.stdout, Printable):
             sys.stdout = cast("TextIO", Printable(sys.stdout))

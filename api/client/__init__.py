@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from api.client.administration import AdministrationCalls
-from api.client.images import ImageCalls
-from api.client.jobs import JobCalls
-from api.client.mirrors import MirrorCalls
-from api.client.workspaces import WorkspaceCalls
+from transship.api.client.administration import AdministrationCalls
+from transship.api.client.images import ImageCalls
+from transship.api.client.jobs import JobCalls
+from transship.api.client.mirrors import MirrorCalls
+from transship.api.client.workspaces import WorkspaceCalls
 
 
 class Client(JobCalls, MirrorCalls, ImageCalls, WorkspaceCalls, AdministrationCalls):

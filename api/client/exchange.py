@@ -13,14 +13,14 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from store.errors import (
+from transship.store.errors import (
     ProtocolError,
     RecordedError,
     RequestError,
     ServerUnreachableError,
     Side,
 )
-from workers.registry.addresses import is_loopback
+from transship.workers.registry.transport.addresses import is_loopback
 
 _PREFIX = "/api/v1"
 _SILENCE = httpx.Timeout(60, connect=5)  # a stream says every 15 s that the server lives

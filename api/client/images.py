@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from api.client.exchange import READING, Exchange, given, quoted
+from transship.api.client.exchange import READING, Exchange, given, quoted
 
 
 class ImageCalls(Exchange):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from api.client.exchange import BODY, Exchange, given, quoted
+from transship.api.client.exchange import BODY, Exchange, given, quoted
 
 _WAIT_SECONDS = 30
 _MAX_ON_A_PAGE = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.client.exchange import Exchange, quoted
+from transship.api.client.exchange import Exchange, quoted
 
 
 class MirrorCalls(Exchange):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from api.client.exchange import READING, Exchange
+from transship.api.client.exchange import READING, Exchange
 
 
 class WorkspaceCalls(Exchange):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from store.archives.manifests import made
-from store.errors import InvalidArchiveError
-from store.layers.codecs import Compression
-from store.oci.config import ImageConfig
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Index, Manifest
-from store.oci.reference import Reference
+from transship.store.archives.manifests import made
+from transship.store.errors import InvalidArchiveError
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest
+from transship.store.oci.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)

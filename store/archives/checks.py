@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from store.archives.archive import StoredLayer
-from store.archives.members import Member, shown
-from store.errors import ContentError, InvalidArchiveError
-from store.layers.codecs import Compression
-from store.oci.config import ImageConfig
-from store.oci.digest import Digest
+from transship.store.archives.archive import StoredLayer
+from transship.store.archives.members import Member, shown
+from transship.store.errors import ContentError, InvalidArchiveError
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.digest import Digest
 
 _STORABLE = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 

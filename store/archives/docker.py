@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from store.archives.archive import ArchivedImage, ArchivedLayer, Root
-from store.archives.checks import check_count, checked_layer, parsed_config
-from store.archives.documents import Documents
-from store.archives.manifests import made
-from store.archives.members import Member, Members, member_path, shown
-from store.errors import InvalidArchiveError, RequestError
-from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
-from store.oci.digest import Digest
-from store.oci.reference import Reference
+from transship.store.archives.archive import ArchivedImage, ArchivedLayer, Root
+from transship.store.archives.checks import check_count, checked_layer, parsed_config
+from transship.store.archives.documents import Documents
+from transship.store.archives.manifests import made
+from transship.store.archives.members import Member, Members, member_path, shown
+from transship.store.errors import InvalidArchiveError, RequestError
+from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference
 
 MANIFEST = "manifest.json"
 LEGACY = "repositories"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from store.archives.members import Content, Member, shown
-from store.errors import ContentError, InvalidArchiveError
-from store.oci.strictjson import loads
+from transship.store.archives.members import Content, Member, shown
+from transship.store.errors import ContentError, InvalidArchiveError
+from transship.store.oci.strictjson import loads
 
 
 class Documents:

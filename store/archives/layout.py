@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from store.archives.archive import (
+from transship.store.archives.archive import (
     ArchivedImage,
     ArchivedIndex,
     ArchivedLayer,
     Root,
     StoredLayer,
 )
-from store.archives.checks import check_count, checked_layer, parsed_config
-from store.archives.documents import Documents
-from store.archives.members import Member, Members, shown
-from store.errors import ContentError, InvalidArchiveError, InvalidReferenceError
-from store.oci import mediatypes
-from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
-from store.oci.reference import Reference, check_tag
+from transship.store.archives.checks import check_count, checked_layer, parsed_config
+from transship.store.archives.documents import Documents
+from transship.store.archives.members import Member, Members, shown
+from transship.store.errors import ContentError, InvalidArchiveError, InvalidReferenceError
+from transship.store.oci import mediatypes
+from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from transship.store.oci.reference import Reference, check_tag
 
 MARKER = "oci-layout"
 INDEX = "index.json"

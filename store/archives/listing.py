@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from store.archives import docker, layout
-from store.errors import RequestError
-from store.oci import mediatypes
-from store.oci.config import ImageConfig
-from store.oci.digest import Digest
-from store.oci.manifest import MAX_CHILDREN, Index, Manifest
-from store.oci.platform import Platform
-from store.oci.reference import Reference
+from transship.store.archives import docker, layout
+from transship.store.errors import RequestError
+from transship.store.oci import mediatypes
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import MAX_CHILDREN, Index, Manifest
+from transship.store.oci.platform import Platform
+from transship.store.oci.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from store.layers.codecs import Compression
-from store.oci import mediatypes
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Index, Manifest, parse_manifest
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest, parse_manifest
 
 _DOCKER_LAYER_ZSTD = f"{mediatypes.DOCKER_LAYER}.zstd"  # of no specification, and in use
 _OCI_LAYERS = {

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from store.errors import InvalidArchiveError
-from store.layers.codecs import Compression
-from store.oci.digest import Digest
+from transship.store.errors import InvalidArchiveError
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.digest import Digest
 
 _LONGEST_PATH = 1024  # the longest that is used is that of a sha512 blob
 _MAX_LINKS = 40  # in a row, as Linux allows

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from store.archives import layout, manifests
-from store.archives.listing import Loadable, Saved, listings
-from store.content.ports import ContentStore
-from store.errors import (
+from transship.store.archives import layout, manifests
+from transship.store.archives.listing import Loadable, Saved, listings
+from transship.store.content.ports import ContentStore
+from transship.store.errors import (
     BlobMissingError,
     DigestMismatchError,
     InvalidManifestError,
@@ -23,15 +23,15 @@ from store.errors import (
     Side,
     SizeMismatchError,
 )
-from store.layers.codecs import HEAD_BYTES, Compression, detect, open_reader
-from store.layers.diffids import measure
-from store.oci import mediatypes
-from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
-from store.oci.platform import Platform, select
-from store.oci.reference import Reference
+from transship.store.layers.codecs.formats import HEAD_BYTES, Compression, detect, open_reader
+from transship.store.layers.diffids import measure
+from transship.store.oci import mediatypes
+from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from transship.store.oci.platform import Platform, select
+from transship.store.oci.reference import Reference
 
 
 class ArchiveFormat(StrEnum):

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from store.archives import docker, layout
-from store.archives.archive import Archive, ArchivedImage, Root, descend
-from store.archives.documents import Documents
-from store.archives.limits import ArchiveLimits
-from store.archives.members import Content, Members
-from store.archives.receive import BlobSink, receive_archive
-from store.errors import InvalidArchiveError
-from store.layers.codecs import Source
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.reference import Reference
+from transship.store.archives import docker, layout
+from transship.store.archives.archive import Archive, ArchivedImage, Root, descend
+from transship.store.archives.documents import Documents
+from transship.store.archives.limits import ArchiveLimits
+from transship.store.archives.members import Content, Members
+from transship.store.archives.receive import BlobSink, receive_archive
+from transship.store.errors import InvalidArchiveError
+from transship.store.layers.codecs.formats import Source
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference
 
 
 class ArchiveSink(BlobSink, Content, Protocol):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from store.archives.limits import ArchiveLimits
-from store.archives.members import Member, Members, link_target, member_path, shown
-from store.errors import (
+from transship.store.archives.limits import ArchiveLimits
+from transship.store.archives.members import Member, Members, link_target, member_path, shown
+from transship.store.errors import (
     DecompressionError,
     DigestMismatchError,
     ExpansionError,
@@ -22,9 +22,9 @@ from store.errors import (
     InvalidDigestError,
     InvalidLayerError,
 )
-from store.layers.codecs import Compression, Source, open_reader
-from store.layers.tar import BLOCK_BYTES, Entry, Kind, TarReader
-from store.oci.digest import Digest
+from transship.store.layers.codecs.formats import Compression, Source, open_reader
+from transship.store.layers.tar.reader import BLOCK_BYTES, Entry, Kind, TarReader
+from transship.store.oci.digest import Digest
 
 _READ_BYTES: Final = 1024 * 1024
 # What legacy tools beside manifest.json read; one of each in every layer's directory.

@@ -9,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from store.archives.plan import ArchiveFormat, Blob, Plan, PlannedFile, SavedImage, lay_out
-from store.content.ports import ContentStore
-from store.errors import DigestMismatchError, Side, SizeMismatchError
-from store.layers.codecs import Compression, open_reader, open_writer
-from store.layers.tar import Entry, Kind
-from store.layers.tarwriter import TarWriter
-from store.oci.digest import Digest
-from store.oci.platform import Platform
+from transship.store.archives.plan import (
+    ArchiveFormat,
+    Blob,
+    Plan,
+    PlannedFile,
+    SavedImage,
+    lay_out,
+)
+from transship.store.content.ports import ContentStore
+from transship.store.errors import DigestMismatchError, Side, SizeMismatchError
+from transship.store.layers.codecs.formats import Compression, open_reader, open_writer
+from transship.store.layers.tar.reader import Entry, Kind
+from transship.store.layers.tar.writer import TarWriter
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
 
 _READ_BYTES: Final = 1024 * 1024
 _BLOB_MODE: Final = 0o444

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from store.content.files import sync_directory, translated
-from store.oci.digest import Digest
+from transship.store.content.files import sync_directory, translated
+from transship.store.oci.digest import Digest
 
 
 class LocalDraft:
-    """See `store.content.ports.Draft`. A byte is hashed once and written once."""
+    """See `transship.store.content.ports.Draft`. A byte is hashed once and written once."""
 
     def __init__(self, staged: Path, blobs: Path) -> None:
         """Stage in the new file *staged*, for a name in the directory *blobs*."""

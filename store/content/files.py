@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store.errors import DiskFullError, StoreError
+from transship.store.errors import DiskFullError, StoreError
 
 
 def sync_directory(directory: Path) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from store.content.files import failure, sync_directory
-from store.errors import DigestMismatchError, SizeMismatchError
-from store.oci.digest import Digest
+from transship.store.content.files import failure, sync_directory
+from transship.store.errors import DigestMismatchError, SizeMismatchError
+from transship.store.oci.digest import Digest
 
 _COPY_BYTES = 1024 * 1024
 _FICLONE = 0x40049409  # linux/fs.h; elsewhere an unknown request, which is refused
 
 
 class LocalIngest:
-    """See `store.content.ports.Ingest`. A byte is hashed once and written once."""
+    """See `transship.store.content.ports.Ingest`. A byte is hashed once and written once."""
 
     def __init__(self, digest: Digest, staged: Path, final: Path) -> None:
         """Stage in the file *staged*, which no one else writes, for the name *final*."""

@@ -25,11 +25,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from store.content.draft import LocalDraft
-from store.content.files import failure, sync_directory, translated
-from store.content.ingest import LocalIngest
-from store.content.ports import Partial, Trashed
-from store.errors import (
+from transship.store.content.draft import LocalDraft
+from transship.store.content.files import failure, sync_directory, translated
+from transship.store.content.ingest import LocalIngest
+from transship.store.content.ports import Partial, Trashed
+from transship.store.errors import (
     BlobMissingError,
     ContentError,
     DigestMismatchError,
@@ -37,7 +37,7 @@ from store.errors import (
     InvalidDigestError,
     SizeMismatchError,
 )
-from store.oci.digest import Digest
+from transship.store.oci.digest import Digest
 
 _INGEST = re.compile(r"(sha256|sha512)-([0-9a-f]+)\.(\d+)(?:\.([0-9a-f]+))?")
 _ORIGIN_DIGITS = 16

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from store.oci.digest import Digest
+from transship.store.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)

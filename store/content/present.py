@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from store.content.ports import ContentStore
-from store.errors import BlobMissingError
-from store.oci.digest import Digest
+from transship.store.content.ports import ContentStore
+from transship.store.errors import BlobMissingError
+from transship.store.oci.digest import Digest
 
 HIDDEN_SECONDS = 5.0  # longer than a network file system remembers that a name is absent
 _LOOK_SECONDS = 0.2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from store.content.ports import ContentStore
-from store.oci.digest import Digest
+from transship.store.content.ports import ContentStore
+from transship.store.oci.digest import Digest
 
 _CHUNK_BYTES = 1024 * 1024
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from store.layers.codecs import Source
-from store.layers.sources import Check, never
-from store.oci.digest import Digest
+from transship.store.layers.codecs.formats import Source
+from transship.store.layers.sources import Check, never
+from transship.store.oci.digest import Digest
 
 _READ_BYTES: Final = 1024 * 1024
 

@@ -6,10 +6,16 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from store.layers.codecs import Buffer, Compression, Source, open_reader, open_writer
-from store.layers.sources import Check, never
-from store.layers.tar import BLOCK_BYTES, TarReader
-from store.oci.digest import Digest
+from transship.store.layers.codecs.formats import (
+    Buffer,
+    Compression,
+    Source,
+    open_reader,
+    open_writer,
+)
+from transship.store.layers.sources import Check, never
+from transship.store.layers.tar.reader import BLOCK_BYTES, TarReader
+from transship.store.oci.digest import Digest
 
 _EMPTY_TAR: Final = bytes(2 * BLOCK_BYTES)
 _MAX_TAR_BYTES: Final = 1024**4  # an hour's hashing, and far beyond any file system

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import BinaryIO, Final
 
-from store.errors import ContentError
-from store.layers.ahead import side_by_side
-from store.layers.codecs import MAX_RATIO, Source, open_reader
-from store.layers.tar import Entry, TarReader
+from transship.store.errors import ContentError
+from transship.store.layers.ahead import side_by_side
+from transship.store.layers.codecs.formats import MAX_RATIO, Source, open_reader
+from transship.store.layers.tar.reader import Entry, TarReader
 
 _BATCH_BYTES: Final = 256 * 1024  # of entries that pass from a thread to another at once
 _BATCHES_AHEAD: Final = 4  # of a layer

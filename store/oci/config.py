@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from store.errors import InvalidDigestError, InvalidManifestError
-from store.oci.digest import Digest
-from store.oci.platform import Platform
-from store.oci.strictjson import loads
+from transship.store.errors import InvalidDigestError, InvalidManifestError
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.store.oci.strictjson import loads
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 

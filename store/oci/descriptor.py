@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.errors import InvalidDigestError, InvalidManifestError
-from store.oci.digest import Digest
-from store.oci.platform import Platform
+from transship.store.errors import InvalidDigestError, InvalidManifestError
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
 
 LARGEST = 2**63 - 1
 _KNOWN = {"mediaType", "digest", "size", "platform", "annotations", "urls", "artifactType", "data"}

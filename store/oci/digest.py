@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from store.errors import InvalidDigestError
+from transship.store.errors import InvalidDigestError
 
 if TYPE_CHECKING:
     from hashlib import _Hash

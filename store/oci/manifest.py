@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from store.errors import InvalidManifestError, UnsupportedMediaTypeError
-from store.oci import mediatypes
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.strictjson import loads
+from transship.store.errors import InvalidManifestError, UnsupportedMediaTypeError
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.strictjson import loads
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024  # distribution-spec: registries take at least this much
 MAX_CHILDREN = 1000

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from store.errors import InvalidManifestError, InvalidPlatformError
+from transship.store.errors import InvalidManifestError, InvalidPlatformError
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _PART = re.compile(r"[A-Za-z0-9_.-]+")

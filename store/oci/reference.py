@@ -6,8 +6,8 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 
-from store.errors import InvalidDigestError, InvalidReferenceError
-from store.oci.digest import Digest
+from transship.store.errors import InvalidDigestError, InvalidReferenceError
+from transship.store.oci.digest import Digest
 
 HUB = "docker.io"
 _HUB_ALIASES = {"index.docker.io", "registry-1.docker.io"}

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from store.errors import InvalidManifestError
+from transship.store.errors import InvalidManifestError
 
 DEEPEST = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

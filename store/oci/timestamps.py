@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from store.errors import InvalidTimeError
+from transship.store.errors import InvalidTimeError
 
 NANOS = 1_000_000_000
 _RFC3339 = re.compile(

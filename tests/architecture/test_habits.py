@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ def _imported(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _identifiers(module: Path) -> set[str]:
+@cache
+def _identifiers(module: Path) -> frozenset[str]:
     """Every name that a module gives or uses, and its own."""
     names = set(module.with_suffix("").parts)
     for node in ast.walk(_tree(module)):
@@ -58,7 +60,7 @@ def _identifiers(module: Path) -> set[str]:
                 names.add(name.rpartition(".")[2])
             case ast.keyword(arg=str(name)):
                 names.add(name)
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("package", [*SHIPPED, "tests/support", "tests/contract"])

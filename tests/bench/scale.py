@@ -28,14 +28,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from store.catalog.engine import Catalog
-from store.errors import TransshipError
 from tests.support.aged import WITH_HISTORY, WITHOUT_HISTORY, Aged, age
 from tests.support.course import LEASE_SECONDS, WORKER, Course
 from tests.support.postgres import PostgresCluster, postgres_programs
 from tests.support.processes import wait_until
-from workers import interpreter
-from workers.leases import LeaseRenewer
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import TransshipError
+from transship.workers.process import interpreter
+from transship.workers.runtime.leases import LeaseRenewer
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 BEGIN, END = "<!-- scale -->", "<!-- /scale -->"

@@ -19,9 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.cli.table import table
-from store.oci.digest import Digest
-from store.sizes import human_bytes
 from tests.demo.cargo import Shipment, build_cargo, push_cargo
 from tests.demo.errors import DemoError
 from tests.demo.evidence import (
@@ -35,6 +32,9 @@ from tests.demo.evidence import (
 from tests.demo.stage import Stage, Stopped, stage, stop_on_signals
 from tests.support.registries import PROGRAM as REGISTRY
 from tests.support.server import TRANSSHIP
+from transship.api.cli.output.table import table
+from transship.store.oci.digest import Digest
+from transship.store.sizes import human_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
-from store.oci import mediatypes
-from store.oci.digest import Digest
 from tests.demo.errors import DemoError
 from tests.demo.stage import Credentials
 from tests.support.processes import wait_until
 from tests.support.registries import LoggedRequest, RegistryProcess
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
 
 _BLOB = re.compile(r"/v2/.+/blobs/(sha\d+:[0-9a-f]+)$")
 _TOKEN = re.compile(r"/(token|auth)\b")

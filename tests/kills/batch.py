@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from store.errors import TransshipError
-from store.oci.digest import Digest
 from tests.kills.cluster import Cluster
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import wait_until
+from transship.store.errors import TransshipError
+from transship.store.oci.digest import Digest
 
 IN_FLIGHT = 8
 LAYER_BYTES = 9_000_000

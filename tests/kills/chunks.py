@@ -9,13 +9,13 @@ from random import Random
 
 from sqlalchemy import select
 
-from store.catalog.schema import transfers
 from tests.kills.cluster import Cluster, cluster
 from tests.kills.matrix import Kill, Matrix
 from tests.support.images import big_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest
 from tests.support.registry_simulator import RegistrySimulator
+from transship.store.catalog.db.schema import transfers
 
 BLOB_BYTES = 100 * 1024 * 1024
 CHUNK_BYTES = 16 * 1024 * 1024

@@ -11,10 +11,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from api.client import Client
-from store.catalog.engine import Catalog
-from store.catalog.schema import workers
-from store.errors import TransshipError
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
@@ -22,6 +18,10 @@ from tests.support.redis import RedisPair, RedisProcess
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment, owner_client
 from tests.support.up import processes_under
+from transship.api.client import Client
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import workers
+from transship.store.errors import TransshipError
 
 LEASE_SECONDS = 2
 BODY_BYTES_PER_SECOND = 4_000_000

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import exists, func, select, text
 
-from store.catalog.heartbeats import MAX_DEATHS
-from store.catalog.schema import (
+from tests.kills.cluster import FAILOVERS, Cluster, ended
+from tests.support.processes import wait_until
+from transship.store.catalog.db.schema import (
     JOB_ACTIVE,
     TRANSFER_ACTIVE,
     jobs,
@@ -22,8 +23,7 @@ from store.catalog.schema import (
     waits,
     workers,
 )
-from tests.kills.cluster import FAILOVERS, Cluster, ended
-from tests.support.processes import wait_until
+from transship.store.catalog.scheduling.heartbeats import MAX_DEATHS
 
 STAGES = ("resolve", "download", "upload", "publish")
 PATIENCE_SECONDS = 30

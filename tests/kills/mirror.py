@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from store.catalog.schema import events, jobs, transfers
-from store.errors import TransshipError
 from tests.kills.cluster import Cluster, slowly
 from tests.kills.matrix import Matrix
 from tests.support.processes import wait_until
 from tests.support.proxy import SlowProxy
 from tests.support.registry_simulator import RegistrySimulator
+from transship.store.catalog.db.schema import events, jobs, transfers
+from transship.store.errors import TransshipError
 
 PATIENCE_SECONDS = 180
 CALM_TRIALS = 5

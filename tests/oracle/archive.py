@@ -8,8 +8,8 @@ import posixpath
 import tarfile
 from typing import Any
 
-from store.oci.digest import Digest
 from tests.oracle.subject import Json
+from transship.store.oci.digest import Digest
 
 _KINDS = {
     tarfile.REGTYPE: "file",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from store.oci import mediatypes
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.support.images import Image
 from tests.support.layers import Entry, pack_layer
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 MTIME = 1714564800
 PROGRAM = "bin/idle"

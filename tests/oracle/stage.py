@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from store.oci.digest import Digest
-from store.oci.platform import Platform
 from tests.oracle.archive import entries_of, images_of, layers_of
 from tests.oracle.inputs import Made, docker_archive, image
 from tests.oracle.labels import Labels
 from tests.oracle.subject import Filters, Json, RefusedError, Subject
 from tests.support.images import build_index, push_index, push_to_registry
 from tests.support.registries import RegistryProcess
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import httpx
 
-from store.oci.digest import Digest
 from tests.oracle.subject import Filters, Json, Kind, RefusedError, Subject
 from tests.support.server import bearer
+from transship.store.oci.digest import Digest
 
 _WAIT_SECONDS = 30
 _STATUSES: dict[int, Kind] = {

@@ -22,28 +22,29 @@ from typing import Any
 from cryptography.fernet import Fernet
 from sqlalchemy import func, select
 
-from store.catalog import admission, heartbeats, jobs
-from store.catalog.credentials import Sealer
-from store.catalog.heartbeats import Threads
-from store.catalog.schema import budgets, lanes, transfers
-from store.catalog.schema import jobs as job_rows
-from store.catalog.tenants import HOUSE
-from store.content.local import LocalStore
-from store.oci.platform import Platform
-from store.settings import Settings
 from tests.contract.catalog.prepared import renewed_sqlite, reopened
 from tests.support.faults import FaultProxy, Rule, Verb
 from tests.support.registry_simulator import Quirks, RegistrySimulator
-from workers.bootstrap import registry_client
-from workers.context import WorkerContext, dispatch
-from workers.leases import LeaseRenewer
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.rates import LocalBuckets
-from workers.run import run_job
-from workers.specs import AnySpec, CopySpec, MirrorSpec
-from workers.transfers.attempt import attempt
-from workers.wire import Message, Queue
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.db.schema import budgets, lanes, transfers
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.scheduling import heartbeats, jobs
+from transship.store.catalog.scheduling.admission import admission
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.content.local import LocalStore
+from transship.store.oci.platform import Platform
+from transship.store.settings import Settings
+from transship.workers.broker.rates import LocalBuckets
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.process.bootstrap import registry_client
+from transship.workers.process.run import run_job
+from transship.workers.runtime.context import WorkerContext, dispatch
+from transship.workers.runtime.leases import LeaseRenewer
+from transship.workers.runtime.wire import Message, Queue
+from transship.workers.specs import AnySpec, CopySpec, MirrorSpec
+from transship.workers.transfers.attempt import attempt
 
 WORKER = "a worker"
 MAX_WAITS = 100

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from api.shares import QUESTIONS
 from tests.support.redis import RedisProcess
 from tests.support.registry_simulator import RegistrySimulator
 from tests.support.server import Server
+from transship.api.http.shares import QUESTIONS
 
 PREFIX = "/api/v1"
 GOOD_CLIENTS = 50

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from store.oci.platform import Platform
 from tests.support.images import build_image, build_index, push_index
 from tests.support.proxy import Action, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.up import Yard, yard
+from transship.store.oci.platform import Platform
 
 NDJSON = {"Accept": "application/x-ndjson"}
 USER, PASSWORD = "ann", "correct-horse-battery-staple"

@@ -21,8 +21,6 @@ from typing import Any
 
 import pytest
 
-from store.catalog import jobs, references
-from store.catalog.tenants import HOUSE
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.oracle.transship import TransshipSubject
 from tests.support.images import big_image, build_image, push_to_registry
@@ -31,6 +29,9 @@ from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, Server, bearer, environment, remote, run
 from tests.support.up import Up, bare_environment
 from tests.unit.store.archives.archives import docker_files, tar
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import references
+from transship.store.catalog.scheduling import jobs
 
 Start = Callable[..., Server]
 needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")

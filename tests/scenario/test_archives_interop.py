@@ -15,13 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from store.archives.archive import Archive
-from store.archives.plan import ArchiveFormat, SavedImage
-from store.archives.write import write_archive
-from store.content.memory import MemoryStore
-from store.layers.codecs import Compression
-from store.oci.digest import Digest
-from store.oci.reference import Reference
 from tests.support.dockerd import Dockerd, daemon_or_skip
 from tests.support.images import (
     AMD64,
@@ -32,7 +25,14 @@ from tests.support.images import (
     build_index,
     put_image,
 )
+from tests.support.memory_store import MemoryStore
 from tests.unit.store.archives.archives import MemorySink, read
+from transship.store.archives.archive import Archive
+from transship.store.archives.plan import ArchiveFormat, SavedImage
+from transship.store.archives.write import write_archive
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference
 
 DOCKER, OCI = ArchiveFormat.DOCKER, ArchiveFormat.OCI
 

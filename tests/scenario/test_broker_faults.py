@@ -154,7 +154,7 @@ def test_new_work_goes_on_after_a_fault_while_old_work_runs(
 BREAKS = """
 import sys
 from pathlib import Path
-from workers.consumer import Consumer
+from transship.workers.process.consumer import Consumer
 
 on_ready = Consumer.on_ready
 
@@ -172,7 +172,7 @@ def breaking(self):
 
 path = sys.argv.pop(1)
 Consumer.on_ready = breaking
-from api.cli import main
+from transship.api.cli import main
 sys.exit(main())
 """
 

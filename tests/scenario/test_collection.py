@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.client import Client
-from api.client.exchange import RefusedError
-from api.engine import SOCKET, Engine
-from store.catalog import collection
-from store.catalog.engine import Catalog
-from store.catalog.schema import blobs, edges
-from store.catalog.schema import references as reference_rows
-from store.content.local import LocalStore
-from store.gc import broken, sweep
-from store.oci.digest import Digest
-from store.settings import Settings
 from tests.support.images import build_image, push_to_registry
 from tests.support.registries import RegistryProcess
+from transship.api.client import Client
+from transship.api.client.exchange import RefusedError
+from transship.api.processes.embedded import SOCKET, Engine
+from transship.store.catalog.content import collection
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import blobs, edges
+from transship.store.catalog.db.schema import references as reference_rows
+from transship.store.content.local import LocalStore
+from transship.store.gc import broken, sweep
+from transship.store.oci.digest import Digest
+from transship.store.settings import Settings
 
 PULLS = COLLECTIONS = 1000
 IN_FLIGHT = 8

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from store.oci.platform import Platform
 from tests.support.images import build_image, build_index, push_index, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.proxy import SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment, run
+from transship.store.oci.platform import Platform
 
 
 @pytest.fixture

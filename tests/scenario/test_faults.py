@@ -10,7 +10,7 @@ import pytest
 from tests.scenario.fault_table import BEGIN, EVERY, README, ROWS, written_in
 from tests.scenario.faulted import CHUNK, Faulted, Outcome
 from tests.support.faults import Rule, Verb
-from workers.transfers.retry import decide
+from transship.workers.transfers.retry import decide
 
 CELLS = [cell for row in ROWS for cell in row.cells()]
 
@@ -18,10 +18,10 @@ CELLS = [cell for row in ROWS for cell in row.cells()]
 @pytest.fixture(autouse=True)
 def _small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a blob that is small, little patience, and delays of which the last is known."""
-    monkeypatch.setattr("workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr("workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
-    monkeypatch.setattr("workers.registry.body.SILENCE_SECONDS", 0.2)
-    monkeypatch.setattr("workers.registry.body.DRIP_SECONDS", 0.3)
+    monkeypatch.setattr("transship.workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr("transship.workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
+    monkeypatch.setattr("transship.workers.registry.body.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("transship.workers.registry.body.DRIP_SECONDS", 0.3)
     assert decide.__kwdefaults__ is not None
     monkeypatch.setitem(decide.__kwdefaults__, "jitter", lambda: 1.0)
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
-from store.catalog import heartbeats
-from store.catalog.heartbeats import Threads
 from tests.unit.api.serving import Api
+from transship.store.catalog.scheduling import heartbeats
+from transship.store.catalog.scheduling.heartbeats import Threads
 
 load_all_checks()
 

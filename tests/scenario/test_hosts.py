@@ -12,9 +12,6 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from api.client import Client
-from store.catalog.engine import Catalog
-from store.catalog.schema import jobs, transfers, workers
 from tests.support.hosts import Host
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.postgres import PostgresCluster
@@ -23,6 +20,9 @@ from tests.support.proxy import ProxiedRequest, SlowProxy
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment, owner_client, run
+from transship.api.client import Client
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import jobs, transfers, workers
 
 IMAGES = 24
 HOLD_SECONDS = 0.3

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from store.errors import ForeignProcessError
-from store.home import home_id, prepare_home
-from store.settings import Settings
 from tests.support.postgres import PostgresCluster
 from tests.support.registry_simulator import RegistrySimulator
 from tests.support.server import Server, run
-from workers.bootstrap import join_cluster, open_catalog
+from transship.store.errors import ForeignProcessError
+from transship.store.home import home_id, prepare_home
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import join_cluster, open_catalog
 
 COMMANDS = (("worker",), ("api", "--listen", "127.0.0.1:0"), ("images",))
 KEY = Fernet.generate_key().decode()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from api.client.exchange import RefusedError
 from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.up import Yard, yard
+from transship.api.client.exchange import RefusedError
 
 USER, PASSWORD = "ann", "correct-horse"
 

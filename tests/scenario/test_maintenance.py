@@ -11,9 +11,6 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event
 
-from store.catalog.engine import Catalog
-from store.home import prepare_home
-from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.maintenance import (
     await_another,
@@ -27,9 +24,12 @@ from tests.support.maintenance import (
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.server import Server
-from workers.bootstrap import make_context, open_catalog, write_defaults
-from workers.wire import LocalWire, Queue
-from workers.worker import Worker, threads_for
+from transship.store.catalog.db.engine import Catalog
+from transship.store.home import prepare_home
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import make_context, open_catalog, write_defaults
+from transship.workers.process.worker import Worker, threads_for
+from transship.workers.runtime.wire import LocalWire, Queue
 
 WORKERS = 4
 QUIET_SECONDS = 12.0

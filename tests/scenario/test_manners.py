@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from store.catalog.schema import lanes, transfers
 from tests.scenario.faulted import Faulted
 from tests.support.faults import Rule, Verb
-from workers.specs import PullSpec
+from transship.store.catalog.db.schema import lanes, transfers
+from transship.workers.specs import PullSpec
 
 
 @pytest.fixture

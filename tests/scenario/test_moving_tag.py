@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import httpx
 
-from store.oci import mediatypes
-from store.oci.manifest import Manifest, parse_manifest
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.server import Server
+from transship.store.oci import mediatypes
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 JOBS = 10
 

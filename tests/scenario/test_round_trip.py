@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from store.archives.plan import ArchiveFormat, SavedImage
-from store.archives.write import write_archive
-from store.content.local import LocalStore
-from store.layers.codecs import Compression
-from store.oci.digest import Digest
-from store.oci.reference import Reference
 from tests.support.dockerd import Dockerd, daemon_or_skip
 from tests.support.images import AMD64, big_image, put_image
 from tests.support.server import TRANSSHIP, environment, run
 from tests.support.up import Up
+from transship.store.archives.plan import ArchiveFormat, SavedImage
+from transship.store.archives.write import write_archive
+from transship.store.content.local import LocalStore
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference
 
 NAME = "test/large:1"
 BYTES = 1024**3

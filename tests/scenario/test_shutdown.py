@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
-from store.catalog.schema import jobs, workers
 from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.server import Server, bearer
+from transship.store.catalog.db.schema import jobs, workers
 
 GRACE_SECONDS = 10.0
 

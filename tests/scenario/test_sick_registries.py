@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from store.catalog import limits, parking
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.support.engine import Engine
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.registry_simulator import RegistrySimulator
+from transship.store.catalog.scheduling.admission import limits, parking
 
 LAYERS = 2
 SICK_JOBS = 10  # more than one lane gets threads for

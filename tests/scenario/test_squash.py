@@ -11,8 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from store.oci import mediatypes
-from store.oci.digest import Digest
 from tests.support.images import ARM64, build_image, build_index, push_index, push_to_registry
 from tests.support.registries import RegistryProcess
 from tests.support.server import environment, run
@@ -25,6 +23,8 @@ from tests.support.tars import (
     symlink,
     tar_of,
 )
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
 
 BASE = build_image("base", layers=2, layer_bytes=20_000)
 APP = build_image("app", layers=3, layer_bytes=20_000, base=BASE)

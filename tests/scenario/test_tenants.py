@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from api.client import Client
-from api.client.exchange import RefusedError
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import owner_client
 from tests.support.up import Up, bare_environment
+from transship.api.client import Client
+from transship.api.client.exchange import RefusedError
 
 USER, PASSWORD = "ann", "correct-horse-battery"
 

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from store.catalog import references
-from store.catalog.schema import images as image_rows
-from store.catalog.schema import references as reference_rows
-from store.catalog.tenants import HOUSE
-from store.errors import BlobMissingError
-from store.oci.digest import Digest
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.support.engine import Engine
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
 from tests.support.registry_simulator import RegistrySimulator, digest_of
-from workers.registry.credentials import Credential
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import references
+from transship.store.catalog.db.schema import images as image_rows
+from transship.store.catalog.db.schema import references as reference_rows
+from transship.store.errors import BlobMissingError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
 
 WRONG = {"shorter": 5, "longer": 2000, "empty": 0}
 

@@ -50,8 +50,8 @@ def starting(tmp_path: Path) -> Iterator[ExitStack]:
 
 def test_it_runs_a_redis_an_api_and_as_many_workers_as_were_asked_for(up: Up) -> None:
     commands = sorted(up.children().values())
-    assert sum(" -m api worker" in command for command in commands) == 2
-    assert sum(" -m api api" in command for command in commands) == 1
+    assert sum(" -m transship worker" in command for command in commands) == 2
+    assert sum(" -m transship api" in command for command in commands) == 1
     assert sum("redis.sock" in command for command in commands) == 1
     assert len(commands) == 4
 
@@ -98,7 +98,7 @@ def test_its_files_are_for_its_owner_only(up: Up) -> None:
         assert (up.home / "run" / name).stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("killed", [" -m api worker", " -m api api", "redis.sock"])
+@pytest.mark.parametrize("killed", [" -m transship worker", " -m transship api", "redis.sock"])
 def test_a_killed_child_is_started_again_and_jobs_go_on(
     up: Up, registry: RegistryProcess, killed: str
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_command_goes_on_when_the_api_under_it_is_started_again(
         environ = up.environ | remote(tmp_path / "elsewhere", up.url, up.home)
         with ChildProcess(command, directory=tmp_path, name="pull", environ=environ) as pull:
             wait_until(lambda: proxy.blob_bodies > 0, 20, "a body on its way")
-            os.kill(up.child(" -m api api"), signal.SIGKILL)
+            os.kill(up.child(" -m transship api"), signal.SIGKILL)
             assert pull.wait(40) == 0, pull.log
     wait_until(up.ready, 30, "the API")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from store.catalog import progress, transfers
-from store.catalog.transfers import Claim
 from tests.scenario.faulted import CHUNK, LAYER, Faulted
 from tests.support.registry_simulator import LIKE, Quirks, RegistrySimulator
+from transship.store.catalog.scheduling import progress, transfers
+from transship.store.catalog.scheduling.transfers import Claim
 
 
 class Died(BaseException):
@@ -20,8 +20,8 @@ class Died(BaseException):
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr("workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
+    monkeypatch.setattr("transship.workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr("transship.workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_session_is_kept_sealed_and_forgotten_at_the_end(
 def test_where_sessions_cannot_be_asked_for_the_blob_goes_anew(
     story: Faulted, dies_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.registry.upload_sessions.MAX_UPLOAD_CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr("transship.workers.registry.upload_sessions.MAX_UPLOAD_CHUNK_BYTES", CHUNK)
     dies_at(2 * CHUNK)
     with pytest.raises(Died):
         story.copy()

@@ -12,12 +12,6 @@ from typing import Any
 
 import pytest
 
-from store.catalog import workspaces
-from store.catalog.tenants import HOUSE
-from store.content.local import LocalStore
-from store.images.workspaces import ground
-from store.layers.find import MergedTree
-from store.oci.digest import Digest
 from tests.support.processes import wait_until
 from tests.support.server import TRANSSHIP, Server
 from tests.support.tars import (
@@ -33,6 +27,12 @@ from tests.support.tars import (
     unpack,
 )
 from tests.support.up import Yard, yard
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import workspaces
+from transship.store.content.local import LocalStore
+from transship.store.layers.compose.find import MergedTree
+from transship.store.oci.digest import Digest
+from transship.store.workspaces.workspaces import ground
 
 PATIENCE_SECONDS = 40.0
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from store.oci.manifest import Manifest, parse_manifest
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import free_port
 from tests.support.proxy import Action, ProxiedRequest, Script, SlowProxy
 from tests.support.registries import RegistryProcess
 from tests.support.server import environment, run
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 
 @dataclass(frozen=True)

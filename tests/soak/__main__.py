@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from api.client import Client
-from store.errors import TransshipError
-from store.sizes import human_bytes
 from tests.support.images import build_image, push_to_registry
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
 from tests.support.server import environment, owner_client
 from tests.support.up import Up, processes_under
+from transship.api.client import Client
+from transship.store.errors import TransshipError
+from transship.store.sizes import human_bytes
 
 CLIENTS = 50
 PAUSE_SECONDS = (0.5, 2.5)

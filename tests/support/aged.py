@@ -29,10 +29,11 @@ from sqlalchemy import (
     text,
 )
 
-from store.catalog import heartbeats, lanes, limits
-from store.catalog import schema as s
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
+from transship.store.catalog.db import schema as s
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import heartbeats
+from transship.store.catalog.scheduling.admission import lanes, limits
+from transship.store.catalog.scheduling.heartbeats import Threads
 
 REGISTRIES = 23
 DAY = 86400.0

@@ -21,7 +21,7 @@ _UNITS = {"s": 1, "m": 60}
 
 # The programs of the image, as this checkout has them.
 PROGRAMS = {
-    "transship": [sys.executable, "-P", "-m", "api"],
+    "transship": [sys.executable, "-P", "-m", "transship"],
     "celery": [sys.executable, "-P", "-m", "celery"],
     "python": [sys.executable],
 }

@@ -15,56 +15,55 @@ from typing import Any, cast
 from cryptography.fernet import Fernet
 from sqlalchemy import select, text, update
 
-from api.auth import LOCAL, Caller
-from api.routes.jobs import list_jobs
-from store.catalog import (
-    admission,
+from tests.support import aged
+from tests.support.aged import DAY, Aged, digest, job_id, registry
+from tests.support.scheduling import scheduler_of
+from transship.api.http.auth import LOCAL, Caller
+from transship.api.routes.jobs.jobs import list_jobs
+from transship.store.catalog.access import credentials
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.access.quotas import Quotas
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import (
     blobs,
     collection,
-    credentials,
+    image_events,
+    layers,
+    lineage,
+    references,
+)
+from transship.store.catalog.content.blobs import Source
+from transship.store.catalog.db import schema as s
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import (
     events,
     exports,
     heartbeats,
-    image_events,
-    job_admission,
     jobs,
-    layers,
-    lineage,
     mirrors,
-    parking,
-    places,
     progress,
-    references,
     retention,
     targets,
     transfers,
     waits,
 )
-from store.catalog import schema as s
-from store.catalog.blobs import Source
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
-from store.catalog.jobs import JobLease, NewJob
-from store.catalog.quotas import Quotas
-from store.catalog.tenants import HOUSE
-from store.catalog.transfers import Claim
-from store.catalog.waits import Wanted
-from store.content.ports import ContentStore
-from store.oci.platform import Platform
-from tests.support import aged
-from tests.support.aged import DAY, Aged, digest, job_id, registry
-from tests.support.scheduling import scheduler_of
-from workers.advance.outcome import Done
-from workers.context import WorkerContext
-from workers.leases import LeaseRenewer
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.registry.client import RegistryClient
-from workers.run import run_job, settle
-from workers.specs import parse_spec
-from workers.stopping import stop_late
-from workers.transfers.attempt import done
-from workers.wire import Message, Queue
+from transship.store.catalog.scheduling.admission import admission, job_admission, parking, places
+from transship.store.catalog.scheduling.jobs import JobLease, NewJob
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.waits import Wanted
+from transship.store.content.ports import ContentStore
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.stopping import stop_late
+from transship.workers.jobs.submission import Submission
+from transship.workers.process.run import run_job, settle
+from transship.workers.registry.client import RegistryClient
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import LeaseRenewer
+from transship.workers.runtime.wire import Message, Queue
+from transship.workers.specs import parse_spec
+from transship.workers.steps.outcome import Done
+from transship.workers.transfers.attempt import done
 
 LEASE_SECONDS = 20.0
 WORKER = aged.WORKERS[0]

@@ -10,19 +10,19 @@ from typing import Any, Self
 
 from sqlalchemy import Row, text
 
-from store.catalog import jobs
-from store.catalog.tenants import HOUSE
-from store.content.ports import ContentStore
-from store.home import prepare_home
-from store.oci.platform import Platform
-from store.settings import Settings
-from workers.bootstrap import make_context, open_catalog, write_defaults
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.registry.credentials import Credential
-from workers.specs import parse_spec
-from workers.wire import LocalWire, Queue
-from workers.worker import Worker, threads_for
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.scheduling import jobs
+from transship.store.content.ports import ContentStore
+from transship.store.home import prepare_home
+from transship.store.oci.platform import Platform
+from transship.store.settings import Settings
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.process.bootstrap import make_context, open_catalog, write_defaults
+from transship.workers.process.worker import Worker, threads_for
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.runtime.wire import LocalWire, Queue
+from transship.workers.specs import parse_spec
 
 PATIENCE_SECONDS = 60.0
 

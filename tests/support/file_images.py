@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.support.images import AMD64, CREATED, Image
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 
 def image_of(

@@ -15,13 +15,13 @@ from typing import Any
 
 import httpx
 
-from store.content.ports import ContentStore
-from store.oci import mediatypes
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Index, Manifest, parse_manifest
-from store.oci.platform import Platform
 from tests.support.layers import Blob, Compression, Media, layer_files, pack_layer
+from transship.store.content.ports import ContentStore
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest, parse_manifest
+from transship.store.oci.platform import Platform
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

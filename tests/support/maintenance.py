@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from sqlalchemy import text
 
-from store.catalog import maintenance
-from store.catalog.engine import Catalog
 from tests.support.processes import wait_until
 from tests.support.server import Server
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import maintenance
 
 _SQLITE = (
     "CREATE TABLE runs (id INTEGER PRIMARY KEY, owner TEXT, fence INTEGER, at REAL)",

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from store.catalog.engine import Catalog
+from transship.store.catalog.db.engine import Catalog
 
 # What grows with the work that was ever done, or with what is queued.
 GROWING = frozenset(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from workers.context import WorkerContext
-from workers.leases import LeaseRenewer
-from workers.maintenance import Maintenance
-from workers.scheduler import Scheduler
+from transship.workers.process.maintenance import Maintenance
+from transship.workers.process.scheduler import Scheduler
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import LeaseRenewer
 
 
 def scheduler_of(

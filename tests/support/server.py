@@ -13,16 +13,16 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
-from api.client import Client
-from store.catalog import jobs
-from store.catalog.engine import Catalog
-from store.catalog.schema import transfers, workers
-from store.home import read_token
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import ChildProcess, free_port, stop_all, wait_until
 from tests.support.redis import RedisProcess
+from transship.api.client import Client
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import transfers, workers
+from transship.store.catalog.scheduling import jobs
+from transship.store.home import read_token
 
-TRANSSHIP = (sys.executable, "-P", "-m", "api")
+TRANSSHIP = (sys.executable, "-P", "-m", "transship")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

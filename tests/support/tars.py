@@ -18,10 +18,10 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from store.layers.codecs import Source
-from store.layers.sources import LayerSource
-from store.layers.tar import Entry, TarReader
-from store.oci import mediatypes
+from transship.store.layers.codecs.formats import Source
+from transship.store.layers.sources import LayerSource
+from transship.store.layers.tar.reader import Entry, TarReader
+from transship.store.oci import mediatypes
 
 needs_umoci = pytest.mark.skipif(
     shutil.which("umoci") is None or os.geteuid() != 0, reason="needs umoci, and to be root"

@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import httpx
 
-from api.client import Client
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, bearer, environment, owner_client, remote
+from transship.api.client import Client
 
 _ADDRESS = re.compile(r"^API +(http://\S+)", re.MULTILINE)
 _FLOWER = re.compile(r"^Flower +(http://\S+)", re.MULTILINE)

@@ -11,20 +11,19 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-import api.metrics
-from api.auth import OPEN
-from api.cli.root import COMMANDS
-from api.metrics import Metrics
-from api.watch import Watch
-from store.catalog import parking
-from store.catalog.engine import Catalog
-from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, Scene
 from tests.support.compose import DEPLOY, Service, dockerfile, services
-from workers.bootstrap import make_context
-from workers.wire import LocalWire, Queue
-from workers.worker import threads_for
+from transship.api.cli.root import COMMANDS
+from transship.api.http.auth import OPEN
+from transship.api.views.liveness import Watch
+from transship.api.views.metrics import RECENT_SECONDS, Metrics
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling.admission import parking
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import make_context
+from transship.workers.process.worker import threads_for
+from transship.workers.runtime.wire import LocalWire, Queue
 
 ROOT = DEPLOY.parent
 NO_DEFAULT = {
@@ -254,9 +253,7 @@ def test_the_run_book_explains_every_metric(told: dict[str, set[str]]) -> None:
 
 
 def test_the_run_book_says_how_long_recently_is() -> None:
-    assert (
-        f"last {api.metrics.RECENT_SECONDS / 60:.0f} minutes" in (DEPLOY / "README.md").read_text()
-    )
+    assert f"last {RECENT_SECONDS / 60:.0f} minutes" in (DEPLOY / "README.md").read_text()
 
 
 def test_the_run_book_names_commands_that_exist() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.root import COMMANDS
-from store.settings import Settings
+from transship.api.cli.root import COMMANDS
+from transship.store.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "api" / "REFERENCE.md").read_text()

@@ -1,4 +1,4 @@
 """What a mirror is to copy: policies from files, which tags they select, the plan, the report.
 
-Nothing here asks a registry or a database; `workers.advance.mirror` does.
+Nothing here asks a registry or a database; `transship.workers.handlers.mirror` does.
 """

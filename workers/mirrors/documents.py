@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from store.errors import InvalidPolicyError
+from transship.store.errors import InvalidPolicyError
 
 MAX_BYTES = 1024 * 1024
 DEEPEST = 20

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from store.oci.digest import Digest
-from store.oci.platform import Platform
-from store.oci.reference import Reference, check_tag, parse_repository
-from workers.mirrors.fields import Field
-from workers.mirrors.selection import Selection
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.store.oci.reference import Reference, check_tag, parse_repository
+from transship.workers.mirrors.fields import Field
+from transship.workers.mirrors.selection import Selection
 
 MAX_ENTRIES = 10_000
 

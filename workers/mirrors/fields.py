@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from store.errors import InvalidPolicyError, TransshipError
+from transship.store.errors import InvalidPolicyError, TransshipError
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from workers.mirrors.entries import (
+from transship.workers.mirrors.entries import (
     Entry,
     destination_in,
     platforms_in,
@@ -26,8 +26,8 @@ from workers.mirrors.entries import (
     source_in,
     tags_in,
 )
-from workers.mirrors.fields import Field
-from workers.mirrors.selection import Selection
+from transship.workers.mirrors.fields import Field
+from transship.workers.mirrors.selection import Selection
 
 ENTRIES, DEFAULTS = "entries", "defaults"
 # What narrows an entry, and what it consists of: left empty it would stand for all tags.

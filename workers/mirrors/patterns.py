@@ -1,7 +1,7 @@
 r"""Patterns for tags: globs, and regular expressions between slashes.
 
 `3.*` is a glob for the whole tag. `/^v\d+/` is a regular expression that is searched for, in RE2's
-syntax, which is Go's. Both are matched by RE2: see `store.patterns`.
+syntax, which is Go's. Both are matched by RE2: see `transship.store.patterns`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import string
 from typing import Final
 
-from store.errors import InvalidSelectionError
-from store.patterns import check_length, regex
+from transship.store.errors import InvalidSelectionError
+from transship.store.patterns import check_length, regex
 
 _IN_TAGS: Final = frozenset(string.ascii_letters + string.digits + "_.-")
 

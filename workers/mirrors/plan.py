@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from store.oci.digest import Digest
-from store.oci.reference import Reference
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)

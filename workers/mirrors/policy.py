@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.errors import InvalidPolicyError
-from store.oci.reference import Reference, parse_repository
-from workers.mirrors import documents, own, regsync, skopeo
-from workers.mirrors.entries import MAX_ENTRIES, Entry
-from workers.mirrors.fields import Field
+from transship.store.errors import InvalidPolicyError
+from transship.store.oci.reference import Reference, parse_repository
+from transship.workers.mirrors import documents, own, regsync, skopeo
+from transship.workers.mirrors.entries import MAX_ENTRIES, Entry
+from transship.workers.mirrors.fields import Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

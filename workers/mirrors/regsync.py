@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from workers.mirrors.entries import Entry, destination_in, platforms_in, selection, source_in
-from workers.mirrors.fields import Field
-from workers.mirrors.selection import Selection
+from transship.workers.mirrors.entries import (
+    Entry,
+    destination_in,
+    platforms_in,
+    selection,
+    source_in,
+)
+from transship.workers.mirrors.fields import Field
+from transship.workers.mirrors.selection import Selection
 
 SYNC = "sync"
 _REASONS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.errors import ConflictError, Side
-from workers.mirrors.plan import Image
+from transship.store.errors import ConflictError, Side
+from transship.workers.mirrors.plan import Image
 
 MAX_NAMED = 1000  # images listed in a result; `jobs --parent` lists them all
 MAX_FAILED = 100

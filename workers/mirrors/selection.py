@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from store.errors import TransshipError
-from workers.mirrors.patterns import Pattern
-from workers.mirrors.versions import Range, Version
+from transship.store.errors import TransshipError
+from transship.workers.mirrors.patterns import Pattern
+from transship.workers.mirrors.versions import Range, Version
 
 MAX_PATTERNS = 100
 MAX_NEWEST = 100_000

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from store.oci.reference import parse_repository
-from workers.mirrors.entries import Entry, selection, tags_in
-from workers.mirrors.fields import Field
+from transship.store.oci.reference import parse_repository
+from transship.workers.mirrors.entries import Entry, selection, tags_in
+from transship.workers.mirrors.fields import Field
 
 IMAGES, BY_REGEX, BY_SEMVER = "images", "images-by-tag-regex", "images-by-semver"
 _CREDENTIALS, _TLS, _CERTS = "credentials", "tls-verify", "cert-dir"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import total_ordering
 
-from store.errors import InvalidSelectionError
+from transship.store.errors import InvalidSelectionError
 
 MAX_CHARACTERS = 512
 

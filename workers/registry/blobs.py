@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from store.errors import (
+from transship.store.errors import (
     ProtocolError,
     RangeIgnoredError,
     RegistryError,
@@ -16,21 +16,21 @@ from store.errors import (
     RegistryUnavailableError,
     SizeMismatchError,
 )
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from workers.registry.answers import discard
-from workers.registry.body import BlobBody
-from workers.registry.errors import (
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.scopes import repository_scope
+from transship.workers.registry.body import BlobBody
+from transship.workers.registry.manifests import length_told
+from transship.workers.registry.network import Answer
+from transship.workers.registry.session import Ask, Session
+from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
     html_error,
     media_type_of,
     refuse_html,
 )
-from workers.registry.manifests import length_told
-from workers.registry.network import Answer
-from workers.registry.scopes import repository_scope
-from workers.registry.session import Ask, Session
+from transship.workers.registry.transport.responses import discard
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _EXPIRED = frozenset({400, 401, 403, 410})  # what stores say of a signature that is too old

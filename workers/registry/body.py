@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator
 import httpcore
 import httpx
 
-from store.errors import RegistryError, SizeMismatchError, UnreachableError
-from workers.registry.bounds import (
+from transship.store.errors import RegistryError, SizeMismatchError, UnreachableError
+from transship.workers.registry.flow_control.pacing import Pacer, Unpaced, pause
+from transship.workers.registry.manifests import length_told
+from transship.workers.registry.transport.errors import RequestContext, connection_error
+from transship.workers.registry.transport.limits import (
     CHUNK_BYTES,
     DRIP_BYTES,
     DRIP_SECONDS,
     FAST_BYTES,
     SILENCE_SECONDS,
 )
-from workers.registry.errors import RequestContext, connection_error
-from workers.registry.manifests import length_told
-from workers.registry.pacing import Pacer, Unpaced, pause
-from workers.registry.transport import NETWORK_ERRORS, WatchedStream, attentive
+from transship.workers.registry.transport.transport import NETWORK_ERRORS, WatchedStream, attentive
 
 Sink = Callable[[memoryview], None]
 _WORTH_A_CALL = 256 * 1024

@@ -16,25 +16,25 @@ from typing import BinaryIO, Self, TypeVar
 
 import httpx
 
-from store.errors import BlockedError, ContentError, InvalidReferenceError, RegistryError
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Index, Manifest
-from store.oci.reference import check_tag, parse_repository
-from workers.registry import blobs, manifests, tags
-from workers.registry.body import BlobBody
-from workers.registry.connections import Connections
-from workers.registry.credentials import Credential
-from workers.registry.health import Health
-from workers.registry.hosts import HostPolicy, RegistryHost
-from workers.registry.network import Network
-from workers.registry.pacing import Pacer
-from workers.registry.ratelimits import RateLimit
-from workers.registry.routes import Stop
-from workers.registry.search import Result, search
-from workers.registry.session import Session
-from workers.registry.upload_sessions import Upload, UploadSessions
-from workers.registry.uploads import Uploader
+from transship.store.errors import BlockedError, ContentError, InvalidReferenceError, RegistryError
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest
+from transship.store.oci.reference import check_tag, parse_repository
+from transship.workers.registry import blobs, manifests, tags
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.body import BlobBody
+from transship.workers.registry.flow_control.health import Health
+from transship.workers.registry.flow_control.pacing import Pacer
+from transship.workers.registry.flow_control.ratelimits import RateLimit
+from transship.workers.registry.network import Network
+from transship.workers.registry.search import Result, search
+from transship.workers.registry.session import Session
+from transship.workers.registry.transport.connections import Connections
+from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
+from transship.workers.registry.transport.routes import Stop
+from transship.workers.registry.upload_sessions import Upload, UploadSessions
+from transship.workers.registry.uploads import Uploader
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,24 +13,29 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from store.errors import ProtocolError, RequestError, UntrustedAddressError
-from workers.registry.addresses import NamedInRequest, PeerRule, ProxyItself, Unproven
-from workers.registry.bounds import (
+from transship.store.errors import ProtocolError, RequestError, UntrustedAddressError
+from transship.workers.registry.client import USER_AGENT
+from transship.workers.registry.manifests import length_told
+from transship.workers.registry.network import followed, too_many_redirects
+from transship.workers.registry.transport.addresses import (
+    NamedInRequest,
+    PeerRule,
+    ProxyItself,
+    Unproven,
+)
+from transship.workers.registry.transport.connections import check_by_name
+from transship.workers.registry.transport.errors import RequestContext, answer_error, translated
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.limits import (
     ANSWER_SECONDS,
     CHUNK_BYTES,
     CONNECT_SECONDS,
     MAX_REDIRECTS,
     SILENCE_SECONDS,
 )
-from workers.registry.client import USER_AGENT
-from workers.registry.connections import check_by_name
-from workers.registry.errors import RequestContext, answer_error, translated
-from workers.registry.hosts import HostPolicy
-from workers.registry.manifests import length_told
-from workers.registry.network import followed, too_many_redirects
-from workers.registry.origins import Origin, origin_of, without_query
-from workers.registry.redirects import is_redirect
-from workers.registry.transport import CheckedTransport, attentive, timeouts
+from transship.workers.registry.transport.origins import Origin, origin_of, without_query
+from transship.workers.registry.transport.redirects import is_redirect
+from transship.workers.registry.transport.transport import CheckedTransport, attentive, timeouts
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import httpx
 
-from store.errors import (
+from transship.store.errors import (
     DigestMismatchError,
     InvalidDigestError,
     InvalidManifestError,
     SizeMismatchError,
 )
-from store.oci import mediatypes
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
-from workers.registry.answers import discard, read_bounded
-from workers.registry.errors import (
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
+from transship.workers.registry.auth.scopes import repository_scope
+from transship.workers.registry.network import Answer
+from transship.workers.registry.session import Ask, Session
+from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
     html_error,
@@ -23,9 +25,7 @@ from workers.registry.errors import (
     refuse_html,
     translated,
 )
-from workers.registry.network import Answer
-from workers.registry.scopes import repository_scope
-from workers.registry.session import Ask, Session
+from transship.workers.registry.transport.responses import discard, read_bounded
 
 _ACCEPT = ", ".join(mediatypes.ACCEPT)
 _SAYS_NOTHING = frozenset(

@@ -12,35 +12,35 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from store.errors import (
+from transship.store.errors import (
     ProtocolError,
     RegistryError,
     TlsError,
     UnknownHostError,
     UnreachableError,
 )
-from workers.registry.answers import discard, read_bounded
-from workers.registry.auth import Authenticator, basic_header
-from workers.registry.bounds import MAX_REDIRECTS, MAX_TOKEN_BYTES
-from workers.registry.challenge import Challenge
-from workers.registry.connections import Connections, Outgoing
-from workers.registry.credentials import Credential
-from workers.registry.errors import (
+from transship.workers.registry.auth.auth import Authenticator, basic_header
+from transship.workers.registry.auth.challenge import Challenge
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.auth.scopes import Scope
+from transship.workers.registry.auth.tokens import Token, TokenAnswer, TokenRequest, ask_for_token
+from transship.workers.registry.flow_control.health import Health
+from transship.workers.registry.flow_control.pacing import Pacer, Unpaced, pause
+from transship.workers.registry.flow_control.ratelimits import RateLimit, Spacing, read_rate_limit
+from transship.workers.registry.transport.connections import Connections, Outgoing
+from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
     is_untrusted_certificate,
     translated,
 )
-from workers.registry.health import Health
-from workers.registry.hosts import RegistryHost
-from workers.registry.origins import Origin, origin_of
-from workers.registry.pacing import Pacer, Unpaced, pause
-from workers.registry.plans import Plans
-from workers.registry.ratelimits import RateLimit, Spacing, read_rate_limit
-from workers.registry.redirects import check_step, is_redirect, next_url
-from workers.registry.scopes import Scope
-from workers.registry.tokens import Token, TokenAnswer, TokenRequest, ask_for_token
-from workers.registry.transport import HandshakeError
+from transship.workers.registry.transport.hosts import RegistryHost
+from transship.workers.registry.transport.limits import MAX_REDIRECTS, MAX_TOKEN_BYTES
+from transship.workers.registry.transport.origins import Origin, origin_of
+from transship.workers.registry.transport.redirects import check_step, is_redirect, next_url
+from transship.workers.registry.transport.responses import discard, read_bounded
+from transship.workers.registry.transport.transport import HandshakeError
+from transship.workers.registry.upload_capabilities import Plans
 
 SCHEME_SECONDS = 300.0  # then a host that has failed https, or may use it alone, is tried anew
 

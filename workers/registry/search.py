@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from store.errors import InvalidReferenceError, InvalidSpecError, ProtocolError
-from store.images.filters import Filters, invalid
-from store.oci.reference import HUB, parse_domain
-from workers.registry.answers import read_json
-from workers.registry.connections import Outgoing
-from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
-from workers.registry.hosts import RegistryHost
-from workers.registry.network import Answer, Network, followed
-from workers.registry.origins import origin_of, split_host
-from workers.registry.redirects import is_redirect
+from transship.store.errors import InvalidReferenceError, InvalidSpecError, ProtocolError
+from transship.store.images.view.filters import Filters, invalid
+from transship.store.oci.reference import HUB, parse_domain
+from transship.workers.registry.network import Answer, Network, followed
+from transship.workers.registry.transport.connections import Outgoing
+from transship.workers.registry.transport.errors import (
+    RequestContext,
+    answer_error,
+    refuse_html,
+    translated,
+)
+from transship.workers.registry.transport.hosts import RegistryHost
+from transship.workers.registry.transport.origins import origin_of, split_host
+from transship.workers.registry.transport.redirects import is_redirect
+from transship.workers.registry.transport.responses import read_json
 
 KEYS = ("is-automated", "is-official", "stars")
 DEFAULT_LIMIT, MAX_RESULTS = 25, 100

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from store.errors import SizeMismatchError
-from store.oci.digest import Digest
-from workers.registry.bounds import CHUNK_BYTES
-from workers.registry.pacing import Pacer, pause
+from transship.store.errors import SizeMismatchError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.flow_control.pacing import Pacer, pause
+from transship.workers.registry.transport.limits import CHUNK_BYTES
 
 
 class Sending:

@@ -10,18 +10,23 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from store.errors import RegistryError, UnauthorizedError
-from workers.registry.answers import discard
-from workers.registry.auth import Grant
-from workers.registry.bounds import ANSWER_SECONDS, MAX_REDIRECTS
-from workers.registry.connections import Body, Outgoing
-from workers.registry.credentials import Credential, fingerprint
-from workers.registry.errors import RequestContext, answer_error, translated, unauthorized_hint
-from workers.registry.hosts import RegistryHost
-from workers.registry.network import Answer, Network, followed, too_many_redirects
-from workers.registry.origins import Origin, origin_of
-from workers.registry.redirects import check_step, is_redirect
-from workers.registry.scopes import Scope
+from transship.store.errors import RegistryError, UnauthorizedError
+from transship.workers.registry.auth.auth import Grant
+from transship.workers.registry.auth.credentials import Credential, fingerprint
+from transship.workers.registry.auth.scopes import Scope
+from transship.workers.registry.network import Answer, Network, followed, too_many_redirects
+from transship.workers.registry.transport.connections import Body, Outgoing
+from transship.workers.registry.transport.errors import (
+    RequestContext,
+    answer_error,
+    translated,
+    unauthorized_hint,
+)
+from transship.workers.registry.transport.hosts import RegistryHost
+from transship.workers.registry.transport.limits import ANSWER_SECONDS, MAX_REDIRECTS
+from transship.workers.registry.transport.origins import Origin, origin_of
+from transship.workers.registry.transport.redirects import check_step, is_redirect
+from transship.workers.registry.transport.responses import discard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from store.errors import InvalidReferenceError, ProtocolError, UntrustedAddressError
-from store.oci.reference import check_tag
-from workers.registry.answers import read_json
-from workers.registry.bounds import MAX_PAGES, MAX_TAGS, MAX_TAGS_BYTES
-from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
-from workers.registry.origins import absolute, origin_of
-from workers.registry.scopes import repository_scope
-from workers.registry.session import Ask, Session
+from transship.store.errors import InvalidReferenceError, ProtocolError, UntrustedAddressError
+from transship.store.oci.reference import check_tag
+from transship.workers.registry.auth.scopes import repository_scope
+from transship.workers.registry.session import Ask, Session
+from transship.workers.registry.transport.errors import (
+    RequestContext,
+    answer_error,
+    refuse_html,
+    translated,
+)
+from transship.workers.registry.transport.limits import MAX_PAGES, MAX_TAGS, MAX_TAGS_BYTES
+from transship.workers.registry.transport.origins import absolute, origin_of
+from transship.workers.registry.transport.responses import read_json
 
 _LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;\s*[^;,]*)*)\s*(?:,|$)")
 _NEXT = re.compile(r";\s*rel\s*=\s*(?:\"[^\"]*\bnext\b[^\"]*\"|next)\s*(?:;|$)", re.IGNORECASE)

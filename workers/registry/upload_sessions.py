@@ -12,23 +12,28 @@ from urllib.parse import quote
 
 import httpx
 
-from store.errors import DeniedError, Interruption, TransshipError, UnauthorizedError
-from store.oci.digest import Digest
-from workers.registry.answers import discard
-from workers.registry.bounds import (
+from transship.store.errors import DeniedError, Interruption, TransshipError, UnauthorizedError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.scopes import Scope, repository_scope
+from transship.workers.registry.manifests import check_digest_told
+from transship.workers.registry.network import Answer
+from transship.workers.registry.sending import Sending
+from transship.workers.registry.session import Ask, Session
+from transship.workers.registry.transport.connections import Body
+from transship.workers.registry.transport.errors import (
+    RequestContext,
+    answer_error,
+    refuse_html,
+    translated,
+)
+from transship.workers.registry.transport.limits import (
     ANSWER_SECONDS,
     CLOSING_SECONDS,
     MAX_UPLOAD_CHUNK_BYTES,
     UPLOAD_CHUNK_BYTES,
 )
-from workers.registry.connections import Body
-from workers.registry.errors import RequestContext, answer_error, refuse_html, translated
-from workers.registry.manifests import check_digest_told
-from workers.registry.network import Answer
-from workers.registry.origins import absolute, with_query
-from workers.registry.scopes import Scope, repository_scope
-from workers.registry.sending import Sending
-from workers.registry.session import Ask, Session
+from transship.workers.registry.transport.origins import absolute, with_query
+from transship.workers.registry.transport.responses import discard
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _STORED = frozenset({200, 201, 204})

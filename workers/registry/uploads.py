@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from store.errors import (
+from transship.store.errors import (
     RegistryError,
     RegistryNotFoundError,
     RegistryUnavailableError,
     UnauthorizedError,
 )
-from store.oci.digest import Digest
-from workers.registry.bounds import CHUNKED_FROM_BYTES
-from workers.registry.sending import Sending
-from workers.registry.session import Session
-from workers.registry.upload_sessions import Upload, UploadSessions
+from transship.store.oci.digest import Digest
+from transship.workers.registry.sending import Sending
+from transship.workers.registry.session import Session
+from transship.workers.registry.transport.limits import CHUNKED_FROM_BYTES
+from transship.workers.registry.upload_sessions import Upload, UploadSessions
 
 _PUT_REFUSED = frozenset({404, 405, 413, 416, 501})
 _CHUNK_REFUSED = frozenset({400, 404, 405, 411, 413, 415, 416, 501})

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from store.errors import InvalidSpecError
-from store.oci.platform import Platform
-from store.text import check_printable
-from workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
-from workers.specs.images import CommitSpec
-from workers.specs.mirrors import MirrorEntry, MirrorSpec
-from workers.specs.moves import CopySpec, PullSpec, PushSpec
-from workers.specs.upkeep import FsckSpec, GcSpec, PruneSpec
+from transship.store.errors import InvalidSpecError
+from transship.store.oci.platform import Platform
+from transship.store.text import check_printable
+from transship.workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
+from transship.workers.specs.images import CommitSpec
+from transship.workers.specs.maintenance import FsckSpec, GcSpec, PruneSpec
+from transship.workers.specs.mirrors import MirrorEntry, MirrorSpec
+from transship.workers.specs.moves import CopySpec, PullSpec, PushSpec
 
 __all__ = [
     "KINDS",

@@ -8,11 +8,17 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from store.errors import InvalidReferenceError, InvalidSpecError
-from store.images.changes import apply_changes
-from store.oci.platform import Platform
-from store.oci.reference import Reference, parse_target
-from workers.specs.fields import JobSpec, PlatformsSpec, PlatformText, RepositoryText, checked
+from transship.store.errors import InvalidReferenceError, InvalidSpecError
+from transship.store.images.build.changes import apply_changes
+from transship.store.oci.platform import Platform
+from transship.store.oci.reference import Reference, parse_target
+from transship.workers.specs.fields import (
+    JobSpec,
+    PlatformsSpec,
+    PlatformText,
+    RepositoryText,
+    checked,
+)
 
 REGISTRY = "registry:"  # before a reference: the image is in its registry, not in the store
 _URL = re.compile(r"https?://[^\s/][^\s]*", re.IGNORECASE)

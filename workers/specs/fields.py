@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from store.errors import TransshipError
-from store.oci.digest import Digest
-from store.oci.platform import Platform
-from store.oci.reference import Reference, check_tag, parse_repository
+from transship.store.errors import TransshipError
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.store.oci.reference import Reference, check_tag, parse_repository
 
 
 def _reference(text: str) -> str:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from store.errors import InvalidSpecError
-from store.images.container_config import check
-from store.oci.reference import Reference, parse_target
-from workers.specs.archives import ChangeTexts, Epoch, TargetText
-from workers.specs.fields import JobSpec
+from transship.store.errors import InvalidSpecError
+from transship.store.images.build.container_config import check
+from transship.store.oci.reference import Reference, parse_target
+from transship.workers.specs.archives import ChangeTexts, Epoch, TargetText
+from transship.workers.specs.fields import JobSpec
 
 WORKSPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 

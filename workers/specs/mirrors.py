@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from store.oci.reference import Reference, parse_repository
-from workers.mirrors.entries import MAX_ENTRIES
-from workers.mirrors.selection import Selection
-from workers.specs.fields import (
+from transship.store.oci.reference import Reference, parse_repository
+from transship.workers.mirrors.entries import MAX_ENTRIES
+from transship.workers.mirrors.selection import Selection
+from transship.workers.specs.fields import (
     PlatformsSpec,
     PlatformText,
     ReferenceText,

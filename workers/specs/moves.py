@@ -7,14 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from store.errors import TransshipError
-from store.oci.reference import Reference, parse_repository
-from workers.specs.fields import (
-    ID,
-    PlatformsSpec,
-    ReferenceText,
-    checked,
-)
+from transship.store.errors import TransshipError
+from transship.store.oci.reference import Reference, parse_repository
+from transship.workers.specs.fields import ID, PlatformsSpec, ReferenceText, checked
 
 SCRATCH = "scratch"  # what images begin from; no registry has it
 

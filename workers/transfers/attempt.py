@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store.catalog import limits, parking, transfers, waits
-from store.catalog.parking import Probe
-from store.catalog.places import Place
-from store.catalog.transfers import Claim
-from store.errors import (
+from transship.store.catalog.scheduling import transfers, waits
+from transship.store.catalog.scheduling.admission import limits, parking
+from transship.store.catalog.scheduling.admission.parking import Probe
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.errors import (
     CancelledError,
     HandedBackError,
     InternalError,
@@ -19,13 +20,13 @@ from store.errors import (
     Side,
     TransshipError,
 )
-from workers.context import MAX_ANNOUNCED, WorkerContext, at
-from workers.leases import LeaseRenewer
-from workers.missing import looked_again
-from workers.registry.transport import attentive
-from workers.transfers.download import download
-from workers.transfers.retry import Again, Attempt, Exclude, decide
-from workers.transfers.upload import upload
+from transship.workers.registry.transport.transport import attentive
+from transship.workers.runtime.context import MAX_ANNOUNCED, WorkerContext, at
+from transship.workers.runtime.leases import LeaseRenewer
+from transship.workers.runtime.missing import looked_again
+from transship.workers.transfers.download import download
+from transship.workers.transfers.retry import Again, Attempt, Exclude, decide
+from transship.workers.transfers.upload import upload
 
 log = logging.getLogger(__name__)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from store.catalog import blobs, collection, transfers
-from store.catalog.places import Place
-from store.catalog.transfers import Claim
-from store.content.verify import intact
-from store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from workers.context import WorkerContext
-from workers.leases import Held
-from workers.registry.client import Repository
+from transship.store.catalog.content import blobs, collection
+from transship.store.catalog.scheduling import transfers
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.content.verify import intact
+from transship.store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import Repository
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import Held
 
 SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own limits are tighter
 

@@ -12,8 +12,8 @@ from enum import Enum
 
 from sqlalchemy import Connection
 
-from store.catalog import parking
-from store.errors import (
+from transship.store.catalog.scheduling.admission import parking
+from transship.store.errors import (
     ContentError,
     DeniedError,
     DigestMismatchError,

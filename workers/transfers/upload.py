@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from store.catalog import transfers
-from store.catalog.places import Place
-from store.catalog.transfers import Claim
-from store.content.present import lost
-from store.errors import BlobMissingError, StoreError, WrongSizeError
-from store.oci.digest import Digest
-from workers.context import WorkerContext
-from workers.leases import Held
-from workers.registry.client import Repository
-from workers.registry.upload_sessions import Upload
+from transship.store.catalog.scheduling import transfers
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.content.present import lost
+from transship.store.errors import BlobMissingError, StoreError, WrongSizeError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import Repository
+from transship.workers.registry.upload_sessions import Upload
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import Held
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import PreparedPostgres, renewed_sqlite, reopened
 from tests.contract.catalog.scene import THERE, Scene
 from tests.support.postgres import PostgresCluster
+from transship.store.catalog.db.engine import Catalog
 
 
 @pytest.fixture(scope="session")

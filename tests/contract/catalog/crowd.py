@@ -17,10 +17,11 @@ from typing import Any
 
 from sqlalchemy import Connection, event, func, select, text
 
-from store.catalog import admission, transfers
-from store.catalog.engine import Catalog
-from store.catalog.schema import TRANSFER_ACTIVE, TRANSFER_BUSY
-from store.catalog.schema import transfers as rows
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import TRANSFER_ACTIVE, TRANSFER_BUSY
+from transship.store.catalog.db.schema import transfers as rows
+from transship.store.catalog.scheduling import transfers
+from transship.store.catalog.scheduling.admission import admission
 
 DIRECTION = "download"
 NOW = 1_000_000.0

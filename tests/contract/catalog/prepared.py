@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import delete, insert, select, text
 
-from store.catalog.engine import SCHEMA_VERSION, Catalog
-from store.catalog.schema import metadata
 from tests.support.postgres import PostgresCluster
+from transship.store.catalog.db.engine import SCHEMA_VERSION, Catalog
+from transship.store.catalog.db.schema import metadata
 
 
 @cache

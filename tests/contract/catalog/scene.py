@@ -12,29 +12,19 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, text
 
-from store.catalog import (
-    admission,
-    events,
-    heartbeats,
-    job_admission,
-    jobs,
-    limits,
-    parking,
-    progress,
-    transfers,
-    waits,
-)
-from store.catalog.engine import Catalog
-from store.catalog.events import Event
-from store.catalog.heartbeats import Threads
-from store.catalog.jobs import JobLease, NewJob
-from store.catalog.places import Place
-from store.catalog.progress import Progress
-from store.catalog.schema import TRANSFER_BUSY, lanes
-from store.catalog.schema import transfers as transfer_rows
-from store.catalog.transfers import Claim
-from store.catalog.waits import WaitState, Wanted
-from workers.stopping import stop_jobs
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import TRANSFER_BUSY, lanes
+from transship.store.catalog.db.schema import transfers as transfer_rows
+from transship.store.catalog.scheduling import events, heartbeats, jobs, progress, transfers, waits
+from transship.store.catalog.scheduling.admission import admission, job_admission, limits, parking
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.events import Event
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.catalog.scheduling.jobs import JobLease, NewJob
+from transship.store.catalog.scheduling.progress import Progress
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.waits import WaitState, Wanted
+from transship.workers.jobs.stopping import stop_jobs
 
 HERE, THERE = "here.test", "there.test"
 FAILURE: dict[str, Any] = {

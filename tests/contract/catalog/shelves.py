@@ -7,21 +7,22 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert
 
-from store.catalog import blobs, image_events, layers, lineage, references, tenants
-from store.catalog.engine import Catalog
-from store.catalog.image_events import ImageEvent
-from store.catalog.schema import workspaces
-from store.catalog.tenants import HOUSE
-from store.content.memory import MemoryStore
-from store.content.ports import ContentStore
-from store.images.delete import Deletion
-from store.images.filters import LIST_KEYS, Filters
-from store.images.held import describe, opened
-from store.images.listing import Summary, listed
-from store.images.resolve import Found, find
-from store.images.shelf import familiar
-from store.oci.platform import Platform
 from tests.support.images import AMD64, Image, ImageIndex, build_image, put_image
+from tests.support.memory_store import MemoryStore
+from transship.store.catalog.access import tenants
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, image_events, layers, lineage, references
+from transship.store.catalog.content.image_events import ImageEvent
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import workspaces
+from transship.store.content.ports import ContentStore
+from transship.store.images.edit.delete import Deletion
+from transship.store.images.view.filters import LIST_KEYS, Filters
+from transship.store.images.view.listing import Summary, listed
+from transship.store.images.view.local_content import describe, opened
+from transship.store.images.view.resolve import Found, find
+from transship.store.images.view.view import familiar
+from transship.store.oci.platform import Platform
 
 
 def small(seed: str, **more: object) -> Image:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, case, func, select
 
-from store.catalog.children import FIGURES, STATES
-from store.catalog.schema import job_children, jobs
+from transship.store.catalog.db.schema import job_children, jobs
+from transship.store.catalog.scheduling.children import FIGURES, STATES
 
 Sums = dict[str, dict[str, int]]
 

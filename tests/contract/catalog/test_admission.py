@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog import admission, parking
-from store.catalog.admission import RESEND_SECONDS
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
+from transship.store.catalog.scheduling.admission import admission, parking
+from transship.store.catalog.scheduling.admission.admission import RESEND_SECONDS
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from store.catalog import lineage
-from store.catalog.engine import Catalog
-from store.catalog.tenants import HOUSE
-from store.errors import NotFoundError
-from store.images.cache import Answer, BuildCache
-from store.images.details import details
-from store.oci.digest import Digest
 from tests.contract.catalog.shelves import Shelves, id_of
 from tests.support.file_images import image_of
 from tests.support.images import Image
 from tests.support.tars import file, tar_of
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import lineage
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import NotFoundError
+from transship.store.images.build.cache import Answer, BuildCache
+from transship.store.images.view.details import details
+from transship.store.oci.digest import Digest
 
 TARS = [tar_of(file(name, name.encode())) for name in ("one", "two", "three")]
 STEP = {"Cmd": ["/bin/sh", "-c", "make"], "Env": ["A=1"]}

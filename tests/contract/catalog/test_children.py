@@ -7,13 +7,20 @@ from collections.abc import Callable
 
 import pytest
 
-from store.catalog import children, heartbeats, jobs, progress, retention, waits
-from store.catalog.children import FIGURES, STATES
-from store.catalog.jobs import JobLease
-from store.errors import LeaseLostError
 from tests.contract.catalog.scene import THERE, Scene, new_job
 from tests.contract.catalog.sums import Sums, counted, kept
-from workers.stopping import stop_late
+from transship.store.catalog.scheduling import (
+    children,
+    heartbeats,
+    jobs,
+    progress,
+    retention,
+    waits,
+)
+from transship.store.catalog.scheduling.children import FIGURES, STATES
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.errors import LeaseLostError
+from transship.workers.jobs.stopping import stop_late
 
 Way = Callable[[Scene], object]
 

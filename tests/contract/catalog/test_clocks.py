@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from store.catalog.due import SKEW_SECONDS
 from tests.contract.catalog.scene import HERE, Scene
+from transship.store.catalog.db.due import SKEW_SECONDS
 
 
 @pytest.mark.parametrize("behind", [0.5, 1.0, 60.0, SKEW_SECONDS - 1])

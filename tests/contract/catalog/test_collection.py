@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from store.catalog import blobs, collection, references
-from store.catalog.references import HeldImage
-from store.catalog.tenants import HOUSE
-from store.content.memory import MemoryStore
-from store.content.ports import Trashed
-from store.gc import Swept, reachable, sweep, take_back, tidy
-from store.oci.digest import Digest
 from tests.contract.catalog.scene import HERE, Scene
+from tests.support.memory_store import MemoryStore
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, collection, references
+from transship.store.catalog.content.references import HeldImage
+from transship.store.content.ports import Trashed
+from transship.store.gc import Swept, reachable, sweep, take_back, tidy
+from transship.store.oci.digest import Digest
 
 HOLDER = "export:one"  # no job, so that it is not taken for one that has ended
 

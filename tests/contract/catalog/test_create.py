@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from store import gc
-from store.catalog import blobs, image_events, layers, lineage, references
-from store.catalog.engine import Catalog
-from store.catalog.layers import Pair
-from store.catalog.schema import leases
-from store.catalog.tenants import HOUSE
-from store.errors import ConflictError, InvalidSpecError, NotFoundError
-from store.images.create import Created, Creation
-from store.images.details import details
-from store.layers.sources import never
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.contract.catalog.shelves import Shelves, id_of
 from tests.support.file_images import image_of
 from tests.support.images import build_image
 from tests.support.tars import file, tar_of
+from transship.store import gc
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, image_events, layers, lineage, references
+from transship.store.catalog.content.layers import Pair
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import leases
+from transship.store.errors import ConflictError, InvalidSpecError, NotFoundError
+from transship.store.images.build.create import Created, Creation
+from transship.store.images.view.details import details
+from transship.store.layers.sources import never
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 TARS = [tar_of(file(name, name.encode())) for name in ("one", "two", "three")]
 IMAGE = image_of(*TARS)

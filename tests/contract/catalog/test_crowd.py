@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import create_engine, event, func, select, text
 
 import tests
-from store.catalog import admission
-from store.catalog.engine import Catalog
-from store.catalog.schema import TRANSFER_BUSY
-from store.catalog.schema import transfers as rows
 from tests.contract.catalog.crowd import NOW
 from tests.contract.catalog.scene import Scene, named
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import TRANSFER_BUSY
+from transship.store.catalog.db.schema import transfers as rows
+from transship.store.catalog.scheduling.admission import admission
 
 PROCESSES = 8
 TRANSFERS = 240

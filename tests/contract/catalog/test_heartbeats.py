@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from store.catalog import heartbeats, jobs
-from store.catalog.heartbeats import MAX_DEATHS, Key, Observer, Pulse
-from store.catalog.jobs import JobLease
-from store.catalog.schema import workers
-from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import Scene
-from workers.bootstrap import reap_predecessors
+from transship.store.catalog.db.schema import workers
+from transship.store.catalog.scheduling import heartbeats, jobs
+from transship.store.catalog.scheduling.heartbeats import MAX_DEATHS, Key, Observer, Pulse
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.workers.process.bootstrap import reap_predecessors
 
 LEASE_SECONDS = 20.0
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from store.catalog import blobs
-from store.catalog.engine import Catalog
-from store.catalog.tenants import HOUSE
-from store.errors import ConflictError, InvalidReferenceError, NotFoundError
-from store.images.delete import Deletion
 from tests.contract.catalog.scene import Scene
 from tests.contract.catalog.shelves import Shelves, deleted, describe_chain, id_of, small
 from tests.support.images import ARM64, build_artifact, build_index
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import ConflictError, InvalidReferenceError, NotFoundError
+from transship.store.images.edit.delete import Deletion
 
 X = small("x")
 ID = id_of(X)

@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from store.catalog import image_events, lineage
-from store.catalog.engine import Catalog
-from store.catalog.tenants import HOUSE
-from store.errors import (
+from tests.contract.catalog.scene import Scene
+from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.support.images import ARM64, Image, build_artifact, build_index
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import image_events, lineage
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import (
     InvalidManifestError,
     InvalidReferenceError,
     InvalidSpecError,
     NotFoundError,
     OtherPlatformError,
 )
-from store.images import prune
-from store.images.details import MISSING, Details, Step, details, history
-from store.images.filters import PRUNE_KEYS, Filters
-from store.images.tag import tag
-from store.images.usage import Usage, on_disk, usage
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
-from store.oci.platform import Platform
-from tests.contract.catalog.scene import Scene
-from tests.contract.catalog.shelves import Shelves, id_of, small
-from tests.support.images import ARM64, Image, build_artifact, build_index
+from transship.store.images.edit import prune
+from transship.store.images.edit.tag import tag
+from transship.store.images.view.details import MISSING, Details, Step, details, history
+from transship.store.images.view.filters import PRUNE_KEYS, Filters
+from transship.store.images.view.usage import Usage, on_disk, usage
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
+from transship.store.oci.platform import Platform
 
 X, Y = small("x"), small("y")
 ARM = small("x", platform=ARM64)

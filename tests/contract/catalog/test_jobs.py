@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import blobs, children, credentials, jobs, targets
-from store.catalog.credentials import SealedCredential
-from store.catalog.job_admission import RESEND_SECONDS
-from store.catalog.jobs import JobLease
-from store.catalog.schema import leases
-from store.catalog.schema import targets as target_rows
-from store.errors import InternalError, LeaseLostError
 from tests.contract.catalog.scene import HERE, THERE, Scene, named, new_job
+from transship.store.catalog.access import credentials
+from transship.store.catalog.access.credentials import SealedCredential
+from transship.store.catalog.content import blobs
+from transship.store.catalog.db.schema import leases
+from transship.store.catalog.db.schema import targets as target_rows
+from transship.store.catalog.scheduling import children, jobs, targets
+from transship.store.catalog.scheduling.admission.job_admission import RESEND_SECONDS
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.errors import InternalError, LeaseLostError
 
 
 def _lost(scene: Scene, taker: str) -> JobLease:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from store.catalog import job_admission, lanes, limits, parking
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
+from transship.store.catalog.scheduling.admission import job_admission, lanes, limits, parking
 
 ELSEWHERE = "elsewhere.test"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from store.catalog import heartbeats, maintenance
-from store.catalog.maintenance import Standing
 from tests.contract.catalog.scene import Scene
+from transship.store.catalog.scheduling import heartbeats, maintenance
+from transship.store.catalog.scheduling.maintenance import Standing
 
 
 def _standing(scene: Scene) -> Standing:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, true
 
-from store.catalog import jobs, mirrors, retention
-from store.catalog.mirrors import StoredMirror
-from store.catalog.schema import jobs as jobs_table
-from store.catalog.schema import mirror_runs
-from store.errors import ConflictError, NotFoundError
 from tests.contract.catalog.scene import Scene, new_job
+from transship.store.catalog.db.schema import jobs as jobs_table
+from transship.store.catalog.db.schema import mirror_runs
+from transship.store.catalog.scheduling import jobs, mirrors, retention
+from transship.store.catalog.scheduling.mirrors import StoredMirror
+from transship.store.errors import ConflictError, NotFoundError
 
 SPEC: dict[str, Any] = {"kind": "mirror", "entries": [{"source": "a", "destination": "b"}]}
 

@@ -31,46 +31,45 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from store.catalog import (
-    blobs,
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import HERE, THERE, new_job
+from tests.contract.catalog.sums import counted, kept
+from tests.support.memory_store import MemoryStore
+from tests.support.scheduling import scheduler_of
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, references
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import TRANSFER_ACTIVE, TRANSFER_BUSY, edges
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.db.schema import references as reference_rows
+from transship.store.catalog.db.schema import transfers as transfer_rows
+from transship.store.catalog.db.schema import waits as wait_rows
+from transship.store.catalog.scheduling import (
     children,
     heartbeats,
     jobs,
-    limits,
     progress,
-    references,
     transfers,
     waits,
 )
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.catalog.jobs import JobLease
-from store.catalog.schema import TRANSFER_ACTIVE, TRANSFER_BUSY, edges
-from store.catalog.schema import jobs as job_rows
-from store.catalog.schema import references as reference_rows
-from store.catalog.schema import transfers as transfer_rows
-from store.catalog.schema import waits as wait_rows
-from store.catalog.tenants import HOUSE
-from store.catalog.transfers import Claim
-from store.catalog.waits import Wanted
-from store.content.memory import MemoryStore
-from store.errors import (
+from transship.store.catalog.scheduling.admission import limits
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.waits import Wanted
+from transship.store.errors import (
     LeaseLostError,
     RegistryNotFoundError,
     TooManyRequestsError,
     TransshipError,
     UnreachableError,
 )
-from store.gc import sweep
-from store.oci.digest import Digest
-from tests.contract.catalog.prepared import prepared_sqlite
-from tests.contract.catalog.scene import HERE, THERE, new_job
-from tests.contract.catalog.sums import counted, kept
-from tests.support.scheduling import scheduler_of
-from workers.context import WorkerContext
-from workers.stopping import stop_jobs
-from workers.transfers import attempt
-from workers.wire import Message
+from transship.store.gc import sweep
+from transship.store.oci.digest import Digest
+from transship.workers.jobs.stopping import stop_jobs
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.wire import Message
+from transship.workers.transfers import attempt
 
 NAMES = [f"layer {n}" for n in range(6)]
 MAX_TRIES = 3

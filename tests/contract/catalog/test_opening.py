@@ -22,27 +22,19 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-import store.catalog.migrations
-from store.catalog import (
-    credentials,
-    jobs,
-    lineage,
-    mounts,
-    progress,
-    references,
-    tenants,
-    tokens,
-    workspaces,
-)
-from store.catalog.credentials import SealedCredential, Sealer
-from store.catalog.engine import SCHEMA_VERSION, Catalog
-from store.catalog.schema import cluster, metadata
-from store.catalog.schema import jobs as rows
-from store.catalog.tenants import HOUSE
-from store.errors import HomeUnusableError, SchemaVersionError, StoreError
 from tests.contract.catalog.scene import HERE, Scene, new_job
 from tests.contract.catalog.sums import kept
 from tests.support.postgres import PostgresCluster
+from transship.store.catalog.access import credentials, tenants, tokens
+from transship.store.catalog.access.credentials import SealedCredential, Sealer
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import lineage, references, workspaces
+from transship.store.catalog.db import migrations, mounts
+from transship.store.catalog.db.engine import SCHEMA_VERSION, Catalog
+from transship.store.catalog.db.schema import cluster, metadata
+from transship.store.catalog.db.schema import jobs as rows
+from transship.store.catalog.scheduling import jobs, progress
+from transship.store.errors import HomeUnusableError, SchemaVersionError, StoreError
 
 PASSWORD = "correct horse battery staple"
 SQLITE_ONLY = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -220,7 +212,7 @@ def test_the_migrations_lead_to_the_indexes_of_the_schema(
 
 
 def test_the_version_that_is_checked_is_that_of_the_newest_migration() -> None:
-    scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+    scripts = ScriptDirectory(migrations.__path__[0])
     assert scripts.get_current_head() == SCHEMA_VERSION
 
 
@@ -251,7 +243,7 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
             "blobs_total": 9, "blobs_spared": 0, "blobs_moved": 3,
         }
     }  # fmt: skip
-    scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+    scripts = ScriptDirectory(migrations.__path__[0])
     with migrated.write() as connection:
         for statement in (
             "DROP TABLE job_children",
@@ -278,7 +270,7 @@ def test_what_was_held_before_there_were_tenants_is_the_houses(
     """Jobs of tokens are theirs, by their ids."""
     catalog = Catalog(empty_urls[0])
     config = Config()
-    config.set_main_option("script_location", store.catalog.migrations.__path__[0])
+    config.set_main_option("script_location", migrations.__path__[0])
     with catalog.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0006")
@@ -338,7 +330,7 @@ def test_fingerprints_that_came_from_credentials_alone_are_replaced(migrated: Ca
             {"old": ann},
         )
         connection.execute(text("UPDATE jobs SET credential = :old"), {"old": ann})
-        scripts = ScriptDirectory(store.catalog.migrations.__path__[0])
+        scripts = ScriptDirectory(migrations.__path__[0])
         with Operations.context(MigrationContext.configure(connection)):
             scripts.get_revision("0008").module.upgrade()
     with migrated.read() as connection:
@@ -360,7 +352,7 @@ def test_tokens_are_granted_credentials_by_their_ids(empty_urls: tuple[str, str]
     """What they were granted by name, of those that are there; a name may be given again."""
     catalog = Catalog(empty_urls[0])
     config = Config()
-    config.set_main_option("script_location", store.catalog.migrations.__path__[0])
+    config.set_main_option("script_location", migrations.__path__[0])
     with catalog.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0008")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog import parking
-from store.catalog.parking import Probe
 from tests.contract.catalog.scene import HERE, THERE, Scene
+from transship.store.catalog.scheduling.admission import parking
+from transship.store.catalog.scheduling.admission.parking import Probe
 
 
 def back_off(scene: Scene, *, probed: bool = False) -> float:

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from store.catalog import outlook, retention
-from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.aged import WITH_HISTORY, age
 from tests.support.course import Course
 from tests.support.plans import Allowed, PlanReader, report
 from tests.support.postgres import PostgresCluster
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import retention
+from transship.store.catalog.scheduling.admission import outlook
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from store.catalog import jobs, postgresql
-from store.catalog.engine import Catalog
-from store.catalog.schema import cluster as cluster_row
-from store.errors import DatabaseUnavailableError, DiskFullError, StoreError
 from tests.contract.catalog.scene import Scene, new_job
 from tests.support.postgres import PASSWORD, USER, PostgresCluster
 from tests.support.processes import free_port, wait_until
+from transship.store.catalog.db import postgresql
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import cluster as cluster_row
+from transship.store.catalog.scheduling import jobs
+from transship.store.errors import DatabaseUnavailableError, DiskFullError, StoreError
 
 pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
-from store.catalog import jobs
-from store.catalog.jobs import JobLease
-from store.catalog.progress import Progress
-from store.catalog.schema import jobs as jobs_table
-from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import Scene
+from transship.store.catalog.db.schema import jobs as jobs_table
+from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.progress import Progress
+from transship.store.catalog.scheduling.transfers import Claim
 
 
 def _comprises(

@@ -10,20 +10,20 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import text
 
-from store.catalog import jobs
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
-from store.catalog.job_admission import FRUGAL
-from store.catalog.quotas import Quotas
-from store.catalog.tenants import BROKER, HOUSE
-from store.content.memory import MemoryStore
-from store.errors import QuotaError, TransshipError
-from store.oci.platform import Platform
 from tests.contract.catalog.shelves import Shelves, small
 from tests.support.course import SilentWire
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.specs import AnySpec, parse_spec
+from tests.support.memory_store import MemoryStore
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.access.quotas import Quotas
+from transship.store.catalog.access.tenants import BROKER, HOUSE
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.scheduling.admission.job_admission import FRUGAL
+from transship.store.errors import QuotaError, TransshipError
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.specs import AnySpec, parse_spec
 
 PULL = {"kind": "pull", "reference": "here.test/app:1"}
 COPY = {"kind": "copy", "source": "here.test/app:1", "destination": "there.test/app:1"}

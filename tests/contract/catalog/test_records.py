@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import blobs, events, image_events, layers, limits, lineage, references
-from store.catalog.blobs import Source
-from store.catalog.layers import Pair
-from store.catalog.limits import Limit
-from store.catalog.references import HeldImage
-from store.catalog.schema import events as event_rows
-from store.catalog.schema import jobs as job_rows
-from store.catalog.schema import leases
-from store.catalog.tenants import HOUSE
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, image_events, layers, lineage, references
+from transship.store.catalog.content.blobs import Source
+from transship.store.catalog.content.layers import Pair
+from transship.store.catalog.content.references import HeldImage
+from transship.store.catalog.db.schema import events as event_rows
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.db.schema import leases
+from transship.store.catalog.scheduling import events
+from transship.store.catalog.scheduling.admission import limits
+from transship.store.catalog.scheduling.admission.limits import Limit
 
 NAME = "docker.io/library/app:1"
 INDEX = "application/vnd.oci.image.index.v1+json"

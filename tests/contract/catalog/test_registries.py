@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from store.catalog import limits
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
+from transship.store.catalog.scheduling.admission import limits
 
 
 def _limit(scene: Scene, registry: str, **changes: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog import rejections
 from tests.contract.catalog.scene import Scene
+from transship.store.catalog.scheduling import rejections
 
 
 def _record(scene: Scene, *rejected: tuple[str, bytes]) -> list[rejections.Rejection]:

@@ -6,12 +6,20 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
-from store.catalog import blobs, image_events, retention, targets
-from store.catalog.schema import blob_sources, derivations, events, jobs, transfers, waits
-from store.catalog.schema import image_events as image_event_rows
-from store.catalog.schema import targets as targets_table
-from store.catalog.tenants import HOUSE
 from tests.contract.catalog.scene import HERE, Scene
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs, image_events
+from transship.store.catalog.db.schema import (
+    blob_sources,
+    derivations,
+    events,
+    jobs,
+    transfers,
+    waits,
+)
+from transship.store.catalog.db.schema import image_events as image_event_rows
+from transship.store.catalog.db.schema import targets as targets_table
+from transship.store.catalog.scheduling import retention, targets
 
 
 def _forget(scene: Scene, *, older_than: float = 10.0) -> int:

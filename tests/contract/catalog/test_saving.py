@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from store.catalog import exports, jobs
-from store.catalog.engine import Catalog
-from store.catalog.schema import jobs as job_rows
-from store.catalog.tenants import HOUSE
-from store.errors import ConflictError, GoneError, InvalidReferenceError, NotFoundError
-from store.images.saving import chosen, held_under
 from tests.contract.catalog.scene import Scene
 from tests.contract.catalog.shelves import Shelves, id_of, small
 from tests.support.images import ARM64, build_index
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.scheduling import exports, jobs
+from transship.store.errors import ConflictError, GoneError, InvalidReferenceError, NotFoundError
+from transship.store.images.edit.saving import chosen, held_under
 
 X, Y = small("x"), small("y")
 BY_NAME = {"x": str(X.digest), "y": str(Y.digest)}

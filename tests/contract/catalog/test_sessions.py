@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog import heartbeats, transfers
-from store.catalog.transfers import Claim
-from store.errors import LeaseLostError
 from tests.contract.catalog.scene import Scene
+from transship.store.catalog.scheduling import heartbeats, transfers
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.errors import LeaseLostError
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from store.catalog import silence, transfers
-from store.catalog.silence import PATIENCE_SECONDS, Silent
-from store.catalog.transfers import Claim
 from tests.contract.catalog.scene import HERE, THERE, Scene, named
+from transship.store.catalog.scheduling import transfers
+from transship.store.catalog.scheduling.admission import silence
+from transship.store.catalog.scheduling.admission.silence import PATIENCE_SECONDS, Silent
+from transship.store.catalog.scheduling.transfers import Claim
 
 
 def _silent(claim: Claim, seconds: float = PATIENCE_SECONDS) -> Silent:

@@ -10,18 +10,18 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import insert, text
 
-from store.catalog import children, jobs, progress, waits
-from store.catalog.credentials import Sealer
-from store.catalog.schema import targets
-from store.oci.platform import Platform
 from tests.contract.catalog.scene import Scene, new_job
 from tests.support.course import RoomyContent, SilentWire
 from tests.support.scheduling import scheduler_of
-from workers.context import WorkerContext
-from workers.leases import LeaseRenewer
-from workers.queue import JobQueue
-from workers.run import run_job
-from workers.stopping import PAGE, stop_late
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.db.schema import targets
+from transship.store.catalog.scheduling import children, jobs, progress, waits
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.stopping import PAGE, stop_late
+from transship.workers.process.run import run_job
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import LeaseRenewer
 
 MANY = 2 * PAGE + 7
 

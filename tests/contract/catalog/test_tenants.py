@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from store.catalog.engine import Catalog
-from store.catalog.tenants import HOUSE
-from store.content.memory import MemoryStore
-from store.errors import ConflictError, NotFoundError
-from store.oci.platform import Platform
 from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
 from tests.support.images import build_index
+from tests.support.memory_store import MemoryStore
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import ConflictError, NotFoundError
+from transship.store.oci.platform import Platform
 
 APP, CHILD = small("app"), small("child")
 NAME = "docker.io/library/app:1"

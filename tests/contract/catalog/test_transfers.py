@@ -7,14 +7,15 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from store.catalog import blobs, transfers
-from store.catalog.blobs import Source
-from store.catalog.places import Place
-from store.catalog.schema import transfers as rows
-from store.catalog.tenants import HOUSE
-from store.catalog.transfers import Claim
-from store.errors import LeaseLostError
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import blobs
+from transship.store.catalog.content.blobs import Source
+from transship.store.catalog.db.schema import transfers as rows
+from transship.store.catalog.scheduling import transfers
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.errors import LeaseLostError
 
 # --- taking up -----------------------------------------------------------------------------------
 

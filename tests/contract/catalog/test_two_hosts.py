@@ -17,32 +17,25 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import Connection, text
 
-from store.catalog import (
-    admission,
-    events,
-    job_admission,
-    jobs,
-    postgresql,
-    references,
-    targets,
-    transfers,
-    waits,
-)
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.catalog.jobs import JobLease
-from store.catalog.tenants import HOUSE
-from store.errors import ConflictError
-from store.oci.platform import Platform
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job, wanted
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.specs import as_json, fingerprint, fix_platforms, parse_spec
-from workers.stopping import stop_jobs
-from workers.wire import LocalWire
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import references
+from transship.store.catalog.db import postgresql
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import events, jobs, targets, transfers, waits
+from transship.store.catalog.scheduling.admission import admission, job_admission
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.errors import ConflictError
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.stopping import stop_jobs
+from transship.workers.jobs.submission import Submission
+from transship.workers.runtime.wire import LocalWire
+from transship.workers.specs import as_json, fingerprint, fix_platforms, parse_spec
 
 pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select, text
 
-from store.catalog import jobs
-from store.catalog.schema import TRANSFER_ACTIVE, waits
-from store.catalog.schema import transfers as rows
-from store.catalog.waits import MAX_TOLD, WaitState, tell_more
-from store.errors import LeaseLostError
 from tests.contract.catalog.scene import FAILURE, HERE, THERE, Scene, named, new_job
+from transship.store.catalog.db.schema import TRANSFER_ACTIVE, waits
+from transship.store.catalog.db.schema import transfers as rows
+from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.scheduling.waits import MAX_TOLD, WaitState, tell_more
+from transship.store.errors import LeaseLostError
 
 
 def _active(scene: Scene) -> int:

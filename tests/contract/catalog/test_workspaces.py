@@ -8,30 +8,30 @@ import threading
 import pytest
 from sqlalchemy import func, select
 
-from store import gc
-from store.catalog import layers, workspaces
-from store.catalog.engine import Catalog
-from store.catalog.schema import leases
-from store.catalog.tenants import HOUSE
-from store.catalog.workspaces import Workspace
-from store.errors import (
+from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.support.file_images import image_of
+from tests.support.images import ARM64, Image, build_artifact, build_index
+from tests.support.tars import Member, file, folder, hardlink, tar_of
+from transship.store import gc
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import layers, workspaces
+from transship.store.catalog.content.workspaces import Workspace
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import leases
+from transship.store.errors import (
     ConflictError,
     InvalidArchiveError,
     NotFoundError,
     OtherPlatformError,
     RequestError,
 )
-from store.images import workspace_files
-from store.images.new_layer import MadeLayer
-from store.images.workspaces import create, ground
-from store.layers.find import MergedTree
-from store.layers.sources import never
-from store.oci.digest import Digest
-from store.oci.platform import Platform
-from tests.contract.catalog.shelves import Shelves, id_of, small
-from tests.support.file_images import image_of
-from tests.support.images import ARM64, Image, build_artifact, build_index
-from tests.support.tars import Member, file, folder, hardlink, tar_of
+from transship.store.images.build.new_layer import MadeLayer
+from transship.store.layers.compose.find import MergedTree
+from transship.store.layers.sources import never
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.store.workspaces import files
+from transship.store.workspaces.workspaces import create, ground
 
 NAME = "docker.io/library/app:1"
 X = small("x")
@@ -78,10 +78,10 @@ class Bench:
         """A layer that was begun when the workspace was as *seen*."""
         stack = ground(seen.base, seen.layers, self.content).whole(self.content)
         body = io.BytesIO(tar_of(*members))
-        return workspace_files.put(body, "/", stack, self.content, "me")
+        return files.put(body, "/", stack, self.content, "me")
 
     def add(self, seen: Workspace, made: MadeLayer) -> None:
-        workspace_files.add(self.catalog, self.content, seen, made, lambda: self.shelves.now + 1)
+        files.add(self.catalog, self.content, seen, made, lambda: self.shelves.now + 1)
 
     def put(self, name: str, *members: Member) -> MadeLayer:
         seen = self.get(name)
@@ -273,7 +273,7 @@ def test_what_does_not_fit_any_more_is_refused(bench: Bench) -> None:
     bench.put("work", file("target", b"x"))
     seen = bench.get("work")
     late = bench.made(seen, hardlink("link", "target"))
-    gone = workspace_files.remove(
+    gone = files.remove(
         "target", ground(None, seen.layers, bench.content).whole(bench.content), bench.content, "me"
     )
     bench.add(seen, gone)

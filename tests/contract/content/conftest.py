@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from store.content.local import LocalStore
-from store.content.memory import MemoryStore
-from store.content.ports import ContentStore
-from store.oci.digest import Digest
+from tests.support.memory_store import MemoryStore
+from transship.store.content.local import LocalStore
+from transship.store.content.ports import ContentStore
+from transship.store.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from store.content.ports import ContentStore
-from store.errors import BlobMissingError, DigestMismatchError, SizeMismatchError
-from store.oci.digest import Digest
 from tests.contract.content.conftest import Spoiler
 from tests.support.images import build_image, put_image
+from transship.store.content.ports import ContentStore
+from transship.store.errors import BlobMissingError, DigestMismatchError, SizeMismatchError
+from transship.store.oci.digest import Digest
 
 RAW = b"a manifest, say"
 DIGEST = Digest.of(RAW)

@@ -9,15 +9,15 @@ from threading import Barrier
 
 import pytest
 
-from store.content.ports import ContentStore, Ingest
-from store.errors import (
+from transship.store.content.ports import ContentStore, Ingest
+from transship.store.errors import (
     BlobMissingError,
     DigestMismatchError,
     LeaseLostError,
     SizeMismatchError,
     StoreError,
 )
-from store.oci.digest import Digest
+from transship.store.oci.digest import Digest
 
 RAW = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(100))
 DIGEST = Digest.of(RAW)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from store.content.local import LocalStore
-from store.content.ports import ContentStore
-from store.oci.digest import Digest
+from transship.store.content.local import LocalStore
+from transship.store.content.ports import ContentStore
+from transship.store.oci.digest import Digest
 
 RAW = b"what nobody knows the digest of"
 DIGEST = Digest.of(RAW)

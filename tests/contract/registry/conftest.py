@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.support.proxy import SlowProxy
 from tests.support.registries import RegistryProcess
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential
-from workers.registry.hosts import HostPolicy
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.registry.transport.hosts import HostPolicy
 
 ANN = Credential("ann", "pass-word")
 MIB = 1024 * 1024

@@ -7,7 +7,10 @@ import time
 
 import pytest
 
-from store.errors import (
+from tests.contract.registry.conftest import LAYER_TYPE, MIB, Image, descriptor, nothing, push_blob
+from tests.support.processes import wait_until
+from tests.support.proxy import Action, ProxiedRequest, SlowProxy
+from transship.store.errors import (
     CancelledError,
     ProtocolError,
     RangeIgnoredError,
@@ -16,14 +19,11 @@ from store.errors import (
     SizeMismatchError,
     UnreachableError,
 )
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from tests.contract.registry.conftest import LAYER_TYPE, MIB, Image, descriptor, nothing, push_blob
-from tests.support.processes import wait_until
-from tests.support.proxy import Action, ProxiedRequest, SlowProxy
-from workers.registry import body as body_module
-from workers.registry.bounds import CHUNK_BYTES
-from workers.registry.client import Repository
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.workers.registry import body as body_module
+from transship.workers.registry.client import Repository
+from transship.workers.registry.transport.limits import CHUNK_BYTES
 
 
 def read(repository: Repository, blob: Descriptor, offset: int = 0) -> tuple[int, bytes]:

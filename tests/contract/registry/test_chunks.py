@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from store.errors import RegistryUnavailableError, TransshipError, UnauthorizedError
-from store.oci.digest import Digest
 from tests.contract.registry.conftest import nothing
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, SlowProxy
 from tests.support.registry_simulator import LIKE, Quirks, RegistrySimulator
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.upload_sessions import Upload
+from transship.store.errors import RegistryUnavailableError, TransshipError, UnauthorizedError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.registry.upload_sessions import Upload
 
 KIB = 1024
 CHUNK = 64 * KIB
@@ -25,8 +25,8 @@ DATA = random.Random(7).randbytes(5 * CHUNK + 77)
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr("workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
+    monkeypatch.setattr("transship.workers.registry.upload_sessions.UPLOAD_CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr("transship.workers.registry.uploads.CHUNKED_FROM_BYTES", 2 * CHUNK)
 
 
 @pytest.fixture
@@ -294,7 +294,9 @@ def test_chunks_are_as_long_as_the_registry_wants_them(client: RegistryClient) -
 def test_the_length_that_a_registry_may_want_has_a_bound(
     client: RegistryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.registry.upload_sessions.MAX_UPLOAD_CHUNK_BYTES", 2 * CHUNK)
+    monkeypatch.setattr(
+        "transship.workers.registry.upload_sessions.MAX_UPLOAD_CHUNK_BYTES", 2 * CHUNK
+    )
     with RegistrySimulator(Quirks(chunk_min_bytes=10**15)) as simulator:
         Owner(client.repository(f"{simulator.host}/app")).send()
         lengths = [r.received for r in simulator.requests() if r.method == "PATCH"]

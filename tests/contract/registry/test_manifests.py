@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import (
+from tests.contract.registry.conftest import MANIFEST_TYPE, Image, descriptor, make_image, push_blob
+from tests.support.proxy import Action, SlowProxy
+from tests.support.registries import RegistryProcess
+from transship.store.errors import (
     DigestMismatchError,
     InvalidManifestError,
     ManifestNotFoundError,
@@ -13,12 +16,9 @@ from store.errors import (
     RegistryNotFoundError,
     SizeMismatchError,
 )
-from store.oci.digest import Digest
-from tests.contract.registry.conftest import MANIFEST_TYPE, Image, descriptor, make_image, push_blob
-from tests.support.proxy import Action, SlowProxy
-from tests.support.registries import RegistryProcess
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient, Repository
 
 
 def test_the_very_bytes_come_back(direct: Repository, image: Image) -> None:

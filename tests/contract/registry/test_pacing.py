@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from store.errors import CancelledError
-from store.oci.digest import Digest
 from tests.contract.registry.conftest import MIB, descriptor, nothing, push_blob
 from tests.support.registry_simulator import RegistrySimulator
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.hosts import HostPolicy
-from workers.registry.pacing import pause
+from transship.store.errors import CancelledError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.registry.flow_control.pacing import pause
+from transship.workers.registry.transport.hosts import HostPolicy
 
 
 @dataclass
@@ -111,7 +111,7 @@ def test_whoever_waits_can_be_stopped(repository: Repository, budget: Budget) ->
 
 
 def test_a_pause_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.registry.pacing.PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("transship.workers.registry.flow_control.pacing.PAUSE_SECONDS", 0.1)
     begun = time.monotonic()
     pause(3600)
     assert 0.1 <= time.monotonic() - begun < 10

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from store.errors import TlsError
 from tests.contract.registry.conftest import Image, descriptor, make_image, nothing, push_blob
 from tests.support.registries import RegistryProcess
-from workers.registry.client import RegistryClient
-from workers.registry.hosts import HostPolicy
+from transship.store.errors import TlsError
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.transport.hosts import HostPolicy
 
 
 def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:

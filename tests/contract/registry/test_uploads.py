@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from store.errors import (
+from tests.contract.registry.conftest import MIB, Image, nothing, push_blob
+from tests.support.processes import wait_until
+from tests.support.proxy import Action, ProxiedRequest, Script, SlowProxy
+from tests.support.registries import RegistryProcess
+from tests.support.registry_simulator import RegistrySimulator
+from transship.store.errors import (
     CancelledError,
     InvalidReferenceError,
     RegistryError,
@@ -19,17 +24,12 @@ from store.errors import (
     TooManyRequestsError,
     UntrustedAddressError,
 )
-from store.oci.digest import Digest
-from tests.contract.registry.conftest import MIB, Image, nothing, push_blob
-from tests.support.processes import wait_until
-from tests.support.proxy import Action, ProxiedRequest, Script, SlowProxy
-from tests.support.registries import RegistryProcess
-from tests.support.registry_simulator import RegistrySimulator
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential
-from workers.registry.pacing import Unpaced
-from workers.registry.sending import Sending
-from workers.registry.upload_sessions import Upload, UploadSessions
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.registry.flow_control.pacing import Unpaced
+from transship.workers.registry.sending import Sending
+from transship.workers.registry.upload_sessions import Upload, UploadSessions
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 
 import zstandard
 
-from store.oci.digest import Digest
 from tests.oracle.inputs import Made, docker_archive, entry, image, tar
 from tests.oracle.stage import Stage
 from tests.oracle.subject import RefusedError
+from transship.store.oci.digest import Digest
 
 
 def good(stage: Stage) -> None:

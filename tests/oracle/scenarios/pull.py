@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from store.oci.platform import Platform
 from tests.oracle.inputs import image
 from tests.oracle.stage import Stage
 from tests.support.images import AMD64
+from transship.store.oci.platform import Platform
 
 
 def plain(stage: Stage) -> None:

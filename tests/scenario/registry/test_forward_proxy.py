@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import UnreachableError
-from store.oci.digest import Digest
 from tests.support.proxy import Action, SlowProxy
-from workers.registry.client import RegistryClient
-from workers.registry.hosts import HostPolicy
-from workers.registry.proxies import ProxyRules
+from transship.store.errors import UnreachableError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.proxies import ProxyRules
 
 DIGEST = Digest.of(b"hello")
 

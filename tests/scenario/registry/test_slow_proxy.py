@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from store.oci.digest import Digest
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, SlowProxy
 from tests.support.redis import RedisProcess
 from tests.support.registries import RegistryProcess
+from transship.store.oci.digest import Digest
 
 DATA = b"0123456789" * 20_000
 DIGEST = Digest.of(DATA)

@@ -18,14 +18,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpcore
 import pytest
 
-from store.errors import DeniedError, UnauthorizedError, UntrustedAddressError
-from store.oci.digest import Digest
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
-from workers.registry.client import RegistryClient
-from workers.registry.credentials import Credential
-from workers.registry.hosts import HostPolicy
-from workers.registry.transport import CheckedTransport
+from transship.store.errors import DeniedError, UnauthorizedError, UntrustedAddressError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.transport import CheckedTransport
 
 ANN = Credential("ann", "pw")
 

@@ -14,18 +14,18 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import Connection
 
-from api.access import Access, NewToken
-from api.app import create_app
-from api.audit import OWNER
-from api.news import News
-from api.server import Server, bind_tcp, bind_unix
-from api.services import Submitter
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.home import prepare_home
-from store.settings import Settings
-from workers.bootstrap import make_context, write_defaults
-from workers.wire import LocalWire
+from transship.api.access.administration import Access, NewToken
+from transship.api.app import create_app
+from transship.api.http.audit_log import OWNER
+from transship.api.http.notifications import News
+from transship.api.processes.server import Server, bind_tcp, bind_unix
+from transship.api.services import Submitter
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.home import prepare_home
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import make_context, write_defaults
+from transship.workers.runtime.wire import LocalWire
 
 PREFIX = "/api/v1"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from api.local_access import LocalAccess
-from store.catalog import audit
-from store.catalog.audit import REFUSALS_KEPT, Entry
-from store.catalog.engine import Catalog
-from store.settings import Settings
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
+from transship.api.access.local import LocalAccess
+from transship.store.catalog.access import audit
+from transship.store.catalog.access.audit import REFUSALS_KEPT, Entry
+from transship.store.catalog.db.engine import Catalog
+from transship.store.settings import Settings
 
 
 def entries(api: Api, count: int) -> list[dict[str, Any]]:

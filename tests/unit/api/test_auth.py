@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from api.app import create_app
-from api.auth import ADMIN, MAX_UNKNOWN, READ, SUBMIT, Caller, Keyring, needed
-from api.server import Server, bind_unix
-from store.catalog import tokens
-from store.catalog.schema import tokens as token_rows
-from store.errors import ScopeError, TokenError
 from tests.unit.api.serving import PREFIX, Api
+from transship.api.app import create_app
+from transship.api.http.auth import ADMIN, MAX_UNKNOWN, READ, SUBMIT, Caller, Keyring, needed
+from transship.api.processes.server import Server, bind_unix
+from transship.store.catalog.access import tokens
+from transship.store.catalog.db.schema import tokens as token_rows
+from transship.store.errors import ScopeError, TokenError
 
 PULL = {"kind": "pull", "reference": "localhost:1/team/app:1"}
 NAMES = ("read", "submit", "admin")

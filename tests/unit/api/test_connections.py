@@ -10,10 +10,10 @@ from contextlib import ExitStack, closing
 import h11
 import pytest
 
-from api.bodies import Pace
-from api.connections import check_head
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
+from transship.api.http.body_limits import Pace
+from transship.api.http.connections import check_head
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
@@ -166,7 +166,7 @@ def test_whoever_waits_for_an_answer_is_not_closed(own: Api) -> None:
 def test_a_body_that_comes_too_slowly_is_not_waited_for(
     own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.bodies.PACE", Pace(0.3, 1_000_000))
+    monkeypatch.setattr("transship.api.http.body_limits.PACE", Pace(0.3, 1_000_000))
     head = (
         f"POST {PREFIX}/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {own.token('submit')}\r\nContent-Length: 100\r\n\r\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from api import locks
-from store.errors import EngineRunningError
+from transship.api.processes import locks
+from transship.store.errors import EngineRunningError
 
 
 def test_a_second_engine_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_facts_that_cannot_be_read_are_none(tmp_path: Path) -> None:
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys, time, pathlib; from api import locks\n"
+        "import sys, time, pathlib; from transship.api.processes import locks\n"
         "lock = locks.engine_exclusive(pathlib.Path(sys.argv[1]), kind='up')\n"
         "print('held', flush=True); time.sleep(60)"
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api.auth import OPERATIONS as OPERATIONS_WITH_SCOPES
 from tests.unit.api.serving import PREFIX, Api
-from workers.specs import KINDS
+from transship.api.http.auth import OPERATIONS as OPERATIONS_WITH_SCOPES
+from transship.workers.specs import KINDS
 
 OPERATIONS = {
     ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"),

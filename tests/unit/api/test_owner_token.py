@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api import owner_token
-from api.access import Access
-from api.audit import OWNER
-from store.home import read_token
 from tests.unit.api.serving import PREFIX, Api
+from transship.api.access import owner_token
+from transship.api.access.administration import Access
+from transship.api.http.audit_log import OWNER
+from transship.store.home import read_token
 
 
 def test_it_is_made_once_and_may_everything(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from store.catalog.engine import Catalog
-from store.errors import StoreError
 from tests.unit.api.serving import Api
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import StoreError
 
 FIELDS = {
     "type", "title", "status", "code", "side", "subject", "detail", "hint", "retryable", "attempts",

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from api.server import bind_tcp, bind_unix
-from store.catalog.engine import Catalog
-from store.errors import AddressInUseError, HomeUnusableError, StoreError
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
+from transship.api.processes.server import bind_tcp, bind_unix
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import AddressInUseError, HomeUnusableError, StoreError
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def test_a_name_that_does_not_resolve_here_is_said_plainly(
     def unresolved(*_: object) -> None:
         raise OSError(99, "Cannot assign requested address")
 
-    monkeypatch.setattr("api.server.socket.socket.bind", unresolved, raising=True)
+    monkeypatch.setattr(
+        "transship.api.processes.server.socket.socket.bind", unresolved, raising=True
+    )
     with pytest.raises(StoreError, match="cannot listen there: Cannot assign"):
         bind_tcp("127.0.0.1", 1)
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from api.services import MAX_TOGETHER, Submitter
-from store.catalog.schema import jobs
-from store.errors import ConflictError
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
-from workers.queue import JobQueue
+from transship.api.services import MAX_TOGETHER, Submitter
+from transship.store.catalog.db.schema import jobs
+from transship.store.errors import ConflictError
+from transship.workers.jobs.service import JobQueue
 
 REQUESTS = 40
 

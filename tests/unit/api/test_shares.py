@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from api.auth import LOCAL, Caller
-from api.shares import BODIES, DOWNLOADS, SHARES, Shares
-from store.errors import ThrottledError
 from tests.unit.api.serving import PREFIX, Api
+from transship.api.http.auth import LOCAL, Caller
+from transship.api.http.shares import BODIES, DOWNLOADS, SHARES, Shares
+from transship.store.errors import ThrottledError
 
 ALICE, BOB = Caller("token:a", frozenset({"submit"}), "a"), Caller("token:b", frozenset(), "b")
 

@@ -17,14 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.catalog import image_events, jobs, tokens
-from store.catalog.jobs import NewJob
-from store.oci.platform import Platform
 from tests.contract.catalog.shelves import Shelves, id_of, small
 from tests.support.images import build_index
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import Api
-from workers.identity import new_id
+from transship.store.catalog.access import tokens
+from transship.store.catalog.content import image_events
+from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.scheduling.jobs import NewJob
+from transship.store.oci.platform import Platform
+from transship.workers.runtime.ids import new_id
 
 APP, CHILD, OTHER = small("app"), small("child"), small("other")
 INDEX = build_index([OTHER, small("arm64", platform=Platform("linux", "arm64"))])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from store import errors
-from store.errors import (
+from transship.store import errors
+from transship.store.errors import (
     RegistryUnavailableError,
     SizeMismatchError,
     TransshipError,

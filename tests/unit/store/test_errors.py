@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from store import errors
-from store.errors import (
+from tests.unit.store.error_tree import EVERY_ERROR, example
+from transship.store import errors
+from transship.store.errors import (
     CancelledError,
     DigestMismatchError,
     InvalidSpecError,
@@ -17,7 +18,6 @@ from store.errors import (
     SizeMismatchError,
     TransshipError,
 )
-from tests.unit.store.error_tree import EVERY_ERROR, example
 
 FIELDS = {"code", "side", "subject", "detail", "hint", "retryable"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import HomeUnusableError
-from store.home import KEY_FILE, OWNER_FILE, check_private, prepare_home, read_token
-from store.settings import Settings
+from transship.store.errors import HomeUnusableError
+from transship.store.home import KEY_FILE, OWNER_FILE, check_private, prepare_home, read_token
+from transship.store.settings import Settings
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from store.errors import InvalidSpecError, RequestError
-from store.settings import Settings
+from transship.store.errors import InvalidSpecError, RequestError
+from transship.store.settings import Settings
 
 SECRET = "do-not-show-this"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import InvalidSpecError
-from store.text import check_printable, check_storable, escaped
+from transship.store.errors import InvalidSpecError
+from transship.store.text import check_printable, check_storable, escaped
 
 UNPRINTABLE = {
     "an escape": "a\x1b[2Jb",

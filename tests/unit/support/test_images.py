@@ -12,12 +12,6 @@ import httpx
 import pytest
 import zstandard
 
-from store.content.memory import MemoryStore
-from store.oci import mediatypes
-from store.oci.config import ImageConfig
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.platform import Platform, select
 from tests.support.images import (
     AMD64,
     ARM64,
@@ -30,7 +24,13 @@ from tests.support.images import (
     push_to_registry,
     put_image,
 )
+from tests.support.memory_store import MemoryStore
 from tests.support.registries import RegistryProcess
+from transship.store.oci import mediatypes
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform, select
 
 SMALL = 20_000
 

@@ -16,9 +16,9 @@ import pytest
 
 from tests.support.processes import free_port, wait_until
 from tests.support.redis import RedisProcess
-from workers.celery_wire import CHANNEL, CLOSING_SECONDS, CeleryWire
-from workers.redis_client import redis_url
-from workers.wire import Message, Queue
+from transship.workers.broker.celery_wire import CHANNEL, CLOSING_SECONDS, CeleryWire
+from transship.workers.broker.redis_client import redis_url
+from transship.workers.runtime.wire import Message, Queue
 
 
 def in_queue(wire: CeleryWire, name: str) -> list[Any]:
@@ -85,7 +85,7 @@ def test_an_announcement_reaches_a_listener(wire: CeleryWire) -> None:
 def test_a_listener_ends_without_waiting_for_news(
     wire: CeleryWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.celery_wire._LISTEN_SECONDS", 60.0)
+    monkeypatch.setattr("transship.workers.broker.celery_wire._LISTEN_SECONDS", 60.0)
     heard: list[str] = []
     close = wire.listen(heard.append)
     wait_until(lambda: wire._redis.pubsub_numsub(CHANNEL)[0][1], 10, "the subscription")
@@ -130,7 +130,7 @@ def test_listening_to_a_broker_that_is_lost_ends_in_time(lost_port: int) -> None
 def test_what_is_too_much_is_dropped_and_reported_once(
     lost_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("workers.celery_wire.MAX_WAITING", 10)
+    monkeypatch.setattr("transship.workers.broker.celery_wire.MAX_WAITING", 10)
     wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
     wire.announce(str(n) for n in range(10_000))
     assert sum("are dropped" in one.message for one in caplog.records) == 1

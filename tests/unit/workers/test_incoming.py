@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from workers.incoming import Invalid, Rights, Unusable, is_runnable, read
-from workers.making import Submission
-from workers.specs import KINDS
+from transship.workers.broker.incoming import Invalid, Rights, Unusable, is_runnable, read
+from transship.workers.jobs.submission import Submission
+from transship.workers.specs import KINDS
 
 RIGHTS = Rights(kinds=frozenset(KINDS) - {"prune", "gc", "fsck"})
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from store.catalog.engine import Catalog
-from store.catalog.jobs import JobLease
-from store.errors import (
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import Scene
+from tests.support.processes import wait_until
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.errors import (
     CancelledError,
     DeadlineExceededError,
     HandedBackError,
@@ -22,11 +25,13 @@ from store.errors import (
     StoreError,
     TransshipError,
 )
-from tests.contract.catalog.prepared import prepared_sqlite
-from tests.contract.catalog.scene import Scene
-from tests.support.processes import wait_until
-from workers.leases import CONTROL_BOUND_SECONDS, Held, LeaseRenewer, stop_exception
-from workers.registry.transport import asking, attentive
+from transship.workers.registry.transport.transport import asking, attentive
+from transship.workers.runtime.leases import (
+    CONTROL_BOUND_SECONDS,
+    Held,
+    LeaseRenewer,
+    stop_exception,
+)
 
 LEASE_SECONDS = 0.4
 PATIENCE_SECONDS = 10

@@ -11,16 +11,17 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import event
 
-from store.catalog import admission, maintenance, mirrors
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.course import RoomyContent, SilentWire
 from tests.support.processes import wait_until
 from tests.support.scheduling import scheduler_of
-from workers.context import WorkerContext
-from workers.scheduler import Scheduler
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling import maintenance, mirrors
+from transship.store.catalog.scheduling.admission import admission
+from transship.workers.process.scheduler import Scheduler
+from transship.workers.runtime.context import WorkerContext
 
 LEASE_SECONDS = 0.4
 PATIENCE_SECONDS = 10.0

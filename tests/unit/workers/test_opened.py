@@ -9,15 +9,15 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import delete
 
-from store.catalog import credentials
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
-from store.catalog.schema import credentials as rows
 from tests.contract.catalog.prepared import prepared_sqlite
-from workers import opened
-from workers.entitlement import sealed_credential
-from workers.opened import OpenedCredentials
-from workers.registry.credentials import Credential
+from transship.store.catalog.access import credentials
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import credentials as rows
+from transship.workers.credentials import opened
+from transship.workers.credentials.grants import sealed_credential
+from transship.workers.credentials.opened import OpenedCredentials
+from transship.workers.registry.auth.credentials import Credential
 
 HERE = "registry.example"
 MINE = Credential(username="me", password="secret")

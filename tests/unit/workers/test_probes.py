@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from store.errors import CancelledError, UnreachableError
-from workers.probes import OF_REGISTRY, Probes
-from workers.registry.transport import attentive
+from transship.store.errors import CancelledError, UnreachableError
+from transship.workers.registry.transport.transport import attentive
+from transship.workers.runtime.probes import OF_REGISTRY, Probes
 
 SICK, WELL = "sick.test", "well.test"
 

@@ -13,8 +13,8 @@ ROOT = Path(tests.__path__[0]).parent
 SCRIPT = """
 import sys
 from celery.signals import worker_init, worker_ready
-import workers.process as process
-from store.errors import DatabaseUnavailableError
+import transship.workers.process.process as process
+from transship.store.errors import DatabaseUnavailableError
 
 def fail(*_):
     raise DatabaseUnavailableError("the database is starting up", subject="postgresql://here")

@@ -10,11 +10,11 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from store.catalog import limits
-from store.catalog.engine import Catalog
 from tests.contract.catalog.prepared import prepared_sqlite
-from workers.rates import BURST_SECONDS, Buckets, LocalBuckets, Rates
-from workers.redis_rates import TIMEOUT_SECONDS, RedisBuckets
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.scheduling.admission import limits
+from transship.workers.broker.rates import BURST_SECONDS, Buckets, LocalBuckets, Rates
+from transship.workers.broker.redis_rates import TIMEOUT_SECONDS, RedisBuckets
 
 HERE = "here.test"
 BROKER = "redis://127.0.0.1:6379/0"
@@ -123,7 +123,7 @@ def test_a_changed_rate_is_noticed(catalog: Catalog, monkeypatch: pytest.MonkeyP
     assert rates.bytes(HERE, 10**6) == 0
     with catalog.write() as connection:
         limits.override_registry(connection, HERE, {"bytes_per_second": 1000})
-    monkeypatch.setattr("workers.rates.RELOAD_SECONDS", -1.0)
+    monkeypatch.setattr("transship.workers.broker.rates.RELOAD_SECONDS", -1.0)
     assert rates.bytes(HERE, 10**6) > 900
 
 

@@ -11,8 +11,8 @@ from kombu.transport import redis as kombu_redis
 from redis._parsers.base import BaseParser
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workers.app import app
-from workers.redis_transport import LOST_SECONDS, Channel, Link, Transport
+from transship.workers.broker.app import app
+from transship.workers.broker.redis_transport import LOST_SECONDS, Channel, Link, Transport
 
 
 def _channel(client: object) -> Any:

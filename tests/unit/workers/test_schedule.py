@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store.catalog import credentials, mirrors
-from store.catalog.credentials import NamedCredential, SealedCredential
-from store.catalog.schema import jobs as job_rows
 from tests.support.scheduling import scheduler_of
-from tests.unit.workers.advance.test_pull_again import Stage, stage
-from workers import schedule
-from workers.specs import as_json, parse_spec
+from tests.unit.workers.handlers.test_pull_again import Stage, stage
+from transship.store.catalog.access import credentials
+from transship.store.catalog.access.credentials import NamedCredential, SealedCredential
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.scheduling import mirrors
+from transship.workers.jobs import schedule
+from transship.workers.specs import as_json, parse_spec
 
 __all__ = ["stage"]
 

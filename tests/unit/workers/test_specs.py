@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from store.errors import InvalidSpecError
-from store.oci.platform import Platform
-from workers.specs import (
+from transship.store.errors import InvalidSpecError
+from transship.store.oci.platform import Platform
+from transship.workers.specs import (
     KINDS,
     CopySpec,
     MirrorEntry,
@@ -22,7 +22,7 @@ from workers.specs import (
     fix_platforms,
     parse_spec,
 )
-from workers.specs.archives import in_registry
+from transship.workers.specs.archives import in_registry
 
 DIGEST = "sha256:" + "ab" * 32
 LEAST: dict[str, dict[str, Any]] = {

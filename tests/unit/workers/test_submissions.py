@@ -13,24 +13,29 @@ from cryptography.fernet import Fernet
 from redis import Redis
 from sqlalchemy import select
 
-from api.schemas import job_summaries
-from store.catalog import rejections
-from store.catalog.credentials import Sealer
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.catalog.schema import jobs
-from store.errors import DatabaseUnavailableError, DiskFullError, StoreError, TransshipError
-from store.oci.platform import Platform
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.support.processes import wait_until
 from tests.support.redis import RedisProcess
 from tests.unit.workers.test_incoming import SPEC, message
-from workers.incoming import Rights
-from workers.making import Submission
-from workers.queue import JobQueue
-from workers.specs import KINDS
-from workers.submissions import Submissions
-from workers.wire import LocalWire
+from transship.api.views.jobs import job_summaries
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import jobs
+from transship.store.catalog.scheduling import rejections
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.errors import (
+    DatabaseUnavailableError,
+    DiskFullError,
+    StoreError,
+    TransshipError,
+)
+from transship.store.oci.platform import Platform
+from transship.workers.broker.incoming import Rights
+from transship.workers.broker.submissions import Submissions
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.runtime.wire import LocalWire
+from transship.workers.specs import KINDS
 
 QUEUE = "transship:transship.submit"
 CONTROL = "transship.control"

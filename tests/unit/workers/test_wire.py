@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from store.catalog.heartbeats import Threads
 from tests.support.processes import wait_until
-from workers.wire import LocalWire, Message, Queue
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.workers.runtime.wire import LocalWire, Message, Queue
 
 PATIENCE_SECONDS = 10
 

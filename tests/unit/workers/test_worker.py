@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.catalog.schema import workers
-from store.errors import HandedBackError, LeaseLostError
-from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import Scene
 from tests.support.processes import wait_until
-from workers.bootstrap import make_context
-from workers.wire import LocalWire
-from workers.worker import Worker
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import workers
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.errors import HandedBackError, LeaseLostError
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import make_context
+from transship.workers.process.worker import Worker
+from transship.workers.runtime.wire import LocalWire
 
 BLOB = "sha256:" + "a" * 64
 FOUR = Threads(control=1, downloads=1, uploads=1, local=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.errors import (
+from transship.api.cli.output.errors import (
     DONE,
     FAILED,
     PARTIAL,
@@ -18,8 +18,8 @@ from api.cli.errors import (
     job_exit_code,
     worst,
 )
-from api.client.exchange import RefusedError
-from store.errors import (
+from transship.api.client.exchange import RefusedError
+from transship.store.errors import (
     ConflictError,
     HomeUnusableError,
     InvalidSpecError,

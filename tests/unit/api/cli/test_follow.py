@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.follow import report, summary
+from transship.api.cli.output.follow import report, summary
 
 PROGRESS = {"bytes_moved": 2_000_000, "bytes_spared": 0}
 ERROR = {

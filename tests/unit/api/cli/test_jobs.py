@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from api.cli import jobs as cli
-from api.cli.jobs import _log, _percent
-from api.client.jobs import JobCalls
+from transship.api.cli.commands import jobs as cli
+from transship.api.cli.commands.jobs import _log, _percent
+from transship.api.client.jobs import JobCalls
 
 
 class Pages:

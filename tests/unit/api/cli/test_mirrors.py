@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from api.cli import mirrors
+from transship.api.cli.commands import mirrors
 
 
 def _history(monkeypatch: pytest.MonkeyPatch, *runs: dict[str, Any]) -> list[list[str]]:

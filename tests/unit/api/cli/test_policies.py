@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.policies import read_policy
-from store.errors import InvalidPolicyError
 from tests.support.server import environment, run
-from workers.specs import parse_spec
+from transship.api.cli.connect.policies import read_policy
+from transship.store.errors import InvalidPolicyError
+from transship.workers.specs import parse_spec
 
 EXAMPLE = Path(__file__).parents[4] / "deploy" / "mirror.example.yaml"
 
@@ -63,7 +63,7 @@ def test_a_file_of_skopeo_is_converted_and_its_warnings_go_elsewhere(
 
 def test_a_policy_may_come_from_the_input(environ: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "api", "mirrors", "convert", "-"],
+        [sys.executable, "-P", "-m", "transship", "mirrors", "convert", "-"],
         env=environ, input="entries: [{source: a, tags: []}]", capture_output=True, text=True,
         check=False,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_policy_may_come_from_the_input(environ: dict[str, str]) -> None:
 
 def test_reading_a_policy_imports_neither_the_database_nor_the_server() -> None:
     code = (
-        "import sys, json; from api.cli.root import cli\n"
+        "import sys, json; from transship.api.cli.root import cli\n"
         "cli(['mirrors', 'convert', sys.argv[1]], standalone_mode=False)\n"
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     )

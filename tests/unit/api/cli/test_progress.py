@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.progress import Bars, Lines, Silence, describe_event, lines_or_bars
+from transship.api.cli.output.progress import Bars, Lines, Silence, describe_event, lines_or_bars
 
 DIGEST = "sha256:0123456789abcdef"
 

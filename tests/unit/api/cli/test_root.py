@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from api.cli.root import COMMANDS, cli
 from tests.support.server import TRANSSHIP, environment, run
+from transship.api.cli.root import COMMANDS, cli
 
 HEAVY = {
     "fastapi", "starlette", "sqlalchemy", "celery", "httpx", "rich", "pydantic", "cryptography",
@@ -39,7 +39,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_help_of_everything_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from api.cli.root import cli\n"
+        "import sys; from transship.api.cli.root import cli\n"
         "for line in sys.argv[1:]: cli([*line.split(), '--help'], standalone_mode=False)\n"
         "import json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.cli.table import table
+from transship.api.cli.output.table import table
 
 
 def test_columns_are_as_wide_as_they_must_be_and_no_wider() -> None:

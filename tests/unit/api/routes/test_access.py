@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from store.catalog import credentials, tokens
-from store.catalog.schema import named_credentials
-from store.catalog.schema import tokens as token_rows
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
-from workers.registry.credentials import Credential
+from transship.store.catalog.access import credentials, tokens
+from transship.store.catalog.db.schema import named_credentials
+from transship.store.catalog.db.schema import tokens as token_rows
+from transship.workers.registry.auth.credentials import Credential
 
 SECRET = "correct-horse-battery"
 HUB = {"name": "hub", "registry": "docker.io", "username": "ann", "password": SECRET}

@@ -12,17 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
-from store.catalog import collection, exports, jobs
-from store.catalog.jobs import JobLease
-from store.layers.codecs import open_reader
 from tests.contract.catalog.shelves import Shelves, id_of, small
 from tests.support.processes import wait_until
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import PREFIX, Api
 from tests.unit.store.archives.archives import docker_files, read, tar
-from workers.advance import export, load
-from workers.leases import Held
-from workers.specs import parse_spec
+from transship.store.catalog.content import collection
+from transship.store.catalog.scheduling import exports, jobs
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.layers.codecs.formats import open_reader
+from transship.workers.handlers import export, load
+from transship.workers.runtime.leases import Held
+from transship.workers.specs import parse_spec
 
 APP = small("routes")
 ARCHIVE = tar(docker_files(APP))

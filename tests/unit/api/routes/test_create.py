@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from store.catalog.schema import blobs, edges, images, layers, leases, lineage, references
-from store.oci.digest import Digest
 from tests.contract.catalog.shelves import Shelves, id_of
 from tests.support.file_images import image_of
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import Api
+from transship.store.catalog.db.schema import (
+    blobs,
+    edges,
+    images,
+    layers,
+    leases,
+    lineage,
+    references,
+)
+from transship.store.oci.digest import Digest
 
 TARS = [tar_of(file(name, name.encode())) for name in ("one", "two")]
 BASE = image_of(TARS[0])

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from store.catalog import heartbeats
-from store.catalog.heartbeats import Threads
-from store.errors import DatabaseUnavailableError
 from tests.unit.api.serving import Api
+from transship.store.catalog.scheduling import heartbeats
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.errors import DatabaseUnavailableError
 
 ALL = Threads(control=1, downloads=2, uploads=3, local=4)
 

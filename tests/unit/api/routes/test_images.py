@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from store.catalog.schema import blobs, edges, image_events, images, layers, lineage, references
 from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
 from tests.support.images import ARM64, build_index
 from tests.unit.api.serving import PREFIX, Api
+from transship.store.catalog.db.schema import (
+    blobs,
+    edges,
+    image_events,
+    images,
+    layers,
+    lineage,
+    references,
+)
 
 X, CHILD = small("x", labels={"a": "1"}), small("child", base=small("x", labels={"a": "1"}))
 ARM = small("x", platform=ARM64)

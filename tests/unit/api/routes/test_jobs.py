@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, update
 
-from store.catalog import children, events, rejections
-from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
+from transship.store.catalog.db.schema import jobs
+from transship.store.catalog.scheduling import children, events, rejections
 
 HOST = "localhost:1"
 SECRET = "correct-horse-battery"
@@ -239,7 +239,7 @@ def test_without_wait_the_answer_comes_at_once(api: Api) -> None:
 def test_a_wait_ends_with_the_job_and_not_with_the_next_look(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.routes.jobs.FALLBACK_SECONDS", 30.0)
+    monkeypatch.setattr("transship.api.routes.jobs.jobs.FALLBACK_SECONDS", 30.0)
     job = api.submit()["id"]
     waiting, answers = api.in_background(lambda: api.get(f"/jobs/{job}?wait=30").json())
     wait_until(lambda: job in api.news._waiting, 10, "the request to wait")
@@ -251,7 +251,7 @@ def test_a_wait_ends_with_the_job_and_not_with_the_next_look(
 
 
 def test_a_wait_finds_what_was_not_announced(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.routes.jobs.FALLBACK_SECONDS", 0.05)
+    monkeypatch.setattr("transship.api.routes.jobs.jobs.FALLBACK_SECONDS", 0.05)
     job = api.submit()["id"]
     waiting, answers = api.in_background(lambda: api.get(f"/jobs/{job}?wait=30").json())
     end(api, job)  # and tell nobody
@@ -260,7 +260,7 @@ def test_a_wait_finds_what_was_not_announced(api: Api, monkeypatch: pytest.Monke
 
 
 def test_a_wait_reads_no_spec_until_it_is_over(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.routes.jobs.FALLBACK_SECONDS", 0.01)
+    monkeypatch.setattr("transship.api.routes.jobs.jobs.FALLBACK_SECONDS", 0.01)
     job = api.submit()["id"]
     read: list[bool] = []
 

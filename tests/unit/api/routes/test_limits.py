@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from store.catalog import parking
-from store.catalog.schema import lanes
 from tests.unit.api.serving import Api
+from transship.store.catalog.db.schema import lanes
+from transship.store.catalog.scheduling.admission import parking
 
 DEFAULTS = {
     "max_concurrent_downloads": {"value": 3, "source": "default"},

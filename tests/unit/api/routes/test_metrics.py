@@ -13,20 +13,22 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, text
 
-from api.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
-from api.watch import Watch
-from store.catalog import collection, heartbeats, limits, parking, rejections
-from store.catalog.engine import Catalog
-from store.catalog.heartbeats import Threads
-from store.catalog.schema import jobs as job_rows
-from store.oci.digest import Digest
-from store.settings import Settings
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, Scene
 from tests.unit.api.serving import Api
-from workers.bootstrap import make_context
-from workers.context import WorkerContext
-from workers.wire import LocalWire
+from transship.api.views.liveness import Watch
+from transship.api.views.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
+from transship.store.catalog.content import collection
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.scheduling import heartbeats, rejections
+from transship.store.catalog.scheduling.admission import limits, parking
+from transship.store.catalog.scheduling.heartbeats import Threads
+from transship.store.oci.digest import Digest
+from transship.store.settings import Settings
+from transship.workers.process.bootstrap import make_context
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.wire import LocalWire
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -311,5 +313,6 @@ def test_twenty_thousand_jobs_are_counted_without_looking_at_each(cluster: Clust
 
 
 def test_no_command_pays_for_it() -> None:
-    code = "import sys, api.cli.root, api.app; sys.exit('prometheus_client' in sys.modules)"
+    loaded = "import sys, transship.api.cli.root, transship.api.app"
+    code = f"{loaded}; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from store.catalog.schema import jobs
 from tests.unit.api.serving import PREFIX, Api
+from transship.store.catalog.db.schema import jobs
 
 HOST = "localhost:1"
 ENTRY = {"source": f"{HOST}/team/app", "destination": f"{HOST}/copy/app", "select": {"newest": 3}}

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from store.catalog.schema import jobs
 from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
+from transship.store.catalog.db.schema import jobs
 
 NDJSON = {"Accept": "application/x-ndjson"}
 
@@ -124,8 +124,8 @@ def test_a_stream_tells_of_the_children_too(api: Api) -> None:
 def test_silence_is_filled_so_that_a_dead_server_can_be_told_from_a_quiet_one(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.routes.streams.PROGRESS_SECONDS", 0.01)
-    monkeypatch.setattr("api.routes.streams.ALIVE_SECONDS", 0.02)
+    monkeypatch.setattr("transship.api.routes.jobs.streams.PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr("transship.api.routes.jobs.streams.ALIVE_SECONDS", 0.02)
     job = api.submit()["id"]
     with following(api, job) as stream:
         assert [next(stream) for _ in range(4)][2:] == ["", ""]

@@ -11,7 +11,12 @@ import httpx
 import pytest
 from sqlalchemy import delete, select
 
-from store.catalog.schema import (
+from tests.contract.catalog.shelves import Shelves, id_of
+from tests.support.file_images import image_of
+from tests.support.processes import wait_until
+from tests.support.tars import entries_of, file, folder, symlink, tar_of
+from tests.unit.api.serving import PREFIX, Api
+from transship.store.catalog.db.schema import (
     blobs,
     edges,
     images,
@@ -22,13 +27,8 @@ from store.catalog.schema import (
     workspace_layers,
     workspaces,
 )
-from store.catalog.schema import jobs as job_rows
-from store.oci.platform import Platform
-from tests.contract.catalog.shelves import Shelves, id_of
-from tests.support.file_images import image_of
-from tests.support.processes import wait_until
-from tests.support.tars import entries_of, file, folder, symlink, tar_of
-from tests.unit.api.serving import PREFIX, Api
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.oci.platform import Platform
 
 TAR = {"Accept": "application/x-tar"}
 NAME = "docker.io/library/app:1"

@@ -8,13 +8,13 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from store.archives.archive import Archive
-from store.archives.read import read_archive
-from store.content.memory import MemoryStore
-from store.errors import DigestMismatchError
-from store.oci import mediatypes
-from store.oci.digest import Digest
 from tests.support.images import Image, ImageIndex
+from tests.support.memory_store import MemoryStore
+from transship.store.archives.archive import Archive
+from transship.store.archives.read import read_archive
+from transship.store.errors import DigestMismatchError
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
 
 Files = dict[str, bytes]
 

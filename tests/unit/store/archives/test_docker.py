@@ -11,14 +11,6 @@ from typing import Any
 
 import pytest
 
-from store.archives.archive import ArchivedImage, StoredLayer
-from store.archives.limits import ArchiveLimits
-from store.errors import InvalidArchiveError
-from store.layers.codecs import Compression
-from store.oci import mediatypes
-from store.oci.config import ImageConfig
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest
 from tests.support.images import Image, build_image
 from tests.unit.store.archives.archives import (
     Files,
@@ -28,6 +20,14 @@ from tests.unit.store.archives.archives import (
     read,
     tar,
 )
+from transship.store.archives.archive import ArchivedImage, StoredLayer
+from transship.store.archives.limits import ArchiveLimits
+from transship.store.errors import InvalidArchiveError
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci import mediatypes
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest
 
 IMAGE = build_image("docker", layers=2, layer_bytes=5000, media="docker")
 PLAIN = build_image("plain", layers=2, layer_bytes=5000, media="docker", compression="none")

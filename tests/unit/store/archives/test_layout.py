@@ -8,12 +8,6 @@ from typing import Any
 
 import pytest
 
-from store.archives.archive import ArchivedImage, ArchivedIndex
-from store.errors import InvalidArchiveError
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
-from store.oci.reference import Reference
 from tests.support.images import (
     ARM64,
     Image,
@@ -32,6 +26,12 @@ from tests.unit.store.archives.archives import (
     read,
     tar,
 )
+from transship.store.archives.archive import ArchivedImage, ArchivedIndex
+from transship.store.errors import InvalidArchiveError
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
+from transship.store.oci.reference import Reference
 
 IMAGE = build_image("layout", layers=2, layer_bytes=5000)
 ARM = build_image("layout", layers=2, layer_bytes=5000, platform=ARM64)

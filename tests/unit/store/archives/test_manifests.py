@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from store.archives.manifests import as_oci, index_of_others, made
-from store.layers.codecs import Compression
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.support.images import build_image, build_index
+from transship.store.archives.manifests import as_oci, index_of_others, made
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
 
 CONFIG = b'{"rootfs":{"type":"layers","diff_ids":[]}}'
 LAYER = Digest.of(b"a layer")

@@ -17,19 +17,6 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.archives.limits import ArchiveLimits
-from store.archives.members import Member, Members
-from store.archives.read import interpret, read_archive
-from store.archives.receive import receive_archive
-from store.errors import (
-    CancelledError,
-    ContentError,
-    DecompressionError,
-    ExpansionError,
-    InvalidArchiveError,
-)
-from store.layers.codecs import Compression
-from store.oci.digest import Digest
 from tests.support.images import build_image
 from tests.unit.store.archives.archives import (
     Files,
@@ -39,6 +26,19 @@ from tests.unit.store.archives.archives import (
     read,
     tar,
 )
+from transship.store.archives.limits import ArchiveLimits
+from transship.store.archives.members import Member, Members
+from transship.store.archives.read import interpret, read_archive
+from transship.store.archives.receive import receive_archive
+from transship.store.errors import (
+    CancelledError,
+    ContentError,
+    DecompressionError,
+    ExpansionError,
+    InvalidArchiveError,
+)
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci.digest import Digest
 
 IMAGE = build_image("stream", layers=2, layer_bytes=3000)
 FILES = docker_files(IMAGE)

@@ -16,26 +16,6 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.archives.archive import Archive, ArchivedIndex
-from store.archives.plan import ArchiveFormat, Plan, SavedImage
-from store.archives.write import write_archive
-from store.content.local import LocalStore
-from store.content.memory import MemoryStore
-from store.errors import (
-    BlobMissingError,
-    CancelledError,
-    DigestMismatchError,
-    InvalidManifestError,
-    PlatformNotFoundError,
-    RequestError,
-    Side,
-    SizeMismatchError,
-)
-from store.layers.codecs import Compression
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.platform import Platform
-from store.oci.reference import Reference
 from tests.support.images import (
     AMD64,
     ARM64,
@@ -47,7 +27,27 @@ from tests.support.images import (
     build_index,
     put_image,
 )
+from tests.support.memory_store import MemoryStore
 from tests.unit.store.archives.archives import blob_name, encoded, read
+from transship.store.archives.archive import Archive, ArchivedIndex
+from transship.store.archives.plan import ArchiveFormat, Plan, SavedImage
+from transship.store.archives.write import write_archive
+from transship.store.content.local import LocalStore
+from transship.store.errors import (
+    BlobMissingError,
+    CancelledError,
+    DigestMismatchError,
+    InvalidManifestError,
+    PlatformNotFoundError,
+    RequestError,
+    Side,
+    SizeMismatchError,
+)
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.store.oci.reference import Reference
 
 DOCKER, OCI = ArchiveFormat.DOCKER, ArchiveFormat.OCI
 IMAGE = build_image("saved", layers=2, layer_bytes=5000, media="docker")

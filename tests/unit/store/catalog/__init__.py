@@ -1,1 +1,1 @@
-"""Unit tests of `store.catalog`: what needs no second engine."""
+"""Unit tests of `transship.store.catalog`: what needs no second engine."""

@@ -12,18 +12,23 @@ import pytest
 from cryptography.fernet import Fernet
 
 import tests
-from store.catalog import credentials
-from store.catalog.credentials import NamedCredential, SealedCredential, Sealer, kept_key
-from store.catalog.engine import Catalog
-from store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 from tests.contract.catalog.prepared import prepared_sqlite
+from transship.store.catalog.access import credentials
+from transship.store.catalog.access.credentials import (
+    NamedCredential,
+    SealedCredential,
+    Sealer,
+    kept_key,
+)
+from transship.store.catalog.db.engine import Catalog
+from transship.store.errors import ConflictError, HomeUnusableError, NotFoundError, StoreError
 
 KEY = Fernet.generate_key().decode()
 ROOT = Path(tests.__path__[0]).parent
 RACE = """
 import sys
 from pathlib import Path
-from store.catalog.credentials import kept_key
+from transship.store.catalog.access.credentials import kept_key
 print("ready", flush=True)
 sys.stdin.readline()
 print(kept_key(Path(sys.argv[1]) / "secret.key"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.catalog import mounts
-from store.catalog.mounts import network_filesystem
+from transship.store.catalog.db import mounts
+from transship.store.catalog.db.mounts import network_filesystem
 
 
 @pytest.fixture

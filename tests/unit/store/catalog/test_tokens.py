@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from store.catalog import tokens
-from store.catalog.engine import Catalog
-from store.catalog.schema import tokens as token_rows
-from store.catalog.tokens import Token
-from store.errors import ConflictError, NotFoundError
 from tests.contract.catalog.prepared import prepared_sqlite
+from transship.store.catalog.access import tokens
+from transship.store.catalog.access.tokens import Token
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import tokens as token_rows
+from transship.store.errors import ConflictError, NotFoundError
 
 NOW = 1_900_000_000.0
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from store.content.local import LocalStore
-from store.errors import BlobMissingError, DiskFullError, HomeUnusableError, StoreError
-from store.oci.digest import Digest
+from transship.store.content.local import LocalStore
+from transship.store.errors import BlobMissingError, DiskFullError, HomeUnusableError, StoreError
+from transship.store.oci.digest import Digest
 
 RAW = b"content " * 1000
 DIGEST = Digest.of(RAW)

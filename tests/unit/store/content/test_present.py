@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from store.content.memory import MemoryStore
-from store.content.present import see_present
-from store.errors import BlobMissingError
+from tests.support.memory_store import MemoryStore
+from transship.store.content.present import see_present
+from transship.store.errors import BlobMissingError
 
 
 def test_what_lies_in_the_trash_is_taken_back() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from store.errors import InvalidSpecError
-from store.images.changes import apply_changes
-from store.images.words import WordError, expand, split_words
+from transship.store.errors import InvalidSpecError
+from transship.store.images.build.changes import apply_changes
+from transship.store.images.build.shell_words import WordError, expand, split_words
 
 _RECORDED = Path(__file__).parents[3] / "data" / "oracle" / "importing_change.json"
 

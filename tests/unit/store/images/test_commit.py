@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from store.errors import RequestError
-from store.images.commit import Commit, child_config, child_platform
-from store.oci.config import ImageConfig
-from store.oci.digest import Digest
 from tests.support.images import AMD64, ARM64
+from transship.store.errors import RequestError
+from transship.store.images.build.commit import Commit, child_config, child_platform
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.digest import Digest
 
 LAYER = Digest.of(b"a layer")
 BELOW = str(Digest.of(b"below"))

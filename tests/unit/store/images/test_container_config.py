@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from store.errors import InvalidSpecError
-from store.images.container_config import check, complete, same_step
+from transship.store.errors import InvalidSpecError
+from transship.store.images.build.container_config import check, complete, same_step
 
 STEP: dict[str, Any] = {
     "Cmd": ["/bin/sh", "-c", "make"],

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import InvalidSpecError
-from store.images.filters import Filters, check_prune, has_labels, moment, name_matcher
-from store.oci.timestamps import NANOS
+from transship.store.errors import InvalidSpecError
+from transship.store.images.view.filters import (
+    Filters,
+    check_prune,
+    has_labels,
+    moment,
+    name_matcher,
+)
+from transship.store.oci.timestamps import NANOS
 
 KNOWN = ("label", "label!", "dangling", "until")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from store.errors import RequestError
-from store.images.squashing import (
+from tests.support.images import ARM64, Image, build_artifact, build_image, build_index
+from transship.store.errors import RequestError
+from transship.store.images.build.squashing import (
     Cut,
     cut_at_parent,
     cut_last,
@@ -18,12 +19,11 @@ from store.images.squashing import (
     squashed_index,
     squashed_manifest,
 )
-from store.layers.codecs import Compression
-from store.oci import mediatypes
-from store.oci.config import ImageConfig
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from tests.support.images import ARM64, Image, build_artifact, build_image, build_index
+from transship.store.layers.codecs.formats import Compression
+from transship.store.oci import mediatypes
+from transship.store.oci.config import ImageConfig
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
 
 LAYER = Digest.of(b"a layer")
 BLOB = Descriptor(media_type="", digest=Digest.of(b"its blob"), size=8)

@@ -9,13 +9,7 @@ import tarfile
 import pytest
 import zstandard
 
-from store.content.memory import MemoryStore
-from store.errors import InvalidArchiveError, NotFoundError, RequestError, Side
-from store.images import workspace_files
-from store.images.new_layer import MadeLayer
-from store.images.workspaces import sources
-from store.layers.find import MergedTree
-from store.oci.digest import Digest
+from tests.support.memory_store import MemoryStore
 from tests.support.tars import (
     Member,
     entries_of,
@@ -27,6 +21,12 @@ from tests.support.tars import (
     symlink,
     tar_of,
 )
+from transship.store.errors import InvalidArchiveError, NotFoundError, RequestError, Side
+from transship.store.images.build.new_layer import MadeLayer
+from transship.store.layers.compose.find import MergedTree
+from transship.store.oci.digest import Digest
+from transship.store.workspaces import files
+from transship.store.workspaces.workspaces import sources
 
 BASE = tar_of(
     folder("etc"),
@@ -52,12 +52,10 @@ class Bench:
         return self.put_raw(directory, tar_of(*members))
 
     def put_raw(self, directory: str, body: bytes) -> MadeLayer:
-        return self._on_top(
-            workspace_files.put(io.BytesIO(body), directory, self.layers, self.content, "me")
-        )
+        return self._on_top(files.put(io.BytesIO(body), directory, self.layers, self.content, "me"))
 
     def remove(self, path: str) -> MadeLayer:
-        return self._on_top(workspace_files.remove(path, self.layers, self.content, "me"))
+        return self._on_top(files.remove(path, self.layers, self.content, "me"))
 
     def _on_top(self, made: MadeLayer) -> MadeLayer:
         self.layers += sources([made.digest], self.content)

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from store.errors import CancelledError
-from store.layers.ahead import side_by_side
+from transship.store.errors import CancelledError
+from transship.store.layers.ahead import side_by_side
 
 MANY = 50
 
@@ -70,7 +70,7 @@ def test_a_generator_runs_no_further_ahead_than_allowed() -> None:
 
 
 def test_two_generators_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.layers.ahead._THREADS", 2)
+    monkeypatch.setattr("transship.store.layers.ahead._THREADS", 2)
     both = threading.Barrier(2, timeout=10)
 
     def meeting() -> Generator[int]:

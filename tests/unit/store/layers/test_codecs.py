@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import DecompressionError, ExpansionError, UnsupportedCompressionError
-from store.layers import codecs
-from store.layers.codecs import Compression, detect, open_reader, open_writer
+from transship.store.errors import DecompressionError, ExpansionError, UnsupportedCompressionError
+from transship.store.layers.codecs import formats
+from transship.store.layers.codecs.formats import Compression, detect, open_reader, open_writer
 
 CONTENT = random.Random(1).randbytes(50_000) + bytes(200_000) + b"layer" * 1000
 SKIPPABLE = b"\x5a\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
@@ -59,7 +59,7 @@ def compress(compression: Compression, data: bytes, step: int, threads: int) -> 
 
 @EACH
 def test_a_compression_is_told_by_its_magic_number(compression: Compression) -> None:
-    assert detect(COMPRESS[compression](b"x")[: codecs.HEAD_BYTES]) is compression
+    assert detect(COMPRESS[compression](b"x")[: formats.HEAD_BYTES]) is compression
 
 
 @pytest.mark.parametrize("head", [b"", b"\x1f", b"usr/lib", b"\x1f\x8b\x07", b"*M\x18"])
@@ -103,7 +103,7 @@ def test_anything_else_after_the_end_is_refused(compression: Compression, rest: 
 @EACH
 def test_a_stream_cut_anywhere_is_refused(compression: Compression) -> None:
     stream = COMPRESS[compression](b"some content")
-    for length in range(codecs.HEAD_BYTES, len(stream)):
+    for length in range(formats.HEAD_BYTES, len(stream)):
         with pytest.raises(DecompressionError, match="damaged or cut"):
             decompress(stream[:length])
 
@@ -182,7 +182,7 @@ def test_plain_bytes_are_bounded_too() -> None:
 def test_a_bomb_is_stopped_by_its_ratio_without_taking_memory(
     compression: Compression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codecs, "RATIO_FREE_BYTES", 1_000_000)
+    monkeypatch.setattr(formats, "RATIO_FREE_BYTES", 1_000_000)
     bomb = COMPRESS[compression](bytes(60_000_000))
     tracemalloc.start()
     try:

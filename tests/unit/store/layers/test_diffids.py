@@ -8,10 +8,10 @@ import io
 
 import pytest
 
-from store.errors import CancelledError, DecompressionError
-from store.layers.codecs import open_reader
-from store.layers.diffids import measure
 from tests.support.tars import file, tar_of
+from transship.store.errors import CancelledError, DecompressionError
+from transship.store.layers.codecs.formats import open_reader
+from transship.store.layers.diffids import measure
 
 
 def test_a_diff_id_counts_the_padding_and_whatever_follows_the_tar() -> None:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import NotFoundError
-from store.layers.find import MergedTree
-from store.layers.tar import Kind
 from tests.support.tars import (
     entries_of,
     facts_of,
@@ -22,6 +19,9 @@ from tests.support.tars import (
     tar_of,
     unpack,
 )
+from transship.store.errors import NotFoundError
+from transship.store.layers.compose.find import MergedTree
+from transship.store.layers.tar.reader import Kind
 
 LAYERS = [
     tar_of(

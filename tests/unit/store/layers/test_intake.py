@@ -12,13 +12,13 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from store.content.memory import MemoryStore
-from store.errors import CancelledError, DecompressionError, InvalidLayerError
-from store.layers.codecs import Compression
-from store.layers.intake import Taken, take_in
-from store.oci.digest import Digest
 from tests.support.layers import layer_files
+from tests.support.memory_store import MemoryStore
 from tests.support.tars import Member, file, folder, tar_of
+from transship.store.errors import CancelledError, DecompressionError, InvalidLayerError
+from transship.store.layers.codecs.formats import Compression
+from transship.store.layers.intake import Taken, take_in
+from transship.store.oci.digest import Digest
 
 TAR = tar_of(folder("etc"), file("etc/a", b"a\n"), file("bin/b", bytes(range(256)) * 5000))
 LARGE = tar_of(*(Member(info, b"".join(content)) for info, content in layer_files("x", 0, 4 << 20)))

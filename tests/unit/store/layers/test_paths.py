@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import InvalidLayerError
-from store.layers.paths import join, parse_path
+from transship.store.errors import InvalidLayerError
+from transship.store.layers.compose.paths import join, parse_path
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import ExpansionError, InvalidLayerError
-from store.layers.tar import TarReader
 from tests.support.tars import described, entries_of, file
+from transship.store.errors import ExpansionError, InvalidLayerError
+from transship.store.layers.tar.reader import TarReader
 
 GNU_TAR = shutil.which("tar")
 

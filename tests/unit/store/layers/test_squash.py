@@ -15,14 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import CancelledError, DecompressionError, InvalidLayerError, StoreError
-from store.layers.assemble import Assembled
-from store.layers.codecs import Compression, Source, open_writer
-from store.layers.difference import Change
-from store.layers.sources import blob_source
-from store.layers.squash import changes_of, squash
-from store.layers.tar import Entry, Kind
-from store.oci.digest import Digest
 from tests.support.layers import layer_files
 from tests.support.tars import (
     MTIME,
@@ -42,6 +34,14 @@ from tests.support.tars import (
     unpack,
     with_xattrs,
 )
+from transship.store.errors import CancelledError, DecompressionError, InvalidLayerError, StoreError
+from transship.store.layers.codecs.formats import Compression, Source, open_writer
+from transship.store.layers.compose.assemble import Assembled
+from transship.store.layers.compose.difference import Change
+from transship.store.layers.compose.squash import changes_of, squash
+from transship.store.layers.sources import blob_source
+from transship.store.layers.tar.reader import Entry, Kind
+from transship.store.oci.digest import Digest
 
 BASE = tar_of(
     folder("./", mode=0o755),

@@ -13,10 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import ExpansionError, InvalidLayerError
-from store.layers.pax import format_records
-from store.layers.tar import MAX_EXTENDED_BYTES, MAX_NAME_LENGTH, Entry, Kind, TarReader
-from store.layers.tarwriter import TarWriter
 from tests.support.tars import (
     MTIME,
     Format,
@@ -32,6 +28,16 @@ from tests.support.tars import (
     tar_of,
     with_xattrs,
 )
+from transship.store.errors import ExpansionError, InvalidLayerError
+from transship.store.layers.tar.pax import format_records
+from transship.store.layers.tar.reader import (
+    MAX_EXTENDED_BYTES,
+    MAX_NAME_LENGTH,
+    Entry,
+    Kind,
+    TarReader,
+)
+from transship.store.layers.tar.writer import TarWriter
 
 END = bytes(1024)
 FORMATS = pytest.mark.parametrize(

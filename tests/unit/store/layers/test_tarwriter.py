@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from store.layers.tar import Entry, Kind
-from store.layers.tarwriter import TarWriter, header
+from transship.store.layers.tar.reader import Entry, Kind
+from transship.store.layers.tar.writer import TarWriter, header
 
 
 def test_an_entry_that_ustar_can_hold_is_one_block() -> None:

@@ -7,10 +7,6 @@ import tarfile
 
 import pytest
 
-from store.errors import ExpansionError, InvalidLayerError
-from store.layers.paths import parse_path
-from store.layers.tar import Kind, TarReader
-from store.layers.tree import Directory, Inode, Tree
 from tests.support.tars import (
     Member,
     file,
@@ -21,6 +17,10 @@ from tests.support.tars import (
     tar_of,
     with_xattrs,
 )
+from transship.store.errors import ExpansionError, InvalidLayerError
+from transship.store.layers.compose.paths import parse_path
+from transship.store.layers.compose.tree import Directory, Inode, Tree
+from transship.store.layers.tar.reader import Kind, TarReader
 
 
 def tree_of(*layers: list[Member]) -> Tree:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import InvalidLayerError
-from store.layers.paths import join, parse_path
-from store.layers.whiteouts import Meaning, aufs_link_target, parse_whiteout, whiteout_name
+from transship.store.errors import InvalidLayerError
+from transship.store.layers.compose.paths import join, parse_path
+from transship.store.layers.compose.whiteouts import (
+    Meaning,
+    aufs_link_target,
+    parse_whiteout,
+    whiteout_name,
+)
 
 
 @pytest.mark.parametrize(

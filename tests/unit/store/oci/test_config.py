@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from store.errors import InvalidManifestError
-from store.oci.config import MAX_CONFIG_BYTES, ImageConfig
-from store.oci.digest import Digest
-from store.oci.platform import Platform
+from transship.store.errors import InvalidManifestError
+from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
 
 DIFF_IDS = [str(Digest.of(bytes([number]))) for number in range(3)]
 CONFIG: dict[str, Any] = {

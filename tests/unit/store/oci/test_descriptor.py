@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from store.errors import InvalidManifestError
-from store.oci.descriptor import LARGEST, Descriptor
-from store.oci.digest import Digest
-from store.oci.platform import Platform
+from transship.store.errors import InvalidManifestError
+from transship.store.oci.descriptor import LARGEST, Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
 
 CONTENT = b"content"
 MINIMAL: dict[str, Any] = {

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from store.errors import InvalidDigestError
-from store.oci.digest import Digest
+from transship.store.errors import InvalidDigestError
+from transship.store.oci.digest import Digest
 
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import InvalidManifestError, TransshipError, UnsupportedMediaTypeError
-from store.oci import mediatypes
-from store.oci.digest import Digest
-from store.oci.manifest import (
+from transship.store.errors import InvalidManifestError, TransshipError, UnsupportedMediaTypeError
+from transship.store.oci import mediatypes
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import (
     MAX_CHILDREN,
     MAX_MANIFEST_BYTES,
     Index,

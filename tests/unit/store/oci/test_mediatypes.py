@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.oci import mediatypes
+from transship.store.oci import mediatypes
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import platform as machine
 
 import pytest
 
-from store.errors import InvalidManifestError, InvalidPlatformError
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.mediatypes import OCI_MANIFEST
-from store.oci.platform import Platform, select
+from transship.store.errors import InvalidManifestError, InvalidPlatformError
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.mediatypes import OCI_MANIFEST
+from transship.store.oci.platform import Platform, select
 
 
 @pytest.mark.parametrize(

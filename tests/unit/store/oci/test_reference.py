@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import InvalidReferenceError, TransshipError
-from store.oci.digest import Digest
-from store.oci.reference import Reference, check_tag, parse_repository
+from transship.store.errors import InvalidReferenceError, TransshipError
+from transship.store.oci.digest import Digest
+from transship.store.oci.reference import Reference, check_tag, parse_repository
 
 DIGEST = Digest.of(b"image")
 HEX64 = "1a3f5e7d9c1b3a5f7e9d1c3b5a7f9e1d3c5b7a9f1e3d5d7c9b1a3f5e7d9c1b3a"

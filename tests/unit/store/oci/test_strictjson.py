@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import InvalidManifestError
-from store.oci.strictjson import DEEPEST, loads
+from transship.store.errors import InvalidManifestError
+from transship.store.oci.strictjson import DEEPEST, loads
 
 
 def read(raw: bytes, max_bytes: int = 1000) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import InvalidTimeError
-from store.oci.timestamps import NANOS, moment, parse
+from transship.store.errors import InvalidTimeError
+from transship.store.oci.timestamps import NANOS, moment, parse
 
 MAY = 1_714_564_800  # 2024-05-01T12:00:00Z
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.errors import InvalidPolicyError
-from workers.mirrors import documents
-from workers.mirrors.documents import MAX_BYTES, read
+from transship.store.errors import InvalidPolicyError
+from transship.workers.mirrors import documents
+from transship.workers.mirrors.documents import MAX_BYTES, read
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)

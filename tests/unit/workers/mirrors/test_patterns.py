@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.errors import InvalidSelectionError
-from store.patterns import MAX_CHARACTERS
-from workers.mirrors.patterns import Pattern
+from transship.store.errors import InvalidSelectionError
+from transship.store.patterns import MAX_CHARACTERS
+from transship.workers.mirrors.patterns import Pattern
 
 TAGS = st.text(alphabet="ab1.-_", max_size=8)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.oci.reference import Reference
-from workers.mirrors import plan
-from workers.mirrors.plan import Image
-from workers.specs import CopySpec, MirrorEntry
+from transship.store.oci.reference import Reference
+from transship.workers.mirrors import plan
+from transship.workers.mirrors.plan import Image
+from transship.workers.specs import CopySpec, MirrorEntry
 
 DIGEST = "sha256:" + "ab" * 32
 R = Reference.parse

@@ -10,13 +10,13 @@ import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.errors import InvalidPolicyError
-from store.oci.reference import Reference
-from workers.mirrors import own
-from workers.mirrors.entries import MAX_ENTRIES, Entry
-from workers.mirrors.policy import Policy, read
-from workers.mirrors.selection import Selection
-from workers.specs import parse_spec
+from transship.store.errors import InvalidPolicyError
+from transship.store.oci.reference import Reference
+from transship.workers.mirrors import own
+from transship.workers.mirrors.entries import MAX_ENTRIES, Entry
+from transship.workers.mirrors.policy import Policy, read
+from transship.workers.mirrors.selection import Selection
+from transship.workers.specs import parse_spec
 
 DIGEST = "sha256:" + "ab" * 32
 SECRET = "correct-horse-battery"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from store.oci.reference import Reference
-from workers.mirrors import report
-from workers.mirrors.plan import Image
-from workers.mirrors.report import MAX_FAILED, MAX_NAMED, Tally
+from transship.store.oci.reference import Reference
+from transship.workers.mirrors import report
+from transship.workers.mirrors.plan import Image
+from transship.workers.mirrors.report import MAX_FAILED, MAX_NAMED, Tally
 
 
 def _item(state: str, **more: Any) -> dict[str, Any]:

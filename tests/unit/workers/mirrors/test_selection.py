@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from workers.mirrors.selection import Selection
+from transship.workers.mirrors.selection import Selection
 
 TAGS = ["latest", "1.9", "1.10", "v1.10.1", "2.0-rc1", "2.0", "edge"]
 

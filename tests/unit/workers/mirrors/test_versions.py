@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.errors import InvalidSelectionError
-from workers.mirrors.versions import Range, Version
+from transship.store.errors import InvalidSelectionError
+from transship.workers.mirrors.versions import Range, Version
 
 
 @pytest.mark.parametrize(

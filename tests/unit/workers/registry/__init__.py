@@ -1,1 +1,1 @@
-"""Unit tests of `workers.registry`."""
+"""Unit tests of `transship.workers.registry`."""

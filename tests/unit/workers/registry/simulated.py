@@ -10,9 +10,9 @@ from functools import cached_property
 
 import httpx
 
-from workers.registry.client import RegistryClient, Repository
-from workers.registry.credentials import Credential
-from workers.registry.hosts import HostPolicy
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.registry.transport.hosts import HostPolicy
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

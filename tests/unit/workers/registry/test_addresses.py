@@ -6,10 +6,10 @@ import ipaddress
 
 import pytest
 
-from store.errors import UntrustedAddressError
-from store.settings import Settings
-from workers.registry import addresses
-from workers.registry.addresses import (
+from transship.store.errors import UntrustedAddressError
+from transship.store.settings import Settings
+from transship.workers.registry.transport import addresses
+from transship.workers.registry.transport.addresses import (
     Address,
     GivenByServer,
     HostList,
@@ -18,7 +18,7 @@ from workers.registry.addresses import (
     Unproven,
     parse_address,
 )
-from workers.registry.hosts import HostPolicy
+from transship.workers.registry.transport.hosts import HostPolicy
 
 
 def address(text: str) -> Address:

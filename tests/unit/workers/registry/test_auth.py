@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from store.errors import (
+from tests.unit.workers.registry.simulated import Answer, Simulated, TokenRegistry, basic
+from transship.store.errors import (
     CancelledError,
     DeniedError,
     ProtocolError,
@@ -13,9 +14,8 @@ from store.errors import (
     UnauthorizedError,
     UntrustedAddressError,
 )
-from store.oci.digest import Digest
-from tests.unit.workers.registry.simulated import Answer, Simulated, TokenRegistry, basic
-from workers.registry.credentials import Credential
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
 
 DIGEST = Digest.of(b"hello")
 ANN = Credential("ann", "pw")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from workers.registry.challenge import MAX_HEADER_CHARS, Challenge, parse_challenges, preferred
+from transship.workers.registry.auth.challenge import (
+    MAX_HEADER_CHARS,
+    Challenge,
+    parse_challenges,
+    preferred,
+)
 
 
 def parse(*lines: str) -> list[Challenge]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from store.errors import DeniedError, RegistryError, UntrustedAddressError
-from workers.registry import connections
-from workers.registry.addresses import parse_address
-from workers.registry.client import RegistryClient
-from workers.registry.hosts import HostPolicy
-from workers.registry.proxies import ProxyRules
+from transship.store.errors import DeniedError, RegistryError, UntrustedAddressError
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.transport import connections
+from transship.workers.registry.transport.addresses import parse_address
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.proxies import ProxyRules
 
 WORDS = "the lift to the cellar is broken"
 

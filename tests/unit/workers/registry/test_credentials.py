@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import RequestError
-from workers.registry.credentials import (
+from transship.store.errors import RequestError
+from transship.workers.registry.auth.credentials import (
     Credential,
     fingerprint,
     load_docker_config,

@@ -10,8 +10,8 @@ import httpcore
 import httpx
 import pytest
 
-from store import errors
-from workers.registry.errors import (
+from transship.store import errors
+from transship.workers.registry.transport.errors import (
     MAX_QUOTE_CHARS,
     RequestContext,
     answer_error,

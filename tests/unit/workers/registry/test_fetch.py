@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from store.errors import (
+from transship.store.errors import (
     CancelledError,
     DeniedError,
     ProtocolError,
@@ -19,11 +19,11 @@ from store.errors import (
     UnreachableError,
     UntrustedAddressError,
 )
-from workers.registry import addresses
-from workers.registry.addresses import HostList, NamedInRequest, parse_address
-from workers.registry.fetch import check_user_url, open_url
-from workers.registry.hosts import HostPolicy
-from workers.registry.proxies import ProxyRules
+from transship.workers.registry.fetch import check_user_url, open_url
+from transship.workers.registry.transport import addresses
+from transship.workers.registry.transport.addresses import HostList, NamedInRequest, parse_address
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.proxies import ProxyRules
 
 LOOPBACK_ALLOWED = HostPolicy(allow_private=("127.0.0.1",))
 CONTENT = bytes(range(256)) * 20_000  # 5 MB: more than any one read
@@ -232,7 +232,7 @@ def test_a_redirect_is_judged_like_the_url_itself(
 ) -> None:
     resolve = addresses.resolve
     monkeypatch.setattr(
-        "workers.registry.transport.resolve",
+        "transship.workers.registry.transport.transport.resolve",
         lambda host, port: (
             [parse_address("10.0.0.1")] if host == "inside.test" else resolve(host, port)
         ),

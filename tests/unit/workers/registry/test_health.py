@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from store.errors import RegistryError
-from store.oci.digest import Digest
 from tests.unit.workers.registry.simulated import TokenRegistry
-from workers.registry.client import RegistryClient
-from workers.registry.health import FAILURES, Health
-from workers.registry.hosts import HostPolicy
+from transship.store.errors import RegistryError
+from transship.store.oci.digest import Digest
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.flow_control.health import FAILURES, Health
+from transship.workers.registry.transport.hosts import HostPolicy
 
 
 @dataclass

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import RequestError
-from workers.registry.hosts import HostPolicy, RegistryHost, api_host
+from transship.store.errors import RequestError
+from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost, api_host
 
 
 def test_docker_hub_has_an_api_host_of_its_own() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from store.errors import BlockedError, ManifestNotFoundError
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from store.oci.manifest import Manifest, parse_manifest
 from tests.unit.workers.registry.simulated import Answer, Simulated
-from workers.registry.client import Repository
-from workers.registry.credentials import Credential
-from workers.registry.hosts import HostPolicy
-from workers.registry.routes import Routes
+from transship.store.errors import BlockedError, ManifestNotFoundError
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest, parse_manifest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import Repository
+from transship.workers.registry.transport.hosts import HostPolicy
+from transship.workers.registry.transport.routes import Routes
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
 DATA = b"hello"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import ProtocolError
-from workers.registry.origins import Origin, absolute, origin_of, split_host, with_query
+from transship.store.errors import ProtocolError
+from transship.workers.registry.transport.origins import (
+    Origin,
+    absolute,
+    origin_of,
+    split_host,
+    with_query,
+)
 
 
 def test_default_ports_are_filled_in() -> None:

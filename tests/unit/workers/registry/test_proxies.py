@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import RequestError
-from workers.registry.origins import origin_of
-from workers.registry.proxies import ProxyRules
+from transship.store.errors import RequestError
+from transship.workers.registry.transport.origins import origin_of
+from transship.workers.registry.transport.proxies import ProxyRules
 
 PROXY = "http://proxy.test:3128"
 

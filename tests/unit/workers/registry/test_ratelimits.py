@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from workers.registry.ratelimits import RateLimit, Spacing, read_rate_limit
+from transship.workers.registry.flow_control.ratelimits import RateLimit, Spacing, read_rate_limit
 
 
 @dataclass

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import ProtocolError, UntrustedAddressError
-from workers.registry.hosts import HostPolicy, RegistryHost
-from workers.registry.origins import origin_of
-from workers.registry.redirects import check_step, next_url
+from transship.store.errors import ProtocolError, UntrustedAddressError
+from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
+from transship.workers.registry.transport.origins import origin_of
+from transship.workers.registry.transport.redirects import check_step, next_url
 
 REGISTRY = RegistryHost.of("r.test:5000")
 POLICY = HostPolicy(insecure=("plain.test",))

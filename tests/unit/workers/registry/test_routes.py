@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import RequestError
-from workers.registry.routes import Route, Routes, Stop
+from transship.store.errors import RequestError
+from transship.workers.registry.transport.routes import Route, Routes, Stop
 
 MIRRORED = """
 [[registry]]

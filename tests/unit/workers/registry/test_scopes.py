@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.registry.scopes import covers, merged, parse_scopes, repository_scope
+from transship.workers.registry.auth.scopes import covers, merged, parse_scopes, repository_scope
 
 PULL = repository_scope("library/app", "pull")
 PUSH = repository_scope("library/app", "pull", "push")

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from store.errors import InvalidSpecError, ProtocolError, RegistryError, UnauthorizedError
-from store.images.filters import Filters
 from tests.unit.workers.registry.simulated import Simulated
-from workers.registry.search import KEYS, Result, Wish, index_and_term
+from transship.store.errors import InvalidSpecError, ProtocolError, RegistryError, UnauthorizedError
+from transship.store.images.view.filters import Filters
+from transship.workers.registry.search import KEYS, Result, Wish, index_and_term
 
 APP = Result(
     name="app", description="about app", star_count=100, is_official=True, is_automated=False

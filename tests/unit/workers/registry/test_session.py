@@ -8,20 +8,20 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from store.errors import (
+from tests.unit.workers.registry.simulated import Answer, Simulated
+from transship.store.errors import (
     ManifestNotFoundError,
     ProtocolError,
     RegistryError,
     TooManyRequestsError,
     UntrustedAddressError,
 )
-from store.oci.descriptor import Descriptor
-from store.oci.digest import Digest
-from tests.unit.workers.registry.simulated import Answer, Simulated
-from workers.registry.client import RegistryClient
-from workers.registry.credentials import Credential
-from workers.registry.hosts import HostPolicy
-from workers.registry.ratelimits import RateLimit
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.client import RegistryClient
+from transship.workers.registry.flow_control.ratelimits import RateLimit
+from transship.workers.registry.transport.hosts import HostPolicy
 
 DATA = b"hello"
 DIGEST = Digest.of(DATA)

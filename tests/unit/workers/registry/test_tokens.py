@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
-from store.errors import CancelledError, ProtocolError, Side, UnauthorizedError
-from workers.registry.credentials import Credential
-from workers.registry.scopes import repository_scope
-from workers.registry.tokens import (
+from transship.store.errors import CancelledError, ProtocolError, Side, UnauthorizedError
+from transship.workers.registry.auth.credentials import Credential
+from transship.workers.registry.auth.scopes import repository_scope
+from transship.workers.registry.auth.tokens import (
     MIN_LIFE_SECONDS,
     RENEW_EARLY_SECONDS,
     Token,

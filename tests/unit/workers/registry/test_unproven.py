@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from store.errors import UnreachableError, UntrustedAddressError
-from workers.registry import network
-from workers.registry.addresses import Address, parse_address
-from workers.registry.connections import Connections, Outgoing
-from workers.registry.errors import RequestContext
-from workers.registry.hosts import HostPolicy, RegistryHost
-from workers.registry.network import Network
-from workers.registry.origins import origin_of
-from workers.registry.transport import CheckedTransport
+from transship.store.errors import UnreachableError, UntrustedAddressError
+from transship.workers.registry import network
+from transship.workers.registry.network import Network
+from transship.workers.registry.transport.addresses import Address, parse_address
+from transship.workers.registry.transport.connections import Connections, Outgoing
+from transship.workers.registry.transport.errors import RequestContext
+from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
+from transship.workers.registry.transport.origins import origin_of
+from transship.workers.registry.transport.transport import CheckedTransport
 
 INSIDE, OUTSIDE = "10.0.0.1", "93.184.216.34"
 REGISTRY = RegistryHost.of("r.test")
@@ -50,8 +50,10 @@ def test_the_peer_itself_must_be_listed(
     own: Connections, monkeypatch: pytest.MonkeyPatch, url: str, given: bool
 ) -> None:
     """Where it is asked whether TLS is needed it is inside; where to connect, it is not."""
-    monkeypatch.setattr("workers.registry.hosts.resolve", resolving(INSIDE))
-    monkeypatch.setattr("workers.registry.transport.resolve", resolving(OUTSIDE))
+    monkeypatch.setattr("transship.workers.registry.transport.hosts.resolve", resolving(INSIDE))
+    monkeypatch.setattr(
+        "transship.workers.registry.transport.transport.resolve", resolving(OUTSIDE)
+    )
     with pytest.raises(UntrustedAddressError, match="without TLS that is verified"):
         own.send(Outgoing(method="GET", url=url), registry=REGISTRY, given=given, asked=ASKED)
 
@@ -67,9 +69,11 @@ def test_what_a_pool_is_called_and_what_it_does_come_from_one_look(
             contexts.append(context)
             super().__init__(rule, context, proxy)
 
-    monkeypatch.setattr("workers.registry.connections.CheckedTransport", Kept)
-    monkeypatch.setattr("workers.registry.hosts.resolve", resolving(*answers))
-    monkeypatch.setattr("workers.registry.transport.resolve", resolving(OUTSIDE))
+    monkeypatch.setattr("transship.workers.registry.transport.connections.CheckedTransport", Kept)
+    monkeypatch.setattr("transship.workers.registry.transport.hosts.resolve", resolving(*answers))
+    monkeypatch.setattr(
+        "transship.workers.registry.transport.transport.resolve", resolving(OUTSIDE)
+    )
     for _ in range(2):
         own._client(origin_of("https://r.test/"), REGISTRY, given=False)
     made = {key.unverified: client for key, client in own._clients.items()}
@@ -81,7 +85,7 @@ def test_what_a_pool_is_called_and_what_it_does_come_from_one_look(
 
 def test_a_host_that_failed_https_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("workers.registry.network.time.monotonic", lambda: now)
+    monkeypatch.setattr("transship.workers.registry.network.time.monotonic", lambda: now)
     policy = HostPolicy(insecure=("r.test",))
     made = Network(Connections(policy, user_agent="test"))
     fails = True

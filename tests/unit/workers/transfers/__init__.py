@@ -1,1 +1,1 @@
-"""Unit tests of `workers.transfers`."""
+"""Unit tests of `transship.workers.transfers`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.errors import (
+from tests.unit.store.error_tree import EVERY_ERROR, example
+from transship.store.errors import (
     DigestMismatchError,
     Interruption,
     RecordedError,
@@ -15,8 +16,7 @@ from store.errors import (
     TransshipError,
     UnreachableError,
 )
-from tests.unit.store.error_tree import EVERY_ERROR, example
-from workers.transfers.retry import (
+from transship.workers.transfers.retry import (
     BASE_SECONDS,
     FREE_PROGRESS_BYTES,
     FREE_TRIES_FACTOR,

@@ -1,5 +1,0 @@
-"""`python -m api` is `transship`."""
-
-from api.cli import main
-
-main()

@@ -1,0 +1,1 @@
+"""Tokens and credentials: who may do what, and the owner of the data directory."""

@@ -1,0 +1,190 @@
+"""images, inspect, history, children, tag, rm: look at what is held, name it, remove it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from transship.api.cli.connect.options import json_option
+from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.output.errors import exit_code, explain
+from transship.store.errors import TransshipError
+
+
+@click.command()
+@click.argument("pattern", required=False)
+@click.option("--all", "-a", "all_", is_flag=True, help="Show unnamed ones with children too.")
+@click.option(
+    "--filter",
+    "-f",
+    "filters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Keys: before, dangling, label, reference, since, until; may be repeated.",
+)
+@click.option("--digests", is_flag=True, help="Show digests.")
+@json_option
+def images(
+    pattern: str | None, all_: bool, filters: tuple[str, ...], digests: bool, as_json: bool
+) -> int:
+    """List the images in the store, those that match PATTERN where one is given."""
+    from transship.api.cli.output.table import table  # noqa: PLC0415
+
+    with connect() as connection:
+        page = connection.client.images(pattern, filters=filters, all_=all_)
+    if as_json:
+        print_json(page)
+        return 0
+    rows = [line for item in page["items"] for line in _lines(item, digests=digests)]
+    print(table(("REFERENCE", "IMAGE ID", "PLATFORM", "SIZE", *(("DIGEST",) * digests)), rows))
+    return 0
+
+
+def _lines(item: dict[str, Any], *, digests: bool) -> list[tuple[str, ...]]:
+    """A line for each name and each platform; names by digest only where there is no tag."""
+    from transship.store.sizes import human_bytes  # noqa: PLC0415
+
+    names = item["repo_tags"] or [
+        f"{name.partition('@')[0]}:<none>" for name in item["repo_digests"]
+    ]
+    return [
+        (
+            name,
+            image["image_id"].partition(":")[2][:12],
+            image["platform"] or "-",
+            human_bytes(image["size"]),
+            *((item["digest"],) if digests else ()),
+        )
+        for name in names or ["<none>:<none>"]
+        for image in item["images"]
+    ]
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index show this one.")
+@click.option("--remote", is_flag=True, help="Ask its registry, and not the store.")
+@json_option
+def inspect(reference: str, platform: str | None, remote: bool, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
+    """Show what is held of REFERENCE, or with --remote what its registry has, as JSON."""
+    with connect() as connection:
+        if remote:
+            print_json(
+                connection.client.inspect_remote(reference, credential=_credential(reference))
+            )
+        else:
+            print_json(connection.client.inspect(reference, platform=platform))
+    return 0
+
+
+def _credential(reference: str) -> dict[str, Any] | None:
+    """What the user has signed in with at the registry of *reference*."""
+    from transship.store.oci.reference import Reference  # noqa: PLC0415
+    from transship.workers.registry.auth.credentials import load_docker_config, most_specific  # noqa: PLC0415
+
+    at = Reference.parse(reference)
+    own = load_docker_config(os.environ).for_registries((at.domain,))
+    found = most_specific(own, at.repository)
+    return None if found is None else found.parts
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index show this one.")
+@click.option("--no-trunc", is_flag=True, help="Show IDs and commands in full.")
+@json_option
+def history(reference: str, platform: str | None, no_trunc: bool, as_json: bool) -> int:
+    """Show how REFERENCE came about, the newest step first."""
+    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.store.sizes import human_bytes  # noqa: PLC0415
+
+    with connect() as connection:
+        page = connection.client.history(reference, platform=platform)
+    if as_json:
+        print_json(page)
+        return 0
+    rows = [
+        (
+            step["id"] if no_trunc else step["id"].removeprefix("sha256:")[:12],
+            step["created"][:19],
+            human_bytes(step["size"]),
+            _one_line(step["created_by"], None if no_trunc else 60),
+            step["comment"],
+        )
+        for step in page["items"]
+    ]
+    print(table(("IMAGE", "CREATED", "SIZE", "CREATED BY", "COMMENT"), rows))
+    return 0
+
+
+def _one_line(text: str, most: int | None) -> str:
+    line = " ".join(text.split())
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+@click.command()
+@click.argument("reference")
+@json_option
+def children(reference: str, as_json: bool) -> int:
+    """List the IDs of the images that were made here from REFERENCE."""
+    with connect() as connection:
+        page = connection.client.children(reference)
+    if as_json:
+        print_json(page)
+    else:
+        for image_id in page["items"]:
+            print(image_id)
+    return 0
+
+
+@click.command()
+@click.argument("reference")
+@click.argument("new")
+@json_option
+def tag(reference: str, new: str, as_json: bool) -> int:
+    """Give REFERENCE the name NEW, whatever that stood for before."""
+    with connect() as connection:
+        named = connection.client.tag(reference, new)
+    if as_json:
+        print_json(named)
+    else:
+        print(named["reference"])
+    return 0
+
+
+@click.command()
+@click.argument("references", nargs=-1, required=True)
+@click.option(
+    "--force",
+    "-f",
+    is_flag=True,
+    help="Even if an idle workspace uses it; by ID, remove all its tags.",
+)
+@click.option("--no-prune", is_flag=True, help="Keep parents that nothing else needs.")
+@json_option
+def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) -> int:
+    """Take the names REFERENCES away, and images with their last name.
+
+    Given an ID, the image goes with all its names.
+    """
+    removed: list[dict[str, str]] = []
+    code = 0
+    with connect() as connection:
+        for name in references:
+            try:
+                gone = connection.client.remove(name, force=force, noprune=no_prune)
+            except TransshipError as error:  # as with Docker, the others go on
+                sys.stderr.write(explain(error))
+                code = max(code, exit_code(error))
+                continue
+            removed += gone
+            if not as_json:
+                for one in gone:
+                    for what, which in one.items():
+                        print(f"{what}: {which}")
+    if as_json:
+        print_json(removed)
+    return code

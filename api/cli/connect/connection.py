@@ -1,0 +1,141 @@
+"""Finds the server a command talks to, or brings one: a URL, the home's engine, its own engine."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from transship.api.client import Client
+from transship.api.processes import locks
+from transship.store.errors import EngineRunningError, ServerUnreachableError
+from transship.store.home import prepare_home, read_token
+from transship.store.settings import Settings
+from transship.workers.registry.transport.addresses import is_loopback
+
+if TYPE_CHECKING:
+    from transship.api.processes.embedded import Engine
+
+_START_SECONDS = 15.0  # an engine that has the lock but no socket yet, or a server that restarts
+
+_SETTLE_SECONDS = 0.5  # an engine that has the lock and has not told of itself yet
+
+
+class Connection:
+    """A client, and behind it, where no server was there, an engine of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect, or start an engine.
+
+        Raises:
+            ServerUnreachableError: TRANSSHIP_URL names a server that does not answer.
+            HomeUnusableError, SchemaVersionError: an engine cannot be started.
+        """
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._presence: locks.HomeLock | None = None
+        self.client = self._connect()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the server stays when this command ends."""
+        if self._settings.url is not None:
+            return True
+        facts = locks.engine_facts(self._settings.run_dir)
+        return self._engine is None and facts.get("kind") == "up"
+
+    def reconnect(self) -> None:
+        """The server has gone: find it again, or take its place, where it ran on this home.
+
+        Raises:
+            ServerUnreachableError: it was named by its URL, and does not come back.
+        """
+        if self._settings.url is not None:
+            deadline = time.monotonic() + _START_SECONDS
+            while time.monotonic() < deadline:
+                if self.client.alive():
+                    return
+                time.sleep(0.1)
+            raise ServerUnreachableError(
+                "lost the server; the job continues when it is back",
+                subject=self._settings.url,
+                hint="see `transship jobs wait`",
+            )
+        self.client.close()
+        self._leave()
+        self.client = self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self._leave()
+        if self._engine is None:
+            return
+        try:
+            self._engine.stop(wait_for_clients=True)
+        except KeyboardInterrupt:  # once more: the other commands must do without
+            self._engine.stop(wait_for_clients=False)
+            raise
+
+    def _connect(self) -> Client:
+        if self._settings.url is not None:
+            return server_client(self._settings)
+        prepare_home(self._settings)
+        began = time.monotonic()
+        while True:
+            self._presence = locks.client_presence(self._settings.run_dir)
+            client = Client("http://transship", socket=self._settings.run_dir / "api.sock")
+            if client.alive():
+                return client
+            self._leave()
+            try:
+                from transship.api.processes.embedded import Engine  # noqa: PLC0415 -- a client needs none of it
+
+                self._engine = Engine(self._settings, kind="embedded")
+            except EngineRunningError:
+                client.close()
+                waited = time.monotonic() - began
+                kind = locks.engine_facts(self._settings.run_dir).get("kind")
+                if kind in locks.ROLES and waited > _SETTLE_SECONDS:
+                    raise EngineRunningError(
+                        "an API or a worker runs on this home by itself",
+                        subject=str(self._settings.home),
+                        hint="set TRANSSHIP_URL to the address of the API",
+                    ) from None
+                if waited > _START_SECONDS:  # else it is starting, or stopping
+                    raise
+                time.sleep(0.05)
+                continue
+            return client
+
+    def _leave(self) -> None:
+        if self._presence is not None:
+            self._presence.close()
+            self._presence = None
+
+
+def server_client(settings: Settings) -> Client:
+    """A client of the server that TRANSSHIP_URL names, with the token that it is to be shown.
+
+    Raises:
+        RequestError: everybody on the way could read the token.
+    """
+    assert settings.url is not None
+    url = urlsplit(settings.url)
+    local = is_loopback(url.hostname or "")
+    if settings.token is None:  # a server on this machine is most often the home's own
+        token = read_token(settings.home) if local else None
+        return Client(settings.url, token=token, over_http=settings.token_over_http)
+    return Client(
+        settings.url,
+        token=settings.token.get_secret_value(),
+        over_http=settings.token_over_http,
+    )

@@ -1,0 +1,88 @@
+"""What a person reads when something failed, and what a script gets."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any
+
+from transship.store.errors import RequestError, TransshipError
+from transship.store.text import escaped
+
+DONE, FAILED, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
+_SIDES = {
+    "source": "at the source",
+    "destination": "at the destination",
+    "store": "in the store",
+    "request": "in the request",
+    "internal": "a fault of Transship",
+}
+
+
+class NeedsServerError(RequestError):
+    """The command makes sense only with a server that stays."""
+
+    code = "needs-server"
+
+
+def explain(error: Exception) -> str:
+    """One clear sentence that names the side, and what can be done; never a traceback."""
+    if isinstance(error, TransshipError):
+        return describe(error.as_json())
+    if os.environ.get("TRANSSHIP_TRACEBACK"):
+        return "".join(traceback.format_exception(error))
+    return (
+        f"transship: a fault of Transship: {type(error).__name__}: {error}\n"
+        "  set TRANSSHIP_TRACEBACK=1 to see where\n"
+    )
+
+
+def describe(error: dict[str, Any], about: str = "transship") -> str:
+    """The same for an error as jobs and problems carry it, beginning with what it is *about*."""
+    side = _SIDES.get(error["side"], error["side"])
+    subject = f"{error['subject']}: " if error["subject"] else ""
+    tries = f" (after {error['attempts']} attempts)" if error.get("attempts", 1) > 1 else ""
+    lines = [f"{about}: {side}: {subject}{error['detail']}{tries}\n"]
+    lines += [
+        f"  {one['field']}: {one['message']}\n"
+        for one in error.get("errors") or ()
+        if one["message"] not in error["detail"]
+    ]
+    if error.get("hint"):
+        lines.append(f"  {error['hint']}\n")
+    return escaped("".join(lines))
+
+
+def exit_code(error: Exception) -> int:
+    """2 for a request that could not be, or a server that is not there; 1 for the rest."""
+    status = getattr(error, "http_status", 0)
+    code = getattr(error, "code", "")
+    if isinstance(error, RequestError) and error.status in (400, 422):
+        return USAGE
+    if status in (400, 422) and hasattr(error, "recorded"):
+        return USAGE
+    if code in ("server-unreachable", "needs-server"):
+        return USAGE
+    return FAILED
+
+
+def job_exit_code(job: dict[str, Any]) -> int:
+    """How a command ends that waited for *job*."""
+    result = job.get("result") or {}
+    if result.get("dry_run"):
+        # What could not be compared is no answer, unless there is one on something else.
+        failed = job["state"] != "succeeded" and result["failures"] >= result["images"]
+        return FAILED if failed else PARTIAL if result["drift"] else DONE
+    if job["state"] == "succeeded":
+        return DONE
+    if job["error"] and job["error"]["code"] == "partial" and job["children"].get("succeeded"):
+        return PARTIAL
+    return FAILED
+
+
+def worst(codes: list[int]) -> int:
+    """The worst of several endings: failed, then partial, then done."""
+    for code in (FAILED, PARTIAL):
+        if code in codes:
+            return code
+    return DONE

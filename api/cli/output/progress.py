@@ -1,0 +1,182 @@
+"""How a job's events look: a bar a layer on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from transship.store.sizes import human_bytes
+from transship.store.text import escaped
+
+
+class Display(Protocol):
+    """Shows events while it is open."""
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Closing:
+    def close(self) -> None:
+        """Nothing to leave behind."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Silence(_Closing):
+    """Shows nothing."""
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Do not show it."""
+
+
+class Lines(_Closing):
+    """A line for what happens, and one for each blob that has ended."""
+
+    def __init__(self) -> None:
+        """Nothing has been shown yet."""
+        self._ended: set[tuple[str, str]] = set()
+        self._followed: str | None = None  # the job whose events come first
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Print it, but for how the job itself ends: the command says that."""
+        if event["type"] != "progress":
+            self._followed = self._followed or event["job"]
+            own_end = event["type"] in ("failed", "cancelled") and event["job"] == self._followed
+            if not own_end and (line := describe_event(event)):
+                print(escaped(line), file=sys.stderr, flush=True)
+            return
+        for transfer in event["transfers"]:
+            key = (transfer["direction"], transfer["digest"])
+            if transfer["state"] == "done" and key not in self._ended:
+                self._ended.add(key)
+                print(f"{_title(transfer)}: done", file=sys.stderr, flush=True)
+
+
+class Bars(_Closing):
+    """A bar for each blob on its way, and one for the whole job."""
+
+    def __init__(self) -> None:
+        """Prepare the bars; they are drawn when the display is opened."""
+        from rich.console import Console  # noqa: PLC0415 -- 60 ms that a script need not pay
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bars: dict[tuple[str, str], Any] = {}
+        self._whole: Any = None
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Move the bars."""
+        if event["type"] != "progress":
+            if event["type"] in ("retrying", "warning", "worker-died"):
+                self._progress.console.print(describe_event(event))
+            return
+        figures = event["job"]["progress"]
+        if self._whole is None:
+            self._whole = self._progress.add_task(escaped(event["job"]["label"]), total=None)
+        self._progress.update(
+            self._whole, total=expected_bytes(event["job"]), completed=figures["bytes_done"]
+        )
+        seen = set()
+        for transfer in event["transfers"]:
+            key = (transfer["direction"], transfer["digest"])
+            if transfer["state"] in ("pending", "done", "failed", "cancelled"):
+                continue
+            seen.add(key)
+            if key not in self._bars:
+                self._bars[key] = self._progress.add_task(
+                    f"  {_title(transfer)}", total=transfer["size"]
+                )
+            self._progress.update(self._bars[key], completed=transfer["bytes_done"])
+        for key in set(self._bars) - seen:
+            self._progress.remove_task(self._bars.pop(key))
+
+    def close(self) -> None:
+        """Wipe the bars."""
+        self._progress.stop()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+
+def lines_or_bars(*, quiet: bool) -> Display:
+    """The display that suits where the output goes."""
+    if quiet:
+        return Silence()
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+def expected_bytes(job: dict[str, Any]) -> int | None:
+    """How much a job comprises; None where that is not known yet.
+
+    The children that no worker has looked at are taken to be as large as the others on average.
+    """
+    total: int = job["progress"]["bytes_total"]
+    counts: dict[str, int] = job.get("children", {})
+    everything = sum(counts.values())
+    looked_at = everything - counts.get("queued", 0)
+    if everything:
+        total = total * everything // looked_at if looked_at else 0
+    return total or None
+
+
+def describe_event(event: dict[str, Any]) -> str:
+    """An event as a line of a log; '' for those that say nothing to a person."""
+    error = event.get("error") or {}
+    match event["type"]:
+        case "queued":
+            return f"{event['kind']} {event['label']}"
+        case "retrying":
+            when = f"in {event['seconds']:.0f} s" if event["seconds"] >= 0.5 else "now"
+            return f"retrying {when}: {error.get('subject', '')}: {error.get('detail', '')}"
+        case "warning":
+            return f"warning: {event['message']}"
+        case "worker-died":
+            return "a worker died; another took over"
+        case "failed":
+            return f"failed: {error.get('subject', '')}: {error.get('detail', '')}"
+        case "cancelled":
+            return "cancelled"
+        case _:
+            return ""
+
+
+def _title(transfer: dict[str, Any]) -> str:
+    arrow = "↓" if transfer["direction"] == "download" else "↑"
+    return f"{arrow} {transfer['digest'][7:19]} {human_bytes(transfer['size'])}"

@@ -1,0 +1,29 @@
+"""Makes a job of what a command was given: options into a spec, with the user's credentials."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
+    """Submit *spec*, completed by the *options* of `job_options`, and follow the job to its end.
+
+    Options for platforms are taken where the command has them. The user's own credentials for the
+    registries of the job go with it, and no others.
+    """
+    from transship.api.cli.output.follow import run_job  # noqa: PLC0415 -- --help needs none of it
+    from transship.workers.registry.auth.credentials import load_docker_config  # noqa: PLC0415
+    from transship.workers.specs import parse_spec  # noqa: PLC0415
+
+    if "platforms" in options:
+        spec["platforms"] = list(options.pop("platforms"))
+        spec["all_platforms"] = options.pop("all_platforms")
+    for name in ("priority", "deadline"):
+        value = options.pop(name)
+        if value is not None:
+            spec[name] = value
+    checked = parse_spec(spec)  # before any server is asked, or started
+    own = load_docker_config(os.environ).for_registries(checked.registries)
+    credentials = {key: found.parts for key, found in own.items()}
+    return run_job(spec, credentials=credentials, **options)

@@ -1,0 +1,1 @@
+"""What every request passes: who asks, how much, how long, and how errors read."""

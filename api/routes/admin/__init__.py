@@ -1,0 +1,1 @@
+"""Routes about the server: health, limits, tokens, credentials."""

@@ -1,0 +1,57 @@
+"""Is it alive, and can it do its work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from transship.api.http.checked_route import CheckedRoute
+from transship.api.services import Injected
+from transship.api.views.liveness import degraded
+
+router = APIRouter(route_class=CheckedRoute, tags=["health"])
+
+
+class Health(BaseModel):
+    """Whether jobs can be accepted, what keeps them from moving, and the threads of each queue."""
+
+    status: str
+    degraded: list[str] = Field(
+        description="broker: it does not answer; a queue: no worker that can be reached serves it"
+    )
+    threads: dict[str, int]
+
+
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {
+        "model": Health,
+        "description": "no job can be accepted: the process is stopping, or (as a problem) the "
+        "database does not answer",
+    }
+}
+
+
+@router.get("/livez", operation_id="livez")
+async def livez() -> dict[str, str]:
+    """This process answers, whatever its threads wait for."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", operation_id="readyz", responses=_NOT_READY)
+def readyz(services: Injected, response: Response) -> Health:
+    """200 while jobs can be accepted, 503 otherwise. What is degraded keeps them from moving."""
+    with services.catalog.read() as connection:
+        threads = services.watch.threads(connection)
+    status = "ok"
+    if services.news.closing:
+        status = "this process is stopping"
+        response.status_code = 503
+    found = degraded(threads, reachable=services.wire.reachable())
+    return Health(
+        status=status,
+        degraded=[what for what, is_so in found.items() if is_so],
+        threads=asdict(threads),
+    )

@@ -1,0 +1,1 @@
+"""Routes about images, workspaces and registries."""

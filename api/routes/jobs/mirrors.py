@@ -1,0 +1,232 @@
+"""Mirrors that the server keeps: policies under a name, their schedule and their runs.
+
+Whoever may submit jobs may start a run, which uses the server's credentials as an admin, who wrote
+the policy down, may. Only admins write and remove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
+
+from transship.api.http.auth import Asking
+from transship.api.http.checked_route import CheckedRoute
+from transship.api.openapi import problems
+from transship.api.services import IdempotencyKey, Injected
+from transship.api.views.jobs import SUMMARIZED, JobList, JobView, job_summaries, rfc3339
+from transship.api.views.visibility import own_jobs, shown_job
+from transship.store.catalog.scheduling import jobs, mirrors
+from transship.store.catalog.scheduling.mirrors import StoredMirror
+from transship.workers.mirrors.entries import MAX_ENTRIES
+from transship.workers.specs import MirrorEntry, as_json, parse_spec
+from transship.workers.specs.fields import PlatformText
+
+router = APIRouter(route_class=CheckedRoute, tags=["mirrors"])
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+SHORTEST_SECONDS = 60
+LONGEST_SECONDS = 366 * 86400
+
+MirrorName = Annotated[str, Path(pattern=NAME_PATTERN)]
+
+
+class NewMirror(BaseModel):
+    """A policy that is to be kept. What a run is to be is said as for a job of kind `mirror`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entries: tuple[MirrorEntry, ...] = Field(min_length=1, max_length=MAX_ENTRIES)
+    platforms: tuple[PlatformText, ...] = Field(default=(), max_length=100)
+    all_platforms: bool = False
+    priority: int = Field(default=-10, ge=-100, le=100)
+    deadline: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="of a run, seconds from its start"
+    )
+    interval_seconds: float | None = Field(
+        default=None,
+        ge=SHORTEST_SECONDS,
+        le=LONGEST_SECONDS,
+        allow_inf_nan=False,
+        description="between the beginnings of two runs; null: it runs when it is asked for",
+    )
+    enabled: bool = Field(default=True, description="whether the interval counts")
+
+
+class MirrorChange(BaseModel):
+    """What is to become of a policy."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(description="whether the interval counts")
+
+
+class RunView(BaseModel):
+    """A run in short; the job has its report."""
+
+    job: str
+    state: str
+    started_at: str
+    finished_at: str | None
+
+
+class MirrorSummary(BaseModel):
+    """A policy that is kept, without what it says."""
+
+    name: str
+    enabled: bool
+    interval_seconds: float | None
+    next_run_at: str | None = Field(description="null where no run is to come by itself")
+    running: str | None = Field(description="the job of the run that is going on")
+    last_run: RunView | None
+    entries: int
+    created_at: str
+    updated_at: str
+
+
+class MirrorView(MirrorSummary):
+    """A policy that is kept."""
+
+    spec: dict[str, object] = Field(description="of the job that a run is")
+
+
+class MirrorList(BaseModel):
+    """The policies, by name."""
+
+    items: list[MirrorSummary]
+    next: None = None
+
+
+@router.get("/mirrors", operation_id="listMirrors", responses=problems())
+def list_mirrors(services: Injected) -> MirrorList:
+    """Every policy that is kept."""
+    with services.catalog.read() as connection:
+        return MirrorList(items=[_summary(connection, one) for one in mirrors.listed(connection)])
+
+
+@router.get("/mirrors/{name}", operation_id="getMirror", responses=problems(404, 422))
+def get_mirror(services: Injected, name: MirrorName) -> MirrorView:
+    """A policy that is kept."""
+    with services.catalog.read() as connection:
+        return _view(connection, mirrors.get(connection, name))
+
+
+@router.put(
+    "/mirrors/{name}",
+    operation_id="putMirror",
+    responses={
+        **problems(400, 413, 422),
+        201: {"model": MirrorView, "description": "there was none of that name"},
+    },
+)
+def put_mirror(
+    services: Injected, response: Response, name: MirrorName, wanted: Annotated[NewMirror, Body()]
+) -> MirrorView:
+    """Keep a policy, in place of one of that name. With an interval it is due at once."""
+    given = wanted.model_dump(mode="json", exclude={"interval_seconds", "enabled"})
+    spec = as_json(parse_spec({"kind": "mirror", **given}))
+    with services.catalog.write() as connection:
+        new = mirrors.put(
+            connection,
+            name,
+            spec=spec,
+            interval=wanted.interval_seconds,
+            enabled=wanted.enabled,
+            now=services.context.now(),
+        )
+        response.status_code = 201 if new else 200
+        return _view(connection, mirrors.get(connection, name))
+
+
+@router.patch("/mirrors/{name}", operation_id="changeMirror", responses=problems(400, 404, 422))
+def change_mirror(
+    services: Injected, name: MirrorName, change: Annotated[MirrorChange, Body()]
+) -> MirrorView:
+    """Let the interval of a policy count, or not. A run that is going on goes on."""
+    with services.catalog.write() as connection:
+        mirrors.enable(connection, name, change.enabled, services.context.now())
+        return _view(connection, mirrors.get(connection, name))
+
+
+@router.delete(
+    "/mirrors/{name}", status_code=204, operation_id="deleteMirror", responses=problems(404, 422)
+)
+def delete_mirror(services: Injected, name: MirrorName) -> None:
+    """Forget a policy. Its runs stay as jobs, and one that is going on goes on."""
+    with services.catalog.write() as connection:
+        mirrors.remove(connection, name)
+
+
+@router.post(
+    "/mirrors/{name}/runs",
+    status_code=202,
+    operation_id="runMirror",
+    responses=problems(404, 409, 422),
+)
+async def run_mirror(
+    services: Injected,
+    asking: Asking,
+    response: Response,
+    name: MirrorName,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Start a run, which is a job; 409 while one is going on. The next is due an interval later."""
+
+    def start() -> JobView:
+        id_ = services.jobs.run_mirror(
+            name, requested_by=asking.name, idempotency_key=idempotency_key
+        )
+        with services.catalog.read() as connection:
+            return shown_job(connection, asking, id_)
+
+    view = await asyncio.to_thread(start)
+    response.headers["Location"] = f"/api/v1/jobs/{view.id}"
+    return view
+
+
+@router.get("/mirrors/{name}/runs", operation_id="listRuns", responses=problems(404, 422))
+def list_runs(
+    services: Injected,
+    asking: Asking,
+    name: MirrorName,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> JobList:
+    """The runs of a policy, the newest first, each with its report, as long as jobs are kept.
+
+    Those of others are for who may see their jobs.
+    """
+    with services.catalog.read() as connection:
+        mirrors.get(connection, name)
+        rows = mirrors.runs(connection, name, own_jobs(asking), *SUMMARIZED, limit=limit)
+        return JobList(items=job_summaries(connection, rows), next=None)
+
+
+def _summary(connection: Connection, stored: StoredMirror) -> MirrorSummary:
+    last = mirrors.last_run(connection, stored.name)
+    by_itself = stored.enabled and stored.interval is not None
+    return MirrorSummary(
+        name=stored.name,
+        enabled=stored.enabled,
+        interval_seconds=stored.interval,
+        next_run_at=rfc3339(stored.next_run) if by_itself else None,
+        running=last.id if last is not None and last.state in jobs.ACTIVE else None,
+        last_run=None
+        if last is None
+        else RunView(
+            job=last.id,
+            state=last.state,
+            started_at=rfc3339(last.created_at) or "",
+            finished_at=rfc3339(last.finished_at),
+        ),
+        entries=len(stored.spec["entries"]),
+        created_at=rfc3339(stored.created_at) or "",
+        updated_at=rfc3339(stored.updated_at) or "",
+    )
+
+
+def _view(connection: Connection, stored: StoredMirror) -> MirrorView:
+    summary = _summary(connection, stored)
+    return MirrorView(**summary.model_dump(), spec=dict(stored.spec))

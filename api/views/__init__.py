@@ -1,0 +1,1 @@
+"""What answers show: rows as objects, and the queries behind them."""

@@ -1,0 +1,1 @@
+"""Transship: container images from one place to another, as durable background jobs."""

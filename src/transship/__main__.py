@@ -1,0 +1,5 @@
+"""`python -m transship` is `transship`."""
+
+from transship.api.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Records of who may do what: tokens, tenants, credentials, quotas."""

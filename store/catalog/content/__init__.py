@@ -1,0 +1,1 @@
+"""Records of what is held: blobs, layers, references, workspaces."""

@@ -1,0 +1,1 @@
+"""Records of what is to be done: jobs, transfers, waits, leases."""

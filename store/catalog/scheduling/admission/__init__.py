@@ -1,0 +1,1 @@
+"""Which transfers and jobs may start: limits, lanes, turns, parks."""

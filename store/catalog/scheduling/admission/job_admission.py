@@ -1,0 +1,376 @@
+"""Which due jobs are dispatched now: no more are out than there are threads to advance them.
+
+A mirror's ten thousand children are rows; a few dozen messages are in the queues. A lane is made of
+the registries that a job asks. What is read is the head of each lane's due jobs, however many are
+behind it; a lane with a closed registry is not read at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    TextualSelect,
+    bindparam,
+    column,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
+
+from transship.store.catalog.content import collection
+from transship.store.catalog.db.due import NOW, due, is_due
+from transship.store.catalog.db.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
+from transship.store.catalog.db.sql import ONE, ZERO, constant
+from transship.store.catalog.scheduling.admission import lanes
+from transship.store.catalog.scheduling.admission.lanes import Openness
+from transship.store.catalog.scheduling.admission.turns import Line, Rounds, Sift, Waiting, unsifted
+from transship.store.catalog.scheduling.jobs import CONTROL, LOCAL, asked
+
+RESEND_SECONDS = 5.0  # none is dispatched twice within
+QUEUES = (CONTROL, LOCAL)
+FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
+
+# Built once: to build a statement takes longer than to run it.
+_QUEUE = jobs.c.queue == bindparam("queue")
+
+
+def _standing(queue: str, threads: Column[int]) -> Select[Any]:
+    return select(
+        select(func.coalesce(func.sum(threads), ZERO)).scalar_subquery().label("threads"),
+        *(
+            select(jobs.c.seq)
+            .where(text(predicate), jobs.c.queue == constant(queue))
+            # In the order of the index, or PostgreSQL reads the table until it finds one.
+            .order_by(*order)
+            .limit(ONE)
+            .scalar_subquery()
+            .label(name)
+            for name, predicate, order in (
+                ("due", JOB_DUE, (jobs.c.queue, jobs.c.lane)),
+                ("stopping", JOB_STOPPING, (jobs.c.queue, jobs.c.seq)),
+                ("out", JOB_OUT, (jobs.c.queue,)),
+            )
+        ),
+    )
+
+
+def _lanes_with_due(queue: str) -> TextualSelect:
+    """The lanes that have due jobs, each with the highest priority there.
+
+    A walk from one to the next over the index of due jobs, which neither database finds by itself
+    for DISTINCT.
+    """
+    here = f"FROM jobs WHERE {JOB_DUE} AND queue = '{queue}'"
+    return text(
+        f"""
+        WITH RECURSIVE waiting(lane) AS (
+          SELECT min(lane) {here}
+          UNION ALL
+          SELECT (SELECT min(lane) {here} AND lane > waiting.lane)
+          FROM waiting WHERE waiting.lane IS NOT NULL
+        )
+        SELECT lane, (
+          SELECT priority {here} AND lane = waiting.lane ORDER BY priority DESC LIMIT 1
+        ) AS head
+        FROM waiting WHERE lane IS NOT NULL
+        """  # noqa: S608 -- of constants
+    ).columns(jobs.c.lane, column("head", Integer))
+
+
+# Without parameters, so that each is planned once: what is due is told of the rows.
+_STANDING = {
+    CONTROL: _standing(CONTROL, workers.c.control),
+    LOCAL: _standing(LOCAL, workers.c.local),
+}
+_LANES = {queue: _lanes_with_due(queue) for queue in QUEUES}
+_OUT = {
+    queue: select(jobs.c.lane, jobs.c.priority, jobs.c.owner, jobs.c.rung_until).where(
+        text(JOB_OUT), jobs.c.queue == constant(queue)
+    )
+    for queue in QUEUES
+}
+_SHOWN = (
+    *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label, jobs.c.registry, jobs.c.lane),
+    *(jobs.c.credential, jobs.c.other_credential),
+    *(jobs.c.priority, jobs.c.requester, jobs.c.turn, jobs.c.seq),
+)
+_READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
+    jobs.c.rung_until, literal(RESEND_SECONDS), NOW
+)
+_WAITING, _WAITING_FRUGALLY = (
+    Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
+    for ready in (_READY, _READY & jobs.c.kind.in_(FRUGAL))
+)
+_READY_IN_LANE = select(func.count()).select_from(
+    select(jobs.c.id)
+    .where(text(JOB_DUE), _QUEUE, jobs.c.lane == bindparam("lane"), _READY)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_STOPPING = (
+    select(*_SHOWN)
+    .where(text(JOB_STOPPING), _QUEUE, _READY)
+    .order_by(jobs.c.seq)
+    .limit(bindparam("most"))
+)
+_SENT = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .values(rung_until=bindparam("until"))
+)
+_PUT_OFF = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), text(JOB_DUE))
+    .values(
+        due=False,
+        not_before=bindparam("until"),
+        not_before_delay=bindparam("until") - bindparam("at"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a queue stands: its live threads, and whether there is anything."""
+
+    queue: str
+    threads: int
+    due: bool
+    stopping: bool  # of the due ones, some are to stop
+    out: bool  # something is dispatched, or held
+
+    @classmethod
+    def of(cls, connection: Connection, queue: str) -> Standing:
+        """Look."""
+        row = connection.execute(_STANDING[queue]).one()
+        there = [one is not None for one in (row.due, row.stopping, row.out)]
+        return cls(queue, row.threads, *there)
+
+
+def possible(connection: Connection, standing: Standing, state: Openness, now: float) -> bool:
+    """Whether `take_due` would find something to do in a queue; changes nothing."""
+    room = _Room.of(connection, standing, now, state)
+    if room is None or room.free <= 0:
+        return False
+    if room.stopping():
+        return True
+    lines = _lines(room, Rounds(standing.queue), room.free, unsifted)
+    return any(line.head() is not None for line in lines.values())
+
+
+def wanting(
+    connection: Connection, queue: str, now: float, *, without: Collection[str], most: int
+) -> int:
+    """How many due jobs would be dispatched, were there threads: of lanes without *without*.
+
+    Counts to *most*.
+    """
+    room = _Room.of(connection, Standing.of(connection, queue), now)
+    if room is None:
+        return 0
+    found = 0
+    for row in room.waiting:
+        held_up = room.is_open(row.lane) and not room.has_for(row.lane, row.head)
+        if held_up and found < most and not any(name in without for name in row.lane.split()):
+            where = {"queue": queue, "lane": row.lane, "now": now, "most": most - found}
+            found += int(connection.execute(_READY_IN_LANE, where).scalar_one())
+    return found
+
+
+def take_due(connection: Connection, now: float, *, queues: Iterable[str] = QUEUES) -> list[Any]:
+    """Pick the jobs to dispatch now, mark them, and return id, kind, queue and label of each.
+
+    No more are out than a queue has threads; a quarter of these, at least one, takes only jobs of
+    priority 0 or above. A lane holds no more threads of the control queue than are left to others,
+    so that several slow ones leave room; one with a closed registry holds none. A registry that is
+    half open, or was silent, is asked by one job at a time. Jobs whose credential has no budget are
+    put off until it has. What is to stop goes first, wherever it belongs.
+    """
+    return [row for queue in queues for row in _take(connection, queue, now)]
+
+
+def _take(connection: Connection, queue: str, now: float) -> list[Any]:
+    room = _Room.of(connection, Standing.of(connection, queue), now)
+    if room is None or room.free <= 0:
+        return []
+    picked = room.stopping()
+    for row in picked:
+        room.give(row)
+    stopping = {row.id for row in picked}
+    rounds = Rounds(queue)
+    most = room.free + len(stopping)
+    lines = _lines(room, rounds, most, _sift(room))
+    while room.free > 0:
+        heads = []
+        for lane, line in lines.items():
+            while (head := line.head()) is not None and head.id in stopping:
+                line.skip()
+            if head is not None and room.has_for(lane, head.priority):
+                heads.append((line, head))
+        if not heads:
+            break
+        line, head = min(
+            heads,
+            key=lambda one: (
+                -one[1].priority,
+                room.held_in(one[1].lane),
+                one[0].stamp,
+                one[1].turn,
+                one[1].seq,
+            ),
+        )
+        line.take(in_turn=len({name for one in lines.values() for name in one.requesters}) > 1)
+        picked.append(head)
+        room.give(head)
+    if picked:
+        ids = [row.id for row in picked]
+        connection.execute(_SENT, {"ids": ids, "until": now + RESEND_SECONDS})
+        rounds.write(connection)
+    return picked
+
+
+@dataclass
+class _Room:
+    """How many threads of a queue are free, and who may have them."""
+
+    connection: Connection
+    queue: str
+    now: float
+    some_stop: bool
+    free: int
+    low: int  # of these, for priorities below 0
+    held: Counter[str]  # threads, by lane
+    asking: Counter[str]  # the same threads, by registry
+    known: Openness | None  # read when it is asked for
+
+    @classmethod
+    def of(
+        cls,
+        connection: Connection,
+        standing: Standing,
+        now: float,
+        state: Openness | None = None,
+    ) -> _Room | None:
+        """What there is now; None where nothing is due. *state*: where it is known already."""
+        if not standing.due:
+            return None
+        queue, capacity = standing.queue, standing.threads
+        out = [
+            row
+            for row in connection.execute(_OUT[queue])
+            if row.owner is not None or not is_due(row.rung_until, RESEND_SECONDS, now)
+        ]
+        free = capacity - len(out)
+        low = capacity - max(1, capacity // 4) if capacity > 1 else free
+        low -= sum(row.priority < 0 for row in out)
+        held = Counter(row.lane for row in out)
+        asking = Counter(name for row in out for name in row.lane.split())
+        return cls(connection, queue, now, standing.stopping, free, low, held, asking, state)
+
+    @property
+    def state(self) -> Openness:
+        """Which registries may be asked."""
+        if self.known is None:
+            self.known = lanes.state(self.connection, self.now)
+        return self.known
+
+    @cached_property
+    def waiting(self) -> Sequence[Row[Any]]:
+        """The lanes in which something is due, with the highest priority in each."""
+        return self.connection.execute(_LANES[self.queue]).all()
+
+    def stopping(self) -> list[Row[Any]]:
+        """Jobs that are to stop: they ask no registry."""
+        if not self.some_stop:
+            return []
+        where = {"queue": self.queue, "now": self.now, "most": self.free}
+        found: list[Any] = [*self.connection.execute(_STOPPING, where)]
+        return found
+
+    def open_lanes(self) -> dict[str, int]:
+        """The lanes whose head may have a thread, those first that are next, and its priority.
+
+        With so many threads to give, none beyond them can have its turn.
+        """
+        found = [row for row in self.waiting if self.has_for(row.lane, row.head)]
+        found.sort(key=lambda row: (-row.head, self.held_in(row.lane)))
+        return {row.lane: row.head for row in found[: self.free]}
+
+    def has_for(self, lane: str, priority: int) -> bool:
+        """Whether a job of *lane* may have a thread."""
+        if self.free <= 0 or (priority < 0 and self.low <= 0) or not self.is_open(lane):
+            return False
+        held = self.held[lane]
+        return self.queue != CONTROL or not held or held < self.free
+
+    def is_open(self, lane: str) -> bool:
+        """Whether the registries of *lane* may be asked by one more."""
+        state = self.state
+        for registry in lane.split():
+            here = (self.queue, registry)
+            if registry in state.closed or here in state.silent:
+                return False
+            alone = registry in state.half_open or here in state.listening
+            if alone and self.asking[registry]:
+                return False
+        return True
+
+    def held_in(self, lane: str) -> int:
+        """How many threads *lane* holds."""
+        return self.held[lane]
+
+    def give(self, row: Row[Any]) -> None:
+        """A job has a thread."""
+        self.free -= 1
+        self.low -= row.priority < 0
+        self.held[row.lane] += 1
+        self.asking.update(row.lane.split())
+
+
+def _lines(room: _Room, rounds: Rounds, most: int, sift: Sift) -> dict[str, Line]:
+    waiting = _WAITING
+    if room.queue == LOCAL and collection.short_of_space(room.connection):
+        waiting = _WAITING_FRUGALLY
+    return {
+        lane: Line(
+            waiting,
+            room.connection,
+            {"queue": room.queue, "lane": lane, "now": room.now},
+            rounds,
+            most,
+            head,
+            sift,
+        )
+        for lane, head in room.open_lanes().items()
+    }
+
+
+def _sift(room: _Room) -> Sift:
+    """Those of some due jobs whose credentials have budgets; puts off the others."""
+
+    def sift(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        kept: list[Row[Any]] = []
+        late: list[dict[str, Any]] = []
+        for row in rows:
+            until = room.state.until(asked(row))
+            if until is None:
+                kept.append(row)
+            else:
+                late.append({"job": row.id, "until": until, "at": room.now})
+        if late:
+            room.connection.execute(_PUT_OFF, late)
+        return kept
+
+    return sift

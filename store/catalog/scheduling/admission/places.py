@@ -1,0 +1,97 @@
+"""From where, or to where, a transfer may go: the places that those who wait for it brought.
+
+A transfer queues in the lane of one place at a time, and moves to another lane with another place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from transship.store.catalog.db.schema import jobs, transfers, waits
+from transship.store.catalog.scheduling.admission import lanes
+
+MAX_PLACES = 50  # more than a transfer will ever try
+
+# Built once: to build a statement takes longer than to run it. Ten thousand may wait with one and
+# the same place: they are read from an index alone, and grouped.
+_BROUGHT = (
+    select(
+        waits.c.registry,
+        waits.c.repository,
+        waits.c.fingerprint,
+        func.max(waits.c.priority).label("priority"),
+        func.min(waits.c.seq).label("seq"),
+        func.min(waits.c.job).label("job"),
+    )
+    .where(waits.c.transfer == bindparam("transfer"), text("NOT ended"))
+    .group_by(waits.c.registry, waits.c.repository, waits.c.fingerprint)
+    .subquery("brought")
+)
+_BARRED = lanes.barred(_BROUGHT.c.registry, _BROUGHT.c.fingerprint)
+_PLACES = (
+    select(
+        _BROUGHT.c.job,
+        jobs.c.root,
+        jobs.c.tenant,
+        _BROUGHT.c.registry,
+        _BROUGHT.c.repository,
+        _BROUGHT.c.fingerprint,
+        _BARRED.label("barred"),
+    )
+    .join(jobs, jobs.c.id == _BROUGHT.c.job)
+    .order_by(_BARRED, _BROUGHT.c.priority.desc(), _BROUGHT.c.seq)
+    .limit(MAX_PLACES)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository that waiting jobs brought: one of them, and its root, whose credential opens it.
+
+    Of those who brought the same repository and credential any one will do.
+    """
+
+    job: str
+    root: str
+    tenant: str
+    registry: str
+    repository: str
+    fingerprint: str
+    barred: bool = field(default=False, compare=False)  # it must not be asked now
+
+
+def of_transfer(connection: Connection, id_: int, now: float) -> list[Place]:
+    """The places of those who wait, each once, the best first: open, urgent, early."""
+    rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
+    return [
+        Place(job, root, tenant, registry, repository, fingerprint, bool(barred))
+        for job, root, tenant, registry, repository, fingerprint, barred in rows
+    ]
+
+
+def queue_at(connection: Connection, id_: int, registry: str, place: Place) -> dict[str, Any]:
+    """What changes when a transfer of the lane of *registry* is to be served from *place*.
+
+    In another lane it gets a turn there: the numbers of one say nothing in another.
+    """
+    values: dict[str, Any] = {
+        "registry": place.registry,
+        "repository": place.repository,
+        "credential": place.fingerprint,
+    }
+    if place.registry != registry:
+        row = connection.execute(
+            select(
+                transfers.c.direction,
+                transfers.c.root,
+                transfers.c.requester,
+                transfers.c.priority,
+            ).where(transfers.c.id == id_)
+        ).one()
+        lanes.open_lane(connection, row.direction, place.registry)
+        turns = lanes.Turns(row.root, row.requester)
+        values["turn"] = turns.take(connection, row.direction, place.registry, row.priority)
+    return values

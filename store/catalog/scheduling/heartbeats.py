@@ -1,0 +1,265 @@
+"""Who is alive, told without comparing clocks.
+
+An owner adds to the beat of what it holds. An observer that has seen the same fence and beat for
+a whole lease, on its own monotonic clock, declares the owner dead.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, select, text, update
+
+from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
+from transship.store.catalog.db.sql import upsert
+from transship.store.catalog.scheduling import events, maintenance
+from transship.store.catalog.scheduling.transfers import Claim, end_dead
+from transship.store.errors import RepeatedDeathError
+
+MAX_DEATHS = 5  # without progress between them
+
+Key = tuple[str, str | int]  # ('job' | 'transfer' | 'worker', id)
+Pulse = tuple[int, int]  # fence, beat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """How many threads a worker has for each queue."""
+
+    control: int = 0
+    downloads: int = 0
+    uploads: int = 0
+    local: int = 0
+
+
+@dataclass(slots=True)
+class Observer:
+    """Remembers since when each pulse has stood still."""
+
+    lease_seconds: float
+    _seen: dict[Key, tuple[Pulse, float]] = field(default_factory=dict)
+
+    def silent(self, pulses: Mapping[Key, Pulse], now_monotonic: float) -> list[tuple[Key, Pulse]]:
+        """Note the pulses seen now, and return those that have not changed for a lease."""
+        seen: dict[Key, tuple[Pulse, float]] = {}
+        dead: list[tuple[Key, Pulse]] = []
+        for key, pulse in pulses.items():
+            before, since = self._seen.get(key, (None, math.inf))
+            if before != pulse:
+                since = now_monotonic
+            seen[key] = (pulse, since)
+            if now_monotonic - since >= self.lease_seconds:
+                dead.append((key, pulse))
+        self._seen = seen
+        return dead
+
+
+def pulses(connection: Connection) -> dict[Key, Pulse]:
+    """The pulse of everything that somebody holds, and of every worker."""
+    alive = connection.execute(select(workers.c.id, workers.c.beat))
+    return {**_held_pulses(connection), **{("worker", row.id): (0, row.beat) for row in alive}}
+
+
+def _held_pulses(connection: Connection, owner: str | None = None) -> dict[Key, Pulse]:
+    """The pulse of everything that *owner* holds, or that anybody does."""
+    moving = select(transfers.c.id, transfers.c.fence, transfers.c.beat).where(
+        text(TRANSFER_RUNNING)
+    )
+    led = select(jobs.c.id, jobs.c.fence, jobs.c.beat).where(text("owner IS NOT NULL"))
+    if owner is not None:
+        moving, led = moving.where(transfers.c.owner == owner), led.where(jobs.c.owner == owner)
+    found: dict[Key, Pulse] = {
+        ("transfer", row.id): (row.fence, row.beat) for row in connection.execute(moving)
+    }
+    found |= {("job", row.id): (row.fence, row.beat) for row in connection.execute(led)}
+    return found
+
+
+def register(
+    connection: Connection, worker: str, *, pid: int, threads: Threads, now: float
+) -> None:
+    """A worker is there, and takes up what is admitted."""
+    connection.execute(
+        upsert(workers)
+        .values(
+            id=worker,
+            host=socket.gethostname(),
+            pid=pid,
+            **asdict(threads),
+            beat=0,
+            started_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def offer(connection: Connection, worker: str, threads: Threads) -> None:
+    """Let admission count *threads* of a worker from now on."""
+    connection.execute(update(workers).where(workers.c.id == worker).values(**asdict(threads)))
+
+
+def retire(connection: Connection, worker: str) -> None:
+    """A worker takes nothing up any more, and counts for nothing; what it holds is still its."""
+    offer(connection, worker, Threads())
+    maintenance.give_up(connection, worker)
+
+
+def unregister(connection: Connection, worker: str) -> None:
+    """A worker has left, and holds nothing."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+    maintenance.give_up(connection, worker)
+
+
+def beat_worker(connection: Connection, worker: str) -> bool:
+    """Show that a worker lives; False: it was declared dead, and must register anew."""
+    done = connection.execute(
+        update(workers).where(workers.c.id == worker).values(beat=workers.c.beat + 1)
+    )
+    return done.rowcount == 1
+
+
+def beat_job(connection: Connection, id_: str, fence: int, owner: str) -> str | bool | None:
+    """Renew a job's lease. False: it is lost. Otherwise the reason of a requested stop, or None."""
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == id_, jobs.c.fence == fence, jobs.c.owner == owner)
+        .values(beat=jobs.c.beat + 1)
+        .returning(jobs.c.stop_requested)
+    ).one_or_none()
+    return False if row is None else row.stop_requested
+
+
+def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
+    """Renew a transfer's lease and write how far it is.
+
+    None: it is lost. Otherwise whether a stop was requested.
+    """
+    row = connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == claim.id,
+            transfers.c.fence == claim.fence,
+            transfers.c.owner == claim.owner,
+            text("state = 'running'"),
+        )
+        .values(beat=transfers.c.beat + 1, **claim.figures)
+        .returning(transfers.c.stop_requested)
+    ).one_or_none()
+    return None if row is None else bool(row.stop_requested)
+
+
+def reap(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:
+    """Take work from the dead, and let others have it. Says how many rows were changed.
+
+    What has beaten since it was observed is left alone.
+    """
+    count = 0
+    for (what, id_), (fence, beat) in dead:
+        if what == "worker":
+            gone = delete(workers).where(workers.c.id == id_, workers.c.beat == beat)
+            if connection.execute(gone).rowcount:
+                maintenance.give_up(connection, str(id_))
+                count += 1
+        elif what == "job":
+            count += _bury_job(connection, str(id_), fence, beat, now)
+        else:
+            count += _bury_transfer(connection, int(id_), fence, beat, now)
+    return count
+
+
+def bury_process(connection: Connection, pid: int, now: float) -> int:
+    """A worker process of this host is known to have ended: reap it and what it held at once."""
+    here = select(workers.c.id).where(workers.c.pid == pid, workers.c.host == socket.gethostname())
+    return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
+
+
+def bury_host(connection: Connection, now: float) -> int:
+    """No worker of this host lives, as the caller knows: reap all that are known, at once."""
+    here = select(workers.c.id).where(workers.c.host == socket.gethostname())
+    return sum(bury_owner(connection, one, now) for one in connection.execute(here).scalars().all())
+
+
+def bury_everyone(connection: Connection, now: float) -> int:
+    """No worker lives on any host, as the caller knows: reap all, at once."""
+    owners = {maintenance.standing(connection).owner}
+    owners |= set(connection.execute(select(workers.c.id)).scalars())
+    owners |= set(
+        connection.execute(select(jobs.c.owner).where(text("owner IS NOT NULL"))).scalars()
+    )
+    owners |= set(
+        connection.execute(select(transfers.c.owner).where(text(TRANSFER_RUNNING))).scalars()
+    )
+    return sum(bury_owner(connection, owner, now) for owner in owners if owner is not None)
+
+
+def bury_owner(connection: Connection, owner: str, now: float) -> int:
+    """Bury one worker and what it held."""
+    held = list(_held_pulses(connection, owner).items())
+    unregister(connection, owner)
+    return reap(connection, held, now) + 1
+
+
+def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: float) -> int:
+    row = connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == id_,
+            jobs.c.fence == fence,
+            jobs.c.beat == beat,
+            jobs.c.owner.is_not(None),  # it may have been let go since it was observed
+            text(JOB_ACTIVE),
+        )
+        .values(
+            owner=None,
+            due=True,
+            not_before=0,
+            rung_until=0,
+            fence=jobs.c.fence + 1,
+            deaths=jobs.c.deaths + 1,
+        )
+        .returning(jobs.c.deaths, jobs.c.owner)
+    ).one_or_none()
+    if row is None:
+        return 0
+    if row.deaths >= MAX_DEATHS:
+        connection.execute(
+            update(jobs).where(jobs.c.id == id_).values(stop_requested="repeated-death")
+        )
+    events.record(connection, id_, "worker-died", now, deaths=row.deaths)
+    return 1
+
+
+def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now: float) -> int:
+    got_further = transfers.c.furthest > transfers.c.furthest_at_death
+    row = connection.execute(
+        update(transfers)
+        .where(
+            transfers.c.id == id_,
+            transfers.c.fence == fence,
+            transfers.c.beat == beat,
+            text("state = 'running'"),
+        )
+        .values(
+            state="pending",
+            owner=None,
+            fence=transfers.c.fence + 1,
+            tries=transfers.c.tries - 1,
+            deaths=case((got_further, 1), else_=transfers.c.deaths + 1),
+            furthest_at_death=transfers.c.furthest,
+        )
+        .returning(transfers.c.deaths, transfers.c.digest)
+    ).one_or_none()
+    if row is None:
+        return 0
+    error: dict[str, Any] | None = None
+    if row.deaths >= MAX_DEATHS:
+        error = RepeatedDeathError(
+            f"{row.deaths} workers died over it without getting further",
+            subject=row.digest,
+        ).as_json()
+    end_dead(connection, id_, error, now)
+    return 1

@@ -1,0 +1,511 @@
+"""What jobs wait for: a wait joins a job to a transfer, and brings the place the job may use.
+
+The job's side of a transfer: here it is wanted, let go of, and its end told to those who wait.
+How it is taken up and what comes of it is in `transfers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
+
+from transship.store.catalog.content import blobs
+from transship.store.catalog.db.schema import (
+    JOB_WAITING,
+    TRANSFER_ACTIVE,
+    TRANSFER_DOWNLOAD,
+    jobs,
+    transfers,
+    waits,
+)
+from transship.store.catalog.db.sql import chunks, upsert
+from transship.store.catalog.scheduling import jobs as job_rows
+from transship.store.catalog.scheduling import progress
+from transship.store.catalog.scheduling.admission import lanes, parking, places
+from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.progress import Carried, EndedWait
+
+# Of a transfer: nobody waits for it, or nobody does any more.
+UNWANTED: Final = ~exists().where(waits.c.transfer == transfers.c.id, text("NOT waits.ended"))
+
+# --- statements of the hot path, built once: to build one takes longer than to run it ------------
+
+_ACTIVE = (
+    select(transfers)
+    .where(transfers.c.key == bindparam("wanted"), text(TRANSFER_ACTIVE))
+    .with_for_update()
+)
+_WAIT = upsert(waits).on_conflict_do_nothing()
+_INSERT = insert(transfers).returning(transfers.c.id)
+_FRESH: Final[dict[str, Any]] = {
+    "state": "pending",
+    **dict.fromkeys(("stop_requested", "telling", "elsewhere"), False),
+    **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
+    **dict.fromkeys(("attempts", "tries", "furthest", "upload_offset"), 0),
+    **dict.fromkeys(("fence", "beat", "deaths", "furthest_at_death"), 0),
+    **dict.fromkeys(("bytes_done", "bytes_moved"), 0),
+}
+_LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
+    transfers.c.digest == bindparam("same"), text(TRANSFER_DOWNLOAD)
+)
+MAX_TOLD = 500  # jobs a transaction that are told that a transfer has ended
+
+_OPEN = select(waits.c.job).where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+_ELSEWHERE = or_(
+    waits.c.registry != bindparam("at_registry"), waits.c.repository != bindparam("at_repository")
+)
+_OF_PLACE = (
+    waits.c.registry == bindparam("at_registry"),
+    waits.c.repository == bindparam("at_repository"),
+    waits.c.fingerprint == bindparam("with_credential"),
+)
+_END, _END_OF_PLACE = (
+    update(waits)
+    .where(
+        waits.c.transfer == bindparam("waited_for"),
+        waits.c.job.in_(page.limit(MAX_TOLD)),
+        text("NOT ended"),
+    )
+    .values(ended=True, error=bindparam("failure"))
+    .returning(waits.c.job, waits.c.joined, waits.c.counted)
+    for page in (_OPEN, _OPEN.where(*_OF_PLACE))
+)
+# Some wait for a transfer who have not brought the place that served it.
+SOME_FROM_ELSEWHERE: Final = exists().where(
+    waits.c.transfer == transfers.c.id, text("NOT waits.ended"), _ELSEWHERE
+)
+_MOVE = (
+    update(waits)
+    .where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"), _ELSEWHERE)
+    .values(transfer=bindparam("now_for"))
+)
+_TELLING = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("waited_for"))
+    .values(telling=bindparam("more"), error=bindparam("failure"))
+)
+_CARRIED = (transfers.c.id, transfers.c.state, transfers.c.bytes_done, transfers.c.bytes_moved)
+_UNTOLD = select(*_CARRIED, transfers.c.error).where(text("telling")).limit(1)
+_WAKE_ALL = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_WAITING))
+    .values(due=True)
+)
+_HAS_ALL = or_(
+    exists().where(
+        waits.c.job == jobs.c.id,
+        waits.c.transfer == bindparam("waited_for"),
+        text("waits.eager AND waits.ended"),
+    ),
+    ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
+)
+_WAKE = _WAKE_ALL.where(_HAS_ALL)
+# Most have gained something, and are written anyway.
+_CREDIT_AND_WAKE_ALL, _CREDIT_AND_WAKE = (
+    progress.CREDIT.values(
+        due=case((and_(text(JOB_WAITING), condition), true()), else_=jobs.c.due)
+    ).returning(jobs.c.due)
+    for condition in (true(), _HAS_ALL)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A blob that a job wants moved, and the place in a registry that the job may use for it."""
+
+    direction: str
+    digest: str
+    size: int
+    media_type: str
+    registry: str
+    repository: str
+    fingerprint: str
+    counted: bool = True  # its bytes are the job's progress
+    eager: bool = False  # wake the job when this one ends, not with the last one
+    absent_at: float = 0.0  # when the destination of an upload was found to lack it
+
+    @property
+    def key(self) -> str:
+        """What makes the transfer the same one for several jobs.
+
+        The size belongs to it: a manifest may claim a wrong one, and whoever believes that must
+        not have a part in what becomes of the others.
+        """
+        if self.direction == "download":
+            return f"download {self.digest} {self.size}"
+        return f"upload {self.digest} {self.registry} {self.repository} {self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitState:
+    """How it stands with one blob that a job waits for."""
+
+    direction: str
+    digest: str
+    ended: bool
+    error: dict[str, Any] | None
+
+
+def want(
+    connection: Connection,
+    lease: JobLease,
+    wanted: Iterable[Wanted],
+    now: float,
+    *,
+    shared: bool = False,
+) -> None:
+    """Make the job wait for each blob, joining a transfer that is active already.
+
+    Joining raises the transfer's priority to the job's, gives it the job's turn if that is
+    earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
+    arrived, in the store or at the destination, since the job looked is not moved again: the job
+    looks again instead. What the store holds by way of others has not arrived for this job, unless
+    trust is *shared*.
+
+    Raises:
+        LeaseLostError: the job is held no more; it waits for nothing new.
+    """
+    job_rows.save(connection, lease)
+    everything = list(wanted)
+    arrived = _arrived(connection, everything, now, shared=shared)
+    if arrived:
+        connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
+    turns = lanes.Turns(lease.root, lease.requester)
+    joined: list[Row[Any]] = []
+    for direction, registry in {(one.direction, one.registry) for one in everything}:
+        lanes.open_lane(connection, direction, registry)
+    for one in everything:
+        if one.key in arrived:
+            continue
+        active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
+        if active is None:
+            id_ = _insert(connection, lease, one, turns, now)
+        else:
+            id_ = active.id
+            _join(connection, lease, one, active, turns)
+            joined.append(active)
+        row = {
+            "job": lease.id,
+            "transfer": id_,
+            "registry": one.registry,
+            "repository": one.repository,
+            "fingerprint": one.fingerprint,
+            "priority": lease.priority,
+            "seq": lease.seq,
+            "joined": active is not None,
+            "counted": one.counted,
+            "eager": one.eager,
+            "ended": False,
+        }
+        connection.execute(_WAIT, row)
+    queued = [
+        active
+        for active in joined
+        if active.direction == "download" and active.state in ("pending", "delayed")
+    ]
+    if queued:
+        state = lanes.state(connection, now)
+        for active in queued:
+            there = (active.registry, active.credential)
+            if active.registry in state.closed or state.until([there]) is not None:
+                parking.pass_on(connection, active.id, now)
+
+
+def of_job(connection: Connection, job: str) -> list[WaitState]:
+    """Every blob that the job has waited for, ended or not."""
+    rows = connection.execute(
+        select(transfers.c.direction, transfers.c.digest, waits.c.ended, waits.c.error)
+        .join(transfers, transfers.c.id == waits.c.transfer)
+        .where(waits.c.job == job)
+        .order_by(transfers.c.id)
+    )
+    return [WaitState(*row) for row in rows]
+
+
+def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
+    """Some of the jobs that still wait for a transfer, *limit* at most."""
+    return list(connection.execute(_OPEN.limit(limit), {"waited_for": id_}).scalars())
+
+
+def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bool:
+    """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop.
+
+    Returns whether they waited for some.
+    """
+    left: list[Row[Any]] = []
+    for some in chunks(ended_jobs):
+        left += connection.execute(
+            update(waits)
+            .where(waits.c.job.in_(some), text("NOT ended"))
+            .values(ended=True)
+            .returning(waits.c.transfer, waits.c.job, waits.c.joined, waits.c.counted)
+        ).all()
+    _credit_left(connection, [wait for wait in left if wait.counted])
+    for ids in chunks(sorted({wait.transfer for wait in left})):
+        lonely = and_(transfers.c.id.in_(ids), UNWANTED)
+        connection.execute(
+            update(transfers)
+            .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
+            .values(state="cancelled", finished_at=now, upload_session=None)
+        )
+        connection.execute(
+            update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
+        )
+    return bool(left)
+
+
+def end(
+    connection: Connection, id_: int, carried: Carried, *, error: dict[str, Any] | None
+) -> bool:
+    """A transfer has ended, with *error* if it failed: tell those who wait for it.
+
+    What it has *carried* is written down as the progress of their jobs. Very many are told in
+    pages: this is the first one, and `tell_more` does the others. Returns whether a job is due now.
+    """
+    told = _tell(connection, _END, {"waited_for": id_, "failure": error}, carried)
+    if told.more:
+        where = {"waited_for": id_, "more": True, "failure": error}
+        connection.execute(_TELLING, where)
+    return told.woken > 0
+
+
+def telling(connection: Connection) -> bool:
+    """Whether some who wait for a transfer that has ended were not told yet."""
+    return connection.execute(_UNTOLD).first() is not None
+
+
+def tell_more(connection: Connection) -> bool:
+    """Tell another page of those who wait for a transfer that has ended; False: all are told."""
+    row = connection.execute(_UNTOLD).one_or_none()
+    if row is None:
+        return False
+    where = {"waited_for": row.id, "failure": row.error}
+    if not _tell(connection, _END, where, _carried(row)).more:
+        connection.execute(_TELLING, {**where, "more": False})
+    return True
+
+
+def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
+    """Give those who may not be served with bytes of *place* a transfer of their own.
+
+    Call it when the transfer has ended, before those who are served are told, and only if there
+    are `SOME_FROM_ELSEWHERE`.
+    """
+    where = {
+        "waited_for": id_,
+        "at_registry": place.registry,
+        "at_repository": place.repository,
+    }
+    old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
+    same = (
+        *("key", "direction", "digest", "size", "media_type"),
+        *("root", "requester", "counted", "priority", "fence"),
+    )
+    row = {
+        **_FRESH,
+        **{name: getattr(old, name) for name in same},
+        "registry": place.registry,
+        "repository": place.repository,
+        "turn": 0,
+        "created_at": now,
+    }
+    new = int(connection.execute(_INSERT, row).scalar_one())
+    connection.execute(_MOVE, {**where, "now_for": new})
+    found = places.of_transfer(connection, new, now)
+    best = found[0]
+    lanes.open_lane(connection, old.direction, best.registry)
+    turns = lanes.Turns(old.root, old.requester)
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id == new)
+        .values(
+            registry=best.registry,
+            repository=best.repository,
+            credential=best.fingerprint,
+            elsewhere=any(
+                (one.registry, one.fingerprint) != (best.registry, best.fingerprint)
+                for one in found
+            ),
+            turn=turns.take(connection, old.direction, best.registry, old.priority),
+        )
+    )
+
+
+def exclude(
+    connection: Connection, id_: int, place: Place, carried: Carried, error: dict[str, Any]
+) -> None:
+    """End the waits of a transfer that brought *place*, and tell their jobs why.
+
+    What it has *carried* until now stays the progress of these jobs.
+    """
+    where = {
+        "waited_for": id_,
+        "at_registry": place.registry,
+        "at_repository": place.repository,
+        "with_credential": place.fingerprint,
+        "failure": error,
+    }
+    while _tell(connection, _END_OF_PLACE, where, carried).more:
+        pass
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+class _Told(NamedTuple):
+    woken: int
+    more: bool  # there may be others to tell
+
+
+def _tell(
+    connection: Connection, statement: Update, where: Mapping[str, Any], carried: Carried
+) -> _Told:
+    """End a page of waits, credit and wake their jobs.
+
+    A job whose wait has failed has something to do at once. Else it is woken by its last wait, or
+    by one for which it is eager.
+    """
+    told = connection.execute(statement, where).all()
+    failed = where["failure"] is not None
+    ended = [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
+    served = {} if failed else {"waited_for": where["waited_for"]}
+    both = _CREDIT_AND_WAKE_ALL if failed else _CREDIT_AND_WAKE
+    credited = progress.credit(connection, ended, both, served)
+    woken = sum(row.due for row in credited)
+    rest = sorted({one.job for one in told} - {row.id for row in credited})
+    if rest:
+        wake = _WAKE_ALL if failed else _WAKE
+        woken += connection.execute(wake, {"ids": rest, **served}).rowcount
+    return _Told(woken, more=len(told) == MAX_TOLD)
+
+
+def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:
+    """Credit jobs with what the transfers have carried that they wait for no longer."""
+    carried: dict[int, Carried] = {}
+    for ids in chunks(sorted({wait.transfer for wait in left})):
+        # Most have carried nothing, and are not even read in whole.
+        some = select(*_CARRIED).where(transfers.c.id.in_(ids), transfers.c.bytes_done > 0)
+        carried |= {row.id: _carried(row) for row in connection.execute(some)}
+    progress.credit(
+        connection,
+        [
+            EndedWait(wait.job, wait.joined, carried[wait.transfer])
+            for wait in left
+            if wait.transfer in carried
+        ],
+    )
+
+
+def _carried(row: Any) -> Carried:
+    return Carried(row.bytes_done, row.bytes_moved, whole=row.state == "done")
+
+
+def _arrived(
+    connection: Connection, wanted: Sequence[Wanted], now: float, *, shared: bool
+) -> set[str]:
+    """The keys of those whose job has to look again, for there is nothing to be moved for it.
+
+    That is so too where the store holds the blob with another size: what the job believes is wrong.
+    """
+    found: set[str] = set()
+    downloads = [one for one in wanted if one.direction == "download"]
+    held = blobs.sizes(connection, [one.digest for one in downloads], now)
+    by_repository: dict[tuple[str, str], list[Wanted]] = {}
+    for one in downloads:
+        if one.digest not in held:
+            continue
+        if shared or held[one.digest] != one.size:
+            found.add(one.key)
+        else:
+            by_repository.setdefault((one.registry, one.repository), []).append(one)
+    for (registry, repository), some in by_repository.items():
+        digests = [one.digest for one in some]
+        own = blobs.proven(connection, digests, registry=registry, repository=repository)
+        found.update(one.key for one in some if one.digest in own)
+    uploads: dict[tuple[blobs.Source, float], list[Wanted]] = {}
+    for one in wanted:
+        if one.direction == "upload":
+            place = blobs.Source(one.registry, one.repository, one.fingerprint)
+            uploads.setdefault((place, one.absent_at), []).append(one)
+    for (place, absent_at), some in uploads.items():
+        there = blobs.confirmed(connection, [one.digest for one in some], place, since=absent_at)
+        found.update(one.key for one in some if one.digest in there)
+    return found
+
+
+def _insert(
+    connection: Connection,
+    lease: JobLease,
+    want_: Wanted,
+    turns: lanes.Turns,
+    now: float,
+) -> int:
+    turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
+    row = {
+        **_FRESH,
+        "key": want_.key,
+        "direction": want_.direction,
+        "digest": want_.digest,
+        "size": want_.size,
+        "media_type": want_.media_type,
+        "registry": want_.registry,
+        "repository": want_.repository,
+        "credential": want_.fingerprint,
+        "root": lease.root,
+        "requester": lease.requester,
+        "counted": want_.counted,
+        "priority": lease.priority,
+        "turn": turn,
+        "fence": _last_fence(connection, want_),
+        "created_at": now,
+    }
+    return int(connection.execute(_INSERT, row).scalar_one())
+
+
+def _last_fence(connection: Connection, want_: Wanted) -> int:
+    """Where fences go on: what an earlier download of the same blob left behind has its own."""
+    if want_.direction != "download":
+        return 0
+    return int(connection.execute(_LAST_FENCE, {"same": want_.digest}).scalar_one())
+
+
+def _join(
+    connection: Connection,
+    lease: JobLease,
+    want_: Wanted,
+    active: Row[Any],
+    turns: lanes.Turns,
+) -> None:
+    changes: dict[str, Any] = {"stop_requested": False}
+    brought = (want_.registry, want_.fingerprint)
+    if active.direction == "download" and brought != (active.registry, active.credential):
+        changes["elsewhere"] = True
+    if lease.priority >= active.priority and lease.root != active.root:
+        lane = (active.direction, active.registry, lease.priority)
+        mine = turns.take(connection, *lane)
+        sooner = lease.priority > active.priority or (
+            lanes.behind_head(connection, lease.requester, *lane, mine)
+            < lanes.behind_head(connection, active.requester, *lane, active.turn)
+        )
+        if sooner:
+            changes |= {"priority": lease.priority, "requester": lease.requester, "turn": mine}
+    connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))

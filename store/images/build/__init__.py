@@ -1,0 +1,1 @@
+"""New images: from configs, from layers, from workspaces."""

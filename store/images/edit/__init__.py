@@ -1,0 +1,1 @@
+"""Changes of what images are there: publish, tag, delete, prune, save."""

@@ -1,0 +1,1 @@
+"""File systems that layers add up to, as metadata."""

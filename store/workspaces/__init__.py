@@ -1,0 +1,1 @@
+"""Workspaces: writable layers over images."""

@@ -1,0 +1,282 @@
+"""A pull that is dispatched twice, late, or after a death does the same as one dispatched once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import select, update
+
+from tests.contract.catalog.prepared import prepared_sqlite
+from tests.contract.catalog.scene import Scene
+from tests.support.images import Image, build_image
+from tests.support.memory_store import MemoryStore
+from tests.unit.workers.registry.simulated import Simulated
+from transship.store.catalog.access.credentials import Sealer
+from transship.store.catalog.access.tenants import HOUSE
+from transship.store.catalog.content import references
+from transship.store.catalog.db.engine import Catalog
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.db.schema import transfers, waits
+from transship.store.catalog.scheduling import heartbeats, jobs
+from transship.store.catalog.scheduling.admission import admission
+from transship.store.catalog.scheduling.admission.admission import RESEND_SECONDS
+from transship.store.oci.digest import Digest
+from transship.store.oci.platform import Platform
+from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.submission import Submission
+from transship.workers.process.run import run_job
+from transship.workers.runtime.context import WorkerContext, dispatch, transfer_message
+from transship.workers.runtime.leases import LeaseRenewer
+from transship.workers.runtime.wire import Message, Queue
+from transship.workers.specs import parse_spec
+from transship.workers.transfers.attempt import attempt
+
+NAME = "r.test/app:1"
+WORKER = "a worker"
+IMAGE = build_image("again", layers=3, layer_bytes=2000)
+OTHER = build_image("moved", layers=2, layer_bytes=2000)
+
+
+@dataclass
+class Bells:
+    """A wire that keeps its messages until the test runs them."""
+
+    waiting: list[Message] = field(default_factory=list)
+
+    def publish(self, messages: Iterable[Message]) -> None:
+        self.waiting += messages
+
+    def reachable(self) -> bool:
+        return True
+
+    def announce(self, jobs: Iterable[str]) -> None:
+        return None
+
+    def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+class Shop(Simulated):
+    """A registry of one repository, in which images can be put under the tag 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._things: dict[str, tuple[str, bytes]] = {}
+        self.routes["https://r.test/v2/app/"] = self._thing
+
+    def put(self, image: Image) -> None:
+        manifest = image.manifest
+        for digest in image.blobs:
+            self._things[f"blobs/{digest}"] = ("application/octet-stream", image.read(digest))
+        for name in ("1", str(manifest.digest)):
+            self._things[f"manifests/{name}"] = (manifest.media_type, manifest.raw)
+
+    def _thing(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.path.removeprefix("/v2/app/")
+        if name not in self._things:
+            return httpx.Response(404)
+        type_, content = self._things[name]
+        headers = {
+            "Content-Type": type_,
+            "Content-Length": str(len(content)),
+            "Docker-Content-Digest": str(Digest.of(content)),
+        }
+        body = b"" if request.method == "HEAD" else content
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(body))
+
+    def bodies(self) -> list[str]:
+        """The blobs that were sent, as often as they were."""
+        return [
+            request.url.path.rpartition("/")[2]
+            for request in self.requests
+            if request.method == "GET" and "/blobs/" in request.url.path
+        ]
+
+
+@dataclass
+class Stage:
+    """A whole process of workers in which nothing happens unless the test says so."""
+
+    context: WorkerContext
+    bells: Bells
+    shop: Shop
+    renewer: LeaseRenewer
+    queue: JobQueue
+    scene: Scene
+    deaths: int = 0
+
+    def pull(self) -> str:
+        spec = parse_spec({"kind": "pull", "reference": NAME})
+        (made,) = self.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
+        return str(made)
+
+    def run(self, message: Message) -> None:
+        if message.queue is Queue.CONTROL:
+            run_job(message.id, WORKER, self.context, self.renewer)
+        else:
+            attempt(int(message.id), WORKER, self.context, self.renewer)
+
+    def run_all(self, *, times: int = 1) -> None:
+        """Run every message, each so often, and those that they lead to."""
+        while self.bells.waiting:
+            message = self.bells.waiting.pop(0)
+            for _ in range(times):
+                self.run(message)
+
+    def dies(self) -> None:
+        """The worker dies with all that it holds; another takes its place, and rings anew."""
+        self.bells.waiting.clear()
+        self.deaths += 1
+        with self.context.catalog.write() as connection:
+            heartbeats.bury_everyone(connection, self.context.now())
+        self.scene.worker(WORKER, control=8, downloads=8)
+        later = self.context.now() + self.deaths * 3 * RESEND_SECONDS
+        with self.context.catalog.write() as connection:
+            again = admission.unstarted(connection, later)
+            messages = [*map(transfer_message, again), *dispatch(connection, later)]
+        self.bells.publish(messages)
+
+    def stands_for(self) -> str | None:
+        with self.context.catalog.read() as connection:
+            row = references.get(connection, HOUSE, NAME)
+        return None if row is None else str(row.digest)
+
+    def counts(self) -> tuple[int, int]:
+        """How many transfers and waits there have ever been."""
+        with self.context.catalog.read() as connection:
+            rows = [connection.execute(select(table)).all() for table in (transfers, waits)]
+        return len(rows[0]), len(rows[1])
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    catalog = Catalog(prepared_sqlite(tmp_path))
+    sealer = Sealer(Fernet.generate_key().decode())
+    bells, shop = Bells(), Shop()
+    shop.put(IMAGE)
+    scene = Scene(catalog)
+    scene.worker(WORKER, control=8, downloads=8)
+    context = WorkerContext(
+        catalog=catalog, content=MemoryStore(), registries=shop.client, sealer=sealer, wire=bells
+    )
+    renewer = LeaseRenewer(catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event())
+    queue = JobQueue(catalog, sealer, bells, Platform("linux", "amd64"))
+    yield Stage(context, bells, shop, renewer, queue, scene)
+    context.close()
+
+
+def _result(stage: Stage, job: str) -> Any:
+    row = stage.scene.job_row(job)
+    return row.state, row.error, (row.result or {}).get("digest")
+
+
+GOOD = ("succeeded", None, str(IMAGE.digest))
+BLOBS = sorted(str(digest) for digest in IMAGE.blobs)
+
+
+def test_a_pull_brings_each_blob_once(stage: Stage) -> None:
+    job = stage.pull()
+    stage.run_all()
+    assert _result(stage, job) == GOOD
+    assert sorted(stage.shop.bodies()) == BLOBS
+
+
+def test_every_bell_may_ring_twice(stage: Stage) -> None:
+    job = stage.pull()
+    stage.run_all(times=2)
+    assert _result(stage, job) == GOOD
+    assert sorted(stage.shop.bodies()) == BLOBS
+
+
+def test_a_bell_may_ring_after_the_end(stage: Stage) -> None:
+    job = stage.pull()
+    late = list(stage.bells.waiting)
+    stage.run_all()
+    before, asked = stage.scene.job_row(job), len(stage.shop.requests)
+    for message in late:
+        stage.run(message)
+    assert (stage.scene.job_row(job), len(stage.shop.requests)) == (before, asked)
+
+
+def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(stage: Stage) -> None:
+    job = stage.pull()
+    stage.run(stage.bells.waiting.pop(0))
+    before = stage.counts()
+    with stage.context.catalog.write() as connection:
+        connection.execute(update(job_rows).where(job_rows.c.id == job).values(due=True))
+        assert jobs.claim(connection, job, WORKER, stage.context.now()) is not None
+    stage.dies()
+    run_job(job, WORKER, stage.context, stage.renewer)
+    assert stage.counts() == before
+
+
+def test_a_pull_ends_although_its_worker_dies_after_every_step(stage: Stage) -> None:
+    job = stage.pull()
+    for _ in range(100):
+        if not stage.bells.waiting:
+            break
+        stage.run(stage.bells.waiting.pop(0))
+        stage.dies()
+    assert _result(stage, job) == GOOD
+    assert sorted(stage.shop.bodies()) == BLOBS
+
+
+def test_a_tag_that_moves_meanwhile_does_not_mix_two_images(stage: Stage) -> None:
+    job = stage.pull()
+    stage.run(stage.bells.waiting.pop(0))
+    stage.shop.put(OTHER)
+    stage.run_all()
+    assert _result(stage, job) == GOOD
+    assert stage.stands_for() == str(IMAGE.digest)
+
+
+def test_two_pulls_of_one_image_bring_each_blob_once(stage: Stage) -> None:
+    both = [stage.pull(), stage.pull()]
+    stage.run_all()
+    assert [_result(stage, job) for job in both] == [GOOD, GOOD]
+    assert sorted(stage.shop.bodies()) == BLOBS
+
+
+def test_pulling_what_is_there_moves_nothing(stage: Stage) -> None:
+    stage.pull()
+    stage.run_all()
+    before = len(stage.shop.bodies())
+    again = stage.pull()
+    stage.run_all()
+    assert stage.scene.job_row(again).result["up_to_date"] is True
+    assert len(stage.shop.bodies()) == before
+
+
+def test_an_older_pull_does_not_put_the_older_image_back(stage: Stage) -> None:
+    stage.scene.limit("max_concurrent_downloads", 8)
+    older = stage.pull()
+    stage.run(stage.bells.waiting.pop(0))
+    held_up = list(stage.bells.waiting)
+    stage.bells.waiting.clear()
+    stage.shop.put(OTHER)
+    newer = stage.pull()
+    stage.run_all()
+    stage.bells.waiting += held_up
+    stage.run_all()
+    assert stage.scene.job_row(older).superseded_by == newer
+    assert stage.stands_for() == str(OTHER.digest)
+
+
+def test_a_pull_of_an_image_that_is_not_there_fails_and_says_so(stage: Stage) -> None:
+    stage.shop.routes.clear()
+    job = stage.pull()
+    stage.run_all()
+    row = stage.scene.job_row(job)
+    assert (row.state, row.error["code"], row.error["side"], row.error["subject"]) == (
+        "failed",
+        "manifest-not-found",
+        "source",
+        NAME,
+    )

@@ -1,0 +1,1 @@
+"""Celery and Redis: the application, the wire, rates, submissions from the broker."""

@@ -1,0 +1,1 @@
+"""Which registry logins a job may use."""

@@ -1,0 +1,250 @@
+"""Mirror: repositories, or the tags of them that are wanted, as one copy job each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+from transship.store.catalog.scheduling import progress
+from transship.store.catalog.scheduling.admission import lanes
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.errors import PartialError, Side, TransshipError
+from transship.workers.handlers import dry_run
+from transship.workers.mirrors import plan, report
+from transship.workers.mirrors.plan import Image
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.runtime.leases import Held
+from transship.workers.specs import CopySpec, MirrorEntry, MirrorSpec
+from transship.workers.steps import children, partial_failures
+from transship.workers.steps.checkpoint import remember
+from transship.workers.steps.outcome import Done, Later, Outcome, Waiting
+from transship.workers.steps.remote import Remote
+
+CLOSED_SECONDS = 5.0  # until a source that is paused or parked is looked at again
+LISTED_AT_ONCE = 128  # repositories whose tags are asked for before what was chosen is on record
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a mirror consists of, and what could not become part of it."""
+
+    images: list[Image]
+    failed: list[dict[str, Any]]  # repositories that could not be listed, and clashes
+    unlisted: int
+    nothing_selected: list[str]
+
+
+def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+    """Choose the tags once, make a child for each, and report when all have ended.
+
+    A repository that cannot be listed does not keep the others. With `dry_run` there are no
+    children: source and destination are compared.
+    """
+    spec = MirrorSpec.model_validate(lease.spec)
+    chosen = _choose(spec, lease, context, held)
+    if chosen is None:
+        return Later(CLOSED_SECONDS)
+    if spec.dry_run:
+        return _plan(spec, chosen, lease, context, held)
+    children.make(
+        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, context, held
+    )
+    ended = children.ended(lease, context)
+    if ended is None:
+        return Waiting()
+    return _end(spec, chosen, ended, lease, context)
+
+
+def _choose(spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held) -> Chosen | None:
+    """What is to be mirrored; None: some sources must not be asked now, the others were."""
+    tags = _tags(spec, lease, context, held)
+    if tags is None:
+        return None
+    failed = [
+        report.unlisted(str(entry.origin), tags[n]["error"])
+        for n, entry in enumerate(spec.wanted)
+        if n in tags and "error" in tags[n]
+    ]
+    nothing = [
+        str(entry.origin)
+        for n, entry in enumerate(spec.wanted)
+        if n in tags and tags[n].get("tags") == []
+    ]
+
+    def images() -> Iterator[Image]:
+        for n, entry in enumerate(spec.wanted):
+            platforms = entry.platforms or spec.platforms
+            if entry.one_image:
+                yield plan.image(entry.origin, entry.target, platforms)
+            else:
+                named = tags[n].get("tags", ()) if n in tags else entry.tags
+                yield from plan.images(entry.origin, entry.target, named, platforms)
+
+    kept, clashing = plan.merged(images())
+    return Chosen(kept, [*failed, *map(report.clash, clashing)], len(failed), nothing)
+
+
+def _tags(
+    spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held
+) -> dict[int, dict[str, Any]] | None:
+    """What was chosen of each entry whose repository has to be asked; or why that failed.
+
+    None: some must not be asked now.
+    """
+    chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
+
+    def tags_of(entry: MirrorEntry) -> list[str]:
+        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, context, held))
+
+    if spec.entries:
+        if not _choose_of_each(spec.entries, chosen, tags_of, lease, context, held):
+            return None
+    else:
+        (only,) = spec.wanted
+        if only.listed and not chosen:
+            # Without its tags there is nothing left: the job fails, and counts its tries itself.
+            chosen["0"] = {"tags": sorted(tags_of(only))}
+            remember(lease, context, chosen=chosen)
+    return {int(n): found for n, found in chosen.items()}
+
+
+def _choose_of_each(
+    entries: Sequence[MirrorEntry],
+    chosen: dict[str, dict[str, Any]],
+    tags_of: Callable[[MirrorEntry], list[str]],
+    lease: JobLease,
+    context: WorkerContext,
+    held: Held,
+) -> bool:
+    """Complete what is *chosen* of the entries of a policy; each repository is asked once.
+
+    False: those of closed registries were not asked.
+    """
+    left: dict[str, list[tuple[int, MirrorEntry]]] = {}  # of one repository there may be several
+    for n, entry in enumerate(entries):
+        if entry.listed and str(n) not in chosen:
+            left.setdefault(str(entry.origin), []).append((n, entry))
+    with context.catalog.read() as connection:
+        closed = lanes.state(connection, context.now()).closed
+    sources = [name for name, of in left.items() if of[0][1].origin.domain not in closed]
+    for start in range(0, len(sources), LISTED_AT_ONCE):
+        some = sources[start : start + LISTED_AT_ONCE]
+        answers = partial_failures.ask(
+            lambda name: tags_of(left[name][0][1]),
+            some,
+            lease,
+            context,
+            of=lambda name: left[name][0][1].origin.domain,
+        )
+        for repository, answer in zip(some, answers, strict=True):
+            for n, entry in left[repository]:
+                if isinstance(answer, TransshipError):
+                    continue
+                if isinstance(answer, dict):
+                    chosen[str(n)] = {"error": answer}
+                elif entry.select is None:
+                    chosen[str(n)] = {"tags": sorted(answer)}
+                else:
+                    chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
+        if not all(isinstance(answer, TransshipError) for answer in answers):
+            partial_failures.remember(lease, context, chosen=chosen)
+        partial_failures.raise_unsettled(answers)
+    return len(sources) == len(left)
+
+
+def _key(spec: MirrorSpec, one: Image) -> str:
+    """What a child is called among its siblings."""
+    return str(one.target) if spec.entries else one.target.identifier
+
+
+def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
+    return CopySpec(
+        source=str(one.source),
+        destination=str(one.target),
+        platforms=one.platforms,
+        all_platforms=spec.all_platforms and not one.platforms,
+        priority=spec.priority,
+    )
+
+
+def _plan(
+    spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, held: Held
+) -> Outcome:
+    tally = dry_run.look_at_all(chosen.images, lease, context, held)
+    result = {
+        "reference": _reference(spec),
+        **report.plan_result(tally, chosen.failed),
+        **report.nothing_selected(chosen.nothing_selected),
+    }
+    if result["failures"]:
+        images = len(chosen.images) + len(chosen.failed) - chosen.unlisted
+        raise PartialError(
+            report.what_failed(
+                result["failures"] - chosen.unlisted, images, chosen.unlisted, done="compared"
+            ),
+            subject=_reference(spec),
+            hint="see `failed` in the result",
+            side=children.side_of(result["failed"]),
+            report=result,
+        )
+    return Done(result)
+
+
+def _end(
+    spec: MirrorSpec,
+    chosen: Chosen,
+    ended: Sequence[Row[Any]],
+    lease: JobLease,
+    context: WorkerContext,
+) -> Outcome:
+    by_key = {_key(spec, one): one for one in chosen.images}
+    told = children.report(ended)
+    failed = [
+        {**one, "image": str(by_key[one["tag"]].target), "tag": by_key[one["tag"]].target.tag}
+        for one in told["failed"]
+    ]
+    with context.catalog.read() as connection:
+        done = progress.of_jobs(connection, [lease.id])[lease.id]
+    items = [
+        {
+            "source": str(by_key[child.child_key].source),
+            "destination": str(by_key[child.child_key].target),
+            "state": child.state,
+            "up_to_date": bool(child.result and child.result.get("up_to_date")),
+            "digest": child.result.get("digest") if child.result else None,
+            "job": child.id,
+        }
+        for child in ended
+    ]
+    images = len(ended) + len(chosen.failed) - chosen.unlisted
+    bad = images - told["by_state"].get("succeeded", 0)
+    result = {
+        "reference": _reference(spec),
+        "images": images,
+        "up_to_date": sum(item["up_to_date"] for item in items),
+        "bytes_moved": done.bytes_moved,
+        "bytes_spared": done.bytes_spared,
+        "by_state": told["by_state"],
+        "failed": [*chosen.failed, *failed][: report.MAX_FAILED],
+        "failures": bad + chosen.unlisted,
+        **report.named(items),
+        **report.nothing_selected(chosen.nothing_selected),
+    }
+    if result["failures"]:
+        raise PartialError(
+            report.what_failed(bad, images, chosen.unlisted, done="mirrored"),
+            subject=str(spec.wanted[0].origin) if not spec.entries else _reference(spec),
+            hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
+            side=children.side_of(result["failed"]),
+            report=result,
+        )
+    return Done(result)
+
+
+def _reference(spec: MirrorSpec) -> str:
+    if not spec.entries:
+        return str(spec.wanted[0].target)
+    return spec.label.removesuffix(" (dry run)")

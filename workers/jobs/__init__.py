@@ -1,0 +1,1 @@
+"""How jobs are submitted, received, scheduled and stopped."""

@@ -1,0 +1,1 @@
+"""How a request to a registry is authenticated."""

@@ -1,0 +1,1 @@
+"""How fast a registry is asked, and when it is left alone."""

@@ -1,0 +1,1 @@
+"""Connections to registries: which addresses, which proxies, which errors."""

@@ -1,0 +1,1 @@
+"""What every job runs with: its lease, the parts of the process, the wire."""

@@ -1,0 +1,114 @@
+"""What a job fixes once and keeps: its root, what its target lacks, how much there is to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from transship.store.catalog.scheduling import jobs, progress
+from transship.store.catalog.scheduling import waits as wait_rows
+from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.waits import WaitState, Wanted
+from transship.store.errors import RecordedError
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Manifest
+from transship.workers.runtime.context import WorkerContext
+from transship.workers.steps.remote import Remote
+
+
+def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
+    """What the source stood for when the job first looked.
+
+    No later advance asks again, so that a tag that moves meanwhile cannot mix two images. It is
+    written with the next change of the job, which is before anything depends on it.
+    """
+    stored = lease.plan.get("root")
+    if stored is not None:
+        return Descriptor.from_json(stored)
+    root = source.resolve()
+    lease.learn(root=root.to_json())
+    return root
+
+
+def remember(lease: JobLease, context: WorkerContext, **facts: Any) -> None:
+    """Add to the job's plan, durably."""
+    lease.learn(**facts)
+    with context.catalog.write() as connection:
+        jobs.save(connection, lease)
+
+
+def count(
+    lease: JobLease,
+    context: WorkerContext,
+    everything: Collection[Descriptor],
+    missing: Collection[Digest],
+    **facts: Any,
+) -> None:
+    """Write down, once, how much the job comprises and how much of it is in place already.
+
+    *facts* go into the plan with it. Where it lacks some, what was written is replaced: a copy that
+    died over a target that was up to date may find that changed when it is taken up again.
+    """
+    new = {name: fact for name, fact in facts.items() if name not in lease.plan}
+    if "counted" in lease.plan and not new:
+        return
+    lease.learn(**new, counted=True)
+    spared = [blob for blob in everything if blob.digest not in missing]
+    with context.catalog.write() as connection:
+        jobs.save(
+            connection,
+            lease,
+            bytes_total=sum(blob.size for blob in everything),
+            blobs_total=len(everything),
+            bytes_spared=sum(blob.size for blob in spared),
+            blobs_spared=len(spared),
+        )
+
+
+def layers(images: Iterable[Manifest]) -> list[str]:
+    """The digests of all layers, from the bottom up, each once: what a job tells the course of."""
+    return list(dict.fromkeys(str(layer.digest) for image in images for layer in image.layers))
+
+
+def want(lease: JobLease, context: WorkerContext, wanted: Collection[Wanted]) -> None:
+    """Make the job wait for blobs, if there are any, and admit what may start at once."""
+    if not wanted:
+        return
+    with context.change() as change:
+        wait_rows.want(change.connection, lease, wanted, change.now, shared=context.shared_trust)
+        change.directions = {one.direction for one in wanted}
+        change.queues = ()
+
+
+def spare(lease: JobLease, context: WorkerContext, arrived: Collection[Descriptor]) -> None:
+    """Write down that *arrived* came with other jobs, and need not move for this one; once each."""
+    known = set(lease.plan.get("arrived", ()))
+    new = [blob for blob in arrived if str(blob.digest) not in known]
+    if not new:
+        return
+    lease.learn(arrived=sorted(known | {str(blob.digest) for blob in new}))
+    with context.catalog.write() as connection:
+        jobs.save(connection, lease)
+        gain = Counter(bytes_spared=sum(blob.size for blob in new), blobs_spared=len(new))
+        progress.add(connection, {lease.id: gain})
+
+
+def waits(lease: JobLease, context: WorkerContext) -> dict[tuple[str, str], WaitState]:
+    """How each blob stands that the job has asked for, by direction and digest.
+
+    Raises:
+        RecordedError: one of them has failed for this job.
+    """
+    with context.catalog.read() as connection:
+        states = wait_rows.of_job(connection, lease.id)
+    raise_failure(states)
+    return {(state.direction, state.digest): state for state in states}
+
+
+def raise_failure(states: Iterable[WaitState]) -> None:
+    """Raise the first recorded failure, if there is one."""
+    for state in states:
+        if state.error is not None:
+            raise RecordedError(state.error)

@@ -1,0 +1,138 @@
+"""What an image consists of: its manifests, children before parents, and its blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from transship.store.errors import InvalidManifestError, PlatformNotFoundError
+from transship.store.oci import mediatypes
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest
+from transship.store.oci.platform import Platform, select
+
+DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
+MAX_MANIFESTS = 2000
+
+Fetch = Callable[[Sequence[Descriptor]], Sequence[Manifest | Index]]
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """The part of an image that was asked for.
+
+    *manifests* holds children before the indexes that name them, the root last.
+    """
+
+    root: Manifest | Index
+    manifests: tuple[Manifest | Index, ...]
+
+    @property
+    def images(self) -> list[Manifest]:
+        """The manifests that are not indexes."""
+        return [m for m in self.manifests if isinstance(m, Manifest)]
+
+    @property
+    def blobs(self) -> list[Descriptor]:
+        """Configs and layers, each digest once."""
+        unique: dict[Digest, Descriptor] = {}
+        for image in self.images:
+            for blob in image.blobs:
+                unique.setdefault(blob.digest, blob)
+        return list(unique.values())
+
+    def distributable_blobs(self) -> list[Descriptor]:
+        """Those blobs that may be sent to another registry."""
+        return [b for b in self.blobs if not mediatypes.is_nondistributable(b.media_type)]
+
+
+def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Closure:
+    """Walk from *root* to everything below it, or below the children for *platforms*.
+
+    Platforms choose among the children of an index; an image that is no index is taken as it is,
+    as Docker does. Every child that is not an image or an index is skipped over, never refused.
+    *fetch* is asked for all children of an index at a time, and for none twice.
+
+    Raises:
+        PlatformNotFoundError: the index has no child for one of them.
+        InvalidManifestError: nested too deep, too many manifests, or a child that contradicts
+            its descriptor.
+    """
+    walk = _Walk(fetch)
+    walk.get([root])
+    walk.down(root, platforms, depth=0)
+    return Closure(root=walk.fetched[root.digest], manifests=tuple(walk.order.values()))
+
+
+def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
+    """The closure under a root of its own.
+
+    For one platform that is its image, for several an index of these only; with no platforms, or
+    no index to choose from, the closure itself.
+    """
+    index = closure.root
+    if not platforms or isinstance(index, Manifest):
+        return closure
+    kept = [d for d in index.manifests if any(m.digest == d.digest for m in closure.manifests)]
+    if len(kept) == len(index.manifests):
+        return closure
+    below = tuple(m for m in closure.manifests if m.digest != index.digest)
+    if len(kept) == 1:
+        only = next(m for m in below if m.digest == kept[0].digest)
+        return Closure(root=only, manifests=below)
+    subset = index.subset({d.digest for d in kept})
+    return Closure(root=subset, manifests=(*below, subset))
+
+
+@dataclass(slots=True)
+class _Walk:
+    fetch: Fetch
+    fetched: dict[Digest, Manifest | Index] = field(default_factory=dict)
+    order: dict[Digest, Manifest | Index] = field(default_factory=dict)
+
+    def down(self, descriptor: Descriptor, platforms: Sequence[Platform], depth: int) -> None:
+        manifest = self.fetched[descriptor.digest]
+        if isinstance(manifest, Index):
+            below = [d for d in _children(manifest, platforms) if d.digest not in self.order]
+            if below and depth == DEEPEST:
+                raise InvalidManifestError(
+                    "indexes are nested too deep", subject=str(manifest.digest)
+                )
+            self.get(below)
+            for child in below:
+                if child.digest not in self.order:
+                    self.down(child, (), depth + 1)
+        self.order[descriptor.digest] = manifest
+
+    def get(self, wanted: Sequence[Descriptor]) -> None:
+        new = list({d.digest: d for d in wanted if d.digest not in self.fetched}.values())
+        if len(self.fetched) + len(new) > MAX_MANIFESTS:
+            raise InvalidManifestError("too many manifests", subject=str(new[0].digest))
+        if new:
+            found = self.fetch(new)
+            self.fetched.update(zip((d.digest for d in new), found, strict=True))
+
+
+def _children(index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
+    manifests = [
+        d
+        for d in index.manifests
+        if mediatypes.is_manifest(d.media_type) or mediatypes.is_index(d.media_type)
+    ]
+    if not platforms:
+        return manifests
+    chosen: dict[Digest, Descriptor] = {}
+    for platform in platforms:
+        child = select(manifests, platform)
+        if child is None:
+            offered = sorted(
+                {str(d.platform) for d in manifests if d.platform and d.platform.os != "unknown"}
+            )
+            raise PlatformNotFoundError(
+                f"the image has no {platform}",
+                subject=str(index.digest),
+                hint=f"it has {', '.join(offered)}" if offered else "",
+            )
+        chosen[child.digest] = child
+    return list(chosen.values())
