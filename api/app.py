@@ -13,7 +13,7 @@ from transship.api.http import problems
 from transship.api.http.audit_log import Audit
 from transship.api.http.auth import Guard, authorize
 from transship.api.http.body_limits import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
-from transship.api.http.notifications import News
+from transship.api.http.notifications import Notifications
 from transship.api.http.receive import Bodies
 from transship.api.http.registry_calls import RegistryCalls
 from transship.api.http.shares import Shares
@@ -29,11 +29,11 @@ from transship.api.routes.images import (
 )
 from transship.api.routes.jobs import archives, jobs, mirrors, streams
 from transship.api.services import Services, Submitter
-from transship.api.views.liveness import Watch
+from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import Metrics
 from transship.store.oci.config import MAX_CONFIG_BYTES
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.runtime.context import WorkerContext
 
 PREFIX = "/api/v1"
@@ -41,32 +41,32 @@ PREFIX = "/api/v1"
 
 def create_app(context: WorkerContext) -> FastAPI:
     """The application over *context*, which stays open as long as it serves."""
-    jobs_queue = JobQueue(
+    job_service = JobService(
         context.catalog, context.sealer, context.wire, Platform.host(), context.quotas
     )
-    news = News()
+    notifications = Notifications()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        submitter = Submitter(jobs_queue)
-        bodies = Bodies(context, jobs_queue)
-        watch = Watch()
+        submitter = Submitter(job_service)
+        bodies = Bodies(context, job_service)
+        liveness = Liveness()
         registry_calls = RegistryCalls()
         app.state.services = Services(
             context=context,
             catalog=context.catalog,
             content=context.content,
             wire=context.wire,
-            jobs=jobs_queue,
+            jobs=job_service,
             submitter=submitter,
             bodies=bodies,
-            news=news,
-            watch=watch,
-            metrics=Metrics(context, watch),
+            notifications=notifications,
+            liveness=liveness,
+            metrics=Metrics(context, liveness),
             access=Access(context.catalog, context.sealer),
             registry_calls=registry_calls,
         )
-        async with news.from_wire(context.wire):
+        async with notifications.from_wire(context.wire):
             yield
         registry_calls.close()
         bodies.close()
@@ -85,7 +85,9 @@ def create_app(context: WorkerContext) -> FastAPI:
     )
     app.state.shares = Shares()
     app.state.audit = audit_log = Audit(context.catalog)
-    app.state.news = news  # whoever serves the application closes it when that ends
+    app.state.notifications = (
+        notifications  # whoever serves the application closes it when that ends
+    )
     longer = {
         f"{PREFIX}/jobs": MAX_JOB_BYTES,
         f"{PREFIX}/mirrors/[^/]+": MAX_JOB_BYTES,

@@ -13,15 +13,15 @@ from fastapi import Depends, Header, Request
 from pydantic import AfterValidator
 
 from transship.api.access.administration import Access
-from transship.api.http.notifications import News
+from transship.api.http.notifications import Notifications
 from transship.api.http.receive import Bodies
 from transship.api.http.registry_calls import RegistryCalls
-from transship.api.views.liveness import Watch
+from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import Metrics
 from transship.store.catalog.db.engine import Catalog
 from transship.store.content.ports import ContentStore
 from transship.store.errors import TransshipError
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.wire import Wire
@@ -35,7 +35,7 @@ class Submitter:
     An answer means that the row is on disk. No answer waits for the broker.
     """
 
-    def __init__(self, jobs: JobQueue) -> None:
+    def __init__(self, jobs: JobService) -> None:
         """Submit to *jobs*; the thread starts at once and ends with `close`."""
         self._jobs = jobs
         self._waiting: queue.SimpleQueue[tuple[Submission, Future[str]] | None] = (
@@ -101,11 +101,11 @@ class Services:
     catalog: Catalog
     content: ContentStore
     wire: Wire
-    jobs: JobQueue
+    jobs: JobService
     submitter: Submitter
     bodies: Bodies
-    news: News
-    watch: Watch
+    notifications: Notifications
+    liveness: Liveness
     metrics: Metrics
     access: Access
     registry_calls: RegistryCalls

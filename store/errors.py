@@ -28,7 +28,7 @@ terminal say the same thing.
     │   ├── ProtocolError, UntrustedAddressError, TlsError, BlockedError
     │   └── UnreachableError    no answer at all: UnknownHostError
     ├── DeadlineExceededError   the job took longer than it was given
-    ├── RepeatedDeathError      every owner died over it
+    ├── RepeatedCrashError      every owner died over it
     ├── RecordedError           a failure met again, as a transfer wrote it down
     ├── ReportedError           the job did what it could, and its report says what is left
     │   └── PartialError, DamagedStoreError
@@ -576,7 +576,7 @@ class DeadlineExceededError(TransshipError):
     side = Side.REQUEST
 
 
-class RepeatedDeathError(TransshipError):
+class RepeatedCrashError(TransshipError):
     """Every worker that took this up died over it without getting further."""
 
     code = "repeated-death"

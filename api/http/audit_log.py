@@ -15,7 +15,7 @@ from typing import Final
 from starlette.types import Scope
 
 from transship.store.catalog.access import audit
-from transship.store.catalog.access.audit import Entry
+from transship.store.catalog.access.audit import AuditEntry
 from transship.store.catalog.db.engine import Catalog
 from transship.store.errors import StoreError
 from transship.store.text import escaped
@@ -40,9 +40,9 @@ class Who:
     caller: str
     peer: str = ""
 
-    def did(self, operation: str, subject: str, status: int, now: float) -> Entry:
+    def did(self, operation: str, subject: str, status: int, now: float) -> AuditEntry:
         """An entry for what it asked for."""
-        return Entry(
+        return AuditEntry(
             time=now,
             caller=self.caller,
             peer=self.peer,
@@ -66,7 +66,7 @@ class Audit:
     def __init__(self, catalog: Catalog) -> None:
         """Write to *catalog*; the thread starts with the first entry."""
         self._catalog = catalog
-        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[AuditEntry | None] = queue.Queue(MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._lost = 0
 
@@ -99,7 +99,7 @@ class Audit:
             ending = None in batch
             self._write([one for one in batch if one is not None])
 
-    def _write(self, entries: list[Entry]) -> None:
+    def _write(self, entries: list[AuditEntry]) -> None:
         if lost := self._lost:
             self._lost = 0
             log.warning("%d refusals are not in the audit log: too many at once", lost)

@@ -12,7 +12,7 @@ from transship.workers.runtime.wire import Wire
 FALLBACK_SECONDS = 1.0  # an announcement may be lost: look again after so long
 
 
-class News:
+class Notifications:
     """Waiting requests by job; lives in the event loop of the API."""
 
     def __init__(self) -> None:

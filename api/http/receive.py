@@ -13,7 +13,7 @@ from transship.api.http.pipes import ClosedPipeError, Inlet
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import IncompleteBodyError, TransshipError
 from transship.workers.jobs.intake import Receiver
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.runtime.context import WorkerContext
 
@@ -23,7 +23,7 @@ MAX_AT_ONCE = 8  # hashing takes a processor each; others wait before they send
 class Bodies:
     """The bodies on their way into this process. Whoever makes it closes it."""
 
-    def __init__(self, context: WorkerContext, queue: JobQueue) -> None:
+    def __init__(self, context: WorkerContext, queue: JobService) -> None:
         """Receive into *context*, for jobs of *queue*."""
         self._receiver = Receiver(context, queue)
         self._free = asyncio.Semaphore(MAX_AT_ONCE)

@@ -90,7 +90,7 @@ class _Uvicorn(uvicorn.Server):
             one.listen(_QUEUED)  # asyncio has just said how many it accepts in a row
         await super().main_loop()
         # Requests that wait for news would hold up the end, and be cut off in the middle.
-        self.config.app.state.news.close()  # type: ignore[union-attr]
+        self.config.app.state.notifications.close()  # type: ignore[union-attr]
         until = time.monotonic() + self.drain_seconds
         # A signal's handler sets the flag, which is uvicorn's.
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110

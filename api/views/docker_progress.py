@@ -28,11 +28,11 @@ class Moving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class JobSnapshot:
     """What a job is like at one moment; *new* are its events since the last look."""
 
     state: str
-    plan: Mapping[str, Any]
+    checkpoint: Mapping[str, Any]
     result: Mapping[str, Any]
     error: Mapping[str, Any] | None
     superseded: bool
@@ -40,7 +40,7 @@ class Look:
     new: Sequence[Event]
 
 
-class Course:
+class DockerProgress:
     """Tells a job from its beginning to its end, each time what is new.
 
     Progress that nobody looked at is left out; what a layer came to never is.
@@ -54,19 +54,19 @@ class Course:
         self._said: set[tuple[str, str]] = set()
         self._last: dict[str, Line] = {}
 
-    def tell(self, look: Look) -> Iterator[Line]:
+    def tell(self, snapshot: JobSnapshot) -> Iterator[Line]:
         """What has happened since the last time."""
-        if not self._begun and ("root" in look.plan or "tags" in look.plan):
+        if not self._begun and ("root" in snapshot.checkpoint or "tags" in snapshot.checkpoint):
             self._begun = True
             yield from self._beginning()
-        for event in look.new:
+        for event in snapshot.new:
             yield from _aside(event)
         layer = self._pulled if isinstance(self._spec, PullSpec) else self._pushed
-        for digest in look.plan.get("layers", ()):
-            yield from layer(digest, look)
-        if look.state in jobs.ENDED and not self._ended:
+        for digest in snapshot.checkpoint.get("layers", ()):
+            yield from layer(digest, snapshot)
+        if snapshot.state in jobs.ENDED and not self._ended:
             self._ended = True
-            yield from self._end(look)
+            yield from self._end(snapshot)
 
     def _beginning(self) -> Iterator[Line]:
         match self._spec:
@@ -77,13 +77,13 @@ class Course:
                 repository = self._spec.repository
                 yield {"status": f"The push refers to repository [{repository}]"}
 
-    def _pulled(self, digest: str, look: Look) -> Iterator[Line]:
-        if digest not in look.plan["absent"]:
+    def _pulled(self, digest: str, snapshot: JobSnapshot) -> Iterator[Line]:
+        if digest not in snapshot.checkpoint["absent"]:
             yield from self._once(digest, "Already exists")
             return
         yield from self._once(digest, "Pulling fs layer")
-        published = look.state == "succeeded"
-        moving = look.transfers.get(digest)
+        published = snapshot.state == "succeeded"
+        moving = snapshot.transfers.get(digest)
         if published or (moving is not None and moving.state == "done"):
             yield from self._once(digest, "Download complete")
         elif moving is not None:
@@ -91,14 +91,16 @@ class Course:
         if published:
             yield from self._once(digest, "Pull complete")
 
-    def _pushed(self, digest: str, look: Look) -> Iterator[Line]:
+    def _pushed(self, digest: str, snapshot: JobSnapshot) -> Iterator[Line]:
         yield from self._once(digest, "Preparing")
-        moving = look.transfers.get(digest)
-        if digest in look.plan["mounted"]:
-            yield from self._once(digest, f"Mounted from {look.plan['mounted'][digest]}")
-        elif digest not in look.plan["absent"] or digest in look.plan.get("arrived", ()):
+        moving = snapshot.transfers.get(digest)
+        if digest in snapshot.checkpoint["mounted"]:
+            yield from self._once(digest, f"Mounted from {snapshot.checkpoint['mounted'][digest]}")
+        elif digest not in snapshot.checkpoint["absent"] or digest in snapshot.checkpoint.get(
+            "arrived", ()
+        ):
             yield from self._once(digest, "Layer already exists")
-        elif look.state == "succeeded" or (moving is not None and moving.state == "done"):
+        elif snapshot.state == "succeeded" or (moving is not None and moving.state == "done"):
             yield from self._once(digest, "Pushed")
         elif moving is not None:
             yield from self._on_the_way(digest, "Pushing", moving)
@@ -123,26 +125,29 @@ class Course:
             self._said.add((digest, word))
             yield _line(digest, word)
 
-    def _end(self, look: Look) -> Iterator[Line]:
-        if look.state != "succeeded":
-            yield from self._failure(look)
-        elif look.superseded:
+    def _end(self, snapshot: JobSnapshot) -> Iterator[Line]:
+        if snapshot.state != "succeeded":
+            yield from self._failure(snapshot)
+        elif snapshot.superseded:
             yield {"status": f"Status: something newer wrote {self._name()} first"}
         elif isinstance(self._spec, PullSpec):
             if not self._spec.all_tags:
-                yield {"status": f"Digest: {look.result['digest']}"}
+                yield {"status": f"Digest: {snapshot.result['digest']}"}
             if self._alone:
-                up_to_date = look.result["up_to_date"]
+                up_to_date = snapshot.result["up_to_date"]
                 found = "Image is up to date" if up_to_date else "Downloaded newer image"
                 yield {"status": f"Status: {found} for {self._name()}"}
         elif not self._spec.all_tags:
-            tag, digest = self._spec.target.identifier, look.result["digest"]
-            size = look.result["size"]
+            tag, digest = self._spec.target.identifier, snapshot.result["digest"]
+            size = snapshot.result["size"]
             yield {"status": f"{tag}: digest: {digest} size: {size}"}
             yield {"progressDetail": {}, "aux": {"Tag": tag, "Digest": digest, "Size": size}}
 
-    def _failure(self, look: Look) -> Iterator[Line]:
-        error = look.error or {"subject": self._name(), "detail": f"the job was {look.state}"}
+    def _failure(self, snapshot: JobSnapshot) -> Iterator[Line]:
+        error = snapshot.error or {
+            "subject": self._name(),
+            "detail": f"the job was {snapshot.state}",
+        }
         message = ": ".join(part for part in (error["subject"], error["detail"]) if part)
         if self._alone:
             yield {"errorDetail": {"message": message}, "error": message}

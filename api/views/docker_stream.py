@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from transship.api.views.docker_progress import Course, Line, Look, Moving
+from transship.api.views.docker_progress import DockerProgress, JobSnapshot, Line, Moving
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.db.schema import transfers, waits
 from transship.store.catalog.scheduling import events, jobs
@@ -16,7 +16,7 @@ from transship.workers.specs import PullSpec, PushSpec, parse_spec
 MAX_CHILDREN = 100  # told of at a time
 
 
-class Telling:
+class DockerStream:
     """Tells a job from its beginning; of all tags one after the other, as they were listed."""
 
     def __init__(self, row: Row[Any]) -> None:
@@ -34,22 +34,22 @@ class Telling:
             )
         self._job = str(row.id)
         self._all_tags = spec.all_tags
-        self._course = _Course(row)
-        self._child: _Course | None = None
-        self._told = 0  # the seq of the last child that was begun
+        self._progress = _JobLines(row)
+        self._child: _JobLines | None = None
+        self._last_seq = 0  # the seq of the last child that was begun
 
-    def look(self, connection: Connection) -> tuple[list[Line], bool]:
+    def new_lines(self, connection: Connection) -> tuple[list[Line], bool]:
         """What is new, and whether there is nothing more to come."""
         row = jobs.get(connection, self._job)
         if row is None:
             return [], True
         if not self._all_tags:
-            return self._course.look(connection, row), row.state in jobs.ENDED
-        lines = self._course.look(connection, row, to_the_end=False)
+            return self._progress.new_lines(connection, row), row.state in jobs.ENDED
+        lines = self._progress.new_lines(connection, row, to_the_end=False)
         of_children, all_told = self._children(connection)
         lines += of_children
         if all_told and row.state in jobs.ENDED:
-            return [*lines, *self._course.look(connection, row)], True
+            return [*lines, *self._progress.new_lines(connection, row)], True
         return lines, False
 
     def _children(self, connection: Connection) -> tuple[list[Line], bool]:
@@ -59,7 +59,7 @@ class Telling:
             if row is None:
                 return lines, True
             assert self._child is not None
-            lines += self._child.look(connection, row)
+            lines += self._child.new_lines(connection, row)
             if row.state not in jobs.ENDED:
                 return lines, False
             self._child = None
@@ -71,27 +71,29 @@ class Telling:
             return jobs.get(connection, self._child.id)
         row = connection.execute(
             select(jobs_table)
-            .where(jobs_table.c.parent == self._job, jobs_table.c.seq > self._told)
+            .where(jobs_table.c.parent == self._job, jobs_table.c.seq > self._last_seq)
             .order_by(jobs_table.c.seq)
             .limit(1)
         ).one_or_none()
         if row is not None:
-            self._child, self._told = _Course(row, alone=False), row.seq
+            self._child, self._last_seq = _JobLines(row, alone=False), row.seq
         return row
 
 
-class _Course:
-    """A course, and how far the events of its job have been read."""
+class _JobLines:
+    """The progress of a job, and how far the events of its job have been read."""
 
     def __init__(self, row: Row[Any], *, alone: bool = True) -> None:
         spec = parse_spec(row.spec)
         assert isinstance(spec, PullSpec | PushSpec)
         self.id = str(row.id)
         self._direction = "download" if isinstance(spec, PullSpec) else "upload"
-        self._course = Course(spec, alone=alone)
+        self._progress = DockerProgress(spec, alone=alone)
         self._after = 0
 
-    def look(self, connection: Connection, row: Row[Any], *, to_the_end: bool = True) -> list[Line]:
+    def new_lines(
+        self, connection: Connection, row: Row[Any], *, to_the_end: bool = True
+    ) -> list[Line]:
         new = events.of_job(connection, self.id, after=self._after)
         self._after = new[-1].id if new else self._after
         moving = connection.execute(
@@ -100,13 +102,13 @@ class _Course:
             .where(waits.c.job == self.id, transfers.c.direction == self._direction)
             .order_by(transfers.c.id)
         )
-        look = Look(
+        snapshot = JobSnapshot(
             state=row.state if to_the_end else "running",
-            plan=row.plan or {},
+            checkpoint=row.checkpoint or {},
             result=row.result or {},
             error=row.error,
             superseded=row.superseded_by is not None,
             transfers={one.digest: Moving(one.state, one.size, one.bytes_done) for one in moving},
             new=new,
         )
-        return list(self._course.tell(look))
+        return list(self._progress.tell(snapshot))

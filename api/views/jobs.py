@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 from sqlalchemy import Connection
 
 from transship.store.catalog.db.schema import jobs as jobs_table
@@ -51,14 +51,20 @@ class ProblemDetails(Problem):
 
 
 class ProgressView(BaseModel):
-    """Figures in bytes and blobs; *spared* did not have to move for this job."""
+    """Figures in bytes and blobs; *skipped* did not have to move for this job."""
 
     bytes_total: int
     bytes_done: int
     bytes_moved: int
-    bytes_spared: int
+    bytes_skipped: int
     blobs_total: int
     blobs_done: int
+
+    @computed_field(json_schema_extra={"deprecated": True})  # type: ignore[prop-decorator]
+    @property
+    def bytes_spared(self) -> int:
+        """The name of `bytes_skipped` before 0.2; goes with the next release."""
+        return self.bytes_skipped
 
 
 class MirrorProgressView(ProgressView):

@@ -14,7 +14,7 @@ from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.heartbeats import Key, Observer, Pulse, Threads
 
 
-class Watch:
+class Liveness:
     """Counts the threads of workers that beat. Safe to use from many threads.
 
     Workers reap each other; where all of them have died at once nobody is left to do it. So this

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
-from transship.api.views.liveness import Watch, degraded, in_all
+from transship.api.views.liveness import Liveness, degraded, in_all
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import SCHEMA_VERSION
 from transship.store.catalog.db.schema import (
@@ -53,7 +53,7 @@ _ENDED = (
         *(jobs.c.kind, jobs.c.state),
         *(
             (jobs.c[name] + func.coalesce(job_children.c[name], 0)).label(name)
-            for name in ("bytes_moved", "bytes_spared")
+            for name in ("bytes_moved", "bytes_skipped")
         ),
     )
     .join(job_children, job_children.c.job == jobs.c.id, isouter=True)
@@ -68,7 +68,7 @@ _RECENT = (
         _ENDED.c.state,
         func.count().label("number"),
         func.sum(_ENDED.c.bytes_moved).cast(BigInteger).label("moved"),
-        func.sum(_ENDED.c.bytes_spared).cast(BigInteger).label("spared"),
+        func.sum(_ENDED.c.bytes_skipped).cast(BigInteger).label("skipped"),
     )
     .group_by(_ENDED.c.kind, _ENDED.c.state)
     .order_by(_ENDED.c.kind, _ENDED.c.state)
@@ -103,11 +103,14 @@ class Metrics:
     """The figures of a cluster. Safe to use from many threads."""
 
     def __init__(
-        self, context: WorkerContext, watch: Watch, clock: Callable[[], float] = time.monotonic
+        self,
+        context: WorkerContext,
+        liveness: Liveness,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is read before it is asked for."""
         self._context = context
-        self._watch = watch
+        self._watch = liveness
         self._clock = clock
         self._lock = threading.Lock()
         self._cluster: tuple[float, list[Family]] | None = None
@@ -200,7 +203,7 @@ class Metrics:
 
     def _of_store(self, connection: Connection, disk: OnDisk) -> Iterator[Family]:
         found = usage.status(connection, disk)
-        upkeep = self._context.upkeep
+        maintenance_policy = self._context.maintenance_policy
         yield from (
             Family(f"transship_store_{name}", told, [({}, value)])
             for name, told, value in (
@@ -210,7 +213,7 @@ class Metrics:
                 (
                     "min_free_bytes",
                     "The floor: TRANSSHIP_STORE_MIN_FREE_BYTES of this process.",
-                    upkeep.min_free_bytes,
+                    maintenance_policy.min_free_bytes,
                 ),
                 ("partials", "Blobs that are held in part.", found.partials),
                 ("partial_bytes", "Bytes of blobs that are held in part.", found.partial_bytes),
@@ -218,11 +221,11 @@ class Metrics:
                 ("trash_bytes", "Bytes in the trash, which go within an hour.", found.trash_bytes),
             )
         )
-        if upkeep.max_bytes is not None:
+        if maintenance_policy.max_bytes is not None:
             yield Family(
                 "transship_store_max_bytes",
                 "The cap: TRANSSHIP_STORE_MAX_BYTES of this process.",
-                [({}, upkeep.max_bytes)],
+                [({}, maintenance_policy.max_bytes)],
             )
 
 
@@ -245,9 +248,9 @@ def _of_jobs(connection: Connection, now: float) -> Iterator[Family]:
             "moved",
         ),
         (
-            "recently_spared_bytes",
+            "recently_skipped_bytes",
             f"Bytes that need not be moved for the jobs that ended {within}; a mirror likewise.",
-            "spared",
+            "skipped",
         ),
     ):
         yield Family(

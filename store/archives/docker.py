@@ -28,7 +28,7 @@ _FOLDED = {key.casefold(): key for key in _KEYS}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One image of `manifest.json`: paths in the archive, names, and the ID of its parent."""
 
     config: str
@@ -37,7 +37,7 @@ class Entry:
     parent: Digest | None
 
 
-def read_entries(members: Members, documents: Documents) -> tuple[Entry, ...]:
+def read_entries(members: Members, documents: Documents) -> tuple[ManifestEntry, ...]:
     """What `manifest.json` lists; nothing where there is none.
 
     Raises:
@@ -52,7 +52,7 @@ def read_entries(members: Members, documents: Documents) -> tuple[Entry, ...]:
     return tuple(_entry(one) for one in listed)
 
 
-def read_image(entry: Entry, members: Members, documents: Documents) -> ArchivedImage:
+def read_image(entry: ManifestEntry, members: Members, documents: Documents) -> ArchivedImage:
     """The image that *entry* names, its layers checked against its config.
 
     Raises:
@@ -140,14 +140,14 @@ def _layer(path: str, member: Member | None, diff_id: Digest) -> ArchivedLayer:
     return ArchivedLayer(diff_id, blob)
 
 
-def _entry(value: Any) -> Entry:
+def _entry(value: Any) -> ManifestEntry:
     if not isinstance(value, dict):
         raise InvalidArchiveError("an image is not an object", subject=MANIFEST)
     for key in value:
         if key not in _KEYS and key.casefold() in _FOLDED:  # Docker would read it
             raise InvalidArchiveError(f"the field {key!r:.40} is misspelt", subject=MANIFEST)
     parent = value.get("Parent")
-    return Entry(
+    return ManifestEntry(
         config=_path(value.get("Config"), "Config"),
         layers=tuple(_path(one, "Layers") for one in _list(value, "Layers")),
         names=tuple(dict.fromkeys(_name(one) for one in _list(value, "RepoTags"))),

@@ -17,7 +17,7 @@ from transship.store.archives.limits import ArchiveLimits
 from transship.store.archives.members import Content, Members
 from transship.store.archives.receive import BlobSink, receive_archive
 from transship.store.errors import InvalidArchiveError
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.store.oci import mediatypes
 from transship.store.oci.digest import Digest
 from transship.store.oci.reference import Reference
@@ -28,7 +28,7 @@ class ArchiveSink(BlobSink, Content, Protocol):
 
 
 def read_archive(
-    stream: Source,
+    stream: Readable,
     sink: ArchiveSink,
     *,
     repository: Reference | None = None,

@@ -22,7 +22,7 @@ from transship.store.errors import (
     InvalidDigestError,
     InvalidLayerError,
 )
-from transship.store.layers.codecs.formats import Compression, Source, open_reader
+from transship.store.layers.codecs.formats import Compression, Readable, open_reader
 from transship.store.layers.tar.reader import BLOCK_BYTES, Entry, Kind, TarReader
 from transship.store.oci.digest import Digest
 
@@ -55,7 +55,7 @@ class BlobSink(Protocol):
 
 
 def receive_archive(
-    stream: Source,
+    stream: Readable,
     sink: BlobSink,
     *,
     limits: ArchiveLimits,
@@ -171,7 +171,7 @@ class _Found:
 class _Tee:
     """Reads on, and remembers what was read until it is taken."""
 
-    def __init__(self, source: Source, check: Callable[[], None]) -> None:
+    def __init__(self, source: Readable, check: Callable[[], None]) -> None:
         self._source, self._check = source, check
         self._read: list[bytes] = []
         self._bytes = 0

@@ -39,7 +39,7 @@ def lost(
         wait(_LOOK_SECONDS)
 
 
-def see_present(content: ContentStore, digests: Iterable[Digest]) -> None:
+def ensure_present(content: ContentStore, digests: Iterable[Digest]) -> None:
     """See to it that blobs are there whose rows were committed after their files had been seen.
 
     Just before, a collection may have deleted an older row of the same bytes, and have moved the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.store.layers.sources import Check, never
 from transship.store.oci.digest import Digest
 
@@ -19,7 +19,7 @@ class Measured(NamedTuple):
     size: int
 
 
-def measure(source: Source, *, check: Check = never) -> Measured:
+def measure(source: Readable, *, check: Check = never) -> Measured:
     """Read *source*, which is uncompressed, to its end.
 
     What a manifest or a config says of a layer is a claim; this is what holds. Nothing of the tar

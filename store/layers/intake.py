@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from transship.store.layers.codecs.formats import (
     Buffer,
     Compression,
-    Source,
+    Readable,
     open_reader,
     open_writer,
 )
@@ -36,7 +36,7 @@ class Sink(Protocol):
         """Append *data*."""
 
 
-def take_in(source: Source, sink: Sink, *, subject: str = "", check: Check = never) -> Taken:
+def take_in(source: Readable, sink: Sink, *, subject: str = "", check: Check = never) -> Taken:
     """Read a tar to its end, and write it to *sink* as a layer.
 
     A tar that is compressed by gzip stays as it is; any other becomes gzip. What follows the end
@@ -69,7 +69,7 @@ def take_in(source: Source, sink: Sink, *, subject: str = "", check: Check = nev
     return Taken(Digest.from_hash(plain.hasher), plain.size, Compression.GZIP)
 
 
-def _read(plain: Source) -> None:
+def _read(plain: Readable) -> None:
     for _ in TarReader(plain):
         pass
 
@@ -77,7 +77,7 @@ def _read(plain: Source) -> None:
 class _Copied:
     """Passes a source on, and a copy of it to a sink, which is named after the first bytes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Readable) -> None:
         self._source = source
         self._sink: Sink | None = None
         self._early: bytearray | None = bytearray()
@@ -101,7 +101,7 @@ class _Copied:
 class _Hashed:
     """Passes a source on, hashed on the way, with a copy to *write*."""
 
-    def __init__(self, source: Source, check: Check, write: Callable[[bytes], object]) -> None:
+    def __init__(self, source: Readable, check: Check, write: Callable[[bytes], object]) -> None:
         self._source, self._check, self._write = source, check, write
         self.hasher = hashlib.sha256()
         self.size = 0

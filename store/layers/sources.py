@@ -9,14 +9,14 @@ from typing import BinaryIO, Final
 
 from transship.store.errors import ContentError
 from transship.store.layers.ahead import side_by_side
-from transship.store.layers.codecs.formats import MAX_RATIO, Source, open_reader
+from transship.store.layers.codecs.formats import MAX_RATIO, Readable, open_reader
 from transship.store.layers.tar.reader import Entry, TarReader
 
 _BATCH_BYTES: Final = 256 * 1024  # of entries that pass from a thread to another at once
 _BATCHES_AHEAD: Final = 4  # of a layer
 
 # Opens the layer's uncompressed tar; squashing opens a layer twice, and must read the same.
-LayerSource = Callable[[], AbstractContextManager[Source]]
+LayerSource = Callable[[], AbstractContextManager[Readable]]
 Check = Callable[[], None]  # raises what should end the work
 
 
@@ -34,7 +34,7 @@ def blob_source(
     """A layer as it is stored, compressed or not; bounds are those of `codecs.open_reader`."""
 
     @contextmanager
-    def opened() -> Iterator[Source]:
+    def opened() -> Iterator[Readable]:
         with (
             open_blob() as blob,
             open_reader(blob, max_bytes=max_bytes, max_ratio=max_ratio, subject=subject) as reader,
@@ -87,7 +87,7 @@ def in_layer(number: int) -> Iterator[None]:
 
 
 class _Checked:
-    def __init__(self, source: Source, check: Check) -> None:
+    def __init__(self, source: Readable, check: Check) -> None:
         self._source, self._check = source, check
 
     def read(self, size: int, /) -> bytes:

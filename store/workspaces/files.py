@@ -11,7 +11,7 @@ from transship.store.catalog.content import blobs, layers, workspaces
 from transship.store.catalog.content.workspaces import Workspace
 from transship.store.catalog.db.engine import Catalog
 from transship.store.content.ports import ContentStore
-from transship.store.content.present import see_present
+from transship.store.content.present import ensure_present
 from transship.store.errors import (
     ContentError,
     InvalidArchiveError,
@@ -21,7 +21,7 @@ from transship.store.errors import (
     Side,
 )
 from transship.store.images.build.new_layer import MadeLayer, NewLayer
-from transship.store.layers.codecs.formats import Source, open_reader
+from transship.store.layers.codecs.formats import Readable, open_reader
 from transship.store.layers.compose.paths import Path, join, parse_path
 from transship.store.layers.compose.tree import Directory, Tree, apply_layers
 from transship.store.layers.compose.whiteouts import PREFIX, whiteout_name
@@ -35,7 +35,7 @@ _MAX_LINKS: Final = 40  # symbolic ones in one path, as in Linux
 
 
 def put(
-    source: Source,
+    source: Readable,
     directory: str,
     below: Sequence[LayerSource],
     content: ContentStore,
@@ -127,7 +127,7 @@ def add(
         before = now
         stack = ground(now.base, (*now.layers, str(made.digest)), content)
         _check_applies(stack.whole(content))
-    see_present(content, [made.digest])
+    ensure_present(content, [made.digest])
 
 
 def _record(connection: Connection, seen: Workspace, made: MadeLayer, now: float) -> None:

@@ -17,7 +17,7 @@ SHIPPED = ("api", "store", "workers")
 # Names that a reader would have to ask about, and what took their places.
 RETIRED = {
     r"_?MOST(_[A-Z]+)*": "MAX_",
-    "ring|rung": "dispatch, dispatched",
+    "ring|rung|rung_until": "dispatch, dispatched, dispatched_until",
     "RING_SECONDS": "RESEND_SECONDS",
     "bury|buried|bury_predecessors": "reap",
     "strike|struck|Strike": "exclude, excluded",
@@ -26,6 +26,19 @@ RETIRED = {
     "wiring": "bootstrap",
     "World|world|make_world": "WorkerContext, context",
     "Asked|AskedForPlatforms": "JobSpec, RequestContext",
+    "JobQueue": "JobService",
+    "Upkeep|upkeep": "MaintenancePolicy; maintenance",
+    "Held|Claim": "LeaseMonitor; TransferLease",
+    "deaths|MAX_DEATHS|RepeatedDeathError": "crashes",
+    "spared|blobs_spared": "skipped",
+    "making|entitlement|receiving|rehearsal|in_store": "the rooms of `workers`",
+    "handover|News|Watch": "pipes, Notifications, Liveness",
+    "Look|Telling": "JobSnapshot, DockerStream",
+    "Shelf|Shelves|shelf": "ImageView, view",
+    "Stop|Wish|Plans": "Endpoint, SearchFilter, UploadCapabilities",
+    "see_present": "ensure_present",
+    "FRUGAL": "READING_KINDS",
+    "Shop|Yard|Bells|Stage": "FakeRegistry, Environment, FakeBroker, Harness",
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 

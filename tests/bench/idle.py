@@ -50,7 +50,7 @@ class Measured:
 
     kind: str
     a_second: float
-    deaths: int
+    crashes: int
     longest_pause: float
     twice: int
 
@@ -66,7 +66,7 @@ class Measured:
     def line(self) -> str:
         """A row of the table."""
         return (
-            f"| {DATABASES[self.kind]} | {self.a_second:.2f} | {self.deaths} "
+            f"| {DATABASES[self.kind]} | {self.a_second:.2f} | {self.crashes} "
             f"| {self.longest_pause:.2f} s | {self.twice} | {'yes' if self.good else '**no**'} |"
         )
 
@@ -118,13 +118,13 @@ def _commits(server: Server, seconds: float) -> int:
     return number
 
 
-def kill(kind: str, deaths: int) -> tuple[float, int]:
+def kill(kind: str, crashes: int) -> tuple[float, int]:
     """Kill the worker that does the maintenance; the longest pause, and what was done twice."""
     with _cluster(kind, TRANSSHIP_LEASE_SECONDS=str(SHORT_LEASE_SECONDS)) as (server, _, _):
         log_runs(server.catalog)
-        for number in range(deaths):
+        for number in range(crashes):
             kill_owner(server)
-            print(f"  {DATABASES[kind]}: {number + 1} of {deaths}", flush=True)
+            print(f"  {DATABASES[kind]}: {number + 1} of {crashes}", flush=True)
         done = runs(server.catalog)
     return longest_pause(done), len(interleaved(done))
 
@@ -170,7 +170,7 @@ def main() -> int:
             return 1
         a_second = count(kind, options.seconds)
         print(f"{DATABASES[kind]}: {a_second:.2f} transactions a second", flush=True)
-        measured.append(Measured(kind, a_second, options.deaths, *kill(kind, options.deaths)))
+        measured.append(Measured(kind, a_second, options.crashes, *kill(kind, options.crashes)))
         print(measured[-1].line(), flush=True)
     found = report([one.line() for one in measured], options.seconds)
     print(found)

@@ -148,13 +148,13 @@ def cancel(course: Course, other: Catalog) -> Cancelled:
     lost: list[str] = []
     ended = threading.Event()
     transactions: list[float] = []
-    with renewer.keep(claim) as held:
-        held.unbounded()  # it has its bytes: one that waits for them makes way for others
+    with renewer.keep(claim) as monitor:
+        monitor.unbounded()  # it has its bytes: one that waits for them makes way for others
 
         def watch() -> None:
             while not ended.wait(0.1):
                 try:
-                    held.check()
+                    monitor.check()
                 except TransshipError as error:
                     lost.append(f"{type(error).__name__}: {error}")
                     return

@@ -29,7 +29,7 @@ from tests.demo.evidence import (
     requests_so_far,
     skopeo_program,
 )
-from tests.demo.stage import Stage, Stopped, stage, stop_on_signals
+from tests.demo.harness import Harness, Stopped, harness, stop_on_signals
 from tests.support.registries import PROGRAM as REGISTRY
 from tests.support.server import TRANSSHIP
 from transship.api.cli.output.table import table
@@ -73,8 +73,8 @@ def main() -> int:
 
 def _play(directory: Path, *, keep: bool) -> None:
     began = time.monotonic()
-    _say("Setting the stage")
-    with stage(directory) as where:
+    _say("Starting the registries")
+    with harness(directory) as where:
         shipments = build_cargo()
         push_cargo(shipments, where.source.url)
         _describe(where, shipments)
@@ -87,7 +87,7 @@ def _play(directory: Path, *, keep: bool) -> None:
             _farewell(where)
 
 
-def _describe(where: Stage, shipments: Sequence[Shipment]) -> None:
+def _describe(where: Harness, shipments: Sequence[Shipment]) -> None:
     locked = "behind a password" if where.credentials else "no password: none can be hashed here"
     print(f"  source       {where.source.host}: {', '.join(map(str, shipments))}")
     print(f"  destination  {where.target.host}: empty, {locked}")
@@ -98,7 +98,7 @@ def _describe(where: Stage, shipments: Sequence[Shipment]) -> None:
         print(f"  transship    {where.url}: one process, no Celery: no Redis is installed")
 
 
-def _first_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
+def _first_pass(where: Harness, shipments: Sequence[Shipment]) -> None:
     _say("First pass: nothing is there yet")
     requests_so_far(where.source)
     where.source.forget_requests()
@@ -111,7 +111,7 @@ def _first_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
     _verify(where, shipments)
 
 
-def _verify(where: Stage, shipments: Sequence[Shipment]) -> None:
+def _verify(where: Harness, shipments: Sequence[Shipment]) -> None:
     skopeo = skopeo_program() is not None
     _say("Verifying what arrived" + ("" if skopeo else "; skopeo is not installed: by plain HTTP"))
     manifests, blobs, count = 0, 0, 0
@@ -132,7 +132,7 @@ def _verify(where: Stage, shipments: Sequence[Shipment]) -> None:
     print(f"  {blobs} layers and configs, {human_bytes(count)}, hash to their digests")
 
 
-def _second_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
+def _second_pass(where: Harness, shipments: Sequence[Shipment]) -> None:
     _say("Second pass: the same commands again")
     registries = {"source": where.source, "destination": where.target}
     for registry in registries.values():
@@ -147,7 +147,7 @@ def _second_pass(where: Stage, shipments: Sequence[Shipment]) -> None:
     print("  and nothing else.")
 
 
-def _ride(where: Stage, shipments: Sequence[Shipment]) -> list[Ride]:
+def _ride(where: Harness, shipments: Sequence[Shipment]) -> list[Ride]:
     """Type the commands one after the other, as a user would."""
     rides = []
     for shipment in shipments:
@@ -166,7 +166,7 @@ def _ride(where: Stage, shipments: Sequence[Shipment]) -> list[Ride]:
     return rides
 
 
-def _transship(where: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _transship(where: Harness, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command; its progress goes where ours goes, so that a terminal sees bars."""
     return subprocess.run(
         [*TRANSSHIP, *arguments], env=where.environ, stdout=subprocess.PIPE, text=True, check=False
@@ -184,7 +184,7 @@ def _report(rides: Sequence[Ride]) -> None:
             children or 1,
             progress["blobs_total"],
             progress["bytes_moved"],
-            progress["bytes_spared"],
+            progress["bytes_skipped"],
         ]
         total = [sum(pair) for pair in zip(total, counts, strict=True)]
         rows.append(_row(f"{job['kind']} {ride.shipment.source}", counts, ride.seconds))
@@ -195,19 +195,19 @@ def _report(rides: Sequence[Ride]) -> None:
 
 
 def _row(what: str, counts: Sequence[int], seconds: float) -> tuple[str, ...]:
-    jobs, images, blobs, moved, spared = counts
+    jobs, images, blobs, moved, skipped = counts
     return (
         str(jobs),
         what,
         str(images),
         str(blobs),
         human_bytes(moved),
-        human_bytes(spared),
+        human_bytes(skipped),
         f"{seconds:.1f}",
     )
 
 
-def _stay(where: Stage) -> None:
+def _stay(where: Harness) -> None:
     print("  Everything runs until Ctrl-C. In another terminal:")
     print(f"    export TRANSSHIP_URL={where.url} DOCKER_CONFIG={where.environ['DOCKER_CONFIG']}")
     print("    .venv/bin/transship jobs")
@@ -220,7 +220,7 @@ def _stay(where: Stage) -> None:
         print("\n  stopped; all is gone now")
 
 
-def _farewell(where: Stage) -> None:
+def _farewell(where: Harness) -> None:
     flower = f", Flower at {where.flower}" if where.flower else ""
     print(f"  The API was at {where.url}/api/v1{flower}; all is gone now.")
     print("  Try it yourself:")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import httpx
 
 from tests.demo.errors import DemoError
-from tests.demo.stage import Credentials
+from tests.demo.harness import Credentials
 from tests.support.processes import wait_until
 from tests.support.registries import LoggedRequest, RegistryProcess
 from transship.store.oci import mediatypes

@@ -115,11 +115,11 @@ def play(plan: Round, directory: Path, seed: int) -> None:
         plan.jobs = len(batch.results)
         excess = matrix.sent_again(batch.sizes)
         for direction, by_blob in excess.items():
-            deaths = Counter(
+            crashes = Counter(
                 kill.digest for kill in matrix.kills if kill.hit and kill.stage == direction
             )
             plan.again[direction] = [
-                max(0, by_blob.get(digest, 0)) // count for digest, count in deaths.items()
+                max(0, by_blob.get(digest, 0)) // count for digest, count in crashes.items()
             ]
     plan.seconds = time.monotonic() - began
 

@@ -23,7 +23,7 @@ from transship.store.catalog.db.schema import (
     waits,
     workers,
 )
-from transship.store.catalog.scheduling.heartbeats import MAX_DEATHS
+from transship.store.catalog.scheduling.heartbeats import MAX_CRASHES
 
 STAGES = ("resolve", "download", "upload", "publish")
 PATIENCE_SECONDS = 30
@@ -168,10 +168,10 @@ class Matrix:
     def _claim(self, stage: str) -> dict[str, Any] | None:
         """Somebody at a stage; not where so many have died that the next one fails the job."""
         self.cluster.supervise()
-        if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MAX_DEATHS - 2:
+        if self.cluster.shape == "up" and self.cluster.read(_most_deaths) >= MAX_CRASHES - 2:
             return None  # with `up` everything dies that is held, and not the chosen one alone
         found: list[dict[str, Any]] = self.cluster.read(_CLAIMS[stage])
-        known = [c for c in found if self._known(c["owner"]) and c["deaths"] < MAX_DEATHS - 2]
+        known = [c for c in found if self._known(c["owner"]) and c["crashes"] < MAX_CRASHES - 2]
         return self.random.choice(known) if known else None
 
     def _known(self, owner: str) -> bool:
@@ -213,10 +213,10 @@ def _picture(connection: Any) -> str:
     lines = [
         f"{table.name}: {dict(row._mapping)}"
         for table, columns, condition in (
-            (jobs, ("kind", "state", "due", "not_before", "rung_until", "owner"), JOB_ACTIVE),
+            (jobs, ("kind", "state", "due", "not_before", "dispatched_until", "owner"), JOB_ACTIVE),
             (
                 transfers,
-                ("direction", "state", "attempts", "not_before", "owner", "deaths"),
+                ("direction", "state", "attempts", "not_before", "owner", "crashes"),
                 TRANSFER_ACTIVE,
             ),
             (lanes, ("direction", "registry", "parked_until", "parked_delay", "silent_until"), ""),
@@ -230,8 +230,8 @@ def _picture(connection: Any) -> str:
 
 
 def _most_deaths(connection: Any) -> int:
-    of_transfers = select(func.max(transfers.c.deaths)).where(text(TRANSFER_ACTIVE))
-    of_jobs = select(func.max(jobs.c.deaths)).where(text(JOB_ACTIVE))
+    of_transfers = select(func.max(transfers.c.crashes)).where(text(TRANSFER_ACTIVE))
+    of_jobs = select(func.max(jobs.c.crashes)).where(text(JOB_ACTIVE))
     return max(connection.execute(query).scalar() or 0 for query in (of_transfers, of_jobs))
 
 
@@ -250,7 +250,7 @@ def _moving(direction: str) -> Callable[[Any], list[dict[str, Any]]]:
                 "fence": row.fence,
                 "digest": row.digest,
                 "kind": row.kind,
-                "deaths": row.deaths,
+                "crashes": row.crashes,
             }
             for row in rows
         ]
@@ -277,7 +277,7 @@ def _controlled(*, resolved: bool) -> Callable[[Any], list[dict[str, Any]]]:
                 "owner": row.owner,
                 "fence": row.fence,
                 "kind": row.kind,
-                "deaths": row.deaths,
+                "crashes": row.crashes,
             }
             for row in rows
         ]

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from tests.oracle import scenarios
-from tests.oracle.stage import Stage
+from tests.oracle.harness import Harness
 from tests.oracle.subject import Json, Subject
 from tests.support.registries import RegistryProcess
 
-Scenario: TypeAlias = Callable[[Stage], None]
+Scenario: TypeAlias = Callable[[Harness], None]
 
 
 def all_scenarios() -> dict[str, Scenario]:
-    """Every public function of the modules in `scenarios` that takes a stage."""
+    """Every public function of the modules in `scenarios` that takes a harness."""
     found: dict[str, Scenario] = {}
     for module in pkgutil.iter_modules(scenarios.__path__):
         loaded = importlib.import_module(f"{scenarios.__name__}.{module.name}")
@@ -30,9 +30,9 @@ def all_scenarios() -> dict[str, Scenario]:
 def play(name: str, subject: Subject, registry: RegistryProcess) -> Json:
     """Run a scenario on an empty subject, and return what was seen."""
     scenario = all_scenarios()[name]
-    stage = Stage(subject, registry, name.replace("_", "-"))
-    scenario(stage)
+    harness = Harness(subject, registry, name.replace("_", "-"))
+    scenario(harness)
     return {
         "about": (inspect.getdoc(scenario) or "").splitlines()[0],
-        "cases": [{"case": case.title, "steps": case.steps} for case in stage.cases],
+        "cases": [{"case": case.title, "steps": case.steps} for case in harness.cases],
     }

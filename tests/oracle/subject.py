@@ -1,7 +1,7 @@
 """What the scenarios ask for, by the names that Transship gives the operations.
 
 Answers are JSON values in one form, whoever gives them: Docker's field names in snake case, names
-in their familiar form, times and IDs as they are; the stage labels these. What is
+in their familiar form, times and IDs as they are; the harness labels these. What is
 refused raises `RefusedError`.
 """
 

@@ -1,6 +1,6 @@
 """The recorded answers are Docker's: scenarios are played again on a daemon.
 
-A few here, which together use most of what the stage can do; all of them by `make oracle-check`.
+A few here, which together use most of what the harness can do; all of them by `make oracle-check`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from transship.store.content.local import LocalStore
 from transship.store.oci.platform import Platform
 from transship.store.settings import Settings
 from transship.workers.broker.rates import LocalBuckets
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.bootstrap import registry_client
 from transship.workers.process.run import run_job
@@ -169,7 +169,7 @@ class Faulted:
         self._renewer = LeaseRenewer(
             self.catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event()
         )
-        self._queue = JobQueue(
+        self._queue = JobService(
             self.catalog, self.context.sealer, self._bells, Platform.parse("linux/amd64")
         )
         self._register(WORKER)

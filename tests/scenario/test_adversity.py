@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_in_mid_pull_fails_that_job_and_loses_nothing(
     again = server.client.wait(server.submit(kind="pull", reference=name))
 
     assert again["state"] == "succeeded"
-    assert again["progress"]["bytes_spared"] >= partial - 1024 * 1024
+    assert again["progress"]["bytes_skipped"] >= partial - 1024 * 1024
     other = server.submit(kind="pull", reference=f"{source.host}/team/small:1")
     assert server.client.wait(other)["state"] == "succeeded"
 
@@ -100,7 +100,7 @@ def test_a_database_that_is_locked_for_ten_seconds_holds_up_and_breaks_nothing(
         asking.join(30)
         assert server.client.wait(job)["state"] == "succeeded"
         assert server.client.wait(late[0]["id"])["state"] == "succeeded"
-        assert {row.deaths for row in server.transfer_rows()} == {0}
+        assert {row.crashes for row in server.transfer_rows()} == {0}
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])
@@ -130,7 +130,7 @@ def test_a_clock_that_jumps_by_an_hour_delays_nothing_and_kills_nobody(
         after = server.submit(kind="pull", reference=f"{source.host}/team/app:1")
         assert server.client.wait(after)["state"] == "succeeded"
     assert time.monotonic() - began < 60
-    assert {row.deaths for row in server.transfer_rows()} == {0}
+    assert {row.crashes for row in server.transfer_rows()} == {0}
     assert {row.tries for row in server.transfer_rows()} == {1}
 
 

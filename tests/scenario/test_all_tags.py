@@ -10,23 +10,23 @@ import pytest
 
 from tests.support.images import Image, build_image, push_to_registry
 from tests.support.server import run
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
-def _transship(here: Yard, *arguments: str, code: int = 0) -> dict[str, Any]:
+def _transship(here: Environment, *arguments: str, code: int = 0) -> dict[str, Any]:
     done = run(*arguments, "--json", environ=here.environ)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     job: dict[str, Any] = json.loads(done.stdout)
     return job
 
 
-def _put(here: Yard, repository: str) -> dict[str, Image]:
+def _put(here: Environment, repository: str) -> dict[str, Image]:
     images = {tag: build_image(f"{repository} {tag}", layers=2) for tag in ("1", "2")}
     images["latest"] = images["2"]
     for tag, image in images.items():
@@ -34,7 +34,7 @@ def _put(here: Yard, repository: str) -> dict[str, Image]:
     return images
 
 
-def test_all_tags_are_pulled_and_pushed(here: Yard) -> None:
+def test_all_tags_are_pulled_and_pushed(here: Environment) -> None:
     images = _put(here, "team/whole")
     name, there = f"{here.source.host}/team/whole", f"{here.target.host}/whole"
     pulled = _transship(here, "pull", name, "--all-tags")
@@ -56,7 +56,7 @@ def test_all_tags_are_pulled_and_pushed(here: Yard) -> None:
     assert [(one["action"], one["actor"]) for one in told] == [("pull", name), ("push", there)]
 
 
-def test_pulling_all_tags_says_how_many(here: Yard) -> None:
+def test_pulling_all_tags_says_how_many(here: Environment) -> None:
     _put(here, "team/told")
     name = f"{here.source.host}/team/told"
     done = run("pull", name, "--all-tags", environ=here.environ)
@@ -64,13 +64,13 @@ def test_pulling_all_tags_says_how_many(here: Yard) -> None:
     assert done.stdout.startswith(f"{name}: 3 tags, done; moved ")
 
 
-def test_a_repository_that_has_no_tag_here_is_not_pushed(here: Yard) -> None:
+def test_a_repository_that_has_no_tag_here_is_not_pushed(here: Environment) -> None:
     job = _transship(here, "push", f"{here.target.host}/nothing", "--all-tags", code=1)
     assert job["error"]["code"] == "not-found"
 
 
 @pytest.mark.parametrize("words", [("pull", "a.test/b:1", "-a"), ("push", "a.test/b:1", "-a")])
-def test_all_tags_of_a_tag_is_a_wrong_question(here: Yard, words: tuple[str, ...]) -> None:
+def test_all_tags_of_a_tag_is_a_wrong_question(here: Environment, words: tuple[str, ...]) -> None:
     done = run(*words, environ=here.environ)
     assert done.returncode == 2
     assert "without a tag or digest" in done.stderr

@@ -15,7 +15,7 @@ import pytest
 from tests.support.images import build_image, build_index, push_index
 from tests.support.proxy import Action, SlowProxy
 from tests.support.registries import RegistryProcess
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 from transship.store.oci.platform import Platform
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -23,16 +23,16 @@ USER, PASSWORD = "ann", "correct-horse-battery-staple"
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
-def get(here: Yard, path: str, **options: Any) -> Any:
+def get(here: Environment, path: str, **options: Any) -> Any:
     return here.up.http.get(f"/api/v1{path}", **options)
 
 
-def pulled(here: Yard, name: str) -> dict[str, Any]:
+def pulled(here: Environment, name: str) -> dict[str, Any]:
     """A pull of a new image that has ended."""
     here.put(name)
     return here.up.client.wait(
@@ -40,13 +40,13 @@ def pulled(here: Yard, name: str) -> dict[str, Any]:
     )
 
 
-def test_it_is_ready(here: Yard) -> None:
+def test_it_is_ready(here: Environment) -> None:
     answer = here.up.http.get("/readyz")
     assert (answer.json()["status"], answer.json()["degraded"]) == ("ok", [])
     assert all(count > 0 for count in answer.json()["threads"].values())
 
 
-def test_limits_come_with_their_source(here: Yard) -> None:
+def test_limits_come_with_their_source(here: Environment) -> None:
     assert get(here, "/limits").json() == {
         "max_concurrent_downloads": {"value": 3, "source": "default"},
         "max_concurrent_uploads": {"value": 5, "source": "default"},
@@ -56,7 +56,7 @@ def test_limits_come_with_their_source(here: Yard) -> None:
     }
 
 
-def test_a_job_that_has_ended_says_what_it_came_to(here: Yard) -> None:
+def test_a_job_that_has_ended_says_what_it_came_to(here: Environment) -> None:
     image = here.put("ended")
     name = f"{here.source.host}/team/ended:1"
     job = here.up.client.wait(here.submit(kind="pull", reference=name))
@@ -67,7 +67,7 @@ def test_a_job_that_has_ended_says_what_it_came_to(here: Yard) -> None:
     assert job["result"]["reference"] == name
     figures = job["progress"]
     assert figures["bytes_done"] == figures["bytes_total"] == image.size
-    assert figures["bytes_moved"] + figures["bytes_spared"] == image.size
+    assert figures["bytes_moved"] + figures["bytes_skipped"] == image.size
     assert figures["blobs_done"] == figures["blobs_total"] == 3
     created, started, finished = (
         datetime.fromisoformat(job[when]) for when in ("created_at", "started_at", "finished_at")
@@ -75,7 +75,7 @@ def test_a_job_that_has_ended_says_what_it_came_to(here: Yard) -> None:
     assert created <= started <= finished
 
 
-def test_transfers_name_each_blob_once(here: Yard) -> None:
+def test_transfers_name_each_blob_once(here: Environment) -> None:
     image = here.put("transfers")
     job = here.submit(kind="pull", reference=f"{here.source.host}/team/transfers:1")
     here.up.client.wait(job)
@@ -88,14 +88,14 @@ def test_transfers_name_each_blob_once(here: Yard) -> None:
         assert item["attempts"] == 1
 
 
-def test_the_log_tells_the_story_in_order(here: Yard) -> None:
+def test_the_log_tells_the_story_in_order(here: Environment) -> None:
     job = pulled(here, "logged")
     items = get(here, f"/jobs/{job['id']}/log").json()["items"]
     assert (items[0]["type"], items[-1]["type"]) == ("queued", "succeeded")
     assert [item["id"] for item in items] == sorted(item["id"] for item in items)
 
 
-def test_a_stream_shows_progress_while_a_body_comes(here: Yard) -> None:
+def test_a_stream_shows_progress_while_a_body_comes(here: Environment) -> None:
     image = here.put("streamed", layers=1, layer_bytes=400_000)
     layer = image.manifest.layers[0]
     gate = threading.Event()
@@ -123,7 +123,7 @@ def test_a_stream_shows_progress_while_a_body_comes(here: Yard) -> None:
     assert done[-1] == image.size
 
 
-def test_a_stream_of_a_mirror_tells_of_its_children(here: Yard) -> None:
+def test_a_stream_of_a_mirror_tells_of_its_children(here: Environment) -> None:
     here.put("mirrored")
     job = here.submit(
         kind="mirror",
@@ -139,11 +139,11 @@ def test_a_stream_of_a_mirror_tells_of_its_children(here: Yard) -> None:
     assert events[-1]["job"]["children"] == {"succeeded": 1}
 
 
-def test_children_are_not_listed_among_the_others(here: Yard) -> None:
+def test_children_are_not_listed_among_the_others(here: Environment) -> None:
     assert all(job["parent"] is None for job in get(here, "/jobs").json()["items"])
 
 
-def test_a_long_poll_answers_when_its_job_ends(here: Yard) -> None:
+def test_a_long_poll_answers_when_its_job_ends(here: Environment) -> None:
     here.put("polled")
     gate = threading.Event()
     with SlowProxy(here.source.host, host_name="localhost") as proxy:
@@ -164,7 +164,7 @@ def test_a_long_poll_answers_when_its_job_ends(here: Yard) -> None:
     assert answered - finished < 0.5  # an announcement, not the look once a second
 
 
-def test_a_failure_names_side_subject_and_attempts(here: Yard) -> None:
+def test_a_failure_names_side_subject_and_attempts(here: Environment) -> None:
     name = f"{here.source.host}/team/never:1"
     job = here.up.client.wait(here.submit(kind="pull", reference=name))
     assert (job["state"], job["result"]) == ("failed", None)
@@ -178,7 +178,7 @@ def test_a_failure_names_side_subject_and_attempts(here: Yard) -> None:
 # --- images ------------------------------------------------------------------------------------
 
 
-def test_images_are_listed_by_pattern(here: Yard) -> None:
+def test_images_are_listed_by_pattern(here: Environment) -> None:
     pulled(here, "listed")
     page = get(here, "/images", params={"pattern": "*/team/listed:*"}).json()
     (item,) = page["items"]
@@ -187,7 +187,7 @@ def test_images_are_listed_by_pattern(here: Yard) -> None:
     assert get(here, "/images", params={"pattern": "nothing/*"}).json()["items"] == []
 
 
-def test_an_index_held_in_part_is_inspected_as_held(here: Yard) -> None:
+def test_an_index_held_in_part_is_inspected_as_held(here: Environment) -> None:
     arm = build_image("in part", platform=Platform("linux", "arm64"))
     index = build_index([build_image("in part"), arm])
     push_index(here.source.url, "team/index", "1", index)
@@ -203,7 +203,7 @@ def test_an_index_held_in_part_is_inspected_as_held(here: Yard) -> None:
     assert image["manifest"]["config"]["digest"] == image["image_id"]
 
 
-def test_an_image_with_two_names_needs_force_to_go_by_its_id(here: Yard) -> None:
+def test_an_image_with_two_names_needs_force_to_go_by_its_id(here: Environment) -> None:
     image = here.put("named")
     here.up.client.wait(here.submit(kind="pull", reference=f"{here.source.host}/team/named:1"))
     with SlowProxy(here.source.host, host_name="localhost") as other:
@@ -217,7 +217,7 @@ def test_an_image_with_two_names_needs_force_to_go_by_its_id(here: Yard) -> None
     assert get(here, "/images", params={"pattern": "*/team/named:1"}).json()["items"] == []
 
 
-def test_a_name_is_removed_once(here: Yard) -> None:
+def test_a_name_is_removed_once(here: Environment) -> None:
     result = pulled(here, "removed")["result"]
     name = result["reference"]
     first, second = (here.up.http.delete(f"/api/v1/images/{name}") for _ in range(2))
@@ -234,7 +234,7 @@ def test_a_name_is_removed_once(here: Yard) -> None:
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong-horse-battery-staple"])
 def test_a_password_is_in_no_answer_no_log_and_no_file(
-    here: Yard, tmp_path: Path, password: str
+    here: Environment, tmp_path: Path, password: str
 ) -> None:
     with RegistryProcess(tmp_path, htpasswd=(USER, PASSWORD), host_name="localhost") as locked:
         here.put("private")

@@ -199,7 +199,7 @@ def test_a_worker_whose_consumer_has_ended_hands_back_and_fails(
         finally:
             worker.stop()
         assert server.live_workers() == {}
-        assert {(row.state, row.owner, row.deaths) for row in server.transfer_rows()} <= {
+        assert {(row.state, row.owner, row.crashes) for row in server.transfer_rows()} <= {
             ("pending", None, 0),
             ("done", None, 0),
         }

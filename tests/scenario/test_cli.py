@@ -19,17 +19,17 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, SlowProxy
 from tests.support.server import TRANSSHIP, run
-from tests.support.up import Yard, bare_environment, yard
+from tests.support.up import Environment, bare_environment, up_environment
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def pulled(here: Yard) -> dict[str, Any]:
+def pulled(here: Environment) -> dict[str, Any]:
     """A pull of `team/pulled:1` that has ended."""
     here.put("pulled")
     return here.up.client.wait(
@@ -38,7 +38,7 @@ def pulled(here: Yard) -> dict[str, Any]:
 
 
 @pytest.fixture
-def held(here: Yard) -> Iterator[tuple[SlowProxy, threading.Event]]:
+def held(here: Environment) -> Iterator[tuple[SlowProxy, threading.Event]]:
     """A way to the source that keeps blobs back until the event is set."""
     opened = threading.Event()
     with SlowProxy(here.source.host, host_name="localhost") as proxy:
@@ -47,13 +47,15 @@ def held(here: Yard) -> Iterator[tuple[SlowProxy, threading.Event]]:
         opened.set()
 
 
-def transship(here: Yard, *arguments: str) -> subprocess.CompletedProcess[str]:
+def transship(here: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = run(*arguments, environ=here.environ)
     assert "Traceback" not in done.stderr
     return done
 
 
-def on_a_terminal(here: Yard, *arguments: str, seen: Callable[[str], None]) -> tuple[int, str]:
+def on_a_terminal(
+    here: Environment, *arguments: str, seen: Callable[[str], None]
+) -> tuple[int, str]:
     """Run a command on a terminal of its own; returns its exit code and what it showed.
 
     What it has shown so far is *seen* whenever there is more.
@@ -79,7 +81,7 @@ def on_a_terminal(here: Yard, *arguments: str, seen: Callable[[str], None]) -> t
 # --- jobs that are made ------------------------------------------------------------------------
 
 
-def test_json_is_the_apis_own_object_and_nothing_else(here: Yard) -> None:
+def test_json_is_the_apis_own_object_and_nothing_else(here: Environment) -> None:
     here.put("json")
     done = transship(here, "pull", f"{here.source.host}/team/json:1", "--json")
     job = json.loads(done.stdout)
@@ -87,7 +89,7 @@ def test_json_is_the_apis_own_object_and_nothing_else(here: Yard) -> None:
     assert job == here.up.client.job(job["id"])
 
 
-def test_elsewhere_than_on_a_terminal_progress_is_plain_lines(here: Yard) -> None:
+def test_elsewhere_than_on_a_terminal_progress_is_plain_lines(here: Environment) -> None:
     image = here.put("lines")
     done = transship(here, "pull", f"{here.source.host}/team/lines:1")
     assert done.returncode == 0
@@ -99,7 +101,7 @@ def test_elsewhere_than_on_a_terminal_progress_is_plain_lines(here: Yard) -> Non
 
 
 def test_on_a_terminal_progress_is_bars(
-    here: Yard, held: tuple[SlowProxy, threading.Event]
+    here: Environment, held: tuple[SlowProxy, threading.Event]
 ) -> None:
     proxy, opened = held
     image = here.put("bars", layers=1)
@@ -119,18 +121,18 @@ def test_on_a_terminal_progress_is_bars(
     assert f"team/bars:1@{image.digest}" in shown.replace("\r\n", "")
 
 
-def test_quiet_shows_nothing_of_a_success(here: Yard, pulled: dict[str, Any]) -> None:
+def test_quiet_shows_nothing_of_a_success(here: Environment, pulled: dict[str, Any]) -> None:
     done = transship(here, "pull", pulled["result"]["reference"], "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_detach_prints_only_the_id(here: Yard, pulled: dict[str, Any]) -> None:
+def test_detach_prints_only_the_id(here: Environment, pulled: dict[str, Any]) -> None:
     done = transship(here, "pull", pulled["result"]["reference"], "--detach")
     assert (done.returncode, done.stderr) == (0, "")
     assert here.up.client.wait(done.stdout.rstrip("\n"))["state"] == "succeeded"
 
 
-def test_options_reach_the_job(here: Yard, pulled: dict[str, Any]) -> None:
+def test_options_reach_the_job(here: Environment, pulled: dict[str, Any]) -> None:
     done = transship(
         here, "pull", pulled["result"]["reference"], "--detach", "--json",
         "--priority", "-5", "--deadline", "60", "--platform", "linux/amd64",
@@ -141,7 +143,9 @@ def test_options_reach_the_job(here: Yard, pulled: dict[str, Any]) -> None:
     assert job["spec"]["platforms"] == ["linux/amd64"]
 
 
-def test_the_same_idempotency_key_gives_the_same_job(here: Yard, pulled: dict[str, Any]) -> None:
+def test_the_same_idempotency_key_gives_the_same_job(
+    here: Environment, pulled: dict[str, Any]
+) -> None:
     command = ("pull", pulled["result"]["reference"], "--detach", "--idempotency-key", "once")
     first, second = transship(here, *command), transship(here, *command)
     assert first.stdout == second.stdout
@@ -150,7 +154,7 @@ def test_the_same_idempotency_key_gives_the_same_job(here: Yard, pulled: dict[st
     assert "belongs to another request" in other.stderr
 
 
-def test_copy_takes_all_platforms_and_says_so(here: Yard) -> None:
+def test_copy_takes_all_platforms_and_says_so(here: Environment) -> None:
     here.put("all")
     source, target = f"{here.source.host}/team/all:1", f"{here.target.host}/all"
     done = transship(here, "copy", source, target, "--all-platforms")
@@ -158,14 +162,14 @@ def test_copy_takes_all_platforms_and_says_so(here: Yard) -> None:
     assert "copy takes all platforms anyway" in done.stderr
 
 
-def test_a_failure_is_1_and_its_reason_one_sentence(here: Yard) -> None:
+def test_a_failure_is_1_and_its_reason_one_sentence(here: Environment) -> None:
     name = f"{here.source.host}/team/nowhere:1"
     done = transship(here, "pull", name, "--quiet")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"transship: at the source: {name}: ")
 
 
-def test_a_mirror_of_which_some_failed_is_3(here: Yard) -> None:
+def test_a_mirror_of_which_some_failed_is_3(here: Environment) -> None:
     here.put("some")
     done = transship(
         here, "mirror", f"{here.source.host}/team/some", f"{here.target.host}/some",
@@ -175,14 +179,14 @@ def test_a_mirror_of_which_some_failed_is_3(here: Yard) -> None:
     assert "  gone: at the source: " in done.stderr
 
 
-def test_a_server_that_does_not_answer_is_2(here: Yard) -> None:
+def test_a_server_that_does_not_answer_is_2(here: Environment) -> None:
     environ = {**here.environ, "TRANSSHIP_URL": f"http://127.0.0.1:{free_port()}"}
     done = run("pull", "localhost:1/a", environ=environ)
     assert done.returncode == 2
     assert environ["TRANSSHIP_URL"] in done.stderr
 
 
-def test_a_server_that_is_no_transship_is_named(here: Yard) -> None:
+def test_a_server_that_is_no_transship_is_named(here: Environment) -> None:
     done = run("jobs", environ={**here.environ, "TRANSSHIP_URL": here.source.url})
     assert done.returncode == 1
     assert "not as a Transship server does" in done.stderr
@@ -190,7 +194,7 @@ def test_a_server_that_is_no_transship_is_named(here: Yard) -> None:
 
 
 def test_ctrl_c_cancels_the_commands_own_job(
-    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path
+    here: Environment, held: tuple[SlowProxy, threading.Event], tmp_path: Path
 ) -> None:
     proxy, _ = held
     here.put("interrupted")
@@ -206,7 +210,7 @@ def test_ctrl_c_cancels_the_commands_own_job(
 
 @pytest.mark.parametrize("command", ["follow", "wait"])
 def test_ctrl_c_leaves_a_job_alone_that_is_only_watched(
-    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path, command: str
+    here: Environment, held: tuple[SlowProxy, threading.Event], tmp_path: Path, command: str
 ) -> None:
     proxy, opened = held
     here.put(f"watched-{command}")
@@ -224,7 +228,7 @@ def test_ctrl_c_leaves_a_job_alone_that_is_only_watched(
 
 
 def test_ctrl_c_twice_leaves_although_others_use_this_engine_and_these_go_on(
-    here: Yard, held: tuple[SlowProxy, threading.Event], tmp_path: Path
+    here: Environment, held: tuple[SlowProxy, threading.Event], tmp_path: Path
 ) -> None:
     proxy, opened = held
     here.put("twice")
@@ -253,7 +257,7 @@ def test_ctrl_c_twice_leaves_although_others_use_this_engine_and_these_go_on(
             assert second.wait(40) == 0, second.log
 
 
-def connected(here: Yard, pid: int) -> bool:
+def connected(here: Environment, pid: int) -> bool:
     """Whether a process has an open socket."""
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed since it was listed
@@ -265,7 +269,7 @@ def connected(here: Yard, pid: int) -> bool:
 # --- jobs that are looked at -------------------------------------------------------------------
 
 
-def test_jobs_are_listed_in_columns(here: Yard, pulled: dict[str, Any]) -> None:
+def test_jobs_are_listed_in_columns(here: Environment, pulled: dict[str, Any]) -> None:
     lines = transship(here, "jobs").stdout.splitlines()
     assert lines[0].split() == ["JOB", "KIND", "STATE", "DONE", "WHAT"]
     line = next(line for line in lines if line.startswith(pulled["id"]))
@@ -275,7 +279,7 @@ def test_jobs_are_listed_in_columns(here: Yard, pulled: dict[str, Any]) -> None:
 
 
 def test_jobs_are_filtered_and_printed_as_the_api_has_them(
-    here: Yard, pulled: dict[str, Any]
+    here: Environment, pulled: dict[str, Any]
 ) -> None:
     done = transship(
         here, "jobs", "--state", "succeeded", "--state", "failed", "--kind", "pull",
@@ -287,13 +291,13 @@ def test_jobs_are_filtered_and_printed_as_the_api_has_them(
     assert {name: it for name, it in pulled.items() if name != "spec"} in page["items"]
 
 
-def test_a_filter_that_cannot_match_is_2(here: Yard) -> None:
+def test_a_filter_that_cannot_match_is_2(here: Environment) -> None:
     done = transship(here, "jobs", "--state", "odd")
     assert done.returncode == 2
     assert "state" in done.stderr
 
 
-def test_children_are_listed_by_their_parent(here: Yard) -> None:
+def test_children_are_listed_by_their_parent(here: Environment) -> None:
     here.put("parent")
     source, target = f"{here.source.host}/team/parent", f"{here.target.host}/parent"
     parent = json.loads(transship(here, "mirror", source, target, "--json").stdout)["id"]
@@ -301,19 +305,19 @@ def test_children_are_listed_by_their_parent(here: Yard) -> None:
     assert [child["parent"] for child in listed["items"]] == [parent]
 
 
-def test_a_job_is_shown_as_json(here: Yard, pulled: dict[str, Any]) -> None:
+def test_a_job_is_shown_as_json(here: Environment, pulled: dict[str, Any]) -> None:
     assert json.loads(transship(here, "jobs", "show", pulled["id"]).stdout) == pulled
     assert json.loads(transship(here, "jobs", "show", "--json", pulled["id"]).stdout) == pulled
 
 
-def test_an_unknown_job_is_1(here: Yard) -> None:
+def test_an_unknown_job_is_1(here: Environment) -> None:
     for command in ("show", "transfers", "log", "wait", "follow", "cancel", "retry"):
         done = transship(here, "jobs", command, "none")
         assert (done.returncode, done.stdout) == (1, ""), command
         assert "none: no such job" in done.stderr, command
 
 
-def test_the_transfers_of_a_job_are_listed(here: Yard, pulled: dict[str, Any]) -> None:
+def test_the_transfers_of_a_job_are_listed(here: Environment, pulled: dict[str, Any]) -> None:
     lines = transship(here, "jobs", "transfers", pulled["id"]).stdout.splitlines()
     assert len(lines) == 1 + 3
     assert all(line.split()[2] == "done" for line in lines[1:])
@@ -321,20 +325,22 @@ def test_the_transfers_of_a_job_are_listed(here: Yard, pulled: dict[str, Any]) -
     assert len(page["items"]) == 3
 
 
-def test_the_log_of_a_job_has_times(here: Yard, pulled: dict[str, Any]) -> None:
+def test_the_log_of_a_job_has_times(here: Environment, pulled: dict[str, Any]) -> None:
     lines = transship(here, "jobs", "log", pulled["id"]).stdout.splitlines()
     assert lines[0] == f"{pulled['created_at']}  pull {pulled['label']}"
     assert lines[-1].endswith("  succeeded")
 
 
-def test_following_a_job_that_has_ended_tells_its_story(here: Yard, pulled: dict[str, Any]) -> None:
+def test_following_a_job_that_has_ended_tells_its_story(
+    here: Environment, pulled: dict[str, Any]
+) -> None:
     done = transship(here, "jobs", "follow", pulled["id"])
     assert done.returncode == 0
     assert f"pull {pulled['label']}" in done.stderr
     assert pulled["result"]["digest"] in done.stdout
 
 
-def test_waiting_ends_as_the_worst(here: Yard, pulled: dict[str, Any]) -> None:
+def test_waiting_ends_as_the_worst(here: Environment, pulled: dict[str, Any]) -> None:
     failed = here.submit(kind="pull", reference=f"{here.source.host}/team/none:1")
     partial = here.submit(
         kind="mirror",
@@ -350,7 +356,7 @@ def test_waiting_ends_as_the_worst(here: Yard, pulled: dict[str, Any]) -> None:
 
 
 def test_jobs_are_cancelled_and_tried_again(
-    here: Yard, held: tuple[SlowProxy, threading.Event]
+    here: Environment, held: tuple[SlowProxy, threading.Event]
 ) -> None:
     proxy, opened = held
     here.put("again")
@@ -365,7 +371,7 @@ def test_jobs_are_cancelled_and_tried_again(
 
 
 def test_a_retry_takes_credentials_from_the_users_own_files(
-    here: Yard, pulled: dict[str, Any]
+    here: Environment, pulled: dict[str, Any]
 ) -> None:
     credentials = {here.target.host: {"username": "ann", "password": "hunter2"}}
     spec = {"kind": "push", "reference": pulled["result"]["reference"]}
@@ -386,7 +392,7 @@ def test_a_retry_takes_credentials_from_the_users_own_files(
 # --- what is there -----------------------------------------------------------------------------
 
 
-def test_images_are_listed_by_pattern(here: Yard, pulled: dict[str, Any]) -> None:
+def test_images_are_listed_by_pattern(here: Environment, pulled: dict[str, Any]) -> None:
     lines = transship(here, "images", "*/team/pulled:*", "--digests").stdout.splitlines()
     assert lines[0].split() == ["REFERENCE", "IMAGE", "ID", "PLATFORM", "SIZE", "DIGEST"]
     assert len(lines) == 2
@@ -394,7 +400,9 @@ def test_images_are_listed_by_pattern(here: Yard, pulled: dict[str, Any]) -> Non
     assert lines[1].split()[-1] == pulled["result"]["digest"]
 
 
-def test_an_image_is_inspected_by_name_digest_and_id(here: Yard, pulled: dict[str, Any]) -> None:
+def test_an_image_is_inspected_by_name_digest_and_id(
+    here: Environment, pulled: dict[str, Any]
+) -> None:
     result = pulled["result"]
     for name in (result["reference"], result["digest"], result["image_id"][7:19]):
         shown = json.loads(transship(here, "inspect", name).stdout)
@@ -402,7 +410,7 @@ def test_an_image_is_inspected_by_name_digest_and_id(here: Yard, pulled: dict[st
         assert shown["id"] == result["image_id"]
 
 
-def test_names_are_removed_and_each_is_told(here: Yard) -> None:
+def test_names_are_removed_and_each_is_told(here: Environment) -> None:
     names = []
     for number in range(2):
         push_to_registry(here.source.url, "team/removed", str(number), build_image(f"r{number}"))
@@ -418,7 +426,7 @@ def test_names_are_removed_and_each_is_told(here: Yard) -> None:
     assert "no such image" in done.stderr
 
 
-def test_limits_are_shown_with_where_they_come_from(here: Yard) -> None:
+def test_limits_are_shown_with_where_they_come_from(here: Environment) -> None:
     lines = transship(here, "limits").stdout.splitlines()
     assert lines[0].split() == ["LIMIT", "VALUE", "FROM"]
     assert ["max_concurrent_downloads", "3", "default"] in [line.split() for line in lines]
@@ -426,7 +434,7 @@ def test_limits_are_shown_with_where_they_come_from(here: Yard) -> None:
 
 
 def test_a_reader_that_has_had_enough_hears_nothing_of_it(
-    here: Yard, pulled: dict[str, Any]
+    here: Environment, pulled: dict[str, Any]
 ) -> None:
     assert pulled["state"] == "succeeded"
     for command in (["jobs"], ["jobs", "show", pulled["id"]], ["images"]):

@@ -72,7 +72,7 @@ def test_a_second_pass_asks_with_head_only(
     job = json.loads(again.stdout)
     assert job["result"]["up_to_date"] is True
     assert job["progress"]["bytes_moved"] == 0
-    assert job["progress"]["bytes_spared"] == job["progress"]["bytes_total"] > 0
+    assert job["progress"]["bytes_skipped"] == job["progress"]["bytes_total"] > 0
     assert [r.method for r in source.requests()] == ["HEAD"]
     assert [r.method for r in target.requests()] == ["HEAD"]
 

@@ -15,25 +15,25 @@ from tests.support.images import ARM64, build_image, build_index, push_index, pu
 from tests.support.processes import ChildProcess, wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, run
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 
 USER, PASSWORD = "ann", "correct-horse-battery-staple"
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
-def transship(here: Yard, *arguments: str, code: int = 0) -> str:
+def transship(here: Environment, *arguments: str, code: int = 0) -> str:
     """What a command prints; it has to end with *code*."""
     done = run(*arguments, environ=here.environ)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     return done.stdout
 
 
-def pulled(here: Yard, name: str) -> dict[str, Any]:
+def pulled(here: Environment, name: str) -> dict[str, Any]:
     """The result of a pull of a new image."""
     here.put(name)
     job = here.submit(kind="pull", reference=f"{here.source.host}/team/{name}:1")
@@ -41,7 +41,7 @@ def pulled(here: Yard, name: str) -> dict[str, Any]:
     return result
 
 
-def test_an_image_is_tagged_looked_at_and_removed(here: Yard) -> None:
+def test_an_image_is_tagged_looked_at_and_removed(here: Environment) -> None:
     result = pulled(here, "looked-at")
     assert transship(here, "tag", result["reference"], "mine:1") == "mine:1\n"
     listed = transship(here, "images", "--filter", "reference=mine", "--filter", "dangling=false")
@@ -55,7 +55,7 @@ def test_an_image_is_tagged_looked_at_and_removed(here: Yard) -> None:
     transship(here, "inspect", result["image_id"], code=1)
 
 
-def test_what_can_be_removed_is_although_something_else_cannot(here: Yard) -> None:
+def test_what_can_be_removed_is_although_something_else_cannot(here: Environment) -> None:
     """As with Docker."""
     result = pulled(here, "removed-in-part")
     for name in ("part:1", "part:2"):
@@ -65,7 +65,7 @@ def test_what_can_be_removed_is_although_something_else_cannot(here: Yard) -> No
     assert "part:nope" in done.stderr
 
 
-def test_no_name_leads_to_another_path(here: Yard) -> None:
+def test_no_name_leads_to_another_path(here: Environment) -> None:
     result = pulled(here, "led-to")
     transship(here, "tag", result["reference"], "led-to:1")
     transship(here, "limits", "--max-concurrent-downloads", "9")
@@ -77,21 +77,21 @@ def test_no_name_leads_to_another_path(here: Yard) -> None:
     transship(here, "limits", "--reset")
 
 
-def test_what_cannot_be_written_is_said(here: Yard, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_said(here: Environment, tmp_path: Path) -> None:
     result = pulled(here, "written-to")
     transship(here, "save", result["reference"], "-o", str(tmp_path), code=2)
     done = run("save", result["reference"], "-o", "/dev/full", environ=here.environ)
     assert (done.returncode, "/dev/full: cannot be written" in done.stderr) == (1, True)
 
 
-def test_a_wrong_filter_is_a_wrong_usage(here: Yard) -> None:
+def test_a_wrong_filter_is_a_wrong_usage(here: Environment) -> None:
     for command in (["images"], ["events"], ["prune"]):
         done = run(*command, "--filter", "odd=1", environ=here.environ)
         assert done.returncode == 2
         assert "odd=1" in done.stderr
 
 
-def test_prune_is_a_job_with_a_report(here: Yard) -> None:
+def test_prune_is_a_job_with_a_report(here: Environment) -> None:
     result = pulled(here, "pruned")
     transship(here, "tag", result["reference"], "pruned:1")
     transship(here, "rm", result["reference"])
@@ -105,7 +105,7 @@ def test_prune_is_a_job_with_a_report(here: Yard) -> None:
     assert here.up.client.images("pruned")["items"] == []
 
 
-def test_usage_is_a_table_or_json(here: Yard) -> None:
+def test_usage_is_a_table_or_json(here: Environment) -> None:
     pulled(here, "used")
     lines = transship(here, "df", "-v").splitlines()
     assert lines[0].split() == ["WHAT", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
@@ -113,7 +113,7 @@ def test_usage_is_a_table_or_json(here: Yard) -> None:
     assert json.loads(transship(here, "df", "--json"))["images"]["total"] >= 1
 
 
-def test_events_are_followed_as_they_happen(here: Yard, tmp_path: Path) -> None:
+def test_events_are_followed_as_they_happen(here: Environment, tmp_path: Path) -> None:
     with ChildProcess(
         [*TRANSSHIP, "events", "-f", "--json", "--filter", "event=tag"],
         directory=tmp_path,
@@ -135,7 +135,7 @@ def test_events_are_followed_as_they_happen(here: Yard, tmp_path: Path) -> None:
     assert f"image pull {result['reference']} (" in told
 
 
-def test_an_image_is_looked_at_in_its_registry(here: Yard) -> None:
+def test_an_image_is_looked_at_in_its_registry(here: Environment) -> None:
     index = build_index([build_image("remote"), build_image("remote", platform=ARM64)])
     push_index(here.source.url, "team/remote", "1", index)
     found = json.loads(transship(here, "inspect", "--remote", f"{here.source.host}/team/remote:1"))
@@ -152,7 +152,9 @@ def test_an_image_is_looked_at_in_its_registry(here: Yard) -> None:
     assert (done.returncode, "image not found, or access denied" in done.stderr) == (1, True)
 
 
-def test_the_users_own_login_is_used_to_look_and_kept_nowhere(here: Yard, tmp_path: Path) -> None:
+def test_the_users_own_login_is_used_to_look_and_kept_nowhere(
+    here: Environment, tmp_path: Path
+) -> None:
     with RegistryProcess(tmp_path, htpasswd=(USER, PASSWORD), host_name="localhost") as locked:
         push_to_registry(
             locked.url, "team/locked", "1", build_image("locked"), auth=(USER, PASSWORD)
@@ -172,7 +174,7 @@ def test_the_users_own_login_is_used_to_look_and_kept_nowhere(here: Yard, tmp_pa
     assert PASSWORD not in here.up.process.log
 
 
-def test_an_index_of_ones_own_is_searched(here: Yard) -> None:
+def test_an_index_of_ones_own_is_searched(here: Environment) -> None:
     results = [
         {"name": "app", "description": "about app", "star_count": 100, "is_official": True},
         {"name": "other", "description": "", "star_count": 1, "is_official": False},

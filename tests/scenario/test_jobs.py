@@ -13,15 +13,15 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.proxy import Action, ProxiedRequest, SlowProxy
 from tests.support.registries import RegistryProcess
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 from transship.api.client.exchange import RefusedError
 
 USER, PASSWORD = "ann", "correct-horse"
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
@@ -44,14 +44,14 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def gated(here: Yard, gate: Gate) -> Iterator[SlowProxy]:
+def gated(here: Environment, gate: Gate) -> Iterator[SlowProxy]:
     """The way to the source, closed for blobs until the test opens the gate."""
     with SlowProxy(here.source.host, on_request=gate, host_name="localhost") as proxy:
         yield proxy
         gate.open()
 
 
-def events(here: Yard, job: str) -> list[str]:
+def events(here: Environment, job: str) -> list[str]:
     return [event["type"] for event in here.up.client.log(job)["items"]]
 
 
@@ -64,7 +64,7 @@ def tags_put(registry: RegistryProcess, repository: str) -> list[str]:
 
 
 def test_a_cancelled_job_stops_within_a_moment_and_publishes_nothing(
-    here: Yard, gated: SlowProxy
+    here: Environment, gated: SlowProxy
 ) -> None:
     here.put("stopped")
     job = here.submit(
@@ -82,7 +82,7 @@ def test_a_cancelled_job_stops_within_a_moment_and_publishes_nothing(
 
 
 def test_a_cancel_closes_the_socket_within_a_second_and_the_next_pull_asks_for_the_rest(
-    here: Yard,
+    here: Environment,
 ) -> None:
     image = here.put("resumed", layers=1, layer_bytes=4_000_000)
     layer = image.manifest.layers[0]
@@ -109,11 +109,11 @@ def test_a_cancel_closes_the_socket_within_a_second_and_the_next_pull_asks_for_t
         last = [r for r in proxy.requests() if r.blob_digest == str(layer.digest)][-1]
     assert last.range is not None
     assert int(last.range.removeprefix("bytes=").partition("-")[0]) >= kept
-    assert again["progress"]["bytes_spared"] >= kept
+    assert again["progress"]["bytes_skipped"] >= kept
 
 
 def test_cancelling_one_of_two_leaves_the_other_its_transfers(
-    here: Yard, gate: Gate, gated: SlowProxy
+    here: Environment, gate: Gate, gated: SlowProxy
 ) -> None:
     image = here.put("shared")
     name = f"{gated.host}/team/shared:1"
@@ -131,7 +131,7 @@ def test_cancelling_one_of_two_leaves_the_other_its_transfers(
     assert len(bodies) == len(image.blobs)
 
 
-def test_cancelling_a_mirror_cancels_its_children(here: Yard, gated: SlowProxy) -> None:
+def test_cancelling_a_mirror_cancels_its_children(here: Environment, gated: SlowProxy) -> None:
     for tag in ("a", "b"):
         image = build_image("many", labels={"tag": tag})
         push_to_registry(here.source.url, "team/many", tag, image)
@@ -151,7 +151,7 @@ def test_cancelling_a_mirror_cancels_its_children(here: Yard, gated: SlowProxy) 
 # --- retry -------------------------------------------------------------------------------------
 
 
-def test_a_retry_does_what_the_first_could_not(here: Yard) -> None:
+def test_a_retry_does_what_the_first_could_not(here: Environment) -> None:
     name = f"{here.source.host}/team/later:1"
     job = here.submit(kind="pull", reference=name)
     assert here.up.client.wait(job)["state"] == "failed"
@@ -164,7 +164,7 @@ def test_a_retry_does_what_the_first_could_not(here: Yard) -> None:
     assert here.up.client.job(job)["state"] == "failed"
 
 
-def test_a_retry_of_a_mirror_takes_only_what_failed(here: Yard) -> None:
+def test_a_retry_of_a_mirror_takes_only_what_failed(here: Environment) -> None:
     push_to_registry(here.source.url, "team/partly", "here", build_image("partly"))
     job = here.submit(
         kind="mirror",
@@ -181,7 +181,7 @@ def test_a_retry_of_a_mirror_takes_only_what_failed(here: Yard) -> None:
     assert ended["children"] == {"succeeded": 1}
 
 
-def test_a_mirror_of_which_nothing_failed_is_not_tried_again(here: Yard) -> None:
+def test_a_mirror_of_which_nothing_failed_is_not_tried_again(here: Environment) -> None:
     here.put("whole")
     job = here.submit(
         kind="mirror",
@@ -193,7 +193,7 @@ def test_a_mirror_of_which_nothing_failed_is_not_tried_again(here: Yard) -> None
         here.up.client.retry(job, credentials={})
 
 
-def test_a_retry_with_credentials_uses_them(here: Yard, tmp_path_factory: Any) -> None:
+def test_a_retry_with_credentials_uses_them(here: Environment, tmp_path_factory: Any) -> None:
     directory = tmp_path_factory.mktemp("locked")
     with RegistryProcess(directory, htpasswd=(USER, PASSWORD), host_name="localhost") as locked:
         here.put("credentials")
@@ -217,7 +217,7 @@ def test_a_retry_with_credentials_uses_them(here: Yard, tmp_path_factory: Any) -
 # --- time and order ----------------------------------------------------------------------------
 
 
-def test_a_job_past_its_deadline_fails_and_says_so(here: Yard, gated: SlowProxy) -> None:
+def test_a_job_past_its_deadline_fails_and_says_so(here: Environment, gated: SlowProxy) -> None:
     here.put("late")
     job = here.submit(kind="pull", reference=f"{gated.host}/team/late:1", deadline=1.5)
     ended = here.up.client.wait(job)
@@ -225,7 +225,9 @@ def test_a_job_past_its_deadline_fails_and_says_so(here: Yard, gated: SlowProxy)
     assert "--deadline" in ended["error"]["hint"]
 
 
-def test_an_urgent_pull_overtakes_what_waits(here: Yard, gate: Gate, gated: SlowProxy) -> None:
+def test_an_urgent_pull_overtakes_what_waits(
+    here: Environment, gate: Gate, gated: SlowProxy
+) -> None:
     for number in range(3):
         here.put(f"slow{number}")
     here.put("urgent")
@@ -244,7 +246,7 @@ def test_an_urgent_pull_overtakes_what_waits(here: Yard, gate: Gate, gated: Slow
 
 
 def test_two_jobs_for_one_target_end_in_the_order_in_which_they_came(
-    here: Yard, gate: Gate, gated: SlowProxy
+    here: Environment, gate: Gate, gated: SlowProxy
 ) -> None:
     here.put("older")
     newer_image = here.put("newer")

@@ -16,12 +16,12 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import Server, run
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         for repository, tags in {
             "team/app": ("1.0", "1.1", "2.0", "2.1-rc1", "latest"),
             "team/tools": ("stable", "edge"),
@@ -32,13 +32,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         yield opened
 
 
-def transship(here: Yard, *arguments: str) -> subprocess.CompletedProcess[str]:
+def transship(here: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = run(*arguments, environ=here.environ)
     assert "Traceback" not in done.stderr
     return done
 
 
-def policy(here: Yard, directory: Path, *, extra: str = "") -> str:
+def policy(here: Environment, directory: Path, *, extra: str = "") -> str:
     file = directory / "policy.yaml"
     file.write_text(f"""
 entries:
@@ -60,7 +60,7 @@ def job(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
-def test_a_policy_is_planned_then_copied_then_up_to_date(here: Yard, tmp_path: Path) -> None:
+def test_a_policy_is_planned_then_copied_then_up_to_date(here: Environment, tmp_path: Path) -> None:
     file, base = policy(here, tmp_path), f"{here.target.host}/whole"
     here.target.forget_requests()
     planned = transship(here, "mirror", "-f", file, base, "--dry-run")
@@ -85,7 +85,7 @@ def test_a_policy_is_planned_then_copied_then_up_to_date(here: Yard, tmp_path: P
     assert "3 images, 3 up to date, 0 to copy" in again.stdout
 
 
-def test_a_tag_that_moved_is_to_be_updated(here: Yard, tmp_path: Path) -> None:
+def test_a_tag_that_moved_is_to_be_updated(here: Environment, tmp_path: Path) -> None:
     push_to_registry(here.source.url, "team/moving", "1", build_image("moving", layers=1))
     spec = [f"{here.source.host}/team/moving", f"{here.target.host}/moving"]
     assert transship(here, "mirror", *spec).returncode == 0
@@ -100,7 +100,7 @@ def test_a_tag_that_moved_is_to_be_updated(here: Yard, tmp_path: Path) -> None:
 
 
 def test_what_fails_does_not_keep_the_rest_and_is_tried_again_alone(
-    here: Yard, tmp_path: Path
+    here: Environment, tmp_path: Path
 ) -> None:
     base = f"{here.target.host}/partly"
     extra = f"""
@@ -147,7 +147,7 @@ def test_what_fails_does_not_keep_the_rest_and_is_tried_again_alone(
 
 
 def test_a_dry_run_says_what_is_missing_and_what_could_not_be_compared(
-    here: Yard, tmp_path: Path
+    here: Environment, tmp_path: Path
 ) -> None:
     extra = f"""
   - source: {here.source.host}/team/app
@@ -163,7 +163,9 @@ def test_a_dry_run_says_what_is_missing_and_what_could_not_be_compared(
     assert f"{here.source.host}/team/never: at the source" in done.stderr
 
 
-def test_a_file_for_skopeo_keeps_host_and_path_where_scoped(here: Yard, tmp_path: Path) -> None:
+def test_a_file_for_skopeo_keeps_host_and_path_where_scoped(
+    here: Environment, tmp_path: Path
+) -> None:
     file = tmp_path / "sync.yaml"
     file.write_text(f"""
 {here.source.host}:
@@ -180,7 +182,7 @@ def test_a_file_for_skopeo_keeps_host_and_path_where_scoped(here: Yard, tmp_path
     assert tags(here.target, f"scoped/{host}/team/tools") == ["stable"]
 
 
-def test_a_wrong_file_is_2_and_enqueues_nothing(here: Yard, tmp_path: Path) -> None:
+def test_a_wrong_file_is_2_and_enqueues_nothing(here: Environment, tmp_path: Path) -> None:
     before = here.up.client.jobs(limit=1)["items"][:1]
     file = policy(here, tmp_path, extra="    tgas: [1]\n")
     done = transship(here, "mirror", "-f", file, here.target.host)
@@ -195,7 +197,7 @@ def test_a_wrong_file_is_2_and_enqueues_nothing(here: Yard, tmp_path: Path) -> N
 
 
 def test_a_mirror_that_is_kept_runs_by_itself_and_when_it_is_asked_to(
-    here: Yard, tmp_path: Path
+    here: Environment, tmp_path: Path
 ) -> None:
     file, base = policy(here, tmp_path), f"{here.target.host}/kept"
     added = transship(here, "mirrors", "add", "nightly", "-f", file, base, "--every", "1h")
@@ -240,7 +242,7 @@ def test_several_workers_start_a_run_once(
 
 
 def test_a_file_for_skopeo_sync_brings_the_same_to_the_same_places(
-    here: Yard, tmp_path: Path
+    here: Environment, tmp_path: Path
 ) -> None:
     program = shutil.which("skopeo")
     if program is None:

@@ -60,7 +60,7 @@ def test_a_download_is_handed_back_and_the_next_worker_goes_on_where_it_was(
 
         left = row()
         assert (left.state, left.owner) == ("pending", None)
-        assert (left.tries, left.attempts, left.deaths) == (0, 0, 0)
+        assert (left.tries, left.attempts, left.crashes) == (0, 0, 0)
         assert server.live_workers() == {}
         (partial,) = (server.home / "ingests").glob(f"sha256-{layer.digest.hex}.*")
         kept = partial.stat().st_size
@@ -111,7 +111,7 @@ def test_a_job_that_waits_for_an_answer_is_handed_back(
         took = end(server)
         assert took < 5, "it looks up while it waits, and need not be cut off"
         left = job_row(server, job)
-        assert (left.state, left.owner, left.attempts, left.deaths) == ("running", None, 0, 0)
+        assert (left.state, left.owner, left.attempts, left.crashes) == ("running", None, 0, 0)
         assert left.due
         answers.set()
         server.restart_workers()

@@ -11,7 +11,7 @@ import pytest
 from tests.scenario.faulted import CHUNK, LAYER, Faulted
 from tests.support.registry_simulator import LIKE, Quirks, RegistrySimulator
 from transship.store.catalog.scheduling import progress, transfers
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 
 
 class Died(BaseException):
@@ -38,12 +38,12 @@ def dies_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     keep_session = transfers.keep_session
 
     def set_up(end: int) -> None:
-        deaths: list[int] = []
+        crashes: list[int] = []
 
-        def keep(connection: Any, claim: Claim, sealed: str | None, offset: int) -> None:
+        def keep(connection: Any, claim: TransferLease, sealed: str | None, offset: int) -> None:
             keep_session(connection, claim, sealed, offset)
-            if offset >= end and not deaths:
-                deaths.append(offset)
+            if offset >= end and not crashes:
+                crashes.append(offset)
                 connection.commit()
                 raise Died
 
@@ -106,7 +106,7 @@ def test_a_worker_that_dies_before_it_hears_of_the_end_sends_nothing_again(
 ) -> None:
     complete = transfers.complete
 
-    def die(_c: Any, claim: Claim, *rest: Any, **named: Any) -> None:
+    def die(_c: Any, claim: TransferLease, *rest: Any, **named: Any) -> None:
         if claim.direction == "upload" and claim.size == len(LAYER):
             raise Died
         complete(_c, claim, *rest, **named)
@@ -132,4 +132,4 @@ def test_what_was_sent_before_the_death_counts_for_the_job(
         figures = progress.of_jobs(connection, [story.job])[story.job]
     assert figures.bytes_done == figures.bytes_total
     assert figures.bytes_moved == figures.bytes_total
-    assert figures.bytes_spared == 0
+    assert figures.bytes_skipped == 0

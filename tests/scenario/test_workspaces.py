@@ -26,7 +26,7 @@ from tests.support.tars import (
     tar_of,
     unpack,
 )
-from tests.support.up import Yard, yard
+from tests.support.up import Environment, up_environment
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import workspaces
 from transship.store.content.local import LocalStore
@@ -55,12 +55,14 @@ SECOND = tar_of(file("passing", b"1"), file("etc/app", b"a file\n"), symlink("li
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with yard(tmp_path_factory.mktemp("yard")) as opened:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with up_environment(tmp_path_factory.mktemp("environment")) as opened:
         yield opened
 
 
-def run(here: Yard, *arguments: str, code: int = 0, stdin: bytes = b"", **environ: str) -> bytes:
+def run(
+    here: Environment, *arguments: str, code: int = 0, stdin: bytes = b"", **environ: str
+) -> bytes:
     """What a command prints; it has to end with *code*."""
     done = subprocess.run(
         [*TRANSSHIP, *arguments],
@@ -74,11 +76,11 @@ def run(here: Yard, *arguments: str, code: int = 0, stdin: bytes = b"", **enviro
     return done.stdout
 
 
-def lines(here: Yard, *arguments: str) -> list[str]:
+def lines(here: Environment, *arguments: str) -> list[str]:
     return run(here, *arguments).decode().splitlines()
 
 
-def test_an_image_is_made_of_files_alone(here: Yard, tmp_path: Path) -> None:
+def test_an_image_is_made_of_files_alone(here: Environment, tmp_path: Path) -> None:
     (tmp_path / "base.tar").write_bytes(BASE)
     assert lines(here, "workspace", "create", "scratch") == ["scratch"]
     run(here, "workspace", "put", "scratch", "/", str(tmp_path / "base.tar"))
@@ -89,7 +91,7 @@ def test_an_image_is_made_of_files_alone(here: Yard, tmp_path: Path) -> None:
     assert "scratch" not in run(here, "workspace", "ls").decode()
 
 
-def based(here: Yard, name: str) -> None:
+def based(here: Environment, name: str) -> None:
     """Let there be an image NAME:1 of the base's files, and a workspace NAME over it."""
     client = here.up.client
     client.create_workspace(f"{name}-base")
@@ -99,7 +101,7 @@ def based(here: Yard, name: str) -> None:
     client.create_workspace(name, f"{name}:1")
 
 
-def test_files_are_put_looked_at_and_committed(here: Yard, tmp_path: Path) -> None:
+def test_files_are_put_looked_at_and_committed(here: Environment, tmp_path: Path) -> None:
     based(here, "story")
     run(here, "workspace", "put", "story", "/", "-", stdin=FIRST)
     run(here, "workspace", "put", "story", "lib", "-", stdin=tar_of(file("below", b"x")))
@@ -132,7 +134,7 @@ def test_files_are_put_looked_at_and_committed(here: Yard, tmp_path: Path) -> No
     assert len(lines(here, "history", "new:1")) == 3
 
 
-def test_a_committed_image_is_one_that_others_read(here: Yard) -> None:
+def test_a_committed_image_is_one_that_others_read(here: Environment) -> None:
     based(here, "pushed")
     run(here, "workspace", "put", "pushed", "/", "-", stdin=FIRST)
     target = f"{here.target.host}/team/pushed:1"
@@ -149,7 +151,7 @@ def test_a_committed_image_is_one_that_others_read(here: Yard) -> None:
 
 @needs_umoci
 def test_the_layer_of_a_commit_makes_the_same_files_as_all_that_was_put(
-    here: Yard, tmp_path: Path
+    here: Environment, tmp_path: Path
 ) -> None:
     based(here, "umoci")
     run(here, "workspace", "put", "umoci", "/", "-", stdin=FIRST)
@@ -172,7 +174,7 @@ def _without_times_of_directories(root: Path) -> dict[str, Any]:
     }
 
 
-def test_with_a_date_commits_are_the_same(here: Yard) -> None:
+def test_with_a_date_commits_are_the_same(here: Environment) -> None:
     based(here, "dated")
     run(here, "workspace", "put", "dated", "/", "-", stdin=FIRST)
     epoch = str(MTIME - 60)
@@ -183,7 +185,7 @@ def test_with_a_date_commits_are_the_same(here: Yard) -> None:
     assert len(ids) == 1
 
 
-def test_an_image_under_a_busy_workspace_stays(here: Yard) -> None:
+def test_an_image_under_a_busy_workspace_stays(here: Environment) -> None:
     based(here, "used")
     run(here, "rm", "used:1", code=1)
     run(here, "workspace", "busy", "used")
@@ -196,7 +198,7 @@ def test_an_image_under_a_busy_workspace_stays(here: Yard) -> None:
     assert entries_of(run(here, "workspace", "get", "used", "/shared"))["shared"][1] == b"shared\n"
 
 
-def test_what_cannot_be_is_said_in_a_sentence(here: Yard) -> None:
+def test_what_cannot_be_is_said_in_a_sentence(here: Environment) -> None:
     run(here, "workspace", "create", "odd/name", code=2)
     run(here, "workspace", "create", "no-image", "nothing:1", code=1)
     run(here, "workspace", "diff", "nothing", code=1)
@@ -207,7 +209,7 @@ def test_what_cannot_be_is_said_in_a_sentence(here: Yard) -> None:
     run(here, "workspace", "commit", "sentence", SOURCE_DATE_EPOCH="yesterday", code=2)
 
 
-def test_images_of_configs_and_steps_of_builds(here: Yard, tmp_path: Path) -> None:
+def test_images_of_configs_and_steps_of_builds(here: Environment, tmp_path: Path) -> None:
     based(here, "built")
     run(here, "workspace", "put", "built", "/", "-", stdin=FIRST)
     step = {"Cmd": ["/bin/sh", "-c", "make"], "Env": ["A=1"]}

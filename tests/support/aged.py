@@ -213,7 +213,7 @@ def _jobs(connection: Connection, size: Aged, now: float) -> None:
             "registry": f"'{registry(0)}'",
             "state": "'running'",
             "fence": "1",
-            "plan": """'{"children_made": true}'""",
+            "checkpoint": """'{"children_made": true}'""",
             "started_at": f"{now}",
         },
     )

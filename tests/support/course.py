@@ -47,13 +47,13 @@ from transship.store.catalog.scheduling import (
     transfers,
     waits,
 )
-from transship.store.catalog.scheduling.admission import admission, job_admission, parking, places
+from transship.store.catalog.scheduling.admission import admission, job_admission, parking, sources
 from transship.store.catalog.scheduling.jobs import JobLease, NewJob
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.catalog.scheduling.waits import Wanted
 from transship.store.content.ports import ContentStore
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import stop_late
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job, settle
@@ -113,7 +113,7 @@ class Course:
             sealer=sealer,
             wire=wire,
         )
-        self.queue = JobQueue(catalog, sealer, wire, Platform.host())
+        self.queue = JobService(catalog, sealer, wire, Platform.host())
         self.scheduler = scheduler_of(self.context, WORKER, LEASE_SECONDS)
         self.bystander = scheduler_of(self.context, aged.WORKERS[1], LEASE_SECONDS)
         self._children = count(size.first_child)
@@ -228,7 +228,7 @@ class Course:
             ]
             waits.want(change.connection, lease, wanted, change.now)
 
-    def claim_transfer(self) -> Claim:
+    def claim_transfer(self) -> TransferLease:
         """Take up the transfer that was sent last; admit some where none was."""
         with self.catalog.write() as connection:
             if not self.wire.transfers:
@@ -238,31 +238,31 @@ class Course:
         assert claim is not None
         return claim
 
-    def complete(self, claim: Claim) -> None:
+    def complete(self, claim: TransferLease) -> None:
         """A blob has arrived; what its slot makes possible is admitted."""
-        done(claim, claim.places[0], self.context)
+        done(claim, claim.sources[0], self.context)
 
-    def fail(self, claim: Claim) -> None:
+    def fail(self, claim: TransferLease) -> None:
         """A transfer has failed for all who wait for it."""
         with self.context.change() as change:
             transfers.fail(change.connection, claim, FAILURE, change.now)
 
-    def exclude(self, claim: Claim) -> None:
+    def exclude(self, claim: TransferLease) -> None:
         """A source has refused."""
         with self.context.change() as change:
-            transfers.exclude(change.connection, claim, claim.places[0], FAILURE, change.now)
+            transfers.exclude(change.connection, claim, claim.sources[0], FAILURE, change.now)
 
-    def delay(self, claim: Claim) -> None:
+    def delay(self, claim: TransferLease) -> None:
         """A try has failed, the next one is due."""
         with self.context.change() as change:
             transfers.delay(change.connection, claim, FAILURE, 0.0, change.now, counts=True)
 
-    def hand_back(self, claim: Claim) -> None:
+    def hand_back(self, claim: TransferLease) -> None:
         """An orderly stop."""
         with self.context.change() as change:
             transfers.hand_back(change.connection, claim)
 
-    def heartbeat(self, lease: JobLease, claim: Claim) -> None:
+    def heartbeat(self, lease: JobLease, claim: TransferLease) -> None:
         """Renew a job's lease, a transfer's, and the worker's own row."""
         with self.catalog.write() as connection:
             heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
@@ -296,7 +296,7 @@ class Course:
     def waiters(self, connection: Any) -> None:
         """Who waits for a transfer, and where they may have it."""
         waits.jobs_of(connection, self.size.done + 1, limit=100)
-        places.of_transfer(connection, self.size.done + 1, time.time())
+        sources.of_transfer(connection, self.size.done + 1, time.time())
 
     # --- the scheduler and its maintenance ---
 
@@ -440,7 +440,7 @@ class Course:
 
     def _saved(self, lease: JobLease) -> None:
         with self.catalog.write() as connection:
-            jobs.save(connection, lease, plan={"digest": digest(1)}, blobs_total=2)
+            jobs.save(connection, lease, checkpoint={"digest": digest(1)}, blobs_total=2)
 
     def _lease_blobs(self, lease: JobLease) -> None:
         some = [digest(n) for n in range(1, 33)]
@@ -499,8 +499,8 @@ class Course:
     def _stopped(self) -> None:
         """A transfer that nobody waits for any more is asked to stop, and does."""
         claim = self.claim_transfer()
-        for place in claim.places:
-            self.cancel(place.job)
+        for source in claim.sources:
+            self.cancel(source.job)
         self._write(lambda c: transfers.stopped(c, claim, time.time()))
 
     def _retry(self) -> None:

@@ -16,7 +16,7 @@ from transship.store.content.ports import ContentStore
 from transship.store.home import prepare_home
 from transship.store.oci.platform import Platform
 from transship.store.settings import Settings
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.bootstrap import make_context, open_catalog, write_defaults
 from transship.workers.process.worker import Worker, threads_for
@@ -49,7 +49,7 @@ class Engine:
         self.content: ContentStore = self.context.content
         self._worker = Worker(self.context, threads)
         self._wire.attach(self._worker.run)
-        self._queue = JobQueue(self.catalog, self.context.sealer, self._wire, Platform.host())
+        self._queue = JobService(self.catalog, self.context.sealer, self._wire, Platform.host())
 
     def __enter__(self) -> Self:
         self._worker.start()

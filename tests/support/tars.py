@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.store.layers.sources import LayerSource
 from transship.store.layers.tar.reader import Entry, TarReader
 from transship.store.oci import mediatypes
@@ -104,7 +104,7 @@ def described(member: Member, **records: bytes) -> bytes:
 def source_of(data: bytes) -> LayerSource:
     """A layer whose uncompressed tar is *data*."""
 
-    def opened() -> AbstractContextManager[Source]:
+    def opened() -> AbstractContextManager[Readable]:
         return io.BytesIO(data)
 
     return opened

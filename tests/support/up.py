@@ -123,7 +123,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True)
-class Yard:
+class Environment:
     """Two registries, and a server in one process.
 
     Attributes:
@@ -148,8 +148,8 @@ class Yard:
 
 
 @contextmanager
-def yard(directory: Path, **settings: str) -> Iterator[Yard]:
-    """A yard with all it has in *directory*."""
+def up_environment(directory: Path, **settings: str) -> Iterator[Environment]:
+    """All of it, in *directory*."""
     with (
         RegistryProcess(directory / "source", host_name="localhost") as source,
         RegistryProcess(directory / "target", host_name="localhost") as target,
@@ -157,4 +157,4 @@ def yard(directory: Path, **settings: str) -> Iterator[Yard]:
     ):
         environ = remote(directory / "client" / "home", up.url, up.home)
         (directory / "client").mkdir()
-        yield Yard(source, target, up, environ)
+        yield Environment(source, target, up, environ)

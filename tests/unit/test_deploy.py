@@ -16,7 +16,7 @@ from tests.contract.catalog.scene import HERE, Scene
 from tests.support.compose import DEPLOY, Service, dockerfile, services
 from transship.api.cli.root import COMMANDS
 from transship.api.http.auth import OPEN
-from transship.api.views.liveness import Watch
+from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import RECENT_SECONDS, Metrics
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling.admission import parking
@@ -217,7 +217,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         parking.park(connection, HERE, 60, context.now())
     found = {
         family.name: {label for labels, _ in family.samples for label in labels}
-        for family in Metrics(context, Watch()).families()
+        for family in Metrics(context, Liveness()).families()
     }
     context.close()
     return found

@@ -34,7 +34,7 @@ from transship.workers.broker.incoming import (
     read,
 )
 from transship.workers.broker.redis_client import impatient_redis
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission, known
 from transship.workers.specs import as_json
 
@@ -81,7 +81,7 @@ class Submissions:
         self,
         broker_url: str,
         catalog: Catalog,
-        job_queue: JobQueue,
+        job_service: JobService,
         *,
         rights: Rights,
         tasks: Collection[str],
@@ -94,7 +94,7 @@ class Submissions:
         in the queue of submissions if it *consumes*.
         """
         self._catalog = catalog
-        self._jobs = job_queue
+        self._jobs = job_service
         self._rights = rights
         self._tasks = tasks
         self._queues = queues

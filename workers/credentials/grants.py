@@ -44,7 +44,7 @@ class Entitlement:
     """The credentials of a job, by registry or namespace, and what its plan says of them."""
 
     sealed: Sequence[SealedCredential] = ()
-    plan: dict[str, Any] | None = None
+    checkpoint: dict[str, Any] | None = None
 
     def fingerprint(self, repository: str) -> str:
         """The fingerprint of the credential for *repository*, with its registry; '' for none."""
@@ -90,22 +90,22 @@ def settle(
             and is_granted(one, may_use, writes=_registry(key) in written)
         ):
             own.setdefault(key, one)
-    plan: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {}
     if brought:
-        plan[CREDENTIALS_FOR] = [one.registry for one in brought]
+        checkpoint[CREDENTIALS_FOR] = [one.registry for one in brought]
     if own:
-        plan[NAMED] = {one.name: key for key, one in own.items()}
-    return Entitlement([*brought, *(one.credential for one in own.values())], plan or None)
+        checkpoint[NAMED] = {one.name: key for key, one in own.items()}
+    return Entitlement([*brought, *(one.credential for one in own.values())], checkpoint or None)
 
 
 def lacking(
-    plan: Mapping[str, Any],
+    checkpoint: Mapping[str, Any],
     written: Collection[str],
     given: Mapping[str, Credential],
     named: Sequence[NamedCredential],
     may_use: MayUse,
 ) -> list[str]:
-    """For what a job like the one of *plan* would lack the credentials that it had.
+    """For what a job like the one of *checkpoint* would lack the credentials that it had.
 
     It sends something to the registries *written*.
 
@@ -118,9 +118,9 @@ def lacking(
         if is_granted(one, may_use, writes=_registry(one.credential.registry) in written)
     }
     needed = [
-        *(["its URL"] if plan.get(URL_SEALED) else ()),
-        *plan.get(CREDENTIALS_FOR, ()),
-        *(key for name, key in plan.get(NAMED, {}).items() if name not in there),
+        *(["its URL"] if checkpoint.get(URL_SEALED) else ()),
+        *checkpoint.get(CREDENTIALS_FOR, ()),
+        *(key for name, key in checkpoint.get(NAMED, {}).items() if name not in there),
     ]
     answered = {_registry(key) for key in given}
     return [key for key in needed if _registry(key) not in answered]

@@ -26,17 +26,17 @@ from transship.store.images.view.view import lead
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PullSpec, PushSpec
 from transship.workers.steps import checkpoint, children
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def pull(spec: PullSpec, lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def pull(spec: PullSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Ask the registry once which tags there are, and pull each."""
-    if "tags" not in lease.plan:
-        source = Remote.of(spec.source, Side.SOURCE, lease, context, held)
+    if "tags" not in lease.checkpoint:
+        source = Remote.of(spec.source, Side.SOURCE, lease, context, monitor)
         checkpoint.remember(lease, context, tags=_in_registry(source))
     pulls = (
         (
@@ -48,9 +48,9 @@ def pull(spec: PullSpec, lease: JobLease, context: WorkerContext, held: Held) ->
                 priority=spec.priority,
             ),
         )
-        for tag in lease.plan["tags"]
+        for tag in lease.checkpoint["tags"]
     )
-    children.make(pulls, lease, context, held)
+    children.make(pulls, lease, context, monitor)
     ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
@@ -60,10 +60,10 @@ def pull(spec: PullSpec, lease: JobLease, context: WorkerContext, held: Held) ->
     return Done(result)
 
 
-def push(spec: PushSpec, lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def push(spec: PushSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Push each tag that the repository has here when the job first looks."""
     here = Reference.parse(spec.reference)
-    if "tags" not in lease.plan:
+    if "tags" not in lease.checkpoint:
         checkpoint.remember(lease, context, tags=_in_store(here, lease, context))
     pushes = (
         (
@@ -76,9 +76,9 @@ def push(spec: PushSpec, lease: JobLease, context: WorkerContext, held: Held) ->
                 priority=spec.priority,
             ),
         )
-        for tag in lease.plan["tags"]
+        for tag in lease.checkpoint["tags"]
     )
-    children.make(pushes, lease, context, held)
+    children.make(pushes, lease, context, monitor)
     ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
@@ -141,7 +141,7 @@ def _record(
     action: str, repository: Reference, here: Reference, lease: JobLease, context: WorkerContext
 ) -> None:
     """Write down, once, that all tags were moved; as with Docker, with the labels of `latest`."""
-    if "recorded" in lease.plan:
+    if "recorded" in lease.checkpoint:
         return
     lease.learn(recorded=True)
     with context.catalog.write() as connection:

@@ -10,23 +10,23 @@ from sqlalchemy import Connection
 from transship.store.catalog.content import blobs, workspaces
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.content.present import see_present
+from transship.store.content.present import ensure_present
 from transship.store.images.build.commit import Commit, child_config, child_platform
 from transship.store.images.build.manifests import manifest_after
 from transship.store.images.build.new_layer import MadeLayer, NewLayer
 from transship.store.images.edit.publish import Made, made, publish
-from transship.store.images.view.view import Shelf
+from transship.store.images.view.view import ImageView
 from transship.store.layers.compose.squash import squash
 from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
 from transship.store.workspaces.workspaces import Ground, ground
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs.images import CommitSpec
 from transship.workers.steps.outcome import Done, Outcome
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Squash what was put into the workspace into one layer, and publish the image with it.
 
     What the workspace holds when the job first looks is what it takes: later puts are not in it,
@@ -37,16 +37,16 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
         NotFoundError: there is no such workspace any more.
         RequestError: its base is for an operating system whose layers cannot be made here.
     """
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = CommitSpec.model_validate(lease.spec)
     _fix(spec, lease, context)
-    stack = ground(lease.plan["base"], lease.plan["layers"], context.content)
+    stack = ground(lease.checkpoint["base"], lease.checkpoint["layers"], context.content)
     base = None if stack.base is None else stack.base.config
     platform = child_platform(base, Platform.host())
-    held.unbounded()
-    layer = _squashed(stack, spec, lease, context, held)
+    monitor.unbounded()
+    layer = _squashed(stack, spec, lease, context, monitor)
     config = child_config(
         base,
         None if layer is None else layer.diff_id,
@@ -54,13 +54,13 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
         platform,
     )
     new = _image(stack, layer, config, spec, lease, context)
-    held.check()
+    monitor.check()
     return _publish(new, layer, spec, lease, context)
 
 
 def _fix(spec: CommitSpec, lease: JobLease, context: WorkerContext) -> None:
     """Write down of what the image is made, and keep that."""
-    if "layers" in lease.plan:
+    if "layers" in lease.checkpoint:
         return
     with context.catalog.write() as connection:
         workspace = workspaces.get(connection, lease.tenant, spec.workspace)
@@ -73,7 +73,7 @@ def _fix(spec: CommitSpec, lease: JobLease, context: WorkerContext) -> None:
 
 
 def _squashed(
-    stack: Ground, spec: CommitSpec, lease: JobLease, context: WorkerContext, held: Held
+    stack: Ground, spec: CommitSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> MadeLayer | None:
     """The one layer; None where nothing has changed."""
     if not stack.own:
@@ -84,7 +84,7 @@ def _squashed(
             layer.write,
             onto=stack.below(context.content),
             clamp=spec.source_date_epoch,
-            check=held.check,
+            check=monitor.check,
         )
         return layer.commit() if assembled.entries else None
 
@@ -134,7 +134,7 @@ def _image(
 
 
 def _has(connection: Connection, tenant: str, image_id: str) -> bool:
-    return Shelf.of_id(connection, tenant, image_id).image(image_id) is not None
+    return ImageView.of_id(connection, tenant, image_id).image(image_id) is not None
 
 
 def _publish(
@@ -163,5 +163,5 @@ def _publish(
         done = Done(result, superseded_by=newer)
         lease.learn(published=asdict(done))
         jobs.save(connection, lease)
-    see_present(context.content, map(Digest.parse, new.digests))
+    ensure_present(context.content, map(Digest.parse, new.digests))
     return done

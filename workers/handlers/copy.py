@@ -12,7 +12,7 @@ from transship.store.errors import BlobMissingError, Side
 from transship.store.images.view.local_content import read_manifests
 from transship.store.oci.descriptor import Descriptor
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import CopySpec
 from transship.workers.steps import checkpoint, deliver
 from transship.workers.steps.closure import narrowed, resolve
@@ -20,16 +20,16 @@ from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Compare digests first; move what the target lacks; put manifests, the tag last.
 
     A blob that the target has, or can mount, is never downloaded.
     """
     spec = CopySpec.model_validate(lease.spec)
-    source = Remote.of(spec.origin, Side.SOURCE, lease, context, held)
-    target = Remote.of(spec.target, Side.DESTINATION, lease, context, held)
+    source = Remote.of(spec.origin, Side.SOURCE, lease, context, monitor)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
     root = checkpoint.fixed_root(lease, source)
-    if "absent" not in lease.plan:
+    if "absent" not in lease.checkpoint:
         there = _up_to_date(spec, root, target, lease, context)
         if there is not None:
             return there

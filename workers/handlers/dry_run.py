@@ -18,7 +18,7 @@ from transship.workers.handlers import copy
 from transship.workers.mirrors.plan import Image
 from transship.workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE, Tally
 from transship.workers.runtime.context import WorkerContext, at
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.steps import partial_failures
 from transship.workers.steps.closure import narrowed, resolve
 from transship.workers.steps.remote import Remote
@@ -28,14 +28,14 @@ MAX_SIZED = 100
 
 
 def look_at_all(
-    images: Sequence[Image], lease: JobLease, context: WorkerContext, held: Held
+    images: Sequence[Image], lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> Tally:
     """Compare every image. What has been compared is on record, and is not compared again."""
-    tally = Tally(**lease.plan.get("looked", {}))
+    tally = Tally(**lease.checkpoint.get("looked", {}))
     while tally.images < len(images):
         some = images[tally.images : tally.images + LOOKED_AT_ONCE]
         found = partial_failures.ask(
-            lambda one: _look(one, lease, context, held),
+            lambda one: _look(one, lease, context, monitor),
             some,
             lease,
             context,
@@ -52,7 +52,7 @@ def look_at_all(
             if one.platforms or (left := left - 1) >= 0
         ]
         sizes = partial_failures.ask(
-            lambda each: _size(each[0], each[1], lease, context, held),
+            lambda each: _size(each[0], each[1], lease, context, monitor),
             to_size,
             lease,
             context,
@@ -88,11 +88,11 @@ class _Found:
     expected: str
 
 
-def _look(one: Image, lease: JobLease, context: WorkerContext, held: Held) -> _Found:
-    root = Remote.of(one.source, Side.SOURCE, lease, context, held).head()
+def _look(one: Image, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> _Found:
+    root = Remote.of(one.source, Side.SOURCE, lease, context, monitor).head()
     if root is None:
         return _Found(None, None, "")
-    there = Remote.of(one.target, Side.DESTINATION, lease, context, held).head()
+    there = Remote.of(one.target, Side.DESTINATION, lease, context, monitor).head()
     return _Found(root, there, copy.expected_digest(root, one.platforms, context))
 
 
@@ -108,13 +108,13 @@ def _item(one: Image, found: object) -> dict[str, Any]:
 
 
 def _size(
-    one: Image, root: Descriptor, lease: JobLease, context: WorkerContext, held: Held
+    one: Image, root: Descriptor, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> Size:
-    source = Remote.of(one.source, Side.SOURCE, lease, context, held)
+    source = Remote.of(one.source, Side.SOURCE, lease, context, monitor)
     platforms = [Platform.parse(text) for text in one.platforms]
 
     def fetch(wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
-        held.check()
+        monitor.check()
         with at(Side.SOURCE):
             return [source.repository.get_manifest(str(d.digest), expected=d) for d in wanted]
 

@@ -23,14 +23,14 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import ExportSpec
 from transship.workers.steps.outcome import Done, Outcome
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Choose the images, pin them, and lay their archive out, to say now what would go wrong."""
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = ExportSpec.model_validate(lease.spec)
@@ -44,8 +44,8 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
         raise BlobMissingError(
             "the store does not hold all of the image", subject=min(lost), hint="pull it again"
         )
-    held.unbounded()
-    archive = laid_out(images, parts, spec, context.content, held)
+    monitor.unbounded()
+    archive = laid_out(images, parts, spec, context.content, monitor)
     with context.catalog.write() as connection:
         now = context.now()
         for image in images:
@@ -72,7 +72,7 @@ def laid_out(
     parts: set[str],
     spec: ExportSpec,
     content: ContentStore,
-    held: Held | None = None,
+    monitor: LeaseMonitor | None = None,
 ) -> Plan:
     """The archive that *spec* asks for of *images*, which hold on to *parts*."""
     return lay_out(
@@ -81,13 +81,13 @@ def laid_out(
         format=ArchiveFormat(spec.format),
         platform=Platform.parse(spec.platform) if spec.platform is not None else None,
         held=lambda digest: str(digest) in parts,
-        check=(lambda: None) if held is None else held.check,
+        check=(lambda: None) if monitor is None else monitor.check,
     )
 
 
 def of_export(row: Row[Any], parts: set[str], content: ContentStore) -> Plan:
     """The archive of an export whose job, *row*, has succeeded, and which pins *parts*."""
-    images = [_from_json(one) for one in row.plan["images"]]
+    images = [_from_json(one) for one in row.checkpoint["images"]]
     return laid_out(images, parts, ExportSpec.model_validate(row.spec), content)
 
 

@@ -13,14 +13,14 @@ from transship.store.catalog.content.collection import Snapshot
 from transship.store.catalog.scheduling import waits
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.waits import Wanted
-from transship.store.content.present import lost, see_present
+from transship.store.content.present import ensure_present, lost
 from transship.store.content.verify import intact
 from transship.store.errors import DamagedStoreError, RegistryError, TransshipError
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from transship.workers.handlers.gc import TURN_SECONDS, upkeep_turn
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import FsckSpec
 from transship.workers.steps import checkpoint
 from transship.workers.steps.outcome import Done, Later, Outcome, Waiting
@@ -31,22 +31,22 @@ MAX_SOURCES = 5  # registries to ask for a blob that is gone
 MAX_REPORTED = 1000
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Check every blob once; with *repair* bring in what is in use and wrong, and report.
 
     Raises:
         DamagedStoreError: what is in use is still wrong or missing.
     """
     spec = FsckSpec.model_validate(lease.spec)
-    if "damaged" not in lease.plan:
+    if "damaged" not in lease.checkpoint:
         if not upkeep_turn(lease, context):
             return Later(TURN_SECONDS)
-        _check_everything(lease, context, held)
-    damaged: list[dict[str, Any]] = lease.plan["damaged"]
-    if spec.repair and _repair(damaged, lease, context, held):
+        _check_everything(lease, context, monitor)
+    damaged: list[dict[str, Any]] = lease.checkpoint["damaged"]
+    if spec.repair and _repair(damaged, lease, context, monitor):
         checkpoint.remember(lease, context, damaged=damaged)
         return Waiting()
-    report = _report(lease.plan)
+    report = _report(lease.checkpoint)
     left = [one["digest"] for one in damaged if not one.get("repaired")]
     if left:
         raise DamagedStoreError(
@@ -58,9 +58,9 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     return Done(report)
 
 
-def _check_everything(lease: JobLease, context: WorkerContext, held: Held) -> None:
+def _check_everything(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> None:
     """Hash blob after blob in the order of their digests, and go on where an earlier try was."""
-    facts: dict[str, Any] = lease.plan.get("fsck") or {
+    facts: dict[str, Any] = lease.checkpoint.get("fsck") or {
         "after": "",
         "blobs": 0,
         "bytes": 0,
@@ -68,13 +68,13 @@ def _check_everything(lease: JobLease, context: WorkerContext, held: Held) -> No
         "wrong": [],
         "missing": [],
     }
-    held.unbounded()
+    monitor.unbounded()
     remembered = time.monotonic()
     while some := _next(context, facts["after"]):
-        gone = _missing([row.digest for row in some], facts, context, held)
+        gone = _missing([row.digest for row in some], facts, context, monitor)
         for row in some:
-            held.check()
-            _check(row.digest, row.size, gone, facts, context, held)
+            monitor.check()
+            _check(row.digest, row.size, gone, facts, context, monitor)
             facts["after"] = row.digest
             facts["blobs"] += 1
             facts["bytes"] += row.size
@@ -90,12 +90,12 @@ def _next(context: WorkerContext, after: str) -> Sequence[Any]:
 
 
 def _missing(
-    digests: Sequence[str], facts: dict[str, Any], context: WorkerContext, held: Held
+    digests: Sequence[str], facts: dict[str, Any], context: WorkerContext, monitor: LeaseMonitor
 ) -> set[Digest]:
     """Those of *digests* without a file; what the trash has is taken back."""
     absent = [one for one in map(Digest.parse, digests) if context.content.size(one) is None]
     facts["restored"] += [str(one) for one in absent if context.content.restore(one)]
-    return lost(context.content, absent, check=held.check)
+    return lost(context.content, absent, check=monitor.check)
 
 
 def _check(
@@ -104,7 +104,7 @@ def _check(
     gone: set[Digest],
     facts: dict[str, Any],
     context: WorkerContext,
-    held: Held,
+    monitor: LeaseMonitor,
 ) -> None:
     parsed = Digest.parse(digest)
     if parsed in gone:
@@ -113,7 +113,7 @@ def _check(
             blobs.forget(connection, digest)
         return
     found = context.content.size(parsed)
-    if found == size and intact(context.content, parsed, held.check):
+    if found == size and intact(context.content, parsed, monitor.check):
         return
     context.content.quarantine(parsed)
     with context.catalog.write() as connection:
@@ -171,7 +171,7 @@ def _described(digests: set[str], snapshot: Snapshot, context: WorkerContext) ->
 
 
 def _repair(
-    damaged: list[dict[str, Any]], lease: JobLease, context: WorkerContext, held: Held
+    damaged: list[dict[str, Any]], lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> bool:
     """Ask for what is damaged, one source after the other; whether there is something to wait for.
 
@@ -186,7 +186,7 @@ def _repair(
     wanted: list[Wanted] = []
     waiting = False
     for one in damaged:
-        held.check()
+        monitor.check()
         if one["digest"] in here:
             one["repaired"] = True
             continue
@@ -236,7 +236,7 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, context: WorkerContext
             source = Source(registry, repository, fingerprint)
             blobs.record_bytes(connection, [one["digest"]], source)
             blobs.confirm(connection, [one["digest"]], source, now)
-        see_present(context.content, [manifest.digest])
+        ensure_present(context.content, [manifest.digest])
         return True
     return False
 

@@ -19,21 +19,23 @@ from transship.workers.jobs.intake import Meter, Metered, receive_layer
 from transship.workers.jobs.service import RECEIVED
 from transship.workers.registry.fetch import open_url
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import ImportSpec
 from transship.workers.steps import checkpoint, local_image
 from transship.workers.steps.outcome import Done, Outcome
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Fetch the tar, unless it came as the body; write config and manifest, and publish them."""
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = ImportSpec.model_validate(lease.spec)
-    if spec.url is not None and RECEIVED not in lease.plan:
+    if spec.url is not None and RECEIVED not in lease.checkpoint:
         url = _whole_url(lease, context) or spec.url
-        checkpoint.remember(lease, context, **{RECEIVED: _fetched(url, spec, lease, context, held)})
+        checkpoint.remember(
+            lease, context, **{RECEIVED: _fetched(url, spec, lease, context, monitor)}
+        )
     layer = received(lease)
     digest, diff_id = Digest.parse(layer["digest"]), Digest.parse(layer["diff_id"])
     config = imported_config(
@@ -84,13 +86,15 @@ def _whole_url(lease: JobLease, context: WorkerContext) -> str | None:
 
 
 def _fetched(
-    url: str, spec: ImportSpec, lease: JobLease, context: WorkerContext, held: Held
+    url: str, spec: ImportSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> dict[str, Any]:
     try:
-        with open_url(url, context.registries.policy, held.check) as stream:
-            held.unbounded()
+        with open_url(url, context.registries.policy, monitor.check) as stream:
+            monitor.unbounded()
             meter = Meter(lease, context, stream.size)
-            layer = receive_layer(lease, context, held, Metered(stream, meter), subject=spec.source)
+            layer = receive_layer(
+                lease, context, monitor, Metered(stream, meter), subject=spec.source
+            )
             meter.finish()
     except ContentError as error:
         error.at(Side.SOURCE)

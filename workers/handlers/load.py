@@ -23,30 +23,30 @@ from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import parse_repository
 from transship.workers.jobs.service import RECEIVED
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import LoadSpec
 from transship.workers.steps import local_image
 from transship.workers.steps.outcome import Done, Outcome
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Understand the archive, and publish everything that it names at once.
 
     Layers that it leaves out are taken from the store where its owner may use what is held there.
     """
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     members = Members.from_json(received(lease))
-    held.unbounded()
+    monitor.unbounded()
     try:
         archive = _understood(members, lease, context)
-        found = _found_here(archive, lease, context, held)
+        found = _found_here(archive, lease, context, monitor)
         news = [_made(root, members, found, lease, context) for root in archive.roots]
     except ContentError as error:
         error.at(Side.REQUEST)
         raise
-    held.check()
+    monitor.check()
     return _publish(news, lease, context)
 
 
@@ -56,7 +56,7 @@ def received(lease: JobLease) -> dict[str, Any]:
     Raises:
         IncompleteBodyError: whoever received it died before it was there in whole.
     """
-    found: dict[str, Any] | None = lease.plan.get(RECEIVED)
+    found: dict[str, Any] | None = lease.checkpoint.get(RECEIVED)
     if found is None:
         raise IncompleteBodyError(
             "the server that received the body ended before it was whole", hint="send it again"
@@ -71,7 +71,7 @@ def _understood(members: Members, lease: JobLease, context: WorkerContext) -> Ar
 
 
 def _found_here(
-    archive: Archive, lease: JobLease, context: WorkerContext, held: Held
+    archive: Archive, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> dict[Digest, StoredLayer]:
     """The layers that the archive leaves out and the store holds, by diffID.
 
@@ -88,7 +88,7 @@ def _found_here(
             held_here = blobs.held(connection, digests, context.now())
         for digest in (Digest.parse(one) for one in digests if one in held_here):
             with context.content.open(digest) as blob, open_reader(blob) as reader:
-                if measure(reader, check=held.check).diff_id != diff_id:
+                if measure(reader, check=monitor.check).diff_id != diff_id:
                     continue
                 size = context.content.size(digest) or 0
                 found[diff_id] = StoredLayer(digest, size, reader.compression)

@@ -16,7 +16,7 @@ from transship.workers.handlers import dry_run
 from transship.workers.mirrors import plan, report
 from transship.workers.mirrors.plan import Image
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import CopySpec, MirrorEntry, MirrorSpec
 from transship.workers.steps import children, partial_failures
 from transship.workers.steps.checkpoint import remember
@@ -37,20 +37,20 @@ class Chosen:
     nothing_selected: list[str]
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Choose the tags once, make a child for each, and report when all have ended.
 
     A repository that cannot be listed does not keep the others. With `dry_run` there are no
     children: source and destination are compared.
     """
     spec = MirrorSpec.model_validate(lease.spec)
-    chosen = _choose(spec, lease, context, held)
+    chosen = _choose(spec, lease, context, monitor)
     if chosen is None:
         return Later(CLOSED_SECONDS)
     if spec.dry_run:
-        return _plan(spec, chosen, lease, context, held)
+        return _plan(spec, chosen, lease, context, monitor)
     children.make(
-        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, context, held
+        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, context, monitor
     )
     ended = children.ended(lease, context)
     if ended is None:
@@ -58,9 +58,11 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
     return _end(spec, chosen, ended, lease, context)
 
 
-def _choose(spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held) -> Chosen | None:
+def _choose(
+    spec: MirrorSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+) -> Chosen | None:
     """What is to be mirrored; None: some sources must not be asked now, the others were."""
-    tags = _tags(spec, lease, context, held)
+    tags = _tags(spec, lease, context, monitor)
     if tags is None:
         return None
     failed = [
@@ -88,19 +90,19 @@ def _choose(spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Hel
 
 
 def _tags(
-    spec: MirrorSpec, lease: JobLease, context: WorkerContext, held: Held
+    spec: MirrorSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> dict[int, dict[str, Any]] | None:
     """What was chosen of each entry whose repository has to be asked; or why that failed.
 
     None: some must not be asked now.
     """
-    chosen: dict[str, dict[str, Any]] = dict(lease.plan.get("chosen", {}))
+    chosen: dict[str, dict[str, Any]] = dict(lease.checkpoint.get("chosen", {}))
 
     def tags_of(entry: MirrorEntry) -> list[str]:
-        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, context, held))
+        return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, context, monitor))
 
     if spec.entries:
-        if not _choose_of_each(spec.entries, chosen, tags_of, lease, context, held):
+        if not _choose_of_each(spec.entries, chosen, tags_of, lease, context, monitor):
             return None
     else:
         (only,) = spec.wanted
@@ -117,7 +119,7 @@ def _choose_of_each(
     tags_of: Callable[[MirrorEntry], list[str]],
     lease: JobLease,
     context: WorkerContext,
-    held: Held,
+    monitor: LeaseMonitor,
 ) -> bool:
     """Complete what is *chosen* of the entries of a policy; each repository is asked once.
 
@@ -148,7 +150,7 @@ def _choose_of_each(
                 elif entry.select is None:
                     chosen[str(n)] = {"tags": sorted(answer)}
                 else:
-                    chosen[str(n)] = {"tags": entry.select.choose(answer, held.check)}
+                    chosen[str(n)] = {"tags": entry.select.choose(answer, monitor.check)}
         if not all(isinstance(answer, TransshipError) for answer in answers):
             partial_failures.remember(lease, context, chosen=chosen)
         partial_failures.raise_unsettled(answers)
@@ -171,9 +173,9 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
 
 
 def _plan(
-    spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, held: Held
+    spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> Outcome:
-    tally = dry_run.look_at_all(chosen.images, lease, context, held)
+    tally = dry_run.look_at_all(chosen.images, lease, context, monitor)
     result = {
         "reference": _reference(spec),
         **report.plan_result(tally, chosen.failed),
@@ -226,7 +228,7 @@ def _end(
         "images": images,
         "up_to_date": sum(item["up_to_date"] for item in items),
         "bytes_moved": done.bytes_moved,
-        "bytes_spared": done.bytes_spared,
+        "bytes_skipped": done.bytes_skipped,
         "by_state": told["by_state"],
         "failed": [*chosen.failed, *failed][: report.MAX_FAILED],
         "failures": bad + chosen.unlisted,

@@ -9,14 +9,14 @@ from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ConflictError
 from transship.store.images.edit import prune
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PruneSpec
 from transship.workers.steps.outcome import Done, Outcome
 
 TOGETHER = 32  # images a transaction: others want to write as well
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Delete what the filters choose, some images a transaction, and write down each with them.
 
     A worker that takes over chooses again among what is left, and goes on with the same report.
@@ -33,10 +33,10 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
         raise ConflictError(
             "another prune is under way", subject=other, hint="wait until it has ended"
         )
-    report: list[dict[str, Any]] = lease.plan.setdefault("deleted", [])
-    reclaimed: int = lease.plan.setdefault("reclaimed", 0)
+    report: list[dict[str, Any]] = lease.checkpoint.setdefault("deleted", [])
+    reclaimed: int = lease.checkpoint.setdefault("reclaimed", 0)
     for start in range(0, len(chosen), TOGETHER):
-        held.check()
+        monitor.check()
         with context.catalog.write() as connection:
             now = context.now()
             for image_id in chosen[start : start + TOGETHER]:

@@ -23,7 +23,7 @@ from transship.store.oci.manifest import Index
 from transship.store.oci.platform import Platform
 from transship.workers.handlers import all_tags
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PullSpec
 from transship.workers.steps import checkpoint
 from transship.workers.steps.closure import Closure, resolve
@@ -31,15 +31,15 @@ from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Resolve once, ask for the blobs that are missing, and publish the reference last."""
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = PullSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.pull(spec, lease, context, held)
-    source = Remote.of(spec.source, Side.SOURCE, lease, context, held)
+        return all_tags.pull(spec, lease, context, monitor)
+    source = Remote.of(spec.source, Side.SOURCE, lease, context, monitor)
     root = checkpoint.fixed_root(lease, source)
     closure = resolve(root, spec.wanted_platforms(), source.manifests)
     wanted = closure.blobs
@@ -60,7 +60,7 @@ def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
             lease, context, [source.wanted("download", blob) for blob in missing.values()]
         )
         return Waiting()
-    held.check()
+    monitor.check()
     return _publish(closure, spec, lease, context)
 
 

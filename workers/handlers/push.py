@@ -12,7 +12,7 @@ from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
 from transship.workers.handlers import all_tags
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PushSpec
 from transship.workers.steps import checkpoint, deliver, local_image
 from transship.workers.steps.closure import Closure
@@ -20,12 +20,12 @@ from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Upload what the target lacks of the image in the store; put manifests, the tag last."""
     spec = PushSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.push(spec, lease, context, held)
-    target = Remote.of(spec.target, Side.DESTINATION, lease, context, held)
+        return all_tags.push(spec, lease, context, monitor)
+    target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
     root = local_image.fixed_root(spec.reference, lease, context)
     closure = local_image.closure(
         root,
@@ -60,7 +60,7 @@ def _record(closure: Closure, spec: PushSpec, lease: JobLease, context: WorkerCo
 
     A repository that names the image here names it by what it is there called from now on, too.
     """
-    if "recorded" in lease.plan:
+    if "recorded" in lease.checkpoint:
         return
     root, target, now = closure.root, spec.target, context.now()
     lease.learn(recorded=True)

@@ -23,7 +23,7 @@ from transship.store.images.build.squashing import (
 )
 from transship.store.images.edit.publish import made, publish
 from transship.store.images.view.local_content import Opened, describe, opened, read_manifest
-from transship.store.layers.codecs.formats import Compression, Source, open_reader, open_writer
+from transship.store.layers.codecs.formats import Compression, Readable, open_reader, open_writer
 from transship.store.layers.compose.squash import squash
 from transship.store.layers.sources import LayerSource
 from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
@@ -33,7 +33,7 @@ from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import Reference, parse_target
 from transship.workers.jobs.intake import Arrivals, Meter, Metered
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import SquashSpec
 from transship.workers.steps import checkpoint, deliver, local_image
 from transship.workers.steps.closure import Closure, narrowed, resolve
@@ -41,38 +41,38 @@ from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Bring in what lies in a registry; squash one image after the other; publish or deliver."""
-    published = lease.plan.get("published")
+    published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = SquashSpec.model_validate(lease.spec)
-    if "made" not in lease.plan:
-        closure = _source(spec, lease, context, held)
-        parents = _parents(spec, lease, context, held)
+    if "made" not in lease.checkpoint:
+        closure = _source(spec, lease, context, monitor)
+        parents = _parents(spec, lease, context, monitor)
         checkpoint.waits(lease, context)
         if closure is None or parents is None:
             return Waiting()
-        held.unbounded()
-        _squash_all(closure, parents, spec, lease, context, held)
+        monitor.unbounded()
+        _squash_all(closure, parents, spec, lease, context, monitor)
     squashed = _made(lease, context)
     if spec.remote_target is None:
         return _publish(squashed, spec, lease, context)
-    return _deliver(squashed, spec.remote_target, spec, lease, context, held)
+    return _deliver(squashed, spec.remote_target, spec, lease, context, monitor)
 
 
 # --- where it comes from -------------------------------------------------------------------------
 
 
 def _source(
-    spec: SquashSpec, lease: JobLease, context: WorkerContext, held: Held
+    spec: SquashSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> Closure | None:
     """The image to squash, all its blobs in the store; None while some are on their way."""
     platforms = spec.wanted_platforms()
     if spec.remote_source is None:
         root = local_image.fixed_root(spec.reference, lease, context)
         return local_image.closure(root, spec.reference, platforms, lease, context)
-    source = Remote.of(spec.remote_source, Side.SOURCE, lease, context, held)
+    source = Remote.of(spec.remote_source, Side.SOURCE, lease, context, monitor)
     root = checkpoint.fixed_root(lease, source)
     closure = narrowed(resolve(root, platforms, source.manifests), platforms)
     here = _brought(source, closure.blobs, spec, lease, context)
@@ -80,7 +80,7 @@ def _source(
 
 
 def _parents(
-    spec: SquashSpec, lease: JobLease, context: WorkerContext, held: Held
+    spec: SquashSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> list[ImageConfig] | None:
     """The configs of the images that the parent stands for; None while some are on their way."""
     if spec.parent is None:
@@ -91,10 +91,10 @@ def _parents(
             rows = references.images_under(connection, str(root.digest))
         ids = [Digest.parse(row.image_id) for row in rows if row.os]
     else:
-        source = Remote.of(spec.remote_parent, Side.SOURCE, lease, context, held)
-        if "parent" not in lease.plan:
+        source = Remote.of(spec.remote_parent, Side.SOURCE, lease, context, monitor)
+        if "parent" not in lease.checkpoint:
             checkpoint.remember(lease, context, parent=source.resolve().to_json())
-        root = Descriptor.from_json(lease.plan["parent"])
+        root = Descriptor.from_json(lease.checkpoint["parent"])
         images = resolve(root, (), source.manifests).images
         configs = [image.config for image in images if squashable(image)]
         if not _brought(source, configs, spec, lease, context):
@@ -134,7 +134,7 @@ def _squash_all(
     spec: SquashSpec,
     lease: JobLease,
     context: WorkerContext,
-    held: Held,
+    monitor: LeaseMonitor,
 ) -> None:
     """Squash each image, and write down what came of it, so that a death costs one at most."""
     root = closure.root
@@ -148,11 +148,11 @@ def _squash_all(
         raise RequestError("holds no image with layers", subject=spec.reference)
     cuts = [_cut(image, parents, spec) for image in images]
     meter = _meter(images, spec, lease, context)
-    squashed: dict[str, dict[str, Any]] = lease.plan.setdefault("squashed", {})
+    squashed: dict[str, dict[str, Any]] = lease.checkpoint.setdefault("squashed", {})
     for image, cut in zip(images, cuts, strict=True):
         digest = str(image.manifest.digest)
         if digest not in squashed:
-            squashed[digest] = _squash(image, cut, meter, spec, lease, context, held)
+            squashed[digest] = _squash(image, cut, meter, spec, lease, context, monitor)
             checkpoint.remember(lease, context)
     became = {
         image.manifest.digest: _manifest(squashed[str(image.manifest.digest)]["to"], context)
@@ -194,7 +194,7 @@ def _squash(
     spec: SquashSpec,
     lease: JobLease,
     context: WorkerContext,
-    held: Held,
+    monitor: LeaseMonitor,
 ) -> dict[str, Any]:
     """Squash one image; its new layer and documents are in the store, leased, on return."""
     assert image.config is not None
@@ -207,7 +207,7 @@ def _squash(
             compressor.write,
             onto=sources[: cut.layers],
             clamp=spec.source_date_epoch,
-            check=held.check,
+            check=monitor.check,
         )
         compressor.finish()
         digest, size = draft.commit(), draft.size
@@ -239,9 +239,9 @@ def _layer(digest: Digest, meter: Meter | None, context: WorkerContext) -> Layer
     """A layer of the store, counted as it is read."""
 
     @contextmanager
-    def open_() -> Iterator[Source]:
+    def open_() -> Iterator[Readable]:
         with context.content.open(digest) as blob:
-            stored: Source = blob if meter is None else Metered(blob, meter)
+            stored: Readable = blob if meter is None else Metered(blob, meter)
             with open_reader(stored, subject=str(digest)) as reader:
                 yield reader
 
@@ -253,7 +253,7 @@ def _layer(digest: Digest, meter: Meter | None, context: WorkerContext) -> Layer
 
 def _made(lease: JobLease, context: WorkerContext) -> Closure:
     """The new image, as the plan has it."""
-    described = [Descriptor.from_json(one) for one in lease.plan["made"]]
+    described = [Descriptor.from_json(one) for one in lease.checkpoint["made"]]
     manifests = tuple(read_manifest(one, context.content) for one in described)
     return Closure(root=manifests[-1], manifests=manifests)
 
@@ -267,7 +267,7 @@ def _manifest(descriptor: Any, context: WorkerContext) -> Manifest:
 def _publish(squashed: Closure, spec: SquashSpec, lease: JobLease, context: WorkerContext) -> Done:
     """Let the target stand for the new image, in one transaction, and once."""
     target = parse_target(spec.target)
-    pairs = [Pair(*one["layer"]) for one in lease.plan["squashed"].values()]
+    pairs = [Pair(*one["layer"]) for one in lease.checkpoint["squashed"].values()]
     new = made(squashed.manifests, context.content, names=[target], verified=pairs)
     result = _result(squashed, target, lease, context)
     with context.catalog.write() as connection:
@@ -296,10 +296,10 @@ def _deliver(
     spec: SquashSpec,
     lease: JobLease,
     context: WorkerContext,
-    held: Held,
+    monitor: LeaseMonitor,
 ) -> Outcome:
     """Send the new image to its registry, as a push does."""
-    target = Remote.of(reference, Side.DESTINATION, lease, context, held)
+    target = Remote.of(reference, Side.DESTINATION, lease, context, monitor)
     origin = spec.remote_source
     same = origin is not None and origin.domain == reference.domain
     absent = deliver.absent_blobs(
@@ -318,7 +318,7 @@ def _deliver(
 def _result(
     squashed: Closure, target: Reference, lease: JobLease, context: WorkerContext
 ) -> dict[str, Any]:
-    steps = {step["to"]["digest"]: step for step in lease.plan["squashed"].values()}
+    steps = {step["to"]["digest"]: step for step in lease.checkpoint["squashed"].values()}
     images = []
     for manifest in squashed.images:
         held = describe(manifest, context.content)

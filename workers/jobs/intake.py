@@ -20,7 +20,7 @@ from transship.store.catalog.content import blobs, collection
 from transship.store.catalog.scheduling import events, jobs
 from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.content.present import see_present
+from transship.store.content.present import ensure_present
 from transship.store.errors import (
     CancelledError,
     ContentError,
@@ -34,14 +34,14 @@ from transship.store.errors import (
     StoreError,
     TransshipError,
 )
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.store.layers.intake import take_in
 from transship.store.layers.sources import Check
 from transship.store.oci.digest import Digest
-from transship.workers.jobs.service import RECEIVED, JobQueue
+from transship.workers.jobs.service import RECEIVED, JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import PROGRESS_SECONDS, Held, LeaseRenewer
+from transship.workers.runtime.leases import PROGRESS_SECONDS, LeaseMonitor, LeaseRenewer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ SPACE_BYTES = 64 * 1024 * 1024  # after so many the floor of free space is looke
 class Receiver:
     """Takes up the jobs whose bodies come to this process; safe to use from many threads."""
 
-    def __init__(self, context: WorkerContext, queue: JobQueue) -> None:
+    def __init__(self, context: WorkerContext, queue: JobService) -> None:
         """Receive into the store of *context*; jobs are made by *queue*."""
         self.id = uuid4().hex
         self._context = context
@@ -67,7 +67,7 @@ class Receiver:
         self._stopping.set()
 
     def begin(self, wanted: Submission) -> JobLease | str:
-        """Make a job and hold it; see `JobQueue.take`.
+        """Make a job and hold it; see `JobService.take`.
 
         Raises:
             ConflictError: see there.
@@ -79,7 +79,7 @@ class Receiver:
         return self._queue.take(wanted, self.id)
 
     def receive(
-        self, lease: JobLease, open_body: Callable[[Check], Source], *, total: int | None = None
+        self, lease: JobLease, open_body: Callable[[Check], Readable], *, total: int | None = None
     ) -> None:
         """Read the body to its end, and let the job go on; *total* is its length, if known.
 
@@ -97,15 +97,17 @@ class Receiver:
         )
         renewer.start()
         try:
-            with renewer.keep(lease) as held:
-                held.unbounded()  # whoever sends may take their time; the body says for how long
-                self._receive(lease, held, open_body(held.check), total)
+            with renewer.keep(lease) as monitor:
+                monitor.unbounded()  # whoever sends may take their time; the body says for how long
+                self._receive(lease, monitor, open_body(monitor.check), total)
         finally:
             renewer.stop()
 
-    def _receive(self, lease: JobLease, held: Held, body: Source, total: int | None) -> None:
+    def _receive(
+        self, lease: JobLease, monitor: LeaseMonitor, body: Readable, total: int | None
+    ) -> None:
         try:
-            found = receive_body(lease, self._context, held, body, total)
+            found = receive_body(lease, self._context, monitor, body, total)
             with self._context.change() as change:
                 lease.learn(**{RECEIVED: found})
                 jobs.save(change.connection, lease)
@@ -150,7 +152,11 @@ class Receiver:
 
 
 def receive_body(
-    lease: JobLease, context: WorkerContext, held: Held, body: Source, total: int | None
+    lease: JobLease,
+    context: WorkerContext,
+    monitor: LeaseMonitor,
+    body: Readable,
+    total: int | None,
 ) -> dict[str, Any]:
     """Read what the job's kind takes; returns what its advance needs to know of it.
 
@@ -161,16 +167,21 @@ def receive_body(
     meter = Meter(lease, context, total)
     metered = Metered(body, meter)
     found = (
-        _receive_archive(lease, context, held, metered)
+        _receive_archive(lease, context, monitor, metered)
         if lease.kind == "load"
-        else receive_layer(lease, context, held, metered, subject="the body")
+        else receive_layer(lease, context, monitor, metered, subject="the body")
     )
     meter.finish()
     return found
 
 
 def receive_layer(
-    lease: JobLease, context: WorkerContext, held: Held, source: Source, *, subject: str
+    lease: JobLease,
+    context: WorkerContext,
+    monitor: LeaseMonitor,
+    source: Readable,
+    *,
+    subject: str,
 ) -> dict[str, Any]:
     """Take a tar in as a layer; the blob is leased and on record. Returns what it is, as JSON.
 
@@ -180,8 +191,8 @@ def receive_layer(
     """
     arrivals = Arrivals(lease, context)
     with context.content.draft(lease.id) as draft:
-        watched = Watched(source, context, held)
-        taken = take_in(watched, draft, subject=subject, check=held.check)
+        watched = Watched(source, context, monitor)
+        taken = take_in(watched, draft, subject=subject, check=monitor.check)
         digest, size = draft.commit(), draft.size
     arrivals.add(digest, size)
     arrivals.flush()
@@ -194,14 +205,14 @@ def receive_layer(
 
 
 def _receive_archive(
-    lease: JobLease, context: WorkerContext, held: Held, body: Source
+    lease: JobLease, context: WorkerContext, monitor: LeaseMonitor, body: Readable
 ) -> dict[str, Any]:
     arrivals = Arrivals(lease, context)
     members = receive_archive(
-        Watched(body, context, held),
+        Watched(body, context, monitor),
         _ArchiveSink(lease, context, arrivals),
         limits=ArchiveLimits(),
-        check=held.check,
+        check=monitor.check,
     )
     arrivals.flush()
     return members.to_json()
@@ -242,7 +253,7 @@ class Arrivals:
             blobs.lease(connection, self._lease.id, [str(digest) for digest, _ in found])
             for digest, size in found:
                 blobs.add(connection, str(digest), size, self._context.now())
-        see_present(self._context.content, (digest for digest, _ in found))
+        ensure_present(self._context.content, (digest for digest, _ in found))
 
 
 class _ArchiveSink:
@@ -318,7 +329,7 @@ class Meter:
 class Metered:
     """Passes a source on, and counts it."""
 
-    def __init__(self, source: Source, meter: Meter) -> None:
+    def __init__(self, source: Readable, meter: Meter) -> None:
         """Count what is read of *source* by *meter*."""
         self._source, self._meter = source, meter
 
@@ -332,9 +343,9 @@ class Metered:
 class Watched:
     """Passes a source on while the job may go on, and the store has space."""
 
-    def __init__(self, source: Source, context: WorkerContext, held: Held) -> None:
+    def __init__(self, source: Readable, context: WorkerContext, monitor: LeaseMonitor) -> None:
         """Watch over the lease *held*, and the store of *context*."""
-        self._source, self._context, self._held = source, context, held
+        self._source, self._context, self._held = source, context, monitor
         self._left = 0
 
     def read(self, size: int, /) -> bytes:
@@ -342,11 +353,11 @@ class Watched:
 
         Raises:
             DiskFullError: the store is below its floor of free space.
-            Interruption, DeadlineExceededError: see `Held.check`.
+            Interruption, DeadlineExceededError: see `LeaseMonitor.check`.
         """
         self._held.check()
         if self._left <= 0:
-            if self._context.content.free_bytes() < self._context.upkeep.min_free_bytes:
+            if self._context.content.free_bytes() < self._context.maintenance_policy.min_free_bytes:
                 raise _short()
             self._left = SPACE_BYTES
         data = self._source.read(size)

@@ -54,7 +54,7 @@ CANCEL_SECONDS = 2.0  # so long a request stops children itself
 RECEIVED = "received"  # in the plan: what came of a job's body, once it is there in whole
 
 
-class JobQueue:
+class JobService:
     """Submits, cancels and retries jobs; safe to use from many threads."""
 
     def __init__(
@@ -277,7 +277,9 @@ class JobQueue:
                 jobs_table.c.parent == row.id
             )
         ).all()
-        if not children or not (row.plan or {}).get("children_made"):  # it ended before it had all
+        if not children or not (row.checkpoint or {}).get(
+            "children_made"
+        ):  # it ended before it had all
             return spec
         failed = [child for child in children if child.state != "succeeded"]
         mirror = MirrorSpec.model_validate(spec)
@@ -287,7 +289,7 @@ class JobQueue:
         else:
             copies = [CopySpec.model_validate(child.spec) for child in failed]
             images = [Image(copy.origin, copy.target, copy.platforms) for copy in copies]
-            chosen = (row.plan or {}).get("chosen", {})
+            chosen = (row.checkpoint or {}).get("chosen", {})
             unlisted = [
                 entry
                 for n, entry in enumerate(spec["entries"])
@@ -366,7 +368,7 @@ def _free_key(connection: Connection, requested_by: str, key: str) -> None:
     """Take an idempotency key from an ended job whose body did not arrive in whole."""
     mine = (jobs_table.c.requested_by == requested_by) & (jobs_table.c.idempotency_key == key)
     row = connection.execute(select(jobs_table).where(mine)).one_or_none()
-    if row is None or row.state in jobs.ACTIVE or RECEIVED in (row.plan or {}):
+    if row is None or row.state in jobs.ACTIVE or RECEIVED in (row.checkpoint or {}):
         return
     if parse_spec(row.spec).body is not None:
         connection.execute(update(jobs_table).where(mine).values(idempotency_key=None))
@@ -374,7 +376,7 @@ def _free_key(connection: Connection, requested_by: str, key: str) -> None:
 
 def _check_received(connection: Connection, id_: str) -> None:
     row = _existing(connection, id_)
-    if row.state in jobs.ACTIVE and RECEIVED not in (row.plan or {}):
+    if row.state in jobs.ACTIVE and RECEIVED not in (row.checkpoint or {}):
         raise ConflictError(
             "the body of the same request is being received",
             subject=id_,
@@ -398,7 +400,7 @@ def _check_credentials(
 ) -> None:
     # A child used what its root had.
     root = ended if ended.root == ended.id else jobs.get(connection, ended.root)
-    plan = (root.plan if root is not None else None) or {}
+    plan = (root.checkpoint if root is not None else None) or {}
     named = credentials.all_named(connection)
     if missing := grants.lacking(plan, written, given, named, may_use):
         raise CredentialsNeededError(

@@ -125,10 +125,10 @@ def make(
         idempotency_key=wanted.idempotency_key,
         deadline=now + spec.deadline if spec.deadline is not None else None,
         retry_of=wanted.retry_of,
-        plan=entitled.plan,
+        checkpoint=entitled.checkpoint,
     )
     if spec.secret_url is not None:
-        job = replace(job, plan={**(job.plan or {}), URL_SEALED: True})
+        job = replace(job, checkpoint={**(job.checkpoint or {}), URL_SEALED: True})
     jobs.create(connection, [job], now)
     credentials.keep(connection, wanted.id, entitled.sealed)
     if spec.secret_url is not None:

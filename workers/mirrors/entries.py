@@ -17,7 +17,7 @@ MAX_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class PolicyEntry:
     """A repository, or an image where *source* names a tag or digest.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from transship.workers.mirrors.entries import (
-    Entry,
+    PolicyEntry,
     destination_in,
     platforms_in,
     selection,
@@ -34,7 +34,7 @@ ENTRIES, DEFAULTS = "entries", "defaults"
 _NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "pattern"}
 
 
-def read(document: Field) -> tuple[list[Entry], str | None, bool]:
+def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool]:
     """The entries, and for those without a destination: below what, and whether scoped."""
     keys = document.known(ENTRIES, DEFAULTS)
     defaults = (
@@ -49,7 +49,7 @@ def read(document: Field) -> tuple[list[Entry], str | None, bool]:
     )
 
 
-def write(entries: Sequence[Entry], *, destination: str | None, scoped: bool) -> str:
+def write(entries: Sequence[PolicyEntry], *, destination: str | None, scoped: bool) -> str:
     """A file from which `read` has the same again."""
     document: dict[str, Any] = {}
     if destination is not None or scoped:
@@ -62,7 +62,7 @@ def write(entries: Sequence[Entry], *, destination: str | None, scoped: bool) ->
     return text
 
 
-def _entry(item: Field, platforms: tuple[str, ...]) -> Entry:
+def _entry(item: Field, platforms: tuple[str, ...]) -> PolicyEntry:
     keys = _known(item, "source", "destination", "tags", "select", "platforms")
     if "source" not in keys:
         raise item.wrong("names no source", hint="as in `source: docker.io/library/alpine`")
@@ -72,7 +72,7 @@ def _entry(item: Field, platforms: tuple[str, ...]) -> Entry:
             raise keys[key].wrong("the source names an image already")
     if "tags" in keys and "select" in keys:
         raise keys["select"].wrong("an entry has tags or select, not both", hint="make it two")
-    return Entry(
+    return PolicyEntry(
         source=source,
         destination=destination_in(keys["destination"], source) if "destination" in keys else None,
         tags=tags_in(keys["tags"]) if "tags" in keys else (),

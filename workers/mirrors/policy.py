@@ -13,7 +13,7 @@ from typing import Any
 from transship.store.errors import InvalidPolicyError
 from transship.store.oci.reference import Reference, parse_repository
 from transship.workers.mirrors import documents, own, regsync, skopeo
-from transship.workers.mirrors.entries import MAX_ENTRIES, Entry
+from transship.workers.mirrors.entries import MAX_ENTRIES, PolicyEntry
 from transship.workers.mirrors.fields import Field
 
 
@@ -32,7 +32,7 @@ class Policy:
 
     name: str
     format: str
-    entries: tuple[Entry, ...]
+    entries: tuple[PolicyEntry, ...]
     destination: str | None = None
     scoped: bool = False
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -84,7 +84,7 @@ class Policy:
             scoped=scoped or self.scoped,
         )
 
-    def _below(self, base: str, entry: Entry, *, scoped: bool) -> str:
+    def _below(self, base: str, entry: PolicyEntry, *, scoped: bool) -> str:
         source = entry.source
         if scoped:
             host = source.domain.lower().translate({ord(":"): "-", ord("["): "", ord("]"): ""})
@@ -95,7 +95,7 @@ class Policy:
         found: Reference = at.checked(parse_repository)
         return str(found)
 
-    def _at(self, entry: Entry, detail: str, hint: str) -> InvalidPolicyError:
+    def _at(self, entry: PolicyEntry, detail: str, hint: str) -> InvalidPolicyError:
         return InvalidPolicyError(detail, subject=f"{self.name}: {entry.place}", hint=hint)
 
 
@@ -109,7 +109,7 @@ def read(raw: bytes, name: str) -> Policy:
     keys = document.keys()
     warnings: list[str] = []
     destination, scoped = None, False
-    entries: Sequence[Entry]
+    entries: Sequence[PolicyEntry]
     if own.ENTRIES in keys:
         format_ = "transship"
         entries, destination, scoped = own.read(document)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transship.workers.mirrors.entries import (
-    Entry,
+    PolicyEntry,
     destination_in,
     platforms_in,
     selection,
@@ -42,7 +42,7 @@ _TAGS = {"allow": "allow", "deny": "deny", "semver": "semverRange"}
 _RULES = {key: rule for rule, key in _TAGS.items()}
 
 
-def read(document: Field, warnings: list[str]) -> list[Entry]:
+def read(document: Field, warnings: list[str]) -> list[PolicyEntry]:
     """The entries, each with its destination."""
     keys = _known(document, ("version", "defaults", SYNC, "creds"), warnings)
     if "version" in keys and keys["version"].number() != 1:
@@ -53,7 +53,7 @@ def read(document: Field, warnings: list[str]) -> list[Entry]:
     return [entry for item in items for entry in _entries(item, warnings)]
 
 
-def _entries(item: Field, warnings: list[str]) -> Iterator[Entry]:
+def _entries(item: Field, warnings: list[str]) -> Iterator[PolicyEntry]:
     keys = _known(item, _ENTRY, warnings)
     for key in ("source", "target", "type"):
         if key not in keys:
@@ -82,7 +82,7 @@ def _entries(item: Field, warnings: list[str]) -> Iterator[Entry]:
     sets = [keys["tags"]] if "tags" in keys else []
     sets += keys["tagSets"].items() if "tagSets" in keys else []
     for chosen in [_selection(at) for at in sets] or [None]:
-        yield Entry(
+        yield PolicyEntry(
             source=source,
             destination=destination,
             platforms=platforms,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transship.store.oci.reference import parse_repository
-from transship.workers.mirrors.entries import Entry, selection, tags_in
+from transship.workers.mirrors.entries import PolicyEntry, selection, tags_in
 from transship.workers.mirrors.fields import Field
 
 IMAGES, BY_REGEX, BY_SEMVER = "images", "images-by-tag-regex", "images-by-semver"
@@ -25,7 +25,7 @@ def looks_like(value: Any) -> bool:
     )
 
 
-def read(document: Field, warnings: list[str]) -> list[Entry]:
+def read(document: Field, warnings: list[str]) -> list[PolicyEntry]:
     """The entries, all without a destination."""
     return [
         entry
@@ -34,7 +34,7 @@ def read(document: Field, warnings: list[str]) -> list[Entry]:
     ]
 
 
-def _registry(name: str, keys: dict[str, Field], warnings: list[str]) -> Iterator[Entry]:
+def _registry(name: str, keys: dict[str, Field], warnings: list[str]) -> Iterator[PolicyEntry]:
     if _CREDENTIALS in keys:
         warnings.append(
             f"{keys[_CREDENTIALS].place}: not used; log in with `docker login {name}`, or let the "
@@ -63,6 +63,6 @@ def _repositories(keys: dict[str, Field], kind: str) -> Iterator[tuple[str, Fiel
         yield from keys[kind].keys().items()
 
 
-def _entry(registry: str, repository: str, at: Field, **more: Any) -> Entry:
+def _entry(registry: str, repository: str, at: Field, **more: Any) -> PolicyEntry:
     name = Field(at.name, at.path, f"{registry}/{repository}")
-    return Entry(source=name.checked(parse_repository), place=at.place, **more)
+    return PolicyEntry(source=name.checked(parse_repository), place=at.place, **more)

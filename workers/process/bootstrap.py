@@ -21,11 +21,11 @@ from transship.store.home import KEY_FILE, home_id, write_home_id
 from transship.store.settings import Settings
 from transship.workers.broker.rates import Buckets, LocalBuckets, Rates
 from transship.workers.registry.client import RegistryClient
-from transship.workers.registry.flow_control.health import Health
+from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.ratelimits import RateLimit
 from transship.workers.registry.transport.hosts import HostPolicy
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.maintenance_policy import Upkeep
+from transship.workers.runtime.maintenance_policy import MaintenancePolicy
 from transship.workers.runtime.wire import Wire
 from transship.workers.transfers.retry import LONGEST_RETRY_AFTER_SECONDS
 
@@ -143,7 +143,7 @@ def registry_client(
         HostPolicy.from_settings(settings, os.environ),
         on_rate_limit=park_exhausted,
         pacer=Rates(catalog, buckets),
-        health=Health(back_off, reopen),
+        health=RegistryHealth(back_off, reopen),
     )
 
 
@@ -175,5 +175,5 @@ def make_context(
             spec_bytes=settings.token_spec_bytes,
             store_bytes=settings.token_store_bytes,
         ),
-        upkeep=Upkeep.of(settings),
+        maintenance_policy=MaintenancePolicy.of(settings),
     )

@@ -31,7 +31,7 @@ from transship.store.catalog.scheduling import (
 from transship.store.catalog.scheduling.admission import parking
 from transship.store.catalog.scheduling.admission.outlook import Outlook
 from transship.store.catalog.scheduling.heartbeats import Key, Observer, Pulse
-from transship.store.catalog.scheduling.maintenance import Standing
+from transship.store.catalog.scheduling.maintenance import Ownership
 from transship.store.errors import LeaseLostError
 from transship.workers.jobs import schedule
 from transship.workers.jobs.stopping import stop_late
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 STOPPING_SECONDS = 0.5  # of a run; what is left then follows with the next one
 SHORTEST_SECONDS = 1.0  # between two runs that have too much to forget for one
-UPKEEP_SECONDS = 15.0  # what is old enough to go can wait a little longer
+RETENTION_SECONDS = 15.0  # what is old enough to go can wait a little longer
 
 
 class Maintenance:
@@ -60,7 +60,7 @@ class Maintenance:
         self._observer = Observer(lease_seconds)
         self._patience = lease_seconds / 2
         self._fence: int | None = None  # of our lease
-        self._seen: Standing | None = None
+        self._seen: Ownership | None = None
         self._since = 0.0  # when the row was first seen as it is
         self._resigned = False
         self._short = False
@@ -120,7 +120,7 @@ class Maintenance:
 
     # --- the lease ---
 
-    def _watch(self, found: Standing) -> None:
+    def _watch(self, found: Ownership) -> None:
         if found != self._seen:
             self._seen, self._since = found, time.monotonic()
 
@@ -189,13 +189,13 @@ class Maintenance:
         """Forget what is old and start a collection, now and then."""
         if time.monotonic() < self.upkeep_due:
             return
-        upkeep = self._context.upkeep
-        start_collection(connection, upkeep, now, urgent=self._short)
-        before = now - upkeep.keep_jobs
+        maintenance_policy = self._context.maintenance_policy
+        start_collection(connection, maintenance_policy, now, urgent=self._short)
+        before = now - maintenance_policy.keep_jobs
         more = retention.forget(connection, before) >= retention.MAX_AT_ONCE
         more |= retention.forget_records(connection, before) >= retention.RECORDS_AT_ONCE
         exports.release_expired(connection, now)
-        pause = 0.0 if more else min(UPKEEP_SECONDS, upkeep.keep_jobs / 4)
+        pause = 0.0 if more else min(RETENTION_SECONDS, maintenance_policy.keep_jobs / 4)
         self.upkeep_due = time.monotonic() + pause
 
     def _stop_late(self) -> None:
@@ -221,4 +221,4 @@ class Maintenance:
             self._context.catalog.give_way()
 
     def _is_short(self) -> bool:
-        return self._context.content.free_bytes() < self._context.upkeep.min_free_bytes
+        return self._context.content.free_bytes() < self._context.maintenance_policy.min_free_bytes

@@ -25,7 +25,7 @@ from transship.workers.broker.incoming import REQUESTER, Rights
 from transship.workers.broker.redis_rates import RedisBuckets
 from transship.workers.broker.redis_transport import Client, link
 from transship.workers.broker.submissions import Submissions
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.process import interpreter
 from transship.workers.process.bootstrap import make_context, open_catalog
 from transship.workers.process.worker import HAND_BACK_SECONDS, Worker, threads_for
@@ -64,7 +64,7 @@ def open_worker(settings: Settings) -> None:
     submissions = Submissions(
         _broker(settings),
         context.catalog,
-        JobQueue(context.catalog, context.sealer, wire, Platform.host()),
+        JobService(context.catalog, context.sealer, wire, Platform.host()),
         rights=_rights(settings),
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),

@@ -40,14 +40,14 @@ from transship.workers.handlers import (
 from transship.workers.jobs.stopping import stop_children
 from transship.workers.registry.transport.transport import attentive
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held, LeaseRenewer, stop_exception
+from transship.workers.runtime.leases import LeaseMonitor, LeaseRenewer, stop_exception
 from transship.workers.runtime.missing import looked_again
 from transship.workers.steps.outcome import Done, Later, Outcome
 from transship.workers.transfers.retry import Again, Attempt, decide
 
 log = logging.getLogger(__name__)
 
-ADVANCES: dict[str, Callable[[JobLease, WorkerContext, Held], Outcome]] = {
+ADVANCES: dict[str, Callable[[JobLease, WorkerContext, LeaseMonitor], Outcome]] = {
     "pull": pull.advance,
     "push": push.advance,
     "copy": copy.advance,
@@ -74,10 +74,10 @@ def run_job(id_: str, worker: str, context: WorkerContext, renewer: LeaseRenewer
         context.registries.probe(probe.registry, probe.until)
     if lease.fence == 1:
         context.wire.announce([id_])
-    with renewer.keep(lease) as held:
+    with renewer.keep(lease) as monitor:
         try:
-            outcome = _advance(lease, context, held)
-            lease.listening &= held.has_heard
+            outcome = _advance(lease, context, monitor)
+            lease.listening &= monitor.has_heard
             if isinstance(outcome, TransshipError):
                 outcome = looked_again(outcome, context)
             settle(lease, context, outcome)
@@ -112,7 +112,9 @@ def _claim(id_: str, worker: str, context: WorkerContext) -> tuple[JobLease | No
         return lease, probes
 
 
-def _advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome | TransshipError:
+def _advance(
+    lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+) -> Outcome | TransshipError:
     """Run the kind's advance; a failure comes back as a value."""
     try:
         if lease.kind in DRAFTING:  # its last owner may have died
@@ -120,9 +122,9 @@ def _advance(lease: JobLease, context: WorkerContext, held: Held) -> Outcome | T
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
         with attentive(
-            held.check, listener=held
+            monitor.check, listener=monitor
         ):  # one who is to stop need not wait for an answer first
-            return ADVANCES[lease.kind](lease, context, held)
+            return ADVANCES[lease.kind](lease, context, monitor)
     except LeaseLostError:
         raise
     except TransshipError as error:

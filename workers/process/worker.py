@@ -15,13 +15,13 @@ from uuid import uuid4
 from transship.store.catalog.scheduling import heartbeats, jobs, transfers
 from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.heartbeats import Threads
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.errors import LeaseLostError, StoreError
 from transship.workers.process.maintenance import Maintenance
 from transship.workers.process.run import run_job
 from transship.workers.process.scheduler import Scheduler
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held, LeaseRenewer
+from transship.workers.runtime.leases import LeaseMonitor, LeaseRenewer
 from transship.workers.runtime.wire import Message, Queue
 from transship.workers.transfers.attempt import attempt
 
@@ -134,14 +134,14 @@ class Worker:
                 log.warning("it is free only when its lease expires: %s", error)
         return not stuck
 
-    def _take_from(self, held: Held) -> None:
-        lease = held.lease
+    def _take_from(self, monitor: LeaseMonitor) -> None:
+        lease = monitor.lease
         with self._context.change() as change:
-            if isinstance(lease, Claim):
+            if isinstance(lease, TransferLease):
                 transfers.hand_back(change.connection, lease)
             else:
                 jobs.release(change.connection, lease, now=change.now, again_in=0)
-        held.lose()
+        monitor.lose()
 
     def stop(self) -> None:
         """Be gone, after `leave` and after the task bodies have ended."""

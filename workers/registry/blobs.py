@@ -21,7 +21,7 @@ from transship.store.oci.digest import Digest
 from transship.workers.registry.auth.scopes import repository_scope
 from transship.workers.registry.body import BlobBody
 from transship.workers.registry.manifests import length_told
-from transship.workers.registry.network import Answer
+from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
@@ -128,7 +128,7 @@ def _open(
     asked: RequestContext,
     offset: int,
     check: Callable[[], None] | None,
-) -> tuple[Answer, int]:
+) -> tuple[RegistryResponse, int]:
     headers = {"Range": f"bytes={offset}-{descriptor.size - 1}"} if offset else {}
     answer = _ask(session, "GET", descriptor.digest, asked, headers=headers, check=check)
     if answer.status == httpx.codes.NOT_FOUND and descriptor.urls:
@@ -152,7 +152,9 @@ def _open(
         raise
 
 
-def _begin_of(answer: Answer, descriptor: Descriptor, asked: RequestContext, offset: int) -> int:
+def _begin_of(
+    answer: RegistryResponse, descriptor: Descriptor, asked: RequestContext, offset: int
+) -> int:
     """Check the answer's head, and return the offset at which its body begins."""
     length = length_told(answer.headers)
     if answer.status == httpx.codes.PARTIAL_CONTENT:
@@ -180,7 +182,7 @@ def _begin_of(answer: Answer, descriptor: Descriptor, asked: RequestContext, off
     return begin
 
 
-def _expired(answer: Answer, asked: RequestContext) -> RegistryUnavailableError:
+def _expired(answer: RegistryResponse, asked: RequestContext) -> RegistryUnavailableError:
     """The registry sent us on, and there we are refused: the next attempt asks it again."""
     refusal = answer_error(answer.response, asked)
     return RegistryUnavailableError(
@@ -199,7 +201,7 @@ def _open_foreign(
     headers: dict[str, str],
     check: Callable[[], None] | None,
     missing: RegistryError,
-) -> Answer:
+) -> RegistryResponse:
     """Try the descriptor's URLs in turn: no credentials, and the rules for given addresses."""
     last: RegistryError = missing
     for url in descriptor.urls[:MAX_FOREIGN_URLS]:
@@ -246,7 +248,7 @@ def _ask(
     *,
     headers: dict[str, str] | None = None,
     check: Callable[[], None] | None = None,
-) -> Answer:
+) -> RegistryResponse:
     return session.send(
         Ask(
             method=method,

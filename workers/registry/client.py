@@ -24,7 +24,7 @@ from transship.store.oci.reference import check_tag, parse_repository
 from transship.workers.registry import blobs, manifests, tags
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.body import BlobBody
-from transship.workers.registry.flow_control.health import Health
+from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.pacing import Pacer
 from transship.workers.registry.flow_control.ratelimits import RateLimit
 from transship.workers.registry.network import Network
@@ -32,7 +32,7 @@ from transship.workers.registry.search import Result, search
 from transship.workers.registry.session import Session
 from transship.workers.registry.transport.connections import Connections
 from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
-from transship.workers.registry.transport.routes import Stop
+from transship.workers.registry.transport.routes import Endpoint
 from transship.workers.registry.upload_sessions import Upload, UploadSessions
 from transship.workers.registry.uploads import Uploader
 
@@ -62,7 +62,7 @@ class RegistryClient:
         user_agent: str = USER_AGENT,
         on_rate_limit: Callable[[RateLimit], None] | None = None,
         pacer: Pacer | None = None,
-        health: Health | None = None,
+        health: RegistryHealth | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._connections = Connections(policy, user_agent=user_agent, transport=transport)
@@ -166,7 +166,7 @@ class Repository:
         name: str,
         *,
         origin: Session | None = None,
-        mirrors: Sequence[tuple[Stop, Session]] = (),
+        mirrors: Sequence[tuple[Endpoint, Session]] = (),
     ) -> None:
         self._session = session
         self._origin = origin or session  # reads go there, after the mirrors

@@ -15,7 +15,7 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
 from transship.workers.registry.auth.scopes import repository_scope
-from transship.workers.registry.network import Answer
+from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
@@ -150,7 +150,7 @@ def length_told(headers: httpx.Headers) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
 
 
-def _ask(session: Session, method: str, identifier: str, asked: RequestContext) -> Answer:
+def _ask(session: Session, method: str, identifier: str, asked: RequestContext) -> RegistryResponse:
     return session.send(
         Ask(
             method=method,

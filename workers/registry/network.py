@@ -23,8 +23,13 @@ from transship.workers.registry.auth.auth import Authenticator, basic_header
 from transship.workers.registry.auth.challenge import Challenge
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.auth.scopes import Scope
-from transship.workers.registry.auth.tokens import Token, TokenAnswer, TokenRequest, ask_for_token
-from transship.workers.registry.flow_control.health import Health
+from transship.workers.registry.auth.tokens import (
+    BearerToken,
+    TokenAnswer,
+    TokenRequest,
+    ask_for_token,
+)
+from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.pacing import Pacer, Unpaced, pause
 from transship.workers.registry.flow_control.ratelimits import RateLimit, Spacing, read_rate_limit
 from transship.workers.registry.transport.connections import Connections, Outgoing
@@ -40,13 +45,13 @@ from transship.workers.registry.transport.origins import Origin, origin_of
 from transship.workers.registry.transport.redirects import check_step, is_redirect, next_url
 from transship.workers.registry.transport.responses import discard, read_bounded
 from transship.workers.registry.transport.transport import HandshakeError
-from transship.workers.registry.upload_capabilities import Plans
+from transship.workers.registry.upload_capabilities import UploadCapabilities
 
 SCHEME_SECONDS = 300.0  # then a host that has failed https, or may use it alone, is tried anew
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RegistryResponse:
     """An answer whose body is not read yet, and the URL that it came from. Close the response."""
 
     response: httpx.Response
@@ -72,13 +77,13 @@ class Network:
         *,
         on_rate_limit: Callable[[RateLimit], None] | None = None,
         pacer: Pacer | None = None,
-        health: Health | None = None,
+        health: RegistryHealth | None = None,
     ) -> None:
         self.connections = connections
         self.authenticator = Authenticator(self._fetch_token)
-        self.upload_plans = Plans()
+        self.upload_plans = UploadCapabilities()
         self.pacer: Pacer = pacer or Unpaced()
-        self.health = health or Health()
+        self.health = health or RegistryHealth()
         self._on_rate_limit = on_rate_limit
         self._spacing = Spacing()
         self._lock = threading.Lock()
@@ -148,7 +153,7 @@ class Network:
         *,
         before: Origin,
         asked: RequestContext,
-    ) -> Answer:
+    ) -> RegistryResponse:
         """Send to a URL that a server gave, and follow on; the redirects keep to the rules.
 
         The headers go along as they are to the first URL; Authorization is dropped when the
@@ -166,7 +171,7 @@ class Network:
                 asked=asked,
             )
             if not is_redirect(response.status_code):
-                return Answer(response, outgoing.url)
+                return RegistryResponse(response, outgoing.url)
             with translated(asked):
                 url = followed(response, outgoing.method, outgoing.url)
             outgoing, before = replace(outgoing, url=url), after
@@ -200,7 +205,7 @@ class Network:
         challenge: Challenge,
         scopes: tuple[Scope, ...],
         credential: Credential | None,
-    ) -> Token:
+    ) -> BearerToken:
         asked = RequestContext(
             registry.name, registry.name, "GET token", confined=registry.confined
         )
@@ -212,7 +217,7 @@ class Network:
                 try:
                     request = conversation.send(answer)
                 except StopIteration as done:
-                    token: Token = done.value
+                    token: BearerToken = done.value
                     return token
 
     def _ask_realm(
@@ -236,7 +241,7 @@ class Network:
         else:
             # The form holds the secret: it goes to the realm itself, and nowhere else.
             given = not self.is_own(registry, before)
-            answer = Answer(
+            answer = RegistryResponse(
                 self.connections.send(outgoing, registry=registry, given=given, asked=asked),
                 ask.url,
             )

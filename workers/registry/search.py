@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from transship.store.errors import InvalidReferenceError, InvalidSpecError, ProtocolError
 from transship.store.images.view.filters import Filters, invalid
 from transship.store.oci.reference import HUB, parse_domain
-from transship.workers.registry.network import Answer, Network, followed
+from transship.workers.registry.network import Network, RegistryResponse, followed
 from transship.workers.registry.transport.connections import Outgoing
 from transship.workers.registry.transport.errors import (
     RequestContext,
@@ -41,7 +41,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SearchFilter:
     """Which results are wanted: at least so many *stars*; None where it does not matter."""
 
     official: bool | None = None
@@ -49,7 +49,7 @@ class Wish:
     stars: int | None = None
 
     @classmethod
-    def parse(cls, filters: Filters) -> Wish:
+    def parse(cls, filters: Filters) -> SearchFilter:
         """Read the filters of `KEYS`; of several `stars` the largest counts.
 
         Raises:
@@ -117,7 +117,9 @@ def search(network: Network, text: str, *, limit: int, confined: bool = False) -
         answer.response.close()
 
 
-def _ask(network: Network, index: RegistryHost, path: str, asked: RequestContext) -> Answer:
+def _ask(
+    network: Network, index: RegistryHost, path: str, asked: RequestContext
+) -> RegistryResponse:
     def outgoing(url: str) -> Outgoing:
         return Outgoing(method="GET", url=url, headers={"Accept": "application/json"})
 
@@ -128,7 +130,7 @@ def _ask(network: Network, index: RegistryHost, path: str, asked: RequestContext
         lambda to: network.connections.send(outgoing(to), registry=index, given=False, asked=asked),
     )
     if not is_redirect(response.status_code):
-        return Answer(response, url)
+        return RegistryResponse(response, url)
     with translated(asked):
         onward = followed(response, "GET", url)
     return network.send_given(index, outgoing(onward), before=origin_of(url), asked=asked)

@@ -14,7 +14,12 @@ from transship.store.errors import RegistryError, UnauthorizedError
 from transship.workers.registry.auth.auth import Grant
 from transship.workers.registry.auth.credentials import Credential, fingerprint
 from transship.workers.registry.auth.scopes import Scope
-from transship.workers.registry.network import Answer, Network, followed, too_many_redirects
+from transship.workers.registry.network import (
+    Network,
+    RegistryResponse,
+    followed,
+    too_many_redirects,
+)
 from transship.workers.registry.transport.connections import Body, Outgoing
 from transship.workers.registry.transport.errors import (
     RequestContext,
@@ -68,7 +73,7 @@ class Session:
         registry = self.registry
         return RequestContext(registry.name, subject, action, manifest, registry.confined)
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Ask) -> RegistryResponse:
         """Send, answer challenges, follow redirects; return any answer but 401 and redirects.
 
         Raises:
@@ -87,11 +92,11 @@ class Session:
             return answer
         return self._follow(ask, answer)
 
-    def is_own(self, answer: Answer) -> bool:
+    def is_own(self, answer: RegistryResponse) -> bool:
         """Say whether *answer* came from the registry itself, not from where it sent us."""
         return self.network.is_own(self.registry, origin_of(answer.url))
 
-    def send_foreign(self, ask: Ask) -> Answer:
+    def send_foreign(self, ask: Ask) -> RegistryResponse:
         """Send to a URL that a descriptor names, without credentials even to the registry."""
         with translated(ask.asked):
             origin = origin_of(ask.target)
@@ -102,7 +107,7 @@ class Session:
             Origin("http", origin.host, 0) if origin.scheme == "http" else origin,
         )
 
-    def _follow(self, ask: Ask, answer: Answer) -> Answer:
+    def _follow(self, ask: Ask, answer: RegistryResponse) -> RegistryResponse:
         """Follow from the registry; within its own origin the credentials stay."""
         for _ in range(MAX_REDIRECTS):
             before = origin_of(answer.url)
@@ -117,11 +122,11 @@ class Session:
         answer.response.close()
         raise too_many_redirects(ask.asked)
 
-    def _elsewhere(self, ask: Ask, url: str, before: Origin) -> Answer:
+    def _elsewhere(self, ask: Ask, url: str, before: Origin) -> RegistryResponse:
         outgoing = self._outgoing(ask, url, None)
         return self.network.send_given(self.registry, outgoing, before=before, asked=ask.asked)
 
-    def _authorized(self, ask: Ask, *, url: str | None) -> Answer:
+    def _authorized(self, ask: Ask, *, url: str | None) -> RegistryResponse:
         """Send to the registry itself, as often as its challenges need: at most three times."""
         try:
             answer = self._answered(ask, url)
@@ -131,7 +136,7 @@ class Session:
         self.network.health.answered(self.registry.name, answer.status)
         return answer
 
-    def _answered(self, ask: Ask, url: str | None) -> Answer:
+    def _answered(self, ask: Ask, url: str | None) -> RegistryResponse:
         authenticator = self.network.authenticator
         grant = authenticator.grant(self.registry, self._credential, ask.scopes)
         while True:
@@ -153,7 +158,7 @@ class Session:
             discard(answer.response)
             grant = following
 
-    def _once(self, ask: Ask, url: str | None, grant: Grant | None) -> Answer:
+    def _once(self, ask: Ask, url: str | None, grant: Grant | None) -> RegistryResponse:
         self.network.await_turn(self.registry, fingerprint(self._credential), ask.check)
 
         def send(to: str) -> httpx.Response:
@@ -165,8 +170,10 @@ class Session:
             )
 
         if url is not None:
-            return Answer(send(url), url)
-        return Answer(*self.network.send_to(self.registry, f"/v2/{self.path}{ask.target}", send))
+            return RegistryResponse(send(url), url)
+        return RegistryResponse(
+            *self.network.send_to(self.registry, f"/v2/{self.path}{ask.target}", send)
+        )
 
     def _outgoing(self, ask: Ask, url: str, grant: Grant | None) -> Outgoing:
         headers = dict(ask.headers)
@@ -182,7 +189,7 @@ class Session:
         )
 
     def _unauthorized(
-        self, answer: Answer, asked: RequestContext, grant: Grant | None
+        self, answer: RegistryResponse, asked: RequestContext, grant: Grant | None
     ) -> RegistryError:
         error = answer_error(answer.response, asked)
         if grant is None and isinstance(error, UnauthorizedError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 _WHOLE_ONLY = ("gcr.io", "pkg.dev")
 
 
-class Plans:
+class UploadCapabilities:
     """What registries have refused. May be used from many threads; a late note costs a request."""
 
     def __init__(self) -> None:

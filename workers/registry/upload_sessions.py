@@ -16,7 +16,7 @@ from transship.store.errors import DeniedError, Interruption, TransshipError, Un
 from transship.store.oci.digest import Digest
 from transship.workers.registry.auth.scopes import Scope, repository_scope
 from transship.workers.registry.manifests import check_digest_told
-from transship.workers.registry.network import Answer
+from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.sending import Sending
 from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.connections import Body
@@ -181,7 +181,7 @@ class UploadSessions:
         except TransshipError:
             return
 
-    def _opened(self, answer: Answer, asked: RequestContext) -> Upload:
+    def _opened(self, answer: RegistryResponse, asked: RequestContext) -> Upload:
         if answer.status != 202:
             raise answer_error(answer.response, asked)
         try:
@@ -193,7 +193,7 @@ class UploadSessions:
             discard(answer.response)
 
     def _moved_on(
-        self, answer: Answer, asked: RequestContext, upload: Upload, *, offset: int
+        self, answer: RegistryResponse, asked: RequestContext, upload: Upload, *, offset: int
     ) -> Upload:
         given = answer.headers.get("location")
         with translated(asked):
@@ -215,7 +215,7 @@ class UploadSessions:
         check: Callable[[], None] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         may_repeat: bool = True,
-    ) -> Answer:
+    ) -> RegistryResponse:
         return self._session.send(
             Ask(
                 method=method,

@@ -20,7 +20,7 @@ from transship.store.sizes import human_bytes
 from transship.workers.credentials.opened import OpenedCredentials
 from transship.workers.registry.auth.credentials import fingerprint, most_specific
 from transship.workers.registry.client import RegistryClient, Repository
-from transship.workers.runtime.maintenance_policy import Upkeep
+from transship.workers.runtime.maintenance_policy import MaintenancePolicy
 from transship.workers.runtime.probes import Probes
 from transship.workers.runtime.wire import Message, Queue, Wire
 
@@ -62,7 +62,7 @@ class WorkerContext:
     wire: Wire
     shared_trust: bool = False
     quotas: Quotas = NO_QUOTAS
-    upkeep: Upkeep = field(default_factory=Upkeep)
+    maintenance_policy: MaintenancePolicy = field(default_factory=MaintenancePolicy)
     probes: Probes = field(default_factory=Probes)
     opened: OpenedCredentials = field(init=False, repr=False)
 

@@ -24,13 +24,13 @@ from transship.store.catalog.scheduling.admission import silence
 from transship.store.catalog.scheduling.admission.silence import Silent
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.errors import (
     CancelledError,
     DeadlineExceededError,
     HandedBackError,
     LeaseLostError,
-    RepeatedDeathError,
+    RepeatedCrashError,
     TransshipError,
 )
 
@@ -44,12 +44,12 @@ SHOW_PART = 1 / 3  # of a lease: so often at least a worker's row beats while no
 CONTROL_BOUND_SECONDS = 150.0  # one answer of 60 s, its retry with a new token, and some
 
 
-class Held:
+class LeaseMonitor:
     """One lease that this process holds, as its owner sees it."""
 
     def __init__(
         self,
-        lease: JobLease | Claim,
+        lease: JobLease | TransferLease,
         stopping: threading.Event,
         renewed_since: Callable[[float], bool] = lambda _: True,
     ) -> None:
@@ -79,7 +79,7 @@ class Held:
 
         Raises:
             LeaseLostError: somebody else may have it. Nothing more may be written.
-            CancelledError, DeadlineExceededError, RepeatedDeathError: a stop was requested.
+            CancelledError, DeadlineExceededError, RepeatedCrashError: a stop was requested.
             HandedBackError: this worker is stopping.
         """
         self._touched = time.monotonic()
@@ -147,7 +147,7 @@ class Held:
         lease = self.lease
         if self._bound is None:  # it is busy with the disk
             return None
-        if isinstance(lease, Claim):
+        if isinstance(lease, TransferLease):
             if not self._unanswered:
                 seconds -= PAUSE_IN_BODY_SECONDS
             elif lease.direction == "upload" and lease.done >= lease.size:
@@ -200,7 +200,7 @@ class LeaseRenewer:
         self._stopping = stopping
         self._threads = threads
         self._offered: Threads | None = None
-        self._held: set[Held] = set()
+        self._held: set[LeaseMonitor] = set()
         self._lock = threading.Lock()
         self._let_go = threading.Condition(self._lock)
         self._end = threading.Event()
@@ -221,16 +221,16 @@ class LeaseRenewer:
         self._thread.join()
 
     @contextmanager
-    def keep(self, lease: JobLease | Claim) -> Iterator[Held]:
+    def keep(self, lease: JobLease | TransferLease) -> Iterator[LeaseMonitor]:
         """Beat for *lease* while the block runs."""
-        held = Held(lease, self._stopping, self._renewed_since)
+        monitor = LeaseMonitor(lease, self._stopping, self._renewed_since)
         with self._lock:
-            self._held.add(held)
+            self._held.add(monitor)
         try:
-            yield held
+            yield monitor
         finally:
             with self._lock:
-                self._held.discard(held)
+                self._held.discard(monitor)
                 self._let_go.notify_all()
 
     @contextmanager
@@ -241,7 +241,7 @@ class LeaseRenewer:
             yield connection
         self._has_shown(*shown)
 
-    def wait_idle(self, seconds: float) -> list[Held]:
+    def wait_idle(self, seconds: float) -> list[LeaseMonitor]:
         """Wait until nothing is held, at most *seconds*; returns what still is."""
         with self._lock:
             self._let_go.wait_for(lambda: not self._held, seconds)
@@ -269,14 +269,14 @@ class LeaseRenewer:
             for one in held:
                 one.lose_unless_renewed()
 
-    def _beat(self, held: list[Held], now: float) -> None:
+    def _beat(self, held: list[LeaseMonitor], now: float) -> None:
         with self._catalog.write() as connection:
             for one in held:
                 if one.stuck(now):
                     one.report_stuck()
                     continue
                 lease = one.lease
-                if isinstance(lease, Claim):
+                if isinstance(lease, TransferLease):
                     stop = heartbeats.beat_transfer(connection, lease)
                     if stop is None:
                         one.lose()
@@ -331,7 +331,7 @@ def stop_exception(reason: str) -> TransshipError:
             "the job's deadline passed before it was done", hint="give it more time with --deadline"
         )
     if reason == "repeated-death":
-        return RepeatedDeathError(
-            f"{heartbeats.MAX_DEATHS} workers died over it without getting further"
+        return RepeatedCrashError(
+            f"{heartbeats.MAX_CRASHES} workers died over it without getting further"
         )
     return CancelledError("a stop was requested")

@@ -20,7 +20,7 @@ HEADROOM = 0.1  # of the cap, or of the floor: freed in addition, so that it doe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upkeep:
+class MaintenancePolicy:
     """How the store is kept. Seconds and bytes."""
 
     keep_jobs: float = 30 * 86400.0
@@ -30,7 +30,7 @@ class Upkeep:
     min_free_bytes: int = 2**30
 
     @classmethod
-    def of(cls, settings: Settings) -> Upkeep:
+    def of(cls, settings: Settings) -> MaintenancePolicy:
         """As the settings say."""
         return cls(
             keep_jobs=settings.keep_jobs,
@@ -53,7 +53,9 @@ class Upkeep:
         return excess
 
 
-def start_collection(connection: Connection, upkeep: Upkeep, now: float, *, urgent: bool) -> bool:
+def start_collection(
+    connection: Connection, maintenance_policy: MaintenancePolicy, now: float, *, urgent: bool
+) -> bool:
     """Make a job for the automatic collection if it is time for one; say whether it was."""
     mine = (jobs_table.c.kind == "gc") & (jobs_table.c.requested_by == REQUESTED_BY)
     active = select(jobs_table.c.id).where(mine, jobs_table.c.state.in_(jobs.ACTIVE)).limit(1)
@@ -65,7 +67,11 @@ def start_collection(connection: Connection, upkeep: Upkeep, now: float, *, urge
             select(jobs_table.c.created_at).where(text(JOB_TOP)).order_by(jobs_table.c.seq).limit(1)
         )
         last = connection.execute(first).scalar() or now
-    interval = min(upkeep.gc_interval, URGENT_SECONDS) if urgent else upkeep.gc_interval
+    interval = (
+        min(maintenance_policy.gc_interval, URGENT_SECONDS)
+        if urgent
+        else maintenance_policy.gc_interval
+    )
     # A time in the future: the clock was set back.
     if last is not None and 0 <= now - last < interval:
         return False

@@ -24,7 +24,7 @@ def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
     No later advance asks again, so that a tag that moves meanwhile cannot mix two images. It is
     written with the next change of the job, which is before anything depends on it.
     """
-    stored = lease.plan.get("root")
+    stored = lease.checkpoint.get("root")
     if stored is not None:
         return Descriptor.from_json(stored)
     root = source.resolve()
@@ -51,19 +51,19 @@ def count(
     *facts* go into the plan with it. Where it lacks some, what was written is replaced: a copy that
     died over a target that was up to date may find that changed when it is taken up again.
     """
-    new = {name: fact for name, fact in facts.items() if name not in lease.plan}
-    if "counted" in lease.plan and not new:
+    new = {name: fact for name, fact in facts.items() if name not in lease.checkpoint}
+    if "counted" in lease.checkpoint and not new:
         return
     lease.learn(**new, counted=True)
-    spared = [blob for blob in everything if blob.digest not in missing]
+    skipped = [blob for blob in everything if blob.digest not in missing]
     with context.catalog.write() as connection:
         jobs.save(
             connection,
             lease,
             bytes_total=sum(blob.size for blob in everything),
             blobs_total=len(everything),
-            bytes_spared=sum(blob.size for blob in spared),
-            blobs_spared=len(spared),
+            bytes_skipped=sum(blob.size for blob in skipped),
+            blobs_skipped=len(skipped),
         )
 
 
@@ -84,14 +84,14 @@ def want(lease: JobLease, context: WorkerContext, wanted: Collection[Wanted]) ->
 
 def spare(lease: JobLease, context: WorkerContext, arrived: Collection[Descriptor]) -> None:
     """Write down that *arrived* came with other jobs, and need not move for this one; once each."""
-    known = set(lease.plan.get("arrived", ()))
+    known = set(lease.checkpoint.get("arrived", ()))
     new = [blob for blob in arrived if str(blob.digest) not in known]
     if not new:
         return
     lease.learn(arrived=sorted(known | {str(blob.digest) for blob in new}))
     with context.catalog.write() as connection:
         jobs.save(connection, lease)
-        gain = Counter(bytes_spared=sum(blob.size for blob in new), blobs_spared=len(new))
+        gain = Counter(bytes_skipped=sum(blob.size for blob in new), blobs_skipped=len(new))
         progress.add(connection, {lease.id: gain})
 
 

@@ -17,7 +17,7 @@ from transship.store.oci.reference import Reference
 from transship.workers.jobs.submission import lane
 from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.ids import new_id
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import AnySpec, as_json
 from transship.workers.steps import checkpoint
 from transship.workers.steps.remote import Remote
@@ -39,28 +39,31 @@ def tags_of(source: Remote) -> list[str]:
     tags: dict[str, None] = {}
     with at(source.side):
         for tag in source.repository.list_tags():
-            source.held.check()
+            source.monitor.check()
             tags[tag] = None
     return list(tags)
 
 
 def make(
-    wanted: Iterable[tuple[str, AnySpec]], lease: JobLease, context: WorkerContext, held: Held
+    wanted: Iterable[tuple[str, AnySpec]],
+    lease: JobLease,
+    context: WorkerContext,
+    monitor: LeaseMonitor,
 ) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
 
     They are made in their order, so that one who takes over goes on after those that there are.
     """
-    if lease.plan.get("children_made"):
+    if lease.checkpoint.get("children_made"):
         return
     with context.catalog.read() as connection:
         made = sum(child_rows.by_state(connection, [lease.id])[lease.id].values())
     rest = islice(wanted, made, None)
     while chunk := list(islice(rest, CHUNK)):
-        held.check()
+        monitor.check()
         new = [_child(key, spec, lease, context) for key, spec in chunk]
         with context.change() as change:
-            jobs.save(change.connection, lease, deaths=0)
+            jobs.save(change.connection, lease, crashes=0)
             jobs.create(change.connection, new, change.now)
         context.catalog.give_way()
     checkpoint.remember(lease, context, children_made=True)

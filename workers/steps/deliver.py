@@ -28,7 +28,7 @@ def absent_blobs(
     *facts* go into the plan with the answer.
     """
     everything = closure.distributable_blobs()
-    if "absent" not in lease.plan:
+    if "absent" not in lease.checkpoint:
         asked = target.context.now()
         there, mounted = target.present(everything, mount_from=mount_from)
         absent = {blob.digest for blob in everything if blob.digest not in there}
@@ -43,7 +43,7 @@ def absent_blobs(
             manifests=[str(manifest.digest) for manifest in closure.manifests],
             **facts,
         )
-    names = set(lease.plan["absent"])
+    names = set(lease.checkpoint["absent"])
     return [blob for blob in everything if str(blob.digest) in names]
 
 
@@ -56,7 +56,7 @@ def left_to_upload(
 ) -> tuple[list[Descriptor], list[Descriptor]]:
     """Of the blobs that were absent, those that still are, and of these the ones not asked for.
 
-    What another job has brought there meanwhile is spared, and not sent again.
+    What another job has brought there meanwhile is skipped, and not sent again.
     """
     idle = [blob for blob in absent if ("upload", str(blob.digest)) not in states]
     with context.catalog.read() as connection:
@@ -64,7 +64,7 @@ def left_to_upload(
             connection,
             [str(blob.digest) for blob in idle],
             target.source,
-            since=lease.plan["absent_at"],
+            since=lease.checkpoint["absent_at"],
         )
     checkpoint.spare(lease, context, [blob for blob in idle if str(blob.digest) in arrived])
     idle = [blob for blob in idle if str(blob.digest) not in arrived]
@@ -83,7 +83,7 @@ def want_uploads(
     checkpoint.want(
         lease,
         context,
-        [target.wanted("upload", blob, absent_at=lease.plan["absent_at"]) for blob in ready],
+        [target.wanted("upload", blob, absent_at=lease.checkpoint["absent_at"]) for blob in ready],
     )
 
 
@@ -128,12 +128,12 @@ def put_manifests(
         return Done(result, superseded_by=newer)
     with at(Side.DESTINATION):
         for manifest in closure.manifests:
-            target.held.check()
+            target.monitor.check()
             if manifest.digest != closure.root.digest:
                 target.repository.put_manifest(str(manifest.digest), manifest)
         with context.catalog.write() as connection:  # the last look before others see it
             jobs.save(connection, lease)
-        target.held.check()
+        target.monitor.check()
         target.repository.put_manifest(target.reference.identifier, closure.root)
     with context.catalog.write() as connection:
         targets.written(connection, name, lease)

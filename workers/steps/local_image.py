@@ -27,7 +27,7 @@ def fixed_root(
 
     It is kept in the plan as *fact*.
     """
-    stored = lease.plan.get(fact)
+    stored = lease.checkpoint.get(fact)
     if stored is not None:
         return Descriptor.from_json(stored)
     with context.catalog.write() as connection:

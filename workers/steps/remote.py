@@ -26,7 +26,7 @@ from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import Reference
 from transship.workers.registry.client import Repository
 from transship.workers.runtime.context import WorkerContext, at
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,11 +46,16 @@ class Remote:
     source: Source
     lease: JobLease
     context: WorkerContext
-    held: Held
+    monitor: LeaseMonitor
 
     @classmethod
     def of(
-        cls, reference: Reference, side: Side, lease: JobLease, context: WorkerContext, held: Held
+        cls,
+        reference: Reference,
+        side: Side,
+        lease: JobLease,
+        context: WorkerContext,
+        monitor: LeaseMonitor,
     ) -> Remote:
         """The repository of *reference* for the job that *lease* holds."""
         registry, path = reference.domain, reference.path
@@ -63,12 +68,12 @@ class Remote:
             source=Source(registry, path, context.fingerprint(lease.root, registry, path)),
             lease=lease,
             context=context,
-            held=held,
+            monitor=monitor,
         )
 
     def head(self) -> Descriptor | None:
         """What the reference stands for now, by HEAD; None where it stands for nothing."""
-        self.held.check()
+        self.monitor.check()
         with at(self.side):
             return self.repository.head_manifest(self.reference.identifier)
 
@@ -95,7 +100,7 @@ class Remote:
         They are stored and leased to the job. Those that the job has had before are not asked for
         again.
         """
-        had = set(self.lease.plan.get("manifests", ()))
+        had = set(self.lease.checkpoint.get("manifests", ()))
         new = {str(d.digest): d for d in wanted if str(d.digest) not in had}
         got = self._get_manifests(new) if new else {}
         return [got.get(d.digest) or read_manifest(d, self.context.content) for d in wanted]
@@ -185,7 +190,7 @@ class Remote:
 
         def get(digest: str) -> tuple[Manifest | Index, bool]:
             """The manifest, and whether its bytes came from here now."""
-            self.held.check()
+            self.monitor.check()
             descriptor = new[digest]
             there = digest in own and content.size(descriptor.digest) is not None
             if there and (
@@ -209,7 +214,7 @@ class Remote:
 
     def _mount(self, digest: Digest, repository: str) -> bool:
         """Take a blob over from another repository, if the registry lets us."""
-        self.held.check()
+        self.monitor.check()
         session = self.repository.mount(
             digest, from_repository=f"{self.source.registry}/{repository}"
         )
@@ -236,7 +241,7 @@ class Remote:
         ordered = list(digests)
 
         def exists(digest: Digest) -> bool:
-            self.held.check()
+            self.monitor.check()
             return self.repository.head_blob(digest) is not None
 
         with at(self.side):

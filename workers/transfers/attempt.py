@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from transship.store.catalog.scheduling import transfers, waits
 from transship.store.catalog.scheduling.admission import limits, parking
 from transship.store.catalog.scheduling.admission.parking import Probe
-from transship.store.catalog.scheduling.admission.places import Place
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.admission.sources import WaitSource
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.errors import (
     CancelledError,
     HandedBackError,
@@ -52,33 +52,33 @@ def attempt(id_: int, worker: str, context: WorkerContext, renewer: LeaseRenewer
         log.warning("transfer %s: %s", claim.digest, lost)
 
 
-def _enter(connection: Connection, claim: Claim, now: float) -> Probe | bool:
+def _enter(connection: Connection, claim: TransferLease, now: float) -> Probe | bool:
     """Whether the place may be gone to; if it was closed since admission, the claim is given up."""
-    if not claim.places or claim.places[0].registry != claim.registry:
+    if not claim.sources or claim.sources[0].registry != claim.registry:
         return True
-    leave = not claim.places[0].barred and parking.enter(connection, claim.registry, now)
+    leave = not claim.sources[0].barred and parking.enter(connection, claim.registry, now)
     if not leave:
         transfers.hand_back(connection, claim)
     return leave
 
 
-def _run(claim: Claim, context: WorkerContext, renewer: LeaseRenewer) -> None:
-    if not claim.places:
+def _run(claim: TransferLease, context: WorkerContext, renewer: LeaseRenewer) -> None:
+    if not claim.sources:
         with context.change() as change:
             transfers.stopped(change.connection, claim, change.now)
         return
-    place = claim.places[0]
-    if place.registry != claim.registry and claim.direction == "download":
+    source = claim.sources[0]
+    if source.registry != claim.registry and claim.direction == "download":
         # The lane was right when it was admitted; count it where it really goes.
         with context.change() as change:
-            transfers.hand_back(change.connection, claim, to=place)
+            transfers.hand_back(change.connection, claim, to=source)
         return
     move, side = _MOVES[claim.direction]
-    with renewer.keep(claim) as held:
+    with renewer.keep(claim) as monitor:
         try:
-            held.check()
-            with at(side), attentive(held.check, listener=held):
-                move(claim, place, context, held)
+            monitor.check()
+            with at(side), attentive(monitor.check, listener=monitor):
+                move(claim, source, context, monitor)
         except LeaseLostError:
             raise
         except HandedBackError:
@@ -88,16 +88,16 @@ def _run(claim: Claim, context: WorkerContext, renewer: LeaseRenewer) -> None:
             with context.change() as change:
                 transfers.stopped(change.connection, claim, change.now)
         except TransshipError as error:
-            _failed(claim, place, error, context)
+            _failed(claim, source, error, context)
         except Exception as error:
             log.exception("transfer %s failed", claim.digest)
             fault = InternalError(f"{type(error).__name__}: {error}", subject=claim.digest)
-            _failed(claim, place, fault, context)
+            _failed(claim, source, fault, context)
         else:
-            done(claim, place, context)
+            done(claim, source, context)
 
 
-def done(claim: Claim, place: Place, context: WorkerContext) -> None:
+def done(claim: TransferLease, source: WaitSource, context: WorkerContext) -> None:
     """Write down that the blob has arrived, and admit what the free slot makes possible.
 
     Raises:
@@ -106,12 +106,14 @@ def done(claim: Claim, place: Place, context: WorkerContext) -> None:
     with context.change() as change:
         change.directions = [claim.direction]
         if not transfers.complete(
-            change.connection, claim, place, change.now, shared=context.shared_trust
+            change.connection, claim, source, change.now, shared=context.shared_trust
         ):
             change.queues = ()
 
 
-def _failed(claim: Claim, place: Place, error: TransshipError, context: WorkerContext) -> None:
+def _failed(
+    claim: TransferLease, source: WaitSource, error: TransshipError, context: WorkerContext
+) -> None:
     log.info("transfer %s: attempt %d: %s", claim.digest, claim.attempts + 1, error)
     error = looked_again(error, context)
     with context.change() as change:
@@ -123,9 +125,9 @@ def _failed(claim: Claim, place: Place, error: TransshipError, context: WorkerCo
         match decide(error, history, most=most):
             case Again(seconds=seconds, counts=counts) as again:
                 transfers.delay(connection, claim, described, seconds, now, counts=counts)
-                again.park(connection, place.registry, place.fingerprint, now)
+                again.park(connection, source.registry, source.fingerprint, now)
             case Exclude():
-                transfers.exclude(connection, claim, place, described, now)
+                transfers.exclude(connection, claim, source, described, now)
             case _:
                 transfers.fail(connection, claim, described, now)
         change.jobs.update(told)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from transship.store.catalog.content import blobs, collection
 from transship.store.catalog.scheduling import transfers
-from transship.store.catalog.scheduling.admission.places import Place
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.admission.sources import WaitSource
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.content.verify import intact
 from transship.store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.workers.registry.client import Repository
 from transship.workers.runtime.context import WorkerContext
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 
 SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own limits are tighter
 
 
-def download(claim: Claim, place: Place, context: WorkerContext, held: Held) -> None:
+def download(
+    claim: TransferLease, source: WaitSource, context: WorkerContext, monitor: LeaseMonitor
+) -> None:
     """Bring the blob of *claim* from *place*; on return its file is in the store, and synced.
 
     What an earlier attempt left of the bytes of the same repository is taken over, and only the
@@ -28,31 +30,33 @@ def download(claim: Claim, place: Place, context: WorkerContext, held: Held) -> 
     Raises:
         WrongSizeError: the store holds the blob, and its size is not what the claim says.
     """
-    _bring(claim, place, context, held)
+    _bring(claim, source, context, monitor)
     if claim.fence > 1:  # an earlier attempt may have begun with another place
         context.content.discard_partials(Digest.parse(claim.digest))
 
 
-def _bring(claim: Claim, place: Place, context: WorkerContext, held: Held) -> None:
+def _bring(
+    claim: TransferLease, source: WaitSource, context: WorkerContext, monitor: LeaseMonitor
+) -> None:
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
     repository = context.repository(
-        place.root,
-        place.tenant,
-        place.registry,
-        place.repository,
+        source.root,
+        source.tenant,
+        source.registry,
+        source.repository,
         mirrored=claim.attempts % 2 == 0,
     )
     blob = Descriptor(media_type=claim.media_type, digest=digest, size=claim.size)
-    held.bound(SILENCE_BOUND_SECONDS)
-    if _is_here(blob, context, held):
-        if not _may_take_its_word(claim, place, context):
-            _compare(blob, claim, repository, held)
+    monitor.bound(SILENCE_BOUND_SECONDS)
+    if _is_here(blob, context, monitor):
+        if not _may_take_its_word(claim, source, context):
+            _compare(blob, claim, repository, monitor)
         elif repository.head_blob(digest) is None:
-            raise _absent(claim, place)
+            raise _absent(claim, source)
         return
     # One who has the end of a blob has not shown that it has the beginning.
-    origin = "" if context.shared_trust else f"{place.registry}/{place.repository}"
+    origin = "" if context.shared_trust else f"{source.registry}/{source.repository}"
     with context.content.ingest(
         digest, fence=claim.fence, origin=f"{claim.size} {origin}"
     ) as ingest:
@@ -71,12 +75,12 @@ def _bring(claim: Claim, place: Place, context: WorkerContext, held: Held) -> No
 
         if ingest.offset == claim.size and ingest.resumed:
             if repository.head_blob(digest) is None:
-                raise _absent(claim, place)
+                raise _absent(claim, source)
         else:
-            with repository.open_blob(blob, offset=ingest.offset, check=held.check) as body:
+            with repository.open_blob(blob, offset=ingest.offset, check=monitor.check) as body:
                 known = ingest.offset - body.offset  # not 0 where the range was ignored
-                body.read_into(receive, check=held.check)
-        held.unbounded()
+                body.read_into(receive, check=monitor.check)
+        monitor.unbounded()
 
         def still_ours() -> None:
             with context.catalog.read() as connection:
@@ -85,21 +89,21 @@ def _bring(claim: Claim, place: Place, context: WorkerContext, held: Held) -> No
         ingest.commit(size=claim.size, guard=still_ours)
 
 
-def _is_here(blob: Descriptor, context: WorkerContext, held: Held) -> bool:
+def _is_here(blob: Descriptor, context: WorkerContext, monitor: LeaseMonitor) -> bool:
     """Whether the store holds the blob, on record or as a file that is what its digest says."""
     size = context.content.size(blob.digest)
     if size is None:
         return False
     with context.catalog.read() as connection:
         recorded = bool(collection.held(connection, [str(blob.digest)]))
-    if not recorded and not intact(context.content, blob.digest, held.check):
+    if not recorded and not intact(context.content, blob.digest, monitor.check):
         return False
     if size != blob.size:
         raise WrongSizeError(subject=str(blob.digest), claimed=blob.size, actual=size)
     return True
 
 
-def _may_take_its_word(claim: Claim, place: Place, context: WorkerContext) -> bool:
+def _may_take_its_word(claim: TransferLease, source: WaitSource, context: WorkerContext) -> bool:
     """Whether HEAD is enough: trust is shared, or the bytes came from this repository before."""
     if context.shared_trust:
         return True
@@ -108,13 +112,15 @@ def _may_take_its_word(claim: Claim, place: Place, context: WorkerContext) -> bo
             blobs.proven(
                 connection,
                 [claim.digest],
-                registry=place.registry,
-                repository=place.repository,
+                registry=source.registry,
+                repository=source.repository,
             )
         )
 
 
-def _compare(blob: Descriptor, claim: Claim, repository: Repository, held: Held) -> None:
+def _compare(
+    blob: Descriptor, claim: TransferLease, repository: Repository, monitor: LeaseMonitor
+) -> None:
     """Read the blob as the repository has it, and write nothing.
 
     Raises:
@@ -128,17 +134,17 @@ def _compare(blob: Descriptor, claim: Claim, repository: Repository, held: Held)
         claim.done += len(chunk)
 
     claim.done = 0
-    with repository.open_blob(blob, offset=0, check=held.check) as body:
-        body.read_into(look, check=held.check)
+    with repository.open_blob(blob, offset=0, check=monitor.check) as body:
+        body.read_into(look, check=monitor.check)
     actual = Digest.from_hash(hasher)
     if actual != blob.digest:
         raise DigestMismatchError(expected=str(blob.digest), actual=str(actual))
 
 
-def _absent(claim: Claim, place: Place) -> RegistryNotFoundError:
+def _absent(claim: TransferLease, source: WaitSource) -> RegistryNotFoundError:
     return RegistryNotFoundError(
         "the registry does not hold this blob",
-        registry=place.registry,
-        subject=f"{place.registry}/{place.repository}@{claim.digest}",
+        registry=source.registry,
+        subject=f"{source.registry}/{source.repository}@{claim.digest}",
         http_status=404,
     )

@@ -122,7 +122,7 @@ def summary(job: dict[str, Any]) -> str:
     what = result.get("reference", job["label"])
     figures = (
         f"moved {human_bytes(progress['bytes_moved'])}, "
-        f"spared {human_bytes(progress['bytes_spared'])}"
+        f"skipped {human_bytes(progress['bytes_skipped'])}"
     )
     if job["superseded_by"] is not None:
         by = f" ({job['superseded_by']})" if job["superseded_by"] else ""

@@ -44,9 +44,9 @@ async def livez() -> dict[str, str]:
 def readyz(services: Injected, response: Response) -> Health:
     """200 while jobs can be accepted, 503 otherwise. What is degraded keeps them from moving."""
     with services.catalog.read() as connection:
-        threads = services.watch.threads(connection)
+        threads = services.liveness.threads(connection)
     status = "ok"
-    if services.news.closing:
+    if services.notifications.closing:
         status = "this process is stopping"
         response.status_code = 503
     found = degraded(threads, reachable=services.wire.reachable())

@@ -98,9 +98,9 @@ async def list_image_events(
 
 async def _stream(services: Services, asked: _Asked, after: int) -> Events:
     spoken = time.monotonic()
-    async with services.news.of([_NEWS]) as news:
+    async with services.notifications.of([_NEWS]) as notifications:
         while True:
-            ending = services.news.closing or (
+            ending = services.notifications.closing or (
                 asked.until is not None and services.context.now() > asked.until
             )
             found = await asyncio.to_thread(_read, services, asked, after)
@@ -116,7 +116,7 @@ async def _stream(services: Services, asked: _Asked, after: int) -> Events:
             if time.monotonic() - spoken > ALIVE_SECONDS:
                 spoken = time.monotonic()
                 yield None
-            await wait(news, LOOK_SECONDS)
+            await wait(notifications, LOOK_SECONDS)
 
 
 def _page(services: Services, asked: _Asked, after: int) -> ImageEventList:

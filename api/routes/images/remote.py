@@ -26,7 +26,13 @@ from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import Reference
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.client import Repository
-from transship.workers.registry.search import DEFAULT_LIMIT, KEYS, MAX_RESULTS, Wish, index_and_term
+from transship.workers.registry.search import (
+    DEFAULT_LIMIT,
+    KEYS,
+    MAX_RESULTS,
+    SearchFilter,
+    index_and_term,
+)
 from transship.workers.runtime.context import at
 
 router = APIRouter(route_class=CheckedRoute, tags=["registries"])
@@ -140,7 +146,7 @@ async def search_registry(
     limit: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = DEFAULT_LIMIT,
 ) -> SearchResults:
     """Search an index of images, Docker's unless the term begins with another's host."""
-    wish = Wish.parse(Filters.parse(filter_ or (), KEYS))
+    wish = SearchFilter.parse(Filters.parse(filter_ or (), KEYS))
     found = await services.registry_calls.ask(
         index_and_term(term)[0].name,
         lambda: services.context.registries.search(

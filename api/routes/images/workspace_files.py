@@ -20,8 +20,8 @@ from transship.api.openapi import problems
 from transship.api.services import Injected, Services
 from transship.store.catalog.content import workspaces
 from transship.store.images.build.new_layer import MadeLayer
-from transship.store.layers.codecs.formats import Source
-from transship.store.layers.compose.difference import Change
+from transship.store.layers.codecs.formats import Readable
+from transship.store.layers.compose.difference import ChangeKind
 from transship.store.layers.compose.find import MergedTree
 from transship.store.layers.compose.squash import changes_of, squash
 from transship.store.layers.sources import LayerSource
@@ -34,7 +34,11 @@ from transship.workers.runtime.ids import new_id
 router = APIRouter(route_class=CheckedRoute, tags=["workspaces"])
 
 TAR: Final = "application/x-tar"
-_SAID: Final = {Change.ADDED: "added", Change.CHANGED: "modified", Change.DELETED: "deleted"}
+_SAID: Final = {
+    ChangeKind.ADDED: "added",
+    ChangeKind.CHANGED: "modified",
+    ChangeKind.DELETED: "deleted",
+}
 _TAR_BODY: Final[dict[str, Any]] = {TAR: {"schema": {"type": "string", "format": "binary"}}}
 _EARLIEST: Final = -62_135_596_800  # the years 1 and 9999, all that RFC 3339 knows
 _LATEST: Final = 253_402_300_799
@@ -107,7 +111,7 @@ async def put_files(
     return PutView(digest=str(made.digest), size=made.size)
 
 
-def _put(services: Services, asking: Caller, name: str, path: str, body: Source) -> MadeLayer:
+def _put(services: Services, asking: Caller, name: str, path: str, body: Readable) -> MadeLayer:
     return _changed(
         services,
         asking,

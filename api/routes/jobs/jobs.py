@@ -178,13 +178,13 @@ async def get_job(
     A server that stops answers at once.
     """
     until = time.monotonic() + wait_seconds
-    async with services.news.of([job]) as news:
+    async with services.notifications.of([job]) as notifications:
         while True:
             state = await asyncio.to_thread(_state, services, asking, job)
             left = until - time.monotonic()
-            if state in jobs.ENDED or left <= 0 or services.news.closing:
+            if state in jobs.ENDED or left <= 0 or services.notifications.closing:
                 return await asyncio.to_thread(_view, services, asking, job)
-            await wait(news, min(left, FALLBACK_SECONDS))
+            await wait(notifications, min(left, FALLBACK_SECONDS))
 
 
 @router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404))

@@ -23,7 +23,7 @@ from transship.api.openapi import problems
 from transship.api.routes.jobs.jobs import transfer_views
 from transship.api.services import Injected, Services
 from transship.api.views.docker_progress import Line
-from transship.api.views.docker_stream import Telling
+from transship.api.views.docker_stream import DockerStream
 from transship.api.views.jobs import SUMMARIZED, JobSummary, event_view, job_summaries
 from transship.api.views.visibility import existing_job
 from transship.store.catalog.db.schema import TRANSFER_RUNNING
@@ -62,7 +62,7 @@ async def follow(
     after = event_id(last_event_id) if last_event_id else 0
     row = await asyncio.to_thread(_existing, services, asking, job)
     if format_ == "docker":
-        return streamed(_docker_stream(services, job, Telling(row)), NDJSON)
+        return streamed(_docker_stream(services, job, DockerStream(row)), NDJSON)
     return streamed(_stream(services, job, after), accept)
 
 
@@ -70,7 +70,7 @@ async def _stream(services: Services, job: str, after: int) -> Events:
     """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
     spoken = time.monotonic()
-    async with services.news.of([job]) as news:
+    async with services.notifications.of([job]) as notifications:
         while True:
             found, progress, ended = await asyncio.to_thread(_look, services, job, after)
             for event in found:
@@ -83,21 +83,21 @@ async def _stream(services: Services, job: str, after: int) -> Events:
             elif time.monotonic() - spoken > ALIVE_SECONDS:
                 spoken = time.monotonic()
                 yield None
-            if (ended and not found) or services.news.closing:
+            if (ended and not found) or services.notifications.closing:
                 return
             if not ended and len(found) < MAX_EVENTS:
-                await wait(news, PROGRESS_SECONDS)
+                await wait(notifications, PROGRESS_SECONDS)
 
 
-async def _docker_stream(services: Services, job: str, telling: Telling) -> Events:
+async def _docker_stream(services: Services, job: str, stream: DockerStream) -> Events:
     """The same in Docker's words."""
 
     def look() -> tuple[list[Line], bool]:
         with services.catalog.read() as connection:
-            return telling.look(connection)
+            return stream.new_lines(connection)
 
     spoken = time.monotonic()
-    async with services.news.of([job]) as news:
+    async with services.notifications.of([job]) as notifications:
         while True:
             lines, ended = await asyncio.to_thread(look)
             for line in lines:
@@ -107,10 +107,10 @@ async def _docker_stream(services: Services, job: str, telling: Telling) -> Even
             elif time.monotonic() - spoken > ALIVE_SECONDS:
                 spoken = time.monotonic()
                 yield None
-            if ended or services.news.closing:
+            if ended or services.notifications.closing:
                 return
             if not lines:
-                await wait(news, PROGRESS_SECONDS)
+                await wait(notifications, PROGRESS_SECONDS)
 
 
 def _look(

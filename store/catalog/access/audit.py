@@ -18,7 +18,7 @@ MAX_KEPT: Final = 1_000_000  # and anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """What somebody asked for at *time*, and the HTTP status that it was answered with.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
     id: int = 0
 
 
-def record(connection: Connection, entries: Iterable[Entry]) -> None:
+def record(connection: Connection, entries: Iterable[AuditEntry]) -> None:
     """Keep *entries*, and forget the oldest ones."""
     rows = [{name: it for name, it in asdict(one).items() if name != "id"} for one in entries]
     if not rows:
@@ -54,9 +54,9 @@ def record(connection: Connection, entries: Iterable[Entry]) -> None:
     connection.execute(delete(audit).where(audit.c.id <= newest_id - MAX_KEPT))
 
 
-def newest(connection: Connection, limit: int, before: int | None = None) -> list[Entry]:
+def newest(connection: Connection, limit: int, before: int | None = None) -> list[AuditEntry]:
     """The last *limit* entries, the newest first; those *before* the one with an id, if given."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(audit.c.id < before)
-    return [Entry(**row) for row in connection.execute(query).mappings()]
+    return [AuditEntry(**row) for row in connection.execute(query).mappings()]

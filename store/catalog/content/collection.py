@@ -44,7 +44,7 @@ from transship.store.catalog.db.sql import chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class UsedBlob:
     """A blob in the store, and when it was last of use."""
 
     size: int
@@ -57,7 +57,7 @@ class Snapshot:
 
     roots: frozenset[str]
     edges: Mapping[str, Sequence[str]]
-    held: Mapping[str, Held]
+    held: Mapping[str, UsedBlob]
 
 
 def begin(connection: Connection) -> int:
@@ -88,7 +88,7 @@ def snapshot(connection: Connection) -> Snapshot:
     return Snapshot(
         roots=frozenset(connection.execute(roots).scalars()),
         edges=below,
-        held={digest: Held(size, used_at) for digest, size, used_at in held},
+        held={digest: UsedBlob(size, used_at) for digest, size, used_at in held},
     )
 
 

@@ -41,7 +41,7 @@ JOB_IS_DUE: Final = f"{JOB_IS_ACTIVE} AND due AND owner IS NULL"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
 JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
 JOB_STOPPING: Final = f"{JOB_DUE} AND stop_requested IS NOT NULL"
-JOB_OUT: Final = f"{JOB_ACTIVE} AND (owner IS NOT NULL OR rung_until > 0)"  # sent, or held
+JOB_OUT: Final = f"{JOB_ACTIVE} AND (owner IS NOT NULL OR dispatched_until > 0)"  # sent, or held
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
 JOB_WITH_DEADLINE: Final = f"{JOB_IS_ACTIVE} AND deadline IS NOT NULL AND stop_requested IS NULL"
 JOB_TOP: Final = "parent IS NULL"  # nobody's child
@@ -285,7 +285,7 @@ jobs = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
     Column("deadline", Float),
-    Column("plan", _Json),  # what the first advance fixed
+    Column("checkpoint", _Json),  # what the first advance fixed
     Column("result", _Json),
     Column("error", _Json),
     Column("superseded_by", String),
@@ -294,19 +294,19 @@ jobs = Table(
     Column("due", Boolean, nullable=False),
     Column("not_before", Float, nullable=False),
     Column("not_before_delay", Float, nullable=False),
-    Column("rung_until", Float, nullable=False),
+    Column("dispatched_until", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
     # who runs it
     Column("owner", String),
     Column("fence", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
-    Column("deaths", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
     # How far it is: what it found, and what waits of it that have ended came to.
     Column("bytes_total", _Bytes, nullable=False),
-    Column("bytes_spared", _Bytes, nullable=False),
+    Column("bytes_skipped", _Bytes, nullable=False),
     Column("bytes_moved", _Bytes, nullable=False),
     Column("blobs_total", Integer, nullable=False),
-    Column("blobs_spared", Integer, nullable=False),
+    Column("blobs_skipped", Integer, nullable=False),
     Column("blobs_moved", Integer, nullable=False),
     UniqueConstraint("requested_by", "idempotency_key"),
     UniqueConstraint("parent", "child_key"),
@@ -354,10 +354,10 @@ job_children = Table(
     Column("failed", Integer, nullable=False),
     Column("cancelled", Integer, nullable=False),
     Column("bytes_total", _Bytes, nullable=False),
-    Column("bytes_spared", _Bytes, nullable=False),
+    Column("bytes_skipped", _Bytes, nullable=False),
     Column("bytes_moved", _Bytes, nullable=False),
     Column("blobs_total", _Bytes, nullable=False),
-    Column("blobs_spared", _Bytes, nullable=False),
+    Column("blobs_skipped", _Bytes, nullable=False),
     Column("blobs_moved", _Bytes, nullable=False),
 )
 
@@ -436,7 +436,7 @@ transfers = Table(
     Column("telling", Boolean, nullable=False, server_default=text("false")),
     Column("not_before", Float, nullable=False),
     Column("not_before_delay", Float, nullable=False),
-    Column("rung_until", Float, nullable=False),
+    Column("dispatched_until", Float, nullable=False),
     Column("attempts", Integer, nullable=False),  # tries that used up the budget
     Column("tries", Integer, nullable=False),  # all of them
     Column("furthest", _Bytes, nullable=False),  # the highest offset any try reached
@@ -448,7 +448,7 @@ transfers = Table(
     Column("upload_offset", _Bytes, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
-    Column("deaths", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
     Column("furthest_at_death", _Bytes, nullable=False),
     Column("bytes_done", _Bytes, nullable=False),  # of the blob, by the current try
     Column("bytes_moved", _Bytes, nullable=False),  # over the wire, by all tries

@@ -28,8 +28,8 @@ from transship.store.catalog.db.sql import chunks, upsert
 
 STATES: Final = ("queued", "running", "succeeded", "failed", "cancelled")
 FIGURES: Final = (
-    *("bytes_total", "bytes_spared", "bytes_moved"),
-    *("blobs_total", "blobs_spared", "blobs_moved"),
+    *("bytes_total", "bytes_skipped", "bytes_moved"),
+    *("blobs_total", "blobs_skipped", "blobs_moved"),
 )
 
 _NOTHING: Final = dict.fromkeys((*STATES, *FIGURES), 0)

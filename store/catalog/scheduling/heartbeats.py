@@ -17,10 +17,10 @@ from sqlalchemy import Connection, case, delete, select, text, update
 from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
 from transship.store.catalog.db.sql import upsert
 from transship.store.catalog.scheduling import events, maintenance
-from transship.store.catalog.scheduling.transfers import Claim, end_dead
-from transship.store.errors import RepeatedDeathError
+from transship.store.catalog.scheduling.transfers import TransferLease, end_dead
+from transship.store.errors import RepeatedCrashError
 
-MAX_DEATHS = 5  # without progress between them
+MAX_CRASHES = 5  # without progress between them
 
 Key = tuple[str, str | int]  # ('job' | 'transfer' | 'worker', id)
 Pulse = tuple[int, int]  # fence, beat
@@ -133,7 +133,7 @@ def beat_job(connection: Connection, id_: str, fence: int, owner: str) -> str | 
     return False if row is None else row.stop_requested
 
 
-def beat_transfer(connection: Connection, claim: Claim) -> bool | None:
+def beat_transfer(connection: Connection, claim: TransferLease) -> bool | None:
     """Renew a transfer's lease and write how far it is.
 
     None: it is lost. Otherwise whether a stop was requested.
@@ -217,19 +217,19 @@ def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: floa
             owner=None,
             due=True,
             not_before=0,
-            rung_until=0,
+            dispatched_until=0,
             fence=jobs.c.fence + 1,
-            deaths=jobs.c.deaths + 1,
+            crashes=jobs.c.crashes + 1,
         )
-        .returning(jobs.c.deaths, jobs.c.owner)
+        .returning(jobs.c.crashes, jobs.c.owner)
     ).one_or_none()
     if row is None:
         return 0
-    if row.deaths >= MAX_DEATHS:
+    if row.crashes >= MAX_CRASHES:
         connection.execute(
             update(jobs).where(jobs.c.id == id_).values(stop_requested="repeated-death")
         )
-    events.record(connection, id_, "worker-died", now, deaths=row.deaths)
+    events.record(connection, id_, "worker-died", now, crashes=row.crashes)
     return 1
 
 
@@ -248,17 +248,17 @@ def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now:
             owner=None,
             fence=transfers.c.fence + 1,
             tries=transfers.c.tries - 1,
-            deaths=case((got_further, 1), else_=transfers.c.deaths + 1),
+            crashes=case((got_further, 1), else_=transfers.c.crashes + 1),
             furthest_at_death=transfers.c.furthest,
         )
-        .returning(transfers.c.deaths, transfers.c.digest)
+        .returning(transfers.c.crashes, transfers.c.digest)
     ).one_or_none()
     if row is None:
         return 0
     error: dict[str, Any] | None = None
-    if row.deaths >= MAX_DEATHS:
-        error = RepeatedDeathError(
-            f"{row.deaths} workers died over it without getting further",
+    if row.crashes >= MAX_CRASHES:
+        error = RepeatedCrashError(
+            f"{row.crashes} workers died over it without getting further",
             subject=row.digest,
         ).as_json()
     end_dead(connection, id_, error, now)

@@ -88,7 +88,7 @@ _CLAIM = (
         owner=bindparam("by"),
         fence=jobs.c.fence + 1,
         due=False,
-        rung_until=0,
+        dispatched_until=0,
         started_at=func.coalesce(jobs.c.started_at, NOW),
     )
     .returning(jobs)
@@ -98,7 +98,7 @@ _DUE_ROW = select(
     jobs.c.stop_requested,
 ).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE))
 _UNDISPATCH = (
-    update(jobs).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE)).values(rung_until=0)
+    update(jobs).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE)).values(dispatched_until=0)
 )
 _SAVE = update(jobs).where(
     jobs.c.id == bindparam("held"),
@@ -139,8 +139,8 @@ _LAST_OF_ROOT = (
 _FRESH: dict[str, Any] = {
     "state": "queued",
     "due": True,
-    **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
-    **dict.fromkeys(("attempts", "fence", "beat", "deaths"), 0),
+    **dict.fromkeys(("not_before", "not_before_delay", "dispatched_until"), 0),
+    **dict.fromkeys(("attempts", "fence", "beat", "crashes"), 0),
     **dict.fromkeys(children.FIGURES, 0),
 }
 
@@ -170,7 +170,7 @@ class NewJob:
     child_key: str | None = None
     root: str | None = None  # None: it is its own root
     retry_of: str | None = None
-    plan: dict[str, Any] | None = None  # facts known from the beginning
+    checkpoint: dict[str, Any] | None = None  # facts known from the beginning
 
 
 _GIVEN = tuple(one.name for one in fields(NewJob))
@@ -187,7 +187,7 @@ class JobLease:
     parent: str | None
     priority: int
     spec: dict[str, Any]
-    plan: dict[str, Any]
+    checkpoint: dict[str, Any]
     label: str
     queue: str
     requester: str
@@ -199,13 +199,13 @@ class JobLease:
     stop_requested: str | None
     created_at: float
     deadline: float | None
-    spared: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
     listening: bool = False  # nobody has heard anything of one of its registries of late
     unsaved: bool = False  # the plan has facts that the row has not
 
     def learn(self, **facts: Any) -> None:
         """Add *facts* to the plan; the next `save` writes them."""
-        self.plan.update(facts)
+        self.checkpoint.update(facts)
         self.unsaved = True
 
 
@@ -327,7 +327,7 @@ def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease 
         parent=row.parent,
         priority=row.priority,
         spec=row.spec,
-        plan=row.plan or {},
+        checkpoint=row.checkpoint or {},
         label=row.label,
         queue=row.queue,
         requester=row.requester,
@@ -359,10 +359,10 @@ def save(connection: Connection, lease: JobLease, **values: Any) -> None:
         )
     values.setdefault("owner", lease.owner)
     if lease.unsaved:
-        values["plan"] = lease.plan
+        values["checkpoint"] = lease.checkpoint
         lease.unsaved = False
-    if "plan" in values:
-        values["deaths"] = 0
+    if "checkpoint" in values:
+        values["crashes"] = 0
     held = {"held": lease.id, "held_fence": lease.fence, "held_by": lease.owner}
     computed = {k: v for k, v in values.items() if isinstance(v, ClauseElement)}
     statement = _SAVE.values(**computed) if computed else _SAVE
@@ -399,7 +399,7 @@ def release(
         owner=None,
         due=_DUE_AGAIN,
         not_before=0,
-        deaths=0,
+        crashes=0,
     )
 
 

@@ -15,7 +15,7 @@ from transship.store.catalog.db.schema import maintenance
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Ownership:
     """The row as it was read."""
 
     owner: str | None
@@ -23,13 +23,13 @@ class Standing:
     beat: int
 
 
-def standing(connection: Connection) -> Standing:
+def standing(connection: Connection) -> Ownership:
     """Who does the maintenance now."""
     row = connection.execute(_STANDING).one()
-    return Standing(row.owner, row.fence, row.beat)
+    return Ownership(row.owner, row.fence, row.beat)
 
 
-def take(connection: Connection, worker: str, seen: Standing) -> int | None:
+def take(connection: Connection, worker: str, seen: Ownership) -> int | None:
     """Make *worker* the owner of the row that was *seen*, and return its fence.
 
     None where the row has changed since: the owner lives, or another was first.

@@ -22,12 +22,12 @@ from transship.store.catalog.scheduling import children
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Blobs and bytes: *spared* were in place, came with another job, or from an earlier try."""
+    """Blobs and bytes: *skipped* were in place, came with another job, or from an earlier try."""
 
     bytes_total: int = 0
     bytes_done: int = 0
     bytes_moved: int = 0
-    bytes_spared: int = 0
+    bytes_skipped: int = 0
     blobs_total: int = 0
     blobs_done: int = 0
 
@@ -37,7 +37,7 @@ class Progress:
             self.bytes_total + other.bytes_total,
             self.bytes_done + other.bytes_done,
             self.bytes_moved + other.bytes_moved,
-            self.bytes_spared + other.bytes_spared,
+            self.bytes_skipped + other.bytes_skipped,
             self.blobs_total + other.blobs_total,
             self.blobs_done + other.blobs_done,
         )
@@ -55,7 +55,7 @@ class Carried:
         """What that is worth to a job that waits for it; one that *joined* has moved nothing."""
         moved = 0 if joined else min(self.moved, self.done)
         return Counter(
-            bytes_moved=moved, bytes_spared=self.done - moved, blobs_moved=int(self.whole)
+            bytes_moved=moved, bytes_skipped=self.done - moved, blobs_moved=int(self.whole)
         )
 
 
@@ -69,7 +69,7 @@ class EndedWait:
 
 
 _IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
-_CREDITED = ("bytes_moved", "bytes_spared", "blobs_moved", "blobs_spared")
+_CREDITED = ("bytes_moved", "bytes_skipped", "blobs_moved", "blobs_skipped")
 CREDIT = (
     update(jobs)
     .where(jobs.c.id.in_(_IDS))
@@ -119,7 +119,7 @@ def add(
     statement: ReturningUpdate[Any] = CREDIT,
     where: Mapping[str, Any] | None = None,
 ) -> list[Row[Any]]:
-    """Add to what was moved and spared in the rows of jobs, and of their parents."""
+    """Add to what was moved and skipped in the rows of jobs, and of their parents."""
     written: list[Row[Any]] = []
     same: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
     for job, gain in gains.items():
@@ -153,8 +153,8 @@ def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]
             if row.running:
                 parents.add(row.job)
     for id_, gain in _in_flight(connection, alone, parents):
-        moved, spared = gain["bytes_moved"], gain["bytes_spared"]
-        total[id_] += Progress(bytes_done=moved + spared, bytes_moved=moved, bytes_spared=spared)
+        moved, skipped = gain["bytes_moved"], gain["bytes_skipped"]
+        total[id_] += Progress(bytes_done=moved + skipped, bytes_moved=moved, bytes_skipped=skipped)
     for id_, found in total.items():
         if found.bytes_done > found.bytes_total:
             total[id_] = replace(found, bytes_done=found.bytes_total)
@@ -164,11 +164,11 @@ def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]
 def _of_row(row: Any) -> Progress:
     return Progress(
         bytes_total=row.bytes_total,
-        bytes_done=row.bytes_spared + row.bytes_moved,
+        bytes_done=row.bytes_skipped + row.bytes_moved,
         bytes_moved=row.bytes_moved,
-        bytes_spared=row.bytes_spared,
+        bytes_skipped=row.bytes_skipped,
         blobs_total=row.blobs_total,
-        blobs_done=row.blobs_spared + row.blobs_moved,
+        blobs_done=row.blobs_skipped + row.blobs_moved,
     )
 
 

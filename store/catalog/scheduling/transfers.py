@@ -15,8 +15,8 @@ from sqlalchemy import Connection, and_, bindparam, func, select, text, update
 from transship.store.catalog.content import blobs
 from transship.store.catalog.db.schema import TRANSFER_PENDING, transfers
 from transship.store.catalog.scheduling import events, waits
-from transship.store.catalog.scheduling.admission import places, silence
-from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.admission import silence, sources
+from transship.store.catalog.scheduling.admission.sources import WaitSource
 from transship.store.catalog.scheduling.progress import Carried
 from transship.store.errors import LeaseLostError
 
@@ -30,7 +30,7 @@ _CLAIM = (
         owner=bindparam("by"),
         served_by=bindparam("by"),
         fence=transfers.c.fence + 1,
-        rung_until=0,
+        dispatched_until=0,
         bytes_done=0,
         tries=transfers.c.tries + 1,
         started_at=func.coalesce(transfers.c.started_at, bindparam("now")),
@@ -51,7 +51,7 @@ _SAVE_AND_SEE = _SAVE.returning(waits.SOME_FROM_ELSEWHERE)
 
 
 @dataclass(slots=True)
-class Claim:
+class TransferLease:
     """A transfer taken up by this process. Every write names the fence, and fails if stale."""
 
     id: int
@@ -67,7 +67,7 @@ class Claim:
     bytes_moved: int
     fence: int
     owner: str
-    places: Sequence[Place]
+    sources: Sequence[WaitSource]
     listening: bool = False  # nobody has heard anything in its lane of late
     session: str | None = field(default=None, repr=False)  # of an upload, sealed
     moved: int = 0  # over the wire, by this try
@@ -88,12 +88,12 @@ class Claim:
         return Carried(self.done, self.bytes_moved + self.moved)
 
 
-def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | None:
+def claim(connection: Connection, id_: int, owner: str, now: float) -> TransferLease | None:
     """Take up an admitted transfer, or return None: someone has it, or it has ended."""
     row = connection.execute(_CLAIM, {"transfer": id_, "by": owner, "now": now}).one_or_none()
     if row is None:
         return None
-    return Claim(
+    return TransferLease(
         id=row.id,
         direction=row.direction,
         digest=row.digest,
@@ -107,20 +107,22 @@ def claim(connection: Connection, id_: int, owner: str, now: float) -> Claim | N
         bytes_moved=row.bytes_moved,
         fence=row.fence,
         owner=owner,
-        places=places.of_transfer(connection, row.id, now),
+        sources=sources.of_transfer(connection, row.id, now),
         listening=bool(row.silent),
         session=row.upload_session,
     )
 
 
-def heard(connection: Connection, claim_: Claim) -> None:
+def heard(connection: Connection, claim_: TransferLease) -> None:
     """Its registry has said something to a transfer that was listening."""
     if claim_.listening:
         silence.heard(connection, claim_.direction, claim_.registry)
         claim_.listening = False
 
 
-def keep_session(connection: Connection, claim_: Claim, sealed: str | None, offset: int) -> None:
+def keep_session(
+    connection: Connection, claim_: TransferLease, sealed: str | None, offset: int
+) -> None:
     """Where the upload may be taken up again, with *offset* bytes there; None: nowhere.
 
     Raises:
@@ -130,7 +132,7 @@ def keep_session(connection: Connection, claim_: Claim, sealed: str | None, offs
     claim_.session = sealed
 
 
-def check(connection: Connection, claim_: Claim) -> None:
+def check(connection: Connection, claim_: TransferLease) -> None:
     """Make sure that the transfer is still ours.
 
     Raises:
@@ -141,7 +143,12 @@ def check(connection: Connection, claim_: Claim) -> None:
 
 
 def complete(
-    connection: Connection, claim_: Claim, place: Place, now: float, *, shared: bool = False
+    connection: Connection,
+    claim_: TransferLease,
+    source: WaitSource,
+    now: float,
+    *,
+    shared: bool = False,
 ) -> bool:
     """The blob has arrived: in the store for a download, in the registry for an upload.
 
@@ -149,25 +156,25 @@ def complete(
     where trust is *shared*. The others get a transfer of their own: their places are read too, and
     compared, for to know a digest grants nothing. Returns whether a job is due now.
     """
-    source = blobs.Source(place.registry, place.repository, place.fingerprint)
+    seen = blobs.Source(source.registry, source.repository, source.fingerprint)
     size = claim_.size
-    blobs.confirm(connection, [claim_.digest], source, now)
+    blobs.confirm(connection, [claim_.digest], seen, now)
     values = _ended(claim_, "done", now, error=None, bytes_done=size, furthest=size)
-    served = {"at_registry": place.registry, "at_repository": place.repository}
+    served = {"at_registry": source.registry, "at_repository": source.repository}
     row = connection.execute(_SAVE_AND_SEE, {**_held(claim_), **values, **served}).one_or_none()
     if row is None:
         raise _lost(claim_)
     if claim_.direction == "download":
         blobs.add(connection, claim_.digest, size, now)
-        blobs.record_bytes(connection, [claim_.digest], source)
+        blobs.record_bytes(connection, [claim_.digest], seen)
         if not shared and row[0]:
-            waits.hand_on(connection, claim_.id, place, now)
+            waits.hand_on(connection, claim_.id, source, now)
     heard(connection, claim_)
     carried = Carried(size, claim_.bytes_moved + claim_.moved, whole=True)
     return waits.end(connection, claim_.id, carried, error=None)
 
 
-def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: float) -> None:
+def fail(connection: Connection, claim_: TransferLease, error: dict[str, Any], now: float) -> None:
     """The transfer has failed for all who wait for it."""
     _end(connection, claim_, "failed", now, error=error)
     waits.end(connection, claim_.id, claim_.carried, error=error)
@@ -175,14 +182,14 @@ def fail(connection: Connection, claim_: Claim, error: dict[str, Any], now: floa
 
 def exclude(
     connection: Connection,
-    claim_: Claim,
-    place: Place,
+    claim_: TransferLease,
+    source: WaitSource,
     error: dict[str, Any],
     now: float,
 ) -> None:
     """This place will not serve. Those who brought it are told; others' places come next."""
-    waits.exclude(connection, claim_.id, place, claim_.carried, error)
-    remaining = places.of_transfer(connection, claim_.id, now)
+    waits.exclude(connection, claim_.id, source, claim_.carried, error)
+    remaining = sources.of_transfer(connection, claim_.id, now)
     if not remaining:
         _end(connection, claim_, "failed", now, error=error)
         return
@@ -192,14 +199,14 @@ def exclude(
         state="pending",
         owner=None,
         attempts=0,  # the next place has a budget of its own
-        **places.queue_at(connection, claim_.id, claim_.registry, remaining[0]),
+        **sources.queue_at(connection, claim_.id, claim_.registry, remaining[0]),
         **claim_.figures,
     )
 
 
 def delay(
     connection: Connection,
-    claim_: Claim,
+    claim_: TransferLease,
     error: dict[str, Any],
     seconds: float,
     now: float,
@@ -229,20 +236,22 @@ def delay(
     )
 
 
-def hand_back(connection: Connection, claim_: Claim, *, to: Place | None = None) -> None:
+def hand_back(
+    connection: Connection, claim_: TransferLease, *, to: WaitSource | None = None
+) -> None:
     """Give the transfer to whoever comes next, in the lane of *to* if given; this was no try."""
     values: dict[str, Any] = {"tries": claim_.tries - 1}
     if to is not None:
-        values |= places.queue_at(connection, claim_.id, claim_.registry, to)
+        values |= sources.queue_at(connection, claim_.id, claim_.registry, to)
     _save(connection, claim_, state="pending", owner=None, **values, **claim_.figures)
 
 
-def stopped(connection: Connection, claim_: Claim, now: float) -> None:
+def stopped(connection: Connection, claim_: TransferLease, now: float) -> None:
     """The owner has closed its socket after a request to stop.
 
     When someone has joined meanwhile, the request was taken back and the transfer goes on.
     """
-    if places.of_transfer(connection, claim_.id, now):
+    if sources.of_transfer(connection, claim_.id, now):
         hand_back(connection, claim_)
         return
     _end(connection, claim_, "cancelled", now)
@@ -277,25 +286,27 @@ def end_dead(
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _ended(claim_: Claim, state: str, now: float, **more: Any) -> dict[str, Any]:
+def _ended(claim_: TransferLease, state: str, now: float, **more: Any) -> dict[str, Any]:
     """What a row says of a transfer that has ended: nobody owns it, no upload goes on from it."""
     values: dict[str, Any] = {**claim_.figures, **more}
     return values | {"state": state, "owner": None, "upload_session": None, "finished_at": now}
 
 
-def _end(connection: Connection, claim_: Claim, state: str, now: float, **more: Any) -> None:
+def _end(
+    connection: Connection, claim_: TransferLease, state: str, now: float, **more: Any
+) -> None:
     _save(connection, claim_, **_ended(claim_, state, now, **more))
 
 
-def _held(claim_: Claim) -> dict[str, Any]:
+def _held(claim_: TransferLease) -> dict[str, Any]:
     return {"held": claim_.id, "held_fence": claim_.fence, "held_by": claim_.owner}
 
 
-def _save(connection: Connection, claim_: Claim, **values: Any) -> None:
+def _save(connection: Connection, claim_: TransferLease, **values: Any) -> None:
     written = connection.execute(_SAVE, {**_held(claim_), **values})
     if written.rowcount != 1:
         raise _lost(claim_)
 
 
-def _lost(claim_: Claim) -> LeaseLostError:
+def _lost(claim_: TransferLease) -> LeaseLostError:
     return LeaseLostError("the transfer is held by another worker now", subject=claim_.digest)

@@ -39,8 +39,8 @@ from transship.store.catalog.db.schema import (
 from transship.store.catalog.db.sql import chunks, upsert
 from transship.store.catalog.scheduling import jobs as job_rows
 from transship.store.catalog.scheduling import progress
-from transship.store.catalog.scheduling.admission import lanes, parking, places
-from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.admission import lanes, parking, sources
+from transship.store.catalog.scheduling.admission.sources import WaitSource
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.progress import Carried, EndedWait
 
@@ -59,9 +59,9 @@ _INSERT = insert(transfers).returning(transfers.c.id)
 _FRESH: Final[dict[str, Any]] = {
     "state": "pending",
     **dict.fromkeys(("stop_requested", "telling", "elsewhere"), False),
-    **dict.fromkeys(("not_before", "not_before_delay", "rung_until"), 0),
+    **dict.fromkeys(("not_before", "not_before_delay", "dispatched_until"), 0),
     **dict.fromkeys(("attempts", "tries", "furthest", "upload_offset"), 0),
-    **dict.fromkeys(("fence", "beat", "deaths", "furthest_at_death"), 0),
+    **dict.fromkeys(("fence", "beat", "crashes", "furthest_at_death"), 0),
     **dict.fromkeys(("bytes_done", "bytes_moved"), 0),
 }
 _LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
@@ -304,7 +304,7 @@ def tell_more(connection: Connection) -> bool:
     return True
 
 
-def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
+def hand_on(connection: Connection, id_: int, source: WaitSource, now: float) -> None:
     """Give those who may not be served with bytes of *place* a transfer of their own.
 
     Call it when the transfer has ended, before those who are served are told, and only if there
@@ -312,8 +312,8 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     """
     where = {
         "waited_for": id_,
-        "at_registry": place.registry,
-        "at_repository": place.repository,
+        "at_registry": source.registry,
+        "at_repository": source.repository,
     }
     old = connection.execute(select(transfers).where(transfers.c.id == id_)).one()
     same = (
@@ -323,14 +323,14 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
     row = {
         **_FRESH,
         **{name: getattr(old, name) for name in same},
-        "registry": place.registry,
-        "repository": place.repository,
+        "registry": source.registry,
+        "repository": source.repository,
         "turn": 0,
         "created_at": now,
     }
     new = int(connection.execute(_INSERT, row).scalar_one())
     connection.execute(_MOVE, {**where, "now_for": new})
-    found = places.of_transfer(connection, new, now)
+    found = sources.of_transfer(connection, new, now)
     best = found[0]
     lanes.open_lane(connection, old.direction, best.registry)
     turns = lanes.Turns(old.root, old.requester)
@@ -351,7 +351,7 @@ def hand_on(connection: Connection, id_: int, place: Place, now: float) -> None:
 
 
 def exclude(
-    connection: Connection, id_: int, place: Place, carried: Carried, error: dict[str, Any]
+    connection: Connection, id_: int, source: WaitSource, carried: Carried, error: dict[str, Any]
 ) -> None:
     """End the waits of a transfer that brought *place*, and tell their jobs why.
 
@@ -359,9 +359,9 @@ def exclude(
     """
     where = {
         "waited_for": id_,
-        "at_registry": place.registry,
-        "at_repository": place.repository,
-        "with_credential": place.fingerprint,
+        "at_registry": source.registry,
+        "at_repository": source.repository,
+        "with_credential": source.fingerprint,
         "failure": error,
     }
     while _tell(connection, _END_OF_PLACE, where, carried).more:
@@ -444,10 +444,10 @@ def _arrived(
     uploads: dict[tuple[blobs.Source, float], list[Wanted]] = {}
     for one in wanted:
         if one.direction == "upload":
-            place = blobs.Source(one.registry, one.repository, one.fingerprint)
-            uploads.setdefault((place, one.absent_at), []).append(one)
-    for (place, absent_at), some in uploads.items():
-        there = blobs.confirmed(connection, [one.digest for one in some], place, since=absent_at)
+            source = blobs.Source(one.registry, one.repository, one.fingerprint)
+            uploads.setdefault((source, one.absent_at), []).append(one)
+    for (source, absent_at), some in uploads.items():
+        there = blobs.confirmed(connection, [one.digest for one in some], source, since=absent_at)
         found.update(one.key for one in some if one.digest in there)
     return found
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from transship.store.catalog.content import lineage
 from transship.store.catalog.db.engine import Catalog
 from transship.store.content.ports import ContentStore
-from transship.store.content.present import see_present
+from transship.store.content.present import ensure_present
 from transship.store.errors import BlobMissingError, ContentError, NotFoundError, Side
 from transship.store.images.build.commit import encoded, kept
 from transship.store.images.build.container_config import command, same_step
@@ -28,12 +28,12 @@ from transship.store.images.build.manifests import manifest_after
 from transship.store.images.edit.publish import made
 from transship.store.images.view.local_content import Opened, open_image
 from transship.store.images.view.resolve import Found, find
-from transship.store.images.view.view import Shelf
+from transship.store.images.view.view import ImageView
 from transship.store.oci import timestamps
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CacheHit:
     """What is known of a step.
 
     Attributes:
@@ -98,7 +98,7 @@ class BuildCache:
         sources: Sequence[str],
         holder: str,
         now: float,
-    ) -> Answer:
+    ) -> CacheHit:
         """Find the image that a step gives.
 
         With *sources*, one that was made here counts only if a source descends from it. Where a
@@ -122,9 +122,9 @@ class BuildCache:
             local = None if begins is None else self._child(connection, tenant, begins, config)
             if local is not None:
                 if not sources:
-                    return Answer(local)
+                    return CacheHit(local)
                 if any(local in line(connection, tenant, source.id) for source in known):
-                    return Answer(local, unknown=unknown)
+                    return CacheHit(local, unknown=unknown)
         at = 0 if begins is None else len(begins.history)
         for source in known:
             if not source.goes_on_after(begins):
@@ -138,8 +138,8 @@ class BuildCache:
                         adopt(connection, tenant, image_id, begins.id)
             else:
                 image_id = self._midst(tenant, source, begins, config, holder, now)
-            return Answer(image_id, source.name, unknown)
-        return Answer(None, unknown=unknown)
+            return CacheHit(image_id, source.name, unknown)
+        return CacheHit(None, unknown=unknown)
 
     def _open(self, connection: Connection, tenant: str, text: str) -> _Image:
         found: Found = find(connection, tenant, text)
@@ -169,7 +169,7 @@ class BuildCache:
         """The newest child of *parent* that was made by an equal step."""
         best: tuple[int, str] | None = None
         for id_ in lineage.children(connection, tenant, parent.id):
-            image = Shelf.of_id(connection, tenant, id_).image(id_)
+            image = ImageView.of_id(connection, tenant, id_).image(id_)
             if image is None or (row := image.manifest) is None:
                 continue
             try:
@@ -219,7 +219,7 @@ class BuildCache:
             publish_at_once(connection, tenant, new, holder=holder, now=now)
             if parent is not None:
                 adopt(connection, tenant, image_id, parent.id)
-        see_present(self._content, (manifest.config.digest, manifest.digest))
+        ensure_present(self._content, (manifest.config.digest, manifest.digest))
         return image_id
 
 

@@ -15,7 +15,7 @@ from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.db.schema import blobs as blob_rows
 from transship.store.catalog.db.schema import layers as layer_rows
 from transship.store.content.ports import ContentStore
-from transship.store.content.present import see_present
+from transship.store.content.present import ensure_present
 from transship.store.errors import (
     BlobMissingError,
     ConflictError,
@@ -27,7 +27,7 @@ from transship.store.errors import (
 )
 from transship.store.images.edit.publish import Made, made, publish
 from transship.store.images.view.resolve import find
-from transship.store.images.view.view import Shelf
+from transship.store.images.view.view import ImageView
 from transship.store.layers.codecs.formats import HEAD_BYTES, Compression, detect, open_reader
 from transship.store.layers.diffids import measure
 from transship.store.oci.config import ImageConfig
@@ -97,7 +97,7 @@ class Creation:
         with self._catalog.read() as connection:
             parent_id = None if parent is None else find(connection, tenant, parent).local.id
             id_ = str(config.digest)
-            before = Shelf.of_id(connection, tenant, id_).image(id_)
+            before = ImageView.of_id(connection, tenant, id_).image(id_)
         if before is not None and before.manifest is not None:
             with self._catalog.write() as connection:
                 if parent_id is not None:
@@ -112,7 +112,7 @@ class Creation:
             publish_at_once(connection, tenant, new, holder=holder, now=now)
             if parent_id is not None:
                 adopt(connection, tenant, id_, parent_id)
-        see_present(self._content, (config.digest, manifest.digest))
+        ensure_present(self._content, (config.digest, manifest.digest))
         return Created(id_, str(manifest.digest))
 
     def _layer(self, tenant: str, diff_id: Digest) -> tuple[Digest, int, Compression]:
@@ -168,7 +168,7 @@ class Creation:
 def _is_in_an_image(connection: Connection, tenant: str, layer: str) -> bool:
     """Whether an image of the tenant has it."""
     parents = {parent for parent, _ in blobs.links(connection, children=[layer])}
-    return not parents.isdisjoint(Shelf.around(connection, tenant, parents).rows)
+    return not parents.isdisjoint(ImageView.around(connection, tenant, parents).rows)
 
 
 def publish_at_once(

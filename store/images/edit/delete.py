@@ -21,7 +21,7 @@ from transship.store.images.edit.records import happened
 from transship.store.images.view import users
 from transship.store.images.view.local_content import Layer, open_image
 from transship.store.images.view.resolve import Found, find
-from transship.store.images.view.view import LocalImage, Shelf, familiar, is_digest_name
+from transship.store.images.view.view import ImageView, LocalImage, familiar, is_digest_name
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
 
@@ -196,10 +196,10 @@ class Deletion:
 
     def _drop(self, image: LocalImage, removed: list[Removed]) -> None:
         """Forget the roots of an image without names, and what is under no other root."""
-        shelf = Shelf.of_id(self._connection, self._tenant, image.id, self._host)
-        others = [root for root in shelf.roots if root not in image.roots]
-        kept = {digest for root in others for digest in shelf.under(root)}
-        gone = {digest for root in image.roots for digest in shelf.under(root)} - kept
+        view = ImageView.of_id(self._connection, self._tenant, image.id, self._host)
+        others = [root for root in view.roots if root not in image.roots]
+        kept = {digest for root in others for digest in view.under(root)}
+        gone = {digest for root in image.roots for digest in view.under(root)} - kept
         rows = [row for row in image.members if row.digest in gone]
         read = {row.digest: self._layers(row) for row in rows}
         tenants.let_go(self._connection, self._tenant, gone)
@@ -250,11 +250,11 @@ class Deletion:
             *layers.digests_of(self._connection, str(layer.diff_id)),
         }
         parents = {parent for parent, _ in blobs.links(self._connection, children=same)}
-        shelf = Shelf.around(self._connection, self._tenant, parents, self._host)
+        view = ImageView.around(self._connection, self._tenant, parents, self._host)
         return any(
             other.chain_id == layer.chain_id
-            for digest in parents & shelf.rows.keys()
-            for other in self._layers(shelf.rows[digest])
+            for digest in parents & view.rows.keys()
+            for other in self._layers(view.rows[digest])
         )
 
     # --- what speaks against it ----------------------------------------------------------------
@@ -299,7 +299,7 @@ class Deletion:
         return None
 
     def _image(self, id_: str) -> LocalImage | None:
-        return Shelf.of_id(self._connection, self._tenant, id_, self._host).image(id_)
+        return ImageView.of_id(self._connection, self._tenant, id_, self._host).image(id_)
 
 
 def _is_single(image: LocalImage) -> bool:

@@ -13,7 +13,7 @@ from transship.store.errors import ConflictError, NotFoundError
 from transship.store.images.edit.delete import Deletion, Removed
 from transship.store.images.view.filters import Filters, has_labels, moment
 from transship.store.images.view.listing import created_at
-from transship.store.images.view.view import LocalImage, Shelf
+from transship.store.images.view.view import ImageView, LocalImage
 from transship.store.oci.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def candidates(connection: Connection, choice: Choice) -> list[str]:
     parents = lineage.parents(connection, HOUSE)
     found = [
         image
-        for image in Shelf.whole(connection, HOUSE, choice.host).images()
+        for image in ImageView.whole(connection, HOUSE, choice.host).images()
         if choice.takes(image, has_children=image.id in parents)
     ]
     found.sort(key=lambda image: (created_at(image.manifest), image.id))
@@ -77,7 +77,7 @@ def prune_one(
 
     One that was given a name, or a child, since it was a candidate is chosen no more, and stays.
     """
-    image = Shelf.of_id(connection, HOUSE, image_id, choice.host).image(image_id)
+    image = ImageView.of_id(connection, HOUSE, image_id, choice.host).image(image_id)
     if image is None:
         return []
     if not choice.takes(image, has_children=bool(lineage.children(connection, HOUSE, image_id))):

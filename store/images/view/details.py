@@ -12,7 +12,7 @@ from transship.store.catalog.content import lineage
 from transship.store.content.ports import ContentStore
 from transship.store.errors import InvalidManifestError
 from transship.store.images.view.local_content import Opened, open_image
-from transship.store.images.view.view import Shelf, familiar
+from transship.store.images.view.view import ImageView, familiar
 from transship.store.oci.platform import Platform
 
 MISSING = "<missing>"  # in a history: the step's image is not here
@@ -131,7 +131,7 @@ def _ancestry(connection: Connection, tenant: str, image_id: str, most: int) -> 
         known = lineage.get(connection, tenant, found[-1])
         if known is None or known.parent is None or known.parent in found:
             break
-        if Shelf.of_id(connection, tenant, known.parent).image(known.parent) is None:
+        if ImageView.of_id(connection, tenant, known.parent).image(known.parent) is None:
             break
         found.append(known.parent)
     return found
@@ -140,7 +140,7 @@ def _ancestry(connection: Connection, tenant: str, image_id: str, most: int) -> 
 def _tags(
     connection: Connection, tenant: str, image_id: str, host: Platform | None
 ) -> tuple[str, ...]:
-    image = Shelf.of_id(connection, tenant, image_id, host).image(image_id)
+    image = ImageView.of_id(connection, tenant, image_id, host).image(image_id)
     return tuple(familiar(name) for name in image.tags) if image is not None else ()
 
 

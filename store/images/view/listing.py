@@ -12,7 +12,7 @@ from transship.store.catalog.content import lineage
 from transship.store.images.view import users
 from transship.store.images.view.filters import Filters, has_labels, moment, name_matcher
 from transship.store.images.view.resolve import find
-from transship.store.images.view.view import LocalImage, Shelf, is_digest_name
+from transship.store.images.view.view import ImageView, LocalImage, is_digest_name
 from transship.store.oci import timestamps
 from transship.store.oci.platform import Platform
 
@@ -79,7 +79,7 @@ def listed(
     known = lineage.of(connection, tenant)
     bases = users.workspaces_by_base(connection, tenant)
     found = []
-    for image in Shelf.whole(connection, tenant, host).images():
+    for image in ImageView.whole(connection, tenant, host).images():
         if not fits(image) or (dangling and image.id in parents):
             continue
         names = image.names if shown is None else [n for n in image.names if shown(n.name)]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from transship.store.catalog.content import references
 from transship.store.errors import InvalidReferenceError, NotFoundError, OtherPlatformError, Side
-from transship.store.images.view.view import LocalImage, Shelf, fitting, lead, platform_of
+from transship.store.images.view.view import ImageView, LocalImage, fitting, lead, platform_of
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
@@ -64,9 +64,9 @@ def find(
     """
     row = None if _FULL_ID.fullmatch(text) else _by_name(connection, tenant, text)
     if row is not None:
-        shelf = Shelf.around(connection, tenant, [row.digest], host)
-        found = Found(_descriptor(row), None, row.name, shelf.leader(row.digest))
-        members = shelf.members(row.digest)
+        view = ImageView.around(connection, tenant, [row.digest], host)
+        found = Found(_descriptor(row), None, row.name, view.leader(row.digest))
+        members = view.members(row.digest)
     else:
         found, members = _by_id(connection, tenant, text, host)
     return _for_platform(found, members, text, platform, host or Platform.host())
@@ -128,7 +128,7 @@ def _seen_ids(
 ) -> Iterator[LocalImage]:
     """The images whose ID begins with *prefix*, as far as the tenant sees them."""
     for id_ in references.ids_beginning(connection, prefix):
-        image = Shelf.of_id(connection, tenant, id_, host).image(id_)
+        image = ImageView.of_id(connection, tenant, id_, host).image(id_)
         if image is not None:
             yield image
 
@@ -138,21 +138,21 @@ def _seen_digests(
 ) -> Iterator[str]:
     """The same of the digests of manifests, and of what names stand for."""
     for digest in references.roots_beginning(connection, prefix):
-        if Shelf.around(connection, tenant, [digest], host).has(digest):
+        if ImageView.around(connection, tenant, [digest], host).has(digest):
             yield digest
 
 
 def _by_digest(
     connection: Connection, tenant: str, digest: str, host: Platform | None
 ) -> tuple[Found, list[Row[Any]]]:
-    shelf = Shelf.around(connection, tenant, [digest], host)
-    held = shelf.rows.get(digest)
+    view = ImageView.around(connection, tenant, [digest], host)
+    held = view.rows.get(digest)
     if held is not None:
-        local = shelf.image(held.image_id)
+        local = view.image(held.image_id)
         assert local is not None
         return Found(_descriptor(held), None, None, local), [held]
     named = references.of_digest(connection, tenant, digest)[0]
-    return Found(_descriptor(named), None, None, shelf.leader(digest)), shelf.members(digest)
+    return Found(_descriptor(named), None, None, view.leader(digest)), view.members(digest)
 
 
 def _for_platform(

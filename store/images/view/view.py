@@ -4,7 +4,7 @@ A name stands for a *root*, a manifest or an index. Of an index Docker's answers
 its images, the root's *lead*: the one for this host's platform, or else the first. An image's
 names are those of the roots that it leads; images of other platforms come and go with their index.
 
-A shelf is a tenant's: what nobody but other tenants has is not on it.
+A view is a tenant's: what nobody but other tenants has is not in it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def lead(rows: Sequence[Row[Any]], host: Platform) -> Row[Any] | None:
     return fitting(rows, host) or (rows[0] if rows else None)
 
 
-class Shelf:
+class ImageView:
     """Roots, images and names as they were when read: all, or some and what hangs on them."""
 
     def __init__(
@@ -149,10 +149,10 @@ class Shelf:
             links.update(more)
             new = {digest for link in more for digest in link} - found
         names = references.of_digests(connection, tenant, found)
-        shelf = cls(rows.values(), sorted(links), names, host or Platform.host())
+        view = cls(rows.values(), sorted(links), names, host or Platform.host())
         if tenant != HOUSE:
-            shelf._keep(tenants.held_among(connection, tenant, found))
-        return shelf
+            view._keep(tenants.held_among(connection, tenant, found))
+        return view
 
     @classmethod
     def of_id(
@@ -206,7 +206,7 @@ class Shelf:
         return seen
 
     def _keep(self, digests: Collection[str]) -> None:
-        """Leave only *digests* on the shelf."""
+        """Leave only *digests* in the view."""
         self.rows = {digest: row for digest, row in self.rows.items() if digest in digests}
         links = [
             (parent, child)

@@ -78,7 +78,7 @@ def _never_written(compression: Compression) -> UnsupportedCompressionError:
 Buffer = bytes | bytearray | memoryview
 
 
-class Source(Protocol):
+class Readable(Protocol):
     """Where bytes come from; an empty answer is the end, a short one is not."""
 
     def read(self, size: int, /) -> bytes:
@@ -126,7 +126,7 @@ class Reader:
 
     def __init__(
         self,
-        source: Source,
+        source: Readable,
         *,
         max_bytes: int | None,
         max_ratio: int,
@@ -194,7 +194,7 @@ class Reader:
 
 
 def open_reader(
-    source: Source,
+    source: Readable,
     *,
     max_bytes: int | None = None,
     max_ratio: int = MAX_RATIO,
@@ -214,7 +214,7 @@ def open_reader(
 class _Input(io.RawIOBase):
     """The source, with the head that was read of it put back, counted."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Readable) -> None:
         super().__init__()
         self._source = source
         head = b""
@@ -241,7 +241,7 @@ class _Input(io.RawIOBase):
         return len(data)
 
 
-def _decoder(compression: Compression, source: _Input) -> Source:
+def _decoder(compression: Compression, source: _Input) -> Readable:
     match compression:
         case Compression.GZIP:
             return igzip.IGzipFile(fileobj=source, mode="rb")  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from transship.store.layers.compose.assemble import Named
 from transship.store.layers.compose.tree import Directory, Inode
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """Docker's letters for what happened to a path."""
 
     CHANGED = "C"
@@ -22,7 +22,7 @@ class Changed(NamedTuple):
     """A path that layers changed; *inode* is None where it was deleted."""
 
     path: str
-    change: Change
+    change: ChangeKind
     inode: Inode | None
 
 
@@ -83,8 +83,8 @@ def _is_changed(step: _Step, first_layer: int, relinked: set[int]) -> bool:
 
 def _describe(step: _Step) -> Changed:
     if step.inode is None:
-        return Changed(step.path, Change.DELETED, None)
-    change = Change.ADDED if step.before is None else Change.CHANGED
+        return Changed(step.path, ChangeKind.DELETED, None)
+    change = ChangeKind.ADDED if step.before is None else ChangeKind.CHANGED
     return Changed(step.path, change, step.inode)
 
 

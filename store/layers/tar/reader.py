@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from transship.store.errors import ExpansionError, InvalidLayerError
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.store.layers.tar import pax, sparse
 from transship.store.layers.tar.pax import NANOSECONDS
 from transship.store.sizes import human_bytes
@@ -105,7 +105,7 @@ class TarReader:
         ExpansionError: sparse files stand for too many zeros.
     """
 
-    def __init__(self, source: Source, *, max_hole_bytes: int = MAX_HOLE_BYTES) -> None:
+    def __init__(self, source: Readable, *, max_hole_bytes: int = MAX_HOLE_BYTES) -> None:
         self._source = source
         self._buffer = b""
         self._at = 0  # what was used of the buffer

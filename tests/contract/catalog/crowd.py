@@ -47,7 +47,7 @@ def work(url: str, name: str) -> dict[str, Any]:
             if claim is None:  # somebody else admitted it too
                 continue
             with catalog.write() as connection:
-                transfers.complete(connection, claim, claim.places[0], NOW)
+                transfers.complete(connection, claim, claim.sources[0], NOW)
             completed.append(one.digest)
         with catalog.read() as connection:
             if connection.execute(_ACTIVE).first() is None:

@@ -17,12 +17,12 @@ from transship.store.catalog.db.schema import TRANSFER_BUSY, lanes
 from transship.store.catalog.db.schema import transfers as transfer_rows
 from transship.store.catalog.scheduling import events, heartbeats, jobs, progress, transfers, waits
 from transship.store.catalog.scheduling.admission import admission, job_admission, limits, parking
-from transship.store.catalog.scheduling.admission.places import Place
+from transship.store.catalog.scheduling.admission.sources import WaitSource
 from transship.store.catalog.scheduling.events import Event
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.jobs import JobLease, NewJob
 from transship.store.catalog.scheduling.progress import Progress
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.catalog.scheduling.waits import WaitState, Wanted
 from transship.workers.jobs.stopping import stop_jobs
 
@@ -150,44 +150,46 @@ class Scene:
         with self.catalog.write() as connection:
             return admission.promote(connection, self.now)
 
-    def claim(self, digest: str, owner: str = "a worker") -> Claim | None:
+    def claim(self, digest: str, owner: str = "a worker") -> TransferLease | None:
         """Take up the newest transfer of *digest*."""
         with self.catalog.write() as connection:
             return transfers.claim(connection, self.transfer(digest).id, owner, self.now)
 
-    def running(self, digest: str, owner: str = "a worker", direction: str = "download") -> Claim:
+    def running(
+        self, digest: str, owner: str = "a worker", direction: str = "download"
+    ) -> TransferLease:
         """Admit and take up the transfer of *digest*."""
         self.admit(direction)
         claim = self.claim(digest, owner)
         assert claim is not None
         return claim
 
-    def complete(self, claim: Claim, place: Place | None = None) -> None:
+    def complete(self, claim: TransferLease, source: WaitSource | None = None) -> None:
         claim.moved, claim.done = claim.size - claim.done + claim.moved, claim.size
         with self.catalog.write() as connection:
-            transfers.complete(connection, claim, place or claim.places[0], self.now)
+            transfers.complete(connection, claim, source or claim.sources[0], self.now)
 
-    def fail(self, claim: Claim) -> None:
+    def fail(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
             transfers.fail(connection, claim, FAILURE, self.now)
 
-    def exclude(self, claim: Claim) -> None:
+    def exclude(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
-            transfers.exclude(connection, claim, claim.places[0], FAILURE, self.now)
+            transfers.exclude(connection, claim, claim.sources[0], FAILURE, self.now)
 
-    def delay(self, claim: Claim, seconds: float, *, counts: bool = True) -> None:
+    def delay(self, claim: TransferLease, seconds: float, *, counts: bool = True) -> None:
         with self.catalog.write() as connection:
             transfers.delay(connection, claim, FAILURE, seconds, self.now, counts=counts)
 
-    def hand_back(self, claim: Claim) -> None:
+    def hand_back(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
             transfers.hand_back(connection, claim)
 
-    def stopped(self, claim: Claim) -> None:
+    def stopped(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
             transfers.stopped(connection, claim, self.now)
 
-    def beat(self, claim: Claim) -> bool | None:
+    def beat(self, claim: TransferLease) -> bool | None:
         with self.catalog.write() as connection:
             return heartbeats.beat_transfer(connection, claim)
 

@@ -50,7 +50,7 @@ def describe_chain(image: Image) -> list[str]:
 
 
 @dataclass
-class Shelves:
+class ImageFixtures:
     """A store with images in it, on a host of the platform linux/amd64."""
 
     catalog: Catalog

@@ -37,7 +37,7 @@ def _queued(scene: Scene, *names: str, **more: object) -> None:
 
 def _counts(scene: Scene, lease: JobLease, **figures: int) -> None:
     with scene.catalog.write() as connection:
-        jobs.save(connection, lease, plan={"counted": True}, **figures)
+        jobs.save(connection, lease, checkpoint={"counted": True}, **figures)
 
 
 def _wants(scene: Scene, name: str = "child", digest: str = "blob") -> JobLease:
@@ -87,14 +87,14 @@ def _overran(scene: Scene) -> None:
 
 def _counted_anew(scene: Scene) -> None:
     lease = _child(scene)
-    _counts(scene, lease, bytes_total=300, blobs_total=3, bytes_spared=300, blobs_spared=3)
-    _counts(scene, lease, bytes_total=300, blobs_total=3, bytes_spared=200, blobs_spared=2)
+    _counts(scene, lease, bytes_total=300, blobs_total=3, bytes_skipped=300, blobs_skipped=3)
+    _counts(scene, lease, bytes_total=300, blobs_total=3, bytes_skipped=200, blobs_skipped=2)
 
 
-def _spared(scene: Scene) -> None:
+def _skipped(scene: Scene) -> None:
     lease = _child(scene)
     with scene.catalog.write() as connection:
-        progress.add(connection, {lease.id: Counter(bytes_spared=7, blobs_spared=1)})
+        progress.add(connection, {lease.id: Counter(bytes_skipped=7, blobs_skipped=1)})
 
 
 def _lost(scene: Scene) -> None:
@@ -131,7 +131,7 @@ def _handed_on(scene: Scene) -> None:
 
 def _died_over(scene: Scene) -> None:
     _wants(scene)
-    for _ in range(heartbeats.MAX_DEATHS):
+    for _ in range(heartbeats.MAX_CRASHES):
         claim = scene.running("blob")
         scene.reap("transfer", claim.id, claim.fence)
     assert scene.waits_of("child")[0].error is not None
@@ -188,7 +188,7 @@ WAYS: dict[str, Way] = {
     "overruns its deadline": _overran,
     "is counted": lambda scene: _counts(scene, _child(scene), bytes_total=5, blobs_total=1),
     "is counted anew": _counted_anew,
-    "is spared something": _spared,
+    "is skipped something": _skipped,
     "is lost": _lost,
     "has its blob on its way": _moving,
     "has its blob": _in_turn(_wants, _arrives),

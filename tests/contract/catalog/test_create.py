@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.catalog.shelves import Shelves, id_of
+from tests.contract.catalog.shelves import ImageFixtures, id_of
 from tests.support.file_images import image_of
 from tests.support.images import build_image
 from tests.support.tars import file, tar_of
@@ -32,8 +32,8 @@ DIFF_IDS = [str(Digest.of(tar)) for tar in TARS]
 
 
 @pytest.fixture
-def shelves(catalog: Catalog) -> Shelves:
-    return Shelves(catalog)
+def shelves(catalog: Catalog) -> ImageFixtures:
+    return ImageFixtures(catalog)
 
 
 def config(*diff_ids: str, **more: Any) -> bytes:
@@ -47,13 +47,15 @@ def config(*diff_ids: str, **more: Any) -> bytes:
 
 
 def create(
-    shelves: Shelves, raw: bytes, *, parent: str | None = None, shared: bool = False
+    shelves: ImageFixtures, raw: bytes, *, parent: str | None = None, shared: bool = False
 ) -> Created:
     creation = Creation(shelves.catalog, shelves.content, shared_trust=shared)
     return creation.create(HOUSE, raw, holder="me", now=shelves.now, parent=parent)
 
 
-def test_the_config_is_kept_byte_for_byte_over_the_layers_that_it_names(shelves: Shelves) -> None:
+def test_the_config_is_kept_byte_for_byte_over_the_layers_that_it_names(
+    shelves: ImageFixtures,
+) -> None:
     shelves.hold(IMAGE, NAME)
     raw = config(*DIFF_IDS[:2])
     made = create(shelves, raw)
@@ -72,19 +74,19 @@ def test_the_config_is_kept_byte_for_byte_over_the_layers_that_it_names(shelves:
     assert (shown.diff_ids, shown.parent) == (DIFF_IDS[:2], "")
 
 
-def test_the_same_bytes_give_the_same_image(shelves: Shelves) -> None:
+def test_the_same_bytes_give_the_same_image(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     assert create(shelves, config(*DIFF_IDS)) == create(shelves, config(*DIFF_IDS))
     assert create(shelves, config(*DIFF_IDS, author="x")) != create(shelves, config(*DIFF_IDS))
 
 
-def test_a_config_that_is_here_already_is_that_image(shelves: Shelves) -> None:
+def test_a_config_that_is_here_already_is_that_image(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     raw = IMAGE.read(IMAGE.manifest.config.digest)
     assert create(shelves, raw) == Created(id_of(IMAGE), str(IMAGE.digest))
 
 
-def test_it_has_no_name_is_no_event_and_stays(shelves: Shelves) -> None:
+def test_it_has_no_name_is_no_event_and_stays(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     made = create(shelves, config(DIFF_IDS[0]))
     assert shelves.names()[made.image_id] == []
@@ -100,12 +102,12 @@ def test_it_has_no_name_is_no_event_and_stays(shelves: Shelves) -> None:
     }
 
 
-def test_it_may_have_no_layers(shelves: Shelves) -> None:
+def test_it_may_have_no_layers(shelves: ImageFixtures) -> None:
     made = create(shelves, config())
     assert shelves.names() == {made.image_id: []}
 
 
-def test_it_may_be_the_child_of_another(shelves: Shelves) -> None:
+def test_it_may_be_the_child_of_another(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     made = create(shelves, config(*DIFF_IDS), parent="app:1")
     with shelves.catalog.read() as connection:
@@ -114,7 +116,7 @@ def test_it_may_be_the_child_of_another(shelves: Shelves) -> None:
         shelves.rm(id_of(IMAGE), force=True)
 
 
-def test_a_parent_can_be_set_later(shelves: Shelves) -> None:
+def test_a_parent_can_be_set_later(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     raw = config(*DIFF_IDS)
     made = create(shelves, raw)
@@ -123,7 +125,7 @@ def test_a_parent_can_be_set_later(shelves: Shelves) -> None:
         assert lineage.children(connection, HOUSE, id_of(IMAGE)) == [made.image_id]
 
 
-def test_nobody_is_its_own_ancestor(shelves: Shelves) -> None:
+def test_nobody_is_its_own_ancestor(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     child = create(shelves, config(*DIFF_IDS), parent="app:1")
     own = IMAGE.read(IMAGE.manifest.config.digest)
@@ -144,20 +146,20 @@ def test_nobody_is_its_own_ancestor(shelves: Shelves) -> None:
     ],
     ids=["no rootfs", "a list", "no JSON", "no digest", "a key twice", "more steps than layers"],
 )
-def test_what_is_no_config_is_refused(shelves: Shelves, raw: bytes) -> None:
+def test_what_is_no_config_is_refused(shelves: ImageFixtures, raw: bytes) -> None:
     shelves.hold(IMAGE, NAME)
     with pytest.raises(InvalidSpecError) as refused:
         create(shelves, raw)
     assert refused.value.errors[0]["field"] == "config"
 
 
-def test_empty_steps_need_no_layers(shelves: Shelves) -> None:
+def test_empty_steps_need_no_layers(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     steps = [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}]
     create(shelves, config(DIFF_IDS[0], history=steps))
 
 
-def test_a_layer_or_a_parent_that_is_not_here_is_named(shelves: Shelves) -> None:
+def test_a_layer_or_a_parent_that_is_not_here_is_named(shelves: ImageFixtures) -> None:
     shelves.hold(IMAGE, NAME)
     missing = str(Digest.of(b"nothing"))
     with pytest.raises(NotFoundError) as refused:
@@ -171,7 +173,7 @@ def test_a_layer_or_a_parent_that_is_not_here_is_named(shelves: Shelves) -> None
 # --- whose layers --------------------------------------------------------------------------------
 
 
-def test_a_blob_of_no_image_is_taken_only_where_all_is_shared(shelves: Shelves) -> None:
+def test_a_blob_of_no_image_is_taken_only_where_all_is_shared(shelves: ImageFixtures) -> None:
     blob = IMAGE.manifest.layers[0]
     shelves.content.put(IMAGE.read(blob.digest))
     with shelves.catalog.write() as connection:
@@ -182,7 +184,7 @@ def test_a_blob_of_no_image_is_taken_only_where_all_is_shared(shelves: Shelves) 
     create(shelves, config(DIFF_IDS[0]), shared=True)
 
 
-def test_what_others_claim_of_a_layer_is_looked_at(shelves: Shelves) -> None:
+def test_what_others_claim_of_a_layer_is_looked_at(shelves: ImageFixtures) -> None:
     """An image's config says that its layer is another one, which is known by its diffID alone."""
     secret = str(Digest.of(b"what somebody else has"))
     lying = image_of(TARS[0], rootfs={"type": "layers", "diff_ids": [secret]})
@@ -197,7 +199,7 @@ def test_what_others_claim_of_a_layer_is_looked_at(shelves: Shelves) -> None:
         assert layers.diff_sizes(connection, [own]) == {own: len(TARS[0])}
 
 
-def test_a_layer_of_zstd_makes_the_manifest_one_of_oci(shelves: Shelves) -> None:
+def test_a_layer_of_zstd_makes_the_manifest_one_of_oci(shelves: ImageFixtures) -> None:
     image = build_image("z", layers=1, layer_bytes=500, compression="zstd")
     shelves.hold(image, NAME)
     made = create(shelves, config(str(image.diff_ids[0])))

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from tests.contract.catalog.scene import Scene
 from transship.store.catalog.db.schema import workers
 from transship.store.catalog.scheduling import heartbeats, jobs
-from transship.store.catalog.scheduling.heartbeats import MAX_DEATHS, Key, Observer, Pulse
+from transship.store.catalog.scheduling.heartbeats import MAX_CRASHES, Key, Observer, Pulse
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.workers.process.bootstrap import reap_predecessors
 
 LEASE_SECONDS = 20.0
@@ -31,7 +31,7 @@ def _job_dies(scene: Scene, lease: JobLease) -> int:
     return _bury(scene, [(key, _pulses(scene)[key])])
 
 
-def _transfer_dies(scene: Scene, claim: Claim) -> int:
+def _transfer_dies(scene: Scene, claim: TransferLease) -> int:
     key: Key = ("transfer", claim.id)
     return _bury(scene, [(key, _pulses(scene)[key])])
 
@@ -191,7 +191,7 @@ def test_a_death_is_no_try(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
     _transfer_dies(scene, scene.running("blob"))
     row = scene.transfer("blob")
-    assert (row.attempts, row.tries, row.deaths) == (0, 0, 1)
+    assert (row.attempts, row.tries, row.crashes) == (0, 0, 1)
 
 
 def test_a_death_is_told_to_those_who_wait(scene: Scene) -> None:
@@ -222,7 +222,7 @@ def test_a_transfer_whose_owners_die_without_progress_fails_and_says_so(scene: S
     lease = scene.job("one")
     scene.want(lease, "blob")
     scene.release(lease)
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         assert scene.transfer("blob").state == "pending"
         _transfer_dies(scene, scene.running("blob"))
     row = scene.transfer("blob")
@@ -232,7 +232,7 @@ def test_a_transfer_whose_owners_die_without_progress_fails_and_says_so(scene: S
 
 def test_a_transfer_that_gets_further_each_time_goes_on(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
-    for number in range(1, 3 * MAX_DEATHS):
+    for number in range(1, 3 * MAX_CRASHES):
         claim = scene.running("blob")
         claim.done = number
         scene.beat(claim)
@@ -242,13 +242,13 @@ def test_a_transfer_that_gets_further_each_time_goes_on(scene: Scene) -> None:
 
 def test_progress_between_deaths_begins_the_count_anew(scene: Scene) -> None:
     scene.want(scene.job("one"), "blob")
-    for _ in range(MAX_DEATHS - 1):
+    for _ in range(MAX_CRASHES - 1):
         _transfer_dies(scene, scene.running("blob"))
     claim = scene.running("blob")
     claim.done = 10
     scene.beat(claim)
     _transfer_dies(scene, claim)
-    assert (scene.transfer("blob").state, scene.transfer("blob").deaths) == ("pending", 1)
+    assert (scene.transfer("blob").state, scene.transfer("blob").crashes) == ("pending", 1)
 
 
 def _dies_once(scene: Scene) -> JobLease:
@@ -260,7 +260,7 @@ def _dies_once(scene: Scene) -> JobLease:
 
 def test_a_job_whose_owners_die_without_progress_is_asked_to_stop(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         assert scene.job_row("one").stop_requested is None
         _dies_once(scene)
     assert scene.job_row("one").stop_requested == "repeated-death"
@@ -268,7 +268,7 @@ def test_a_job_whose_owners_die_without_progress_is_asked_to_stop(scene: Scene) 
 
 def test_who_takes_up_a_job_of_many_deaths_is_told(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         _dies_once(scene)
     lease = scene.take("one")
     assert lease is not None
@@ -277,24 +277,24 @@ def test_who_takes_up_a_job_of_many_deaths_is_told(scene: Scene) -> None:
 
 def test_a_stage_recorded_between_deaths_begins_the_count_anew(scene: Scene) -> None:
     scene.submit("one")
-    for number in range(3 * MAX_DEATHS):
+    for number in range(3 * MAX_CRASHES):
         lease = scene.take("one")
         assert lease is not None
         if number % 3 == 0:
             with scene.catalog.write() as connection:
-                jobs.save(connection, lease, plan={"stage": number})
+                jobs.save(connection, lease, checkpoint={"stage": number})
         _job_dies(scene, lease)
     assert scene.job_row("one").stop_requested is None
 
 
 def test_a_job_that_was_let_go_in_between_begins_the_count_anew(scene: Scene) -> None:
     scene.submit("one")
-    for _ in range(MAX_DEATHS - 1):
+    for _ in range(MAX_CRASHES - 1):
         _dies_once(scene)
     lease = scene.take("one")
     assert lease is not None
     scene.release(lease)
-    assert scene.job_row("one").deaths == 0
+    assert scene.job_row("one").crashes == 0
 
 
 # --- known deaths --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.catalog.scene import Scene
-from tests.contract.catalog.shelves import Shelves, deleted, describe_chain, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, deleted, describe_chain, id_of, small
 from tests.support.images import ARM64, build_artifact, build_index
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import blobs
@@ -35,11 +35,11 @@ BOTH = untagged("app:1", f"app@{DIGEST}")
 
 
 @pytest.fixture
-def shelves(catalog: Catalog) -> Shelves:
-    return Shelves(catalog)
+def shelves(catalog: Catalog) -> ImageFixtures:
+    return ImageFixtures(catalog)
 
 
-def _attempt(shelves: Shelves, text: str, *, force: bool) -> Any:
+def _attempt(shelves: ImageFixtures, text: str, *, force: bool) -> Any:
     """What was removed; of a refusal, that nothing was changed."""
     before, events = shelves.names(), shelves.events()
     try:
@@ -73,7 +73,7 @@ UNUSED: list[tuple[tuple[str, ...], str, Any, Any]] = [
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(("names", "given", "plain", "forced"), UNUSED)
 def test_an_image_that_nobody_uses(
-    shelves: Shelves, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
+    shelves: ImageFixtures, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
 ) -> None:
     shelves.hold(X, *names)
     assert _attempt(shelves, given, force=force) == (forced if force else plain)
@@ -109,7 +109,7 @@ PARENT: list[tuple[tuple[str, ...], str, Any, Any]] = [
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(("names", "given", "plain", "forced"), IDLE)
 def test_an_image_under_an_idle_workspace(
-    shelves: Shelves, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
+    shelves: ImageFixtures, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
 ) -> None:
     shelves.hold(X, *names)
     shelves.workspace("idle-one", X)
@@ -119,7 +119,7 @@ def test_an_image_under_an_idle_workspace(
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(("names", "given", "plain", "forced"), BUSY)
 def test_an_image_under_a_busy_workspace(
-    shelves: Shelves, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
+    shelves: ImageFixtures, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
 ) -> None:
     shelves.hold(X, *names)
     shelves.workspace("busy-one", X, busy=True)
@@ -131,7 +131,7 @@ def test_an_image_under_a_busy_workspace(
 def test_an_image_that_a_job_works_on(
     scene: Scene, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
 ) -> None:
-    shelves = Shelves(scene.catalog)
+    shelves = ImageFixtures(scene.catalog)
     shelves.hold(X, *names)
     lease = scene.job("at it")
     with scene.catalog.write() as connection:
@@ -144,7 +144,7 @@ def test_an_image_that_a_job_works_on(
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(("names", "given", "plain", "forced"), PARENT)
 def test_an_image_that_another_was_made_from(
-    shelves: Shelves, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
+    shelves: ImageFixtures, names: tuple[str, ...], given: str, plain: Any, forced: Any, force: bool
 ) -> None:
     shelves.hold(X, *names)
     shelves.hold(small("child", base=X), f"{WEB}:child", parent=X)
@@ -164,7 +164,7 @@ def test_an_image_that_another_was_made_from(
     ],
 )
 def test_what_is_not_there_cannot_be_removed(
-    shelves: Shelves, given: str, error: type[Exception]
+    shelves: ImageFixtures, given: str, error: type[Exception]
 ) -> None:
     shelves.hold(X, *ONE)
     with pytest.raises(error):
@@ -172,12 +172,12 @@ def test_what_is_not_there_cannot_be_removed(
     assert shelves.names() == {ID: ["app:1"]}
 
 
-def test_a_name_that_begins_the_id_of_its_image_counts_as_an_id(shelves: Shelves) -> None:
+def test_a_name_that_begins_the_id_of_its_image_counts_as_an_id(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"docker.io/library/{SHORT}:latest", *ONE)
     assert _attempt(shelves, SHORT, force=False) == REFUSED
 
 
-def test_a_name_of_one_image_goes_before_the_id_of_another(shelves: Shelves) -> None:
+def test_a_name_of_one_image_goes_before_the_id_of_another(shelves: ImageFixtures) -> None:
     other = small("other")
     shelves.hold(X)
     shelves.hold(other, f"docker.io/library/{SHORT}:latest")
@@ -192,13 +192,13 @@ SECOND = small("second", base=X, layers=1)
 THIRD = small("third", base=SECOND, layers=1)
 
 
-def _family(shelves: Shelves, *names_of_first: str) -> None:
+def _family(shelves: ImageFixtures, *names_of_first: str) -> None:
     shelves.hold(FIRST, *names_of_first)
     shelves.hold(SECOND, parent=FIRST)
     shelves.hold(THIRD, *ONE, parent=SECOND)
 
 
-def test_what_an_image_was_made_from_goes_with_it(shelves: Shelves) -> None:
+def test_what_an_image_was_made_from_goes_with_it(shelves: ImageFixtures) -> None:
     _family(shelves)
     assert shelves.rm("app:1") == [
         *untagged("app:1"),
@@ -209,27 +209,27 @@ def test_what_an_image_was_made_from_goes_with_it(shelves: Shelves) -> None:
     assert shelves.names() == {}
 
 
-def test_what_an_image_was_made_from_stays_if_asked_for(shelves: Shelves) -> None:
+def test_what_an_image_was_made_from_stays_if_asked_for(shelves: ImageFixtures) -> None:
     _family(shelves)
     assert shelves.rm("app:1", prune=False) == [*untagged("app:1"), *deleted(THIRD, layers=1)]
     assert shelves.names().keys() == {id_of(FIRST), id_of(SECOND)}
 
 
-def test_a_parent_with_a_name_stays(shelves: Shelves) -> None:
+def test_a_parent_with_a_name_stays(shelves: ImageFixtures) -> None:
     _family(shelves, f"{WEB}:1")
     shelves.rm("app:1")
     assert shelves.names() == {id_of(FIRST): ["web:1"]}
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_parent_under_a_workspace_stays(shelves: Shelves, busy: bool) -> None:
+def test_a_parent_under_a_workspace_stays(shelves: ImageFixtures, busy: bool) -> None:
     _family(shelves)
     shelves.workspace("one", FIRST, busy=busy)
     shelves.rm("app:1", force=True)
     assert shelves.names() == {id_of(FIRST): []}
 
 
-def test_a_parent_with_another_child_stays(shelves: Shelves) -> None:
+def test_a_parent_with_another_child_stays(shelves: ImageFixtures) -> None:
     _family(shelves)
     other = small("other child", base=FIRST, layers=1)
     shelves.hold(other, f"{WEB}:1", parent=FIRST)
@@ -237,14 +237,14 @@ def test_a_parent_with_another_child_stays(shelves: Shelves) -> None:
     assert shelves.names().keys() == {id_of(FIRST), id_of(other)}
 
 
-def test_layers_that_another_image_has_are_not_told_of(shelves: Shelves) -> None:
+def test_layers_that_another_image_has_are_not_told_of(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"{WEB}:1")
     shelves.hold(SECOND, *ONE)
     assert shelves.rm("app:1") == [*untagged("app:1"), *deleted(SECOND, layers=1)]
     assert shelves.rm("web:1") == [*untagged("web:1"), *GONE]
 
 
-def test_layers_are_the_same_however_they_are_compressed(shelves: Shelves) -> None:
+def test_layers_are_the_same_however_they_are_compressed(shelves: ImageFixtures) -> None:
     again = small("x", compression="zstd", labels={"again": "yes"})
     assert again.manifest.layers != X.manifest.layers
     shelves.hold(again, f"{WEB}:1")
@@ -252,14 +252,14 @@ def test_layers_are_the_same_however_they_are_compressed(shelves: Shelves) -> No
     assert shelves.rm("app:1") == [*untagged("app:1"), *GONE[:1]]
 
 
-def test_the_same_layer_at_another_depth_is_another_one(shelves: Shelves) -> None:
+def test_the_same_layer_at_another_depth_is_another_one(shelves: ImageFixtures) -> None:
     repeated = small("x", repeated_layer=True, labels={"again": "yes"})
     shelves.hold(X, *ONE)
     shelves.hold(repeated, f"{WEB}:1")
     assert shelves.rm("web:1") == [*untagged("web:1"), *deleted(repeated, layers=1)]
 
 
-def test_an_image_of_which_the_bytes_are_lost_can_still_be_removed(shelves: Shelves) -> None:
+def test_an_image_of_which_the_bytes_are_lost_can_still_be_removed(shelves: ImageFixtures) -> None:
     shelves.hold(X, *ONE)
     shelves.content.remove(X.manifest.config.digest)
     assert shelves.rm("app:1") == [*untagged("app:1"), *GONE[:1]]
@@ -273,46 +273,46 @@ INDEX = build_index([X, ARM])
 PARTS = [*GONE, *deleted(ARM)]
 
 
-def test_with_the_last_name_of_an_index_all_its_images_go(shelves: Shelves) -> None:
+def test_with_the_last_name_of_an_index_all_its_images_go(shelves: ImageFixtures) -> None:
     shelves.hold(INDEX, *ONE)
     assert shelves.rm("app:1") == [*untagged("app:1"), *PARTS]
     with shelves.catalog.read() as connection:
         assert blobs.children(connection, str(INDEX.digest)) == set()
 
 
-def test_an_index_goes_by_the_id_of_the_image_for_this_host(shelves: Shelves) -> None:
+def test_an_index_goes_by_the_id_of_the_image_for_this_host(shelves: ImageFixtures) -> None:
     shelves.hold(INDEX, *ONE)
     assert shelves.rm(ID) == [*untagged("app:1"), *PARTS]
 
 
-def test_an_image_of_an_index_does_not_go_alone(shelves: Shelves) -> None:
+def test_an_image_of_an_index_does_not_go_alone(shelves: ImageFixtures) -> None:
     shelves.hold(INDEX, *ONE)
     with pytest.raises(ConflictError, match="belongs to app:1"):
         shelves.rm(id_of(ARM), force=True)
     assert shelves.names() == {ID: ["app:1"]}
 
 
-def test_an_image_that_is_named_itself_outlives_its_index(shelves: Shelves) -> None:
+def test_an_image_that_is_named_itself_outlives_its_index(shelves: ImageFixtures) -> None:
     shelves.hold(INDEX, *ONE)
     shelves.hold(ARM, f"{WEB}:arm")
     assert shelves.rm("app:1") == [*untagged("app:1"), *GONE]
     assert shelves.names() == {id_of(ARM): ["web:arm"]}
 
 
-def test_a_part_of_an_index_only_loses_the_name_of_its_own(shelves: Shelves) -> None:
+def test_a_part_of_an_index_only_loses_the_name_of_its_own(shelves: ImageFixtures) -> None:
     shelves.hold(INDEX, *ONE)
     shelves.hold(ARM, f"{WEB}:arm")
     assert shelves.rm("web:arm") == untagged("web:arm")
     assert shelves.find("app:1", ARM64).image is not None
 
 
-def test_an_index_of_which_nothing_is_held_can_be_removed(shelves: Shelves) -> None:
+def test_an_index_of_which_nothing_is_held_can_be_removed(shelves: ImageFixtures) -> None:
     shelves.hold(build_index([]), *ONE)
     assert shelves.rm("app:1") == untagged("app:1")
     assert shelves.names() == {}
 
 
-def test_one_config_in_two_manifests_is_one_image(shelves: Shelves) -> None:
+def test_one_config_in_two_manifests_is_one_image(shelves: ImageFixtures) -> None:
     shelves.hold(X, *ONE)
     shelves.hold(small("x", media="docker"), f"{APP}:2")
     assert shelves.names() == {ID: ["app:1", "app:2"]}
@@ -321,7 +321,9 @@ def test_one_config_in_two_manifests_is_one_image(shelves: Shelves) -> None:
     assert shelves.names() == {}
 
 
-def test_artifacts_with_the_same_empty_config_are_removed_one_by_one(shelves: Shelves) -> None:
+def test_artifacts_with_the_same_empty_config_are_removed_one_by_one(
+    shelves: ImageFixtures,
+) -> None:
     one, two = build_artifact(b"one"), build_artifact(b"two")
     shelves.hold(one, f"{APP}:sbom")
     shelves.hold(two, f"{WEB}:sbom")
@@ -332,7 +334,7 @@ def test_artifacts_with_the_same_empty_config_are_removed_one_by_one(shelves: Sh
 # --- what is written down ------------------------------------------------------------------------
 
 
-def test_each_name_and_the_image_have_an_event(shelves: Shelves) -> None:
+def test_each_name_and_the_image_have_an_event(shelves: ImageFixtures) -> None:
     labelled = small("labelled", labels={"a": "1", "name": "not this"})
     shelves.hold(labelled, *TWO)
     shelves.rm(id_of(labelled), force=True)
@@ -342,13 +344,13 @@ def test_each_name_and_the_image_have_an_event(shelves: Shelves) -> None:
     assert told == [untag, untag, ("delete", me, {"name": me})]
 
 
-def test_digests_that_go_with_the_last_tag_have_no_event(shelves: Shelves) -> None:
+def test_digests_that_go_with_the_last_tag_have_no_event(shelves: ImageFixtures) -> None:
     shelves.hold(X, *PULLED)
     shelves.rm("app:1")
     assert [event.action for event in shelves.events()] == ["untag", "delete"]
 
 
-def test_a_layer_that_goes_has_the_size_that_it_was_held_with(shelves: Shelves) -> None:
+def test_a_layer_that_goes_has_the_size_that_it_was_held_with(shelves: ImageFixtures) -> None:
     shelves.hold(X, *ONE)
     with shelves.catalog.write() as connection:
         deletion = Deletion(connection, HOUSE, shelves.content, now=0, host=shelves.host)

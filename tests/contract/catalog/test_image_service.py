@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.catalog.scene import Scene
-from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, id_of, small
 from tests.support.images import ARM64, Image, build_artifact, build_index
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import image_events, lineage
@@ -38,8 +38,8 @@ APP, WEB = "docker.io/library/app", "docker.io/library/web"
 
 
 @pytest.fixture
-def shelves(catalog: Catalog) -> Shelves:
-    return Shelves(catalog)
+def shelves(catalog: Catalog) -> ImageFixtures:
+    return ImageFixtures(catalog)
 
 
 def dated(seed: str, day: str, **more: Any) -> Image:
@@ -72,7 +72,7 @@ def _with_config(image: Image, config: bytes) -> Image:
         f"app@{X.digest}", f"app:whatever@{X.digest}",
     ],
 )  # fmt: skip
-def test_an_image_is_found_by(shelves: Shelves, text: str) -> None:
+def test_an_image_is_found_by(shelves: ImageFixtures, text: str) -> None:
     shelves.hold(X, f"{APP}:latest", f"{APP}@{X.digest}")
     found = shelves.find(text)
     assert (str(found.root.digest), found.local.id) == (str(X.digest), ID)
@@ -85,19 +85,19 @@ def test_an_image_is_found_by(shelves: Shelves, text: str) -> None:
         "000", f"{HEX[:12]}:latest", f"sha512:{HEX[:12]}", f"app@{ID}",
     ],
 )  # fmt: skip
-def test_an_image_is_not_found_by(shelves: Shelves, text: str) -> None:
+def test_an_image_is_not_found_by(shelves: ImageFixtures, text: str) -> None:
     shelves.hold(X, f"{APP}:latest", f"{APP}@{X.digest}")
     with pytest.raises(NotFoundError, match="no such image"):
         shelves.find(text)
 
 
 @pytest.mark.parametrize("text", ["App", "app:", "app app", "-app", HEX.upper(), "app@sha256:12"])
-def test_what_can_be_neither_name_nor_id_is_refused(shelves: Shelves, text: str) -> None:
+def test_what_can_be_neither_name_nor_id_is_refused(shelves: ImageFixtures, text: str) -> None:
     with pytest.raises(InvalidReferenceError):
         shelves.find(text)
 
 
-def test_a_name_goes_before_an_id_that_begins_so(shelves: Shelves) -> None:
+def test_a_name_goes_before_an_id_that_begins_so(shelves: ImageFixtures) -> None:
     shelves.hold(X)
     shelves.hold(Y, f"docker.io/library/{HEX[:8]}:latest")
     assert shelves.find(HEX[:8]).local.id == id_of(Y)
@@ -105,13 +105,13 @@ def test_a_name_goes_before_an_id_that_begins_so(shelves: Shelves) -> None:
     assert shelves.find(f"sha256:{HEX[:8]}").local.id == ID
 
 
-def test_a_whole_id_is_no_name(shelves: Shelves) -> None:
+def test_a_whole_id_is_no_name(shelves: ImageFixtures) -> None:
     shelves.hold(X)
     with pytest.raises(NotFoundError):
         shelves.find(id_of(Y))
 
 
-def test_a_beginning_of_two_ids_is_none(shelves: Shelves) -> None:
+def test_a_beginning_of_two_ids_is_none(shelves: ImageFixtures) -> None:
     made = [small(f"image {number}") for number in range(17)]  # there are 16 digits
     for image in made:
         shelves.hold(image)
@@ -121,7 +121,7 @@ def test_a_beginning_of_two_ids_is_none(shelves: Shelves) -> None:
     assert shelves.find(id_of(made[0])[7:19]).local.id == id_of(made[0])
 
 
-def test_the_id_of_one_image_goes_before_the_digest_of_another(shelves: Shelves) -> None:
+def test_the_id_of_one_image_goes_before_the_digest_of_another(shelves: ImageFixtures) -> None:
     shelves.hold(X)
     for length in range(1, 64):
         prefix = X.digest.hex[:length]
@@ -133,7 +133,7 @@ def test_the_id_of_one_image_goes_before_the_digest_of_another(shelves: Shelves)
 # --- platforms -----------------------------------------------------------------------------------
 
 
-def test_an_index_answers_with_the_image_for_this_host(shelves: Shelves) -> None:
+def test_an_index_answers_with_the_image_for_this_host(shelves: ImageFixtures) -> None:
     index = build_index([ARM, X])
     shelves.hold(index, f"{APP}:1")
     found = shelves.find("app:1")
@@ -141,14 +141,14 @@ def test_an_index_answers_with_the_image_for_this_host(shelves: Shelves) -> None
     assert (str(found.root.digest), found.image.image_id) == (str(index.digest), ID)
 
 
-def test_an_index_without_this_host_answers_with_its_first(shelves: Shelves) -> None:
+def test_an_index_without_this_host_answers_with_its_first(shelves: ImageFixtures) -> None:
     shelves.hold(build_index([ARM, X]), f"{APP}:1", only=[ARM])
     found = shelves.find("app:1")
     assert found.image is not None
     assert found.image.image_id == id_of(ARM)
 
 
-def test_a_platform_can_be_asked_for(shelves: Shelves) -> None:
+def test_a_platform_can_be_asked_for(shelves: ImageFixtures) -> None:
     shelves.hold(build_index([X, ARM]), f"{APP}:1")
     found = shelves.find("app:1", ARM64)
     assert found.image is not None
@@ -157,7 +157,7 @@ def test_a_platform_can_be_asked_for(shelves: Shelves) -> None:
 
 @pytest.mark.parametrize("text", ["app:1", ID])
 def test_another_platform_gives_the_image_and_says_that_it_is_another(
-    shelves: Shelves, text: str
+    shelves: ImageFixtures, text: str
 ) -> None:
     shelves.hold(X, f"{APP}:1")
     with pytest.raises(OtherPlatformError) as caught:
@@ -167,7 +167,7 @@ def test_another_platform_gives_the_image_and_says_that_it_is_another(
     assert caught.value.as_json()["image"] == expected
 
 
-def test_an_image_without_a_variant_is_for_every_one(shelves: Shelves) -> None:
+def test_an_image_without_a_variant_is_for_every_one(shelves: ImageFixtures) -> None:
     shelves.hold(small("plain arm", platform=Platform("linux", "arm")), f"{APP}:1")
     assert shelves.find("app:1", Platform("linux", "arm", "v6")).image is not None
 
@@ -179,24 +179,24 @@ MIDDLE = dated("middle", "02-01", labels={"a": "2", "b": ""})
 NEW = dated("new", "03-01")
 
 
-def _ids(shelves: Shelves, *filters: str, all_: bool = False) -> list[str]:
+def _ids(shelves: ImageFixtures, *filters: str, all_: bool = False) -> list[str]:
     return [one.image.id for one in shelves.listed(*filters, all_=all_)]
 
 
-def test_images_come_newest_first(shelves: Shelves) -> None:
+def test_images_come_newest_first(shelves: ImageFixtures) -> None:
     for image in (MIDDLE, OLD, NEW):
         shelves.hold(image)
     assert _ids(shelves) == [id_of(NEW), id_of(MIDDLE), id_of(OLD)]
 
 
-def test_each_image_comes_once_with_all_its_names(shelves: Shelves) -> None:
+def test_each_image_comes_once_with_all_its_names(shelves: ImageFixtures) -> None:
     shelves.hold(X, "localhost:5000/team/web:1", f"{WEB}:1", f"{APP}:2", f"{APP}@{X.digest}")
     (one,) = shelves.listed()
     assert one.tags == [f"{APP}:2", f"{WEB}:1", "localhost:5000/team/web:1"]
     assert one.digests == [f"{APP}@{X.digest}"]
 
 
-def test_unnamed_parents_are_shown_only_if_asked_for(shelves: Shelves) -> None:
+def test_unnamed_parents_are_shown_only_if_asked_for(shelves: ImageFixtures) -> None:
     shelves.hold(X)
     shelves.hold(small("child", base=X), f"{WEB}:1", parent=X)
     assert ID not in _ids(shelves)
@@ -205,13 +205,15 @@ def test_unnamed_parents_are_shown_only_if_asked_for(shelves: Shelves) -> None:
     assert child.parent_id == ID
 
 
-def test_images_of_another_platform_are_not_listed_beside_their_index(shelves: Shelves) -> None:
+def test_images_of_another_platform_are_not_listed_beside_their_index(
+    shelves: ImageFixtures,
+) -> None:
     shelves.hold(build_index([X, ARM]), f"{APP}:1")
     (one,) = shelves.listed(all_=True)
     assert [row.image_id for row in one.image.members] == [ID, id_of(ARM)]
 
 
-def test_what_is_no_image_is_listed_under_its_name(shelves: Shelves) -> None:
+def test_what_is_no_image_is_listed_under_its_name(shelves: ImageFixtures) -> None:
     shelves.hold(build_artifact(b"sbom"), f"{APP}:sbom")
     shelves.hold(build_index([]), f"{APP}:nothing")
     assert sorted(tag for one in shelves.listed() for tag in one.tags) == [
@@ -224,7 +226,7 @@ NAMED, DIGEST_ONLY, DANGLING, PARENT = "named", "digest only", "dangling", "pare
 KNOWN = {NAMED: OLD, DIGEST_ONLY: MIDDLE, DANGLING: NEW, PARENT: X}
 
 
-def _mixed(shelves: Shelves) -> None:
+def _mixed(shelves: ImageFixtures) -> None:
     shelves.hold(OLD, f"{APP}:1", f"{WEB}:1", "registry.test/team/app:2")
     shelves.hold(MIDDLE, f"{APP}@{MIDDLE.digest}")
     shelves.hold(NEW)
@@ -258,12 +260,14 @@ def _mixed(shelves: Shelves) -> None:
     ],
     ids=str,
 )
-def test_the_list_is_filtered(shelves: Shelves, filters: list[str], expected: list[str]) -> None:
+def test_the_list_is_filtered(
+    shelves: ImageFixtures, filters: list[str], expected: list[str]
+) -> None:
     _mixed(shelves)
     assert _ids(shelves, *filters) == [id_of(KNOWN[name]) for name in expected]
 
 
-def test_the_reference_filter_leaves_only_the_names_that_match(shelves: Shelves) -> None:
+def test_the_reference_filter_leaves_only_the_names_that_match(shelves: ImageFixtures) -> None:
     _mixed(shelves)
     (one,) = shelves.listed("reference=web", "reference=registry.test/*/*:2")
     assert one.tags == [f"{WEB}:1", "registry.test/team/app:2"]
@@ -276,7 +280,7 @@ def test_the_reference_filter_leaves_only_the_names_that_match(shelves: Shelves)
         "reference=[z-a]",
     ],
 )  # fmt: skip
-def test_a_filter_that_cannot_be_is_refused_by_its_name(shelves: Shelves, text: str) -> None:
+def test_a_filter_that_cannot_be_is_refused_by_its_name(shelves: ImageFixtures, text: str) -> None:
     shelves.hold(X, f"{APP}:1")
     with pytest.raises(InvalidSpecError) as caught:
         shelves.listed(text)
@@ -284,7 +288,7 @@ def test_a_filter_that_cannot_be_is_refused_by_its_name(shelves: Shelves, text: 
 
 
 @pytest.mark.parametrize("key", ["before", "since"])
-def test_an_image_to_compare_with_has_to_be_there(shelves: Shelves, key: str) -> None:
+def test_an_image_to_compare_with_has_to_be_there(shelves: ImageFixtures, key: str) -> None:
     with pytest.raises(NotFoundError):
         shelves.listed(f"{key}=nothing")
 
@@ -292,7 +296,7 @@ def test_an_image_to_compare_with_has_to_be_there(shelves: Shelves, key: str) ->
 # --- names ---------------------------------------------------------------------------------------
 
 
-def _tag(shelves: Shelves, source: str, target: str) -> str:
+def _tag(shelves: ImageFixtures, source: str, target: str) -> str:
     with shelves.catalog.write() as connection:
         return tag(connection, HOUSE, source, target, now=shelves.now, host=shelves.host).familiar
 
@@ -306,13 +310,13 @@ def _tag(shelves: Shelves, source: str, target: str) -> str:
         ("team/sha256:1", "team/sha256:1"),
     ],
 )
-def test_an_image_gets_a_name(shelves: Shelves, target: str, named: str) -> None:
+def test_an_image_gets_a_name(shelves: ImageFixtures, target: str, named: str) -> None:
     shelves.hold(X, f"{APP}:1")
     assert _tag(shelves, "app:1", target) == named
     assert sorted(shelves.names()[ID]) == sorted(["app:1", named])
 
 
-def test_a_name_is_taken_from_another_image(shelves: Shelves) -> None:
+def test_a_name_is_taken_from_another_image(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"{APP}:1")
     shelves.hold(Y, f"{APP}:2")
     _tag(shelves, HEX[:12], "app:2")
@@ -323,7 +327,7 @@ def test_a_name_is_taken_from_another_image(shelves: Shelves) -> None:
     assert event.attributes == {**labels, "name": "app:2"}
 
 
-def test_an_index_keeps_its_platforms_under_another_name(shelves: Shelves) -> None:
+def test_an_index_keeps_its_platforms_under_another_name(shelves: ImageFixtures) -> None:
     shelves.hold(build_index([X, ARM]), f"{APP}:1")
     _tag(shelves, "app:1", "web:1")
     assert shelves.find("web:1", ARM64).image is not None
@@ -332,7 +336,7 @@ def test_an_index_keeps_its_platforms_under_another_name(shelves: Shelves) -> No
 @pytest.mark.parametrize(
     "target", [f"web@{X.digest}", f"web:1@{X.digest}", "sha256", "sha256:1", "Web:1", "web:-1"]
 )
-def test_a_name_that_would_not_do_is_refused(shelves: Shelves, target: str) -> None:
+def test_a_name_that_would_not_do_is_refused(shelves: ImageFixtures, target: str) -> None:
     shelves.hold(X, f"{APP}:1")
     with pytest.raises(InvalidReferenceError):
         _tag(shelves, "app:1", target)
@@ -340,7 +344,7 @@ def test_a_name_that_would_not_do_is_refused(shelves: Shelves, target: str) -> N
 
 
 def test_tagging_is_remembered_and_pulling_is_not(scene: Scene) -> None:
-    shelves = Shelves(scene.catalog)
+    shelves = ImageFixtures(scene.catalog)
     shelves.hold(X, f"{APP}:1")
     assert _details(shelves, "app:1").tagged_at is None
     _tag(shelves, "app:1", "app:2")
@@ -350,13 +354,13 @@ def test_tagging_is_remembered_and_pulling_is_not(scene: Scene) -> None:
 # --- details and history -------------------------------------------------------------------------
 
 
-def _details(shelves: Shelves, text: str) -> Details:
+def _details(shelves: ImageFixtures, text: str) -> Details:
     found = shelves.find(text)
     with shelves.catalog.read() as connection:
         return details(connection, HOUSE, found.image, shelves.content)  # type: ignore[arg-type]
 
 
-def _history(shelves: Shelves, text: str) -> list[Step]:
+def _history(shelves: ImageFixtures, text: str) -> list[Step]:
     found = shelves.find(text)
     with shelves.catalog.read() as connection:
         return history(connection, HOUSE, found.image, shelves.content, shelves.host)  # type: ignore[arg-type]
@@ -377,7 +381,7 @@ COPY = {"created": "2024-05-01T12:00:01Z", "created_by": "COPY two"}
 ENV = {"created": "2024-05-01T12:00:02Z", "created_by": "ENV A=1", "empty_layer": True}
 
 
-def test_history_goes_back_from_the_newest_step(shelves: Shelves) -> None:
+def test_history_goes_back_from_the_newest_step(shelves: ImageFixtures) -> None:
     image = _with_history(X, ADD, ENV, COPY)
     shelves.hold(image, f"{APP}:1", f"{WEB}:1")
     steps = _history(shelves, "app:1")
@@ -392,7 +396,7 @@ def test_history_goes_back_from_the_newest_step(shelves: Shelves) -> None:
     assert steps[-1].comment == "first"
 
 
-def test_steps_have_the_ids_of_parents_that_are_here(shelves: Shelves) -> None:
+def test_steps_have_the_ids_of_parents_that_are_here(shelves: ImageFixtures) -> None:
     base = _with_history(X, ADD, COPY)
     child = _with_history(small("child", base=X, layers=1), ADD, COPY, COPY)
     shelves.hold(base, f"{APP}:base")
@@ -402,13 +406,13 @@ def test_steps_have_the_ids_of_parents_that_are_here(shelves: Shelves) -> None:
     assert [s.tags for s in steps] == [("app:1",), ("app:base",), ()]
 
 
-def test_more_steps_than_layers_are_an_error(shelves: Shelves) -> None:
+def test_more_steps_than_layers_are_an_error(shelves: ImageFixtures) -> None:
     shelves.hold(_with_history(X, ADD, COPY, COPY), f"{APP}:1")
     with pytest.raises(InvalidManifestError, match="more steps"):
         _history(shelves, "app:1")
 
 
-def test_an_image_without_history_has_none(shelves: Shelves) -> None:
+def test_an_image_without_history_has_none(shelves: ImageFixtures) -> None:
     shelves.hold(_edited(X, lambda document: document.pop("history", None)), f"{APP}:1")
     assert _history(shelves, "app:1") == []
 
@@ -417,7 +421,7 @@ def test_an_image_without_history_has_none(shelves: Shelves) -> None:
     ("own", "last", "comment"), [("own", "last", "own"), ("", "last", "last"), ("", "", "")]
 )
 def test_the_comment_is_the_configs_or_that_of_the_last_step(
-    shelves: Shelves, own: str, last: str, comment: str
+    shelves: ImageFixtures, own: str, last: str, comment: str
 ) -> None:
     image = _edited(
         X, lambda document: document.update(comment=own, history=[ADD, {**COPY, "comment": last}])
@@ -426,7 +430,7 @@ def test_the_comment_is_the_configs_or_that_of_the_last_step(
     assert _details(shelves, "app:1").comment == comment
 
 
-def test_children_are_direct_ones(shelves: Shelves) -> None:
+def test_children_are_direct_ones(shelves: ImageFixtures) -> None:
     child = small("child", base=X)
     shelves.hold(X)
     shelves.hold(child, parent=X)
@@ -438,11 +442,11 @@ def test_children_are_direct_ones(shelves: Shelves) -> None:
 # --- prune ---------------------------------------------------------------------------------------
 
 
-def _choice(shelves: Shelves, *filters: str) -> prune.Choice:
+def _choice(shelves: ImageFixtures, *filters: str) -> prune.Choice:
     return prune.Choice(Filters.parse(filters, PRUNE_KEYS), now=shelves.now, host=shelves.host)
 
 
-def _prune(shelves: Shelves, *filters: str) -> tuple[list[dict[str, str]], int]:
+def _prune(shelves: ImageFixtures, *filters: str) -> tuple[list[dict[str, str]], int]:
     """What a prune removes, in one go."""
     choice = _choice(shelves, *filters)
     removed = []
@@ -473,7 +477,7 @@ def _prune(shelves: Shelves, *filters: str) -> tuple[list[dict[str, str]], int]:
     ],
     ids=str,
 )
-def test_a_prune_leaves(shelves: Shelves, filters: list[str], left: list[str]) -> None:
+def test_a_prune_leaves(shelves: ImageFixtures, filters: list[str], left: list[str]) -> None:
     shelves.now = 1_704_067_200.0 + 86400  # a day after the oldest was made
     _mixed(shelves)
     removed, _ = _prune(shelves, *filters)
@@ -483,7 +487,9 @@ def test_a_prune_leaves(shelves: Shelves, filters: list[str], left: list[str]) -
     assert gone.isdisjoint(held)
 
 
-def test_what_a_prune_frees_are_the_layers_that_no_image_has_any_more(shelves: Shelves) -> None:
+def test_what_a_prune_frees_are_the_layers_that_no_image_has_any_more(
+    shelves: ImageFixtures,
+) -> None:
     shelves.hold(X)
     shelves.hold(small("x", labels={"again": "yes"}), f"{APP}:1")
     assert _prune(shelves) == ([{"deleted": ID}], 0)
@@ -497,7 +503,7 @@ def test_what_a_prune_frees_are_the_layers_that_no_image_has_any_more(shelves: S
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_of_an_image_in_use_all_names_but_the_last_go(shelves: Shelves, busy: bool) -> None:
+def test_of_an_image_in_use_all_names_but_the_last_go(shelves: ImageFixtures, busy: bool) -> None:
     shelves.hold(X, f"{APP}:1", f"{APP}:2", f"{WEB}:1")
     shelves.workspace("one", X, busy=busy)
     removed, _ = _prune(shelves, "dangling=false")
@@ -505,20 +511,20 @@ def test_of_an_image_in_use_all_names_but_the_last_go(shelves: Shelves, busy: bo
     assert shelves.names() == {ID: ["web:1"]}
 
 
-def test_a_parent_with_a_name_goes_with_its_child(shelves: Shelves) -> None:
+def test_a_parent_with_a_name_goes_with_its_child(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"{APP}:base")
     shelves.hold(small("child", base=X), f"{APP}:1", parent=X)
     _prune(shelves, "dangling=false")
     assert shelves.names() == {}
 
 
-def test_an_image_that_is_gone_is_not_pruned_twice(shelves: Shelves) -> None:
+def test_an_image_that_is_gone_is_not_pruned_twice(shelves: ImageFixtures) -> None:
     with shelves.catalog.write() as connection:
         assert prune.prune_one(connection, shelves.content, ID, _choice(shelves), now=0) == []
 
 
 @pytest.mark.parametrize("change", ["tag", "child"])
-def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: Shelves, change: str) -> None:
+def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: ImageFixtures, change: str) -> None:
     shelves.hold(X)
     choice = _choice(shelves)
     with shelves.catalog.read() as connection:
@@ -535,7 +541,7 @@ def test_what_is_put_to_use_after_it_was_chosen_stays(shelves: Shelves, change: 
 # --- usage ---------------------------------------------------------------------------------------
 
 
-def _usage(shelves: Shelves) -> Usage:
+def _usage(shelves: ImageFixtures) -> Usage:
     with shelves.catalog.read() as connection:
         return usage(
             connection, HOUSE, on_disk(shelves.content), now=shelves.now, host=shelves.host
@@ -546,13 +552,13 @@ def _layers(image: Image) -> int:
     return sum(layer.size for layer in image.manifest.layers)
 
 
-def test_an_empty_store_takes_up_nothing(shelves: Shelves) -> None:
+def test_an_empty_store_takes_up_nothing(shelves: ImageFixtures) -> None:
     found = _usage(shelves)
     assert found.store is not None
     assert (found.images, found.layers_size, found.reclaimable, found.store.blobs) == ((), 0, 0, 0)
 
 
-def test_layers_that_images_share_count_once(shelves: Shelves) -> None:
+def test_layers_that_images_share_count_once(shelves: ImageFixtures) -> None:
     child = small("child", base=X, layers=1)
     shelves.hold(X, f"{APP}:base")
     shelves.hold(child, f"{APP}:1")
@@ -569,7 +575,7 @@ def test_layers_that_images_share_count_once(shelves: Shelves) -> None:
     assert found.reclaimable == found.layers_size == _layers(child) + _layers(Y)
 
 
-def test_what_a_workspace_stands_on_is_active_and_not_reclaimable(shelves: Shelves) -> None:
+def test_what_a_workspace_stands_on_is_active_and_not_reclaimable(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"{APP}:1")
     shelves.hold(Y, f"{WEB}:1")
     shelves.workspace("one", X)
@@ -578,7 +584,7 @@ def test_what_a_workspace_stands_on_is_active_and_not_reclaimable(shelves: Shelv
     assert [one.summary.containers for one in found.images if one.summary.image.id == ID] == [1]
 
 
-def test_an_unnamed_parent_is_counted_with_its_child(shelves: Shelves) -> None:
+def test_an_unnamed_parent_is_counted_with_its_child(shelves: ImageFixtures) -> None:
     child = small("child", base=X, layers=1)
     shelves.hold(X)
     shelves.hold(child, f"{APP}:1", parent=X)
@@ -587,7 +593,7 @@ def test_an_unnamed_parent_is_counted_with_its_child(shelves: Shelves) -> None:
     assert found.layers_size == _layers(child)
 
 
-def test_the_store_counts_blobs_partials_and_trash(shelves: Shelves) -> None:
+def test_the_store_counts_blobs_partials_and_trash(shelves: ImageFixtures) -> None:
     shelves.hold(X, f"{APP}:1")
     with shelves.content.ingest(Y.digest, fence=1) as ingest:
         ingest.write(b"half")

@@ -135,11 +135,11 @@ def test_when_a_job_first_ran_is_kept(scene: Scene) -> None:
 def test_what_an_advance_fixed_is_there_for_the_next(scene: Scene) -> None:
     lease = scene.job("one")
     with scene.catalog.write() as connection:
-        jobs.save(connection, lease, plan={"root": "sha256:ab"})
+        jobs.save(connection, lease, checkpoint={"root": "sha256:ab"})
     scene.release(lease, again_in=0)
     again = scene.take("one")
     assert again is not None
-    assert again.plan == {"root": "sha256:ab"}
+    assert again.checkpoint == {"root": "sha256:ab"}
 
 
 # --- the fence -----------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_what_an_advance_fixed_is_there_for_the_next(scene: Scene) -> None:
 
 def _save(scene: Scene, lease: JobLease) -> None:
     with scene.catalog.write() as connection:
-        jobs.save(connection, lease, plan={"mine": True})
+        jobs.save(connection, lease, checkpoint={"mine": True})
 
 
 @pytest.mark.parametrize(

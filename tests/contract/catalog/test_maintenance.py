@@ -9,15 +9,15 @@ import pytest
 
 from tests.contract.catalog.scene import Scene
 from transship.store.catalog.scheduling import heartbeats, maintenance
-from transship.store.catalog.scheduling.maintenance import Standing
+from transship.store.catalog.scheduling.maintenance import Ownership
 
 
-def _standing(scene: Scene) -> Standing:
+def _standing(scene: Scene) -> Ownership:
     with scene.catalog.read() as connection:
         return maintenance.standing(connection)
 
 
-def _take(scene: Scene, worker: str, seen: Standing | None = None) -> int | None:
+def _take(scene: Scene, worker: str, seen: Ownership | None = None) -> int | None:
     seen = seen or _standing(scene)
     with scene.catalog.write() as connection:
         return maintenance.take(connection, worker, seen)

@@ -55,7 +55,7 @@ from transship.store.catalog.scheduling import (
 from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.catalog.scheduling.waits import Wanted
 from transship.store.errors import (
     LeaseLostError,
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
         self.bell.dispatched.clear()
 
     @rule(claim=consumes(running))
-    def arrive(self, claim: Claim) -> None:
+    def arrive(self, claim: TransferLease) -> None:
         self._finish(claim, None)
 
     @rule(
@@ -223,17 +223,17 @@ class Machine(RuleBasedStateMachine):
         ),
         gained=st.sampled_from([0, 2 * 1024 * 1024]),
     )
-    def break_off(self, claim: Claim, error: TransshipError, gained: int) -> None:
+    def break_off(self, claim: TransferLease, error: TransshipError, gained: int) -> None:
         claim.done = claim.moved = gained
         self._finish(claim, error)
 
     @rule(claim=running)
-    def beat(self, claim: Claim) -> None:
+    def beat(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
             heartbeats.beat_transfer(connection, claim)
 
     @rule(claim=running)
-    def die(self, claim: Claim) -> None:
+    def die(self, claim: TransferLease) -> None:
         """The owner is taken for dead; it may be asleep, and come back later."""
         key = ("transfer", claim.id)
         with self.context.change() as change:
@@ -385,8 +385,8 @@ class Machine(RuleBasedStateMachine):
                 lease,
                 bytes_total=size * len(digests),
                 blobs_total=len(digests),
-                bytes_spared=0 if found else size * len(held),
-                blobs_spared=0 if found else len(held),
+                bytes_skipped=0 if found else size * len(held),
+                blobs_skipped=0 if found else len(held),
             )
         if lease.stop_requested is not None or any(state.error for state in found):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
@@ -430,30 +430,30 @@ class Machine(RuleBasedStateMachine):
         waits.abandon(change.connection, [lease.id], change.now)
         jobs.finish(change.connection, lease, state, change.now)
 
-    def _finish(self, claim: Claim, error: TransshipError | None) -> None:
+    def _finish(self, claim: TransferLease, error: TransshipError | None) -> None:
         """End a try as a worker does; one that was taken for dead must not change anything."""
         stale = self._fence(claim) != claim.fence
         try:
-            if not claim.places:
+            if not claim.sources:
                 with self.context.change() as change:
                     transfers.stopped(change.connection, claim, change.now)
             elif error is None:
                 self._bring(claim)
             else:
-                attempt._failed(claim, claim.places[0], error, self.context)
+                attempt._failed(claim, claim.sources[0], error, self.context)
         except LeaseLostError:
             assert stale
         else:
             assert not stale
 
-    def _bring(self, claim: Claim) -> None:
+    def _bring(self, claim: TransferLease) -> None:
         name = next(name for name in NAMES if digest_of(name) == claim.digest)
         with self.catalog.read() as connection:
             transfers.check(connection, claim)
         self.content.put(name.encode())
-        attempt.done(claim, claim.places[0], self.context)
+        attempt.done(claim, claim.sources[0], self.context)
 
-    def _fence(self, claim: Claim) -> int | None:
+    def _fence(self, claim: TransferLease) -> int | None:
         with self.catalog.read() as connection:
             row = connection.execute(
                 select(transfer_rows).where(transfer_rows.c.id == claim.id)

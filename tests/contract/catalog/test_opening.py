@@ -229,7 +229,7 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
         assert lease is not None
         leases[name] = lease
         with migrated.write() as connection:
-            jobs.save(connection, lease, bytes_total=300, blobs_total=3, bytes_spared=100)
+            jobs.save(connection, lease, bytes_total=300, blobs_total=3, bytes_skipped=100)
         scene.want(lease, "blob")
     scene.want(leases["runs"], "another")
     scene.complete(scene.running("blob"))
@@ -239,13 +239,20 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
     assert before[0] == {
         "parent": {
             "queued": 1, "running": 2, "succeeded": 1, "failed": 0, "cancelled": 0,
-            "bytes_total": 900, "bytes_spared": 500, "bytes_moved": 100,
-            "blobs_total": 9, "blobs_spared": 0, "blobs_moved": 3,
+            "bytes_total": 900, "bytes_skipped": 500, "bytes_moved": 100,
+            "blobs_total": 9, "blobs_skipped": 0, "blobs_moved": 3,
         }
     }  # fmt: skip
     scripts = ScriptDirectory(migrations.__path__[0])
     with migrated.write() as connection:
+        words = scripts.get_revision("0012").module
+        former_names = [
+            f"ALTER TABLE {table} RENAME COLUMN {new} TO {old}"
+            for table in ("jobs", "transfers")
+            for old, new in words.RENAMED[table].items()
+        ]
         for statement in (
+            *former_names,
             "DROP TABLE job_children",
             "ALTER TABLE transfers DROP COLUMN counted",
             (
@@ -256,6 +263,7 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
             connection.execute(text(statement))
         with Operations.context(MigrationContext.configure(connection)):
             scripts.get_revision("0005").module.upgrade()
+            words.upgrade()
     with migrated.read() as connection:
         assert [kept(connection), progress.of_jobs(connection, ["parent", *leases])] == before
     claim = scene.running("another")

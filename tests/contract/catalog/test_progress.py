@@ -1,4 +1,4 @@
-"""Figures of jobs: moved, spared, summed up, written down."""
+"""Figures of jobs: moved, skipped, summed up, written down."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.progress import Progress
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 
 
 def _comprises(
-    scene: Scene, lease: JobLease, total: int, *, blobs: int, spared: int = 0, whole: int = 0
+    scene: Scene, lease: JobLease, total: int, *, blobs: int, skipped: int = 0, whole: int = 0
 ) -> None:
     """Write down what the job found: how much there is, and how much of it is in place."""
     with scene.catalog.write() as connection:
@@ -22,12 +22,12 @@ def _comprises(
             lease,
             bytes_total=total,
             blobs_total=blobs,
-            bytes_spared=spared,
-            blobs_spared=whole,
+            bytes_skipped=skipped,
+            blobs_skipped=whole,
         )
 
 
-def _moves(scene: Scene, claim: Claim, count: int) -> None:
+def _moves(scene: Scene, claim: TransferLease, count: int) -> None:
     claim.done += count
     claim.moved += count
     scene.beat(claim)
@@ -38,23 +38,23 @@ def test_a_new_job_has_done_nothing(scene: Scene) -> None:
     assert scene.progress_of("one") == Progress()
 
 
-def test_what_was_in_place_is_spared_and_done(scene: Scene) -> None:
-    _comprises(scene, scene.job("one"), 500, blobs=5, spared=300, whole=3)
+def test_what_was_in_place_is_skipped_and_done(scene: Scene) -> None:
+    _comprises(scene, scene.job("one"), 500, blobs=5, skipped=300, whole=3)
     assert scene.progress_of("one") == Progress(
-        bytes_total=500, bytes_done=300, bytes_spared=300, blobs_total=5, blobs_done=3
+        bytes_total=500, bytes_done=300, bytes_skipped=300, blobs_total=5, blobs_done=3
     )
 
 
 def test_a_running_transfer_is_counted_as_it_moves(scene: Scene) -> None:
     lease = scene.job("one")
-    _comprises(scene, lease, 200, blobs=2, spared=100, whole=1)
+    _comprises(scene, lease, 200, blobs=2, skipped=100, whole=1)
     scene.want(lease, "blob")
     _moves(scene, scene.running("blob"), 40)
     assert scene.progress_of("one") == Progress(
         bytes_total=200,
         bytes_done=140,
         bytes_moved=40,
-        bytes_spared=100,
+        bytes_skipped=100,
         blobs_total=2,
         blobs_done=1,
     )
@@ -69,17 +69,17 @@ def test_a_blob_is_done_when_its_transfer_is(scene: Scene) -> None:
     assert (figures.blobs_done, figures.bytes_done) == (1, 100)
 
 
-def test_what_came_with_another_jobs_transfer_is_spared(scene: Scene) -> None:
+def test_what_came_with_another_jobs_transfer_is_skipped(scene: Scene) -> None:
     scene.want(scene.job("first"), "blob")
     second = scene.job("second")
     _comprises(scene, second, 100, blobs=1)
     scene.want(second, "blob")
     scene.complete(scene.running("blob"))
     figures = scene.progress_of("second")
-    assert (figures.bytes_moved, figures.bytes_spared, figures.bytes_done) == (0, 100, 100)
+    assert (figures.bytes_moved, figures.bytes_skipped, figures.bytes_done) == (0, 100, 100)
 
 
-def test_what_an_earlier_life_left_on_the_disk_is_spared(scene: Scene) -> None:
+def test_what_an_earlier_life_left_on_the_disk_is_skipped(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 100, blobs=1)
     scene.want(lease, "blob")
@@ -87,12 +87,12 @@ def test_what_an_earlier_life_left_on_the_disk_is_spared(scene: Scene) -> None:
     claim.done = 60  # of a partial blob that no transfer on record has moved
     _moves(scene, claim, 40)
     figures = scene.progress_of("one")
-    assert (figures.bytes_moved, figures.bytes_spared, figures.bytes_done) == (40, 60, 100)
+    assert (figures.bytes_moved, figures.bytes_skipped, figures.bytes_done) == (40, 60, 100)
 
 
 def test_no_more_is_done_than_there_is(scene: Scene) -> None:
     lease = scene.job("one")
-    _comprises(scene, lease, 150, blobs=2, spared=100, whole=1)
+    _comprises(scene, lease, 150, blobs=2, skipped=100, whole=1)
     scene.want(lease, "blob")
     _moves(scene, scene.running("blob"), 100)
     assert scene.progress_of("one").bytes_done == 150
@@ -109,7 +109,7 @@ def test_a_download_on_the_way_to_an_upload_is_not_counted(scene: Scene) -> None
 def test_figures_stay_when_the_job_has_ended(scene: Scene) -> None:
     scene.want(scene.job("other"), "joined")
     lease = scene.job("one")
-    _comprises(scene, lease, 300, blobs=3, spared=100, whole=1)
+    _comprises(scene, lease, 300, blobs=3, skipped=100, whole=1)
     scene.want(lease, "own", "joined")
     for digest in ("own", "joined"):
         scene.complete(scene.running(digest))
@@ -138,14 +138,14 @@ def test_a_parent_shows_the_sums_of_its_children(scene: Scene) -> None:
     scene.complete(scene.running("blob"))
     scene.end(ended)
     running = scene.job("running", parent="parent", child_key="b", root="parent")
-    _comprises(scene, running, 300, blobs=2, spared=200, whole=1)
+    _comprises(scene, running, 300, blobs=2, skipped=200, whole=1)
     scene.want(running, "another")
     _moves(scene, scene.running("another"), 50)
     assert scene.progress_of("parent") == Progress(
         bytes_total=400,
         bytes_done=350,
         bytes_moved=150,
-        bytes_spared=200,
+        bytes_skipped=200,
         blobs_total=3,
         blobs_done=2,
     )

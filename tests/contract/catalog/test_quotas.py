@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import text
 
-from tests.contract.catalog.shelves import Shelves, small
+from tests.contract.catalog.shelves import ImageFixtures, small
 from tests.support.course import SilentWire
 from tests.support.memory_store import MemoryStore
 from transship.store.catalog.access.credentials import Sealer
@@ -18,10 +18,10 @@ from transship.store.catalog.access.quotas import Quotas
 from transship.store.catalog.access.tenants import BROKER, HOUSE
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling import jobs
-from transship.store.catalog.scheduling.admission.job_admission import FRUGAL
+from transship.store.catalog.scheduling.admission.job_admission import READING_KINDS
 from transship.store.errors import QuotaError, TransshipError
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.specs import AnySpec, parse_spec
 
@@ -35,7 +35,7 @@ class Door:
     """What asks for jobs, as a tenant."""
 
     catalog: Catalog
-    queue: JobQueue
+    queue: JobService
 
     def ask(self, tenant: str, spec: dict[str, Any] = COPY, **more: Any) -> str | TransshipError:
         submission = Submission(
@@ -57,7 +57,7 @@ def door(catalog: Catalog) -> Callable[[Quotas], Door]:
 
     def opened(quotas: Quotas) -> Door:
         host = Platform("linux", "amd64")
-        return Door(catalog, JobQueue(catalog, sealer, SilentWire(), host, quotas))
+        return Door(catalog, JobService(catalog, sealer, SilentWire(), host, quotas))
 
     return opened
 
@@ -109,7 +109,7 @@ def test_who_has_too_much_in_the_store_adds_nothing(
     catalog: Catalog, door: Callable[[Quotas], Door]
 ) -> None:
     open_, content = door(QUOTAS), MemoryStore()
-    alice, bob = (Shelves(catalog, content, tenant=tenant) for tenant in ("alice", "bob"))
+    alice, bob = (ImageFixtures(catalog, content, tenant=tenant) for tenant in ("alice", "bob"))
     for number in range(3):  # a kilobyte each
         alice.hold(small(f"app {number}"), f"docker.io/library/app:{number}")
     bob.hold(small("app 0"), "docker.io/library/app:0")
@@ -123,5 +123,5 @@ def test_who_has_too_much_in_the_store_adds_nothing(
 def test_the_kinds_that_write_to_the_store_are_those_that_need_space_there() -> None:
     local = [spec for spec in get_args(AnySpec) if spec.queue == jobs.LOCAL]
     assert {spec.model_fields["kind"].default for spec in local if not spec.writes_store} == set(
-        FRUGAL
+        READING_KINDS
     )

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.contract.catalog.scene import Scene
-from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, id_of, small
 from tests.support.images import ARM64, build_index
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.db.engine import Catalog
@@ -22,15 +22,15 @@ PINNED = "an export"
 
 
 @pytest.fixture
-def shelves(catalog: Catalog) -> Shelves:
-    made = Shelves(catalog)
+def shelves(catalog: Catalog) -> ImageFixtures:
+    made = ImageFixtures(catalog)
     made.hold(X, *NAMES, f"docker.io/library/app@{X.digest}")
     made.hold(Y, "docker.io/library/app:3", parent=X)
     made.hold(small("z"), "docker.io/library/application:1")
     return made
 
 
-def saved(shelves: Shelves, *texts: str) -> dict[str, list[str]]:
+def saved(shelves: ImageFixtures, *texts: str) -> dict[str, list[str]]:
     """What is chosen: names by the digest of the image."""
     with shelves.catalog.read() as connection:
         found = chosen(connection, HOUSE, texts)
@@ -55,7 +55,7 @@ def saved(shelves: Shelves, *texts: str) -> dict[str, list[str]]:
     ],
 )
 def test_what_is_given_stands_for(
-    shelves: Shelves, texts: list[str], names: dict[str, list[str]]
+    shelves: ImageFixtures, texts: list[str], names: dict[str, list[str]]
 ) -> None:
     assert saved(shelves, *texts) == {BY_NAME[image]: tags for image, tags in names.items()}
 
@@ -71,19 +71,19 @@ def test_what_is_given_stands_for(
     ],
 )
 def test_what_stands_for_nothing_is_refused(
-    shelves: Shelves, texts: list[str], error: type[Exception]
+    shelves: ImageFixtures, texts: list[str], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         saved(shelves, *texts)
 
 
-def test_the_parent_goes_along(shelves: Shelves) -> None:
+def test_the_parent_goes_along(shelves: ImageFixtures) -> None:
     with shelves.catalog.read() as connection:
         (image,) = chosen(connection, HOUSE, ["app:3"])
     assert str(image.parent) == id_of(X)
 
 
-def test_of_an_index_all_that_is_held_is_kept(shelves: Shelves) -> None:
+def test_of_an_index_all_that_is_held_is_kept(shelves: ImageFixtures) -> None:
     index = build_index([small("here"), small("there", platform=ARM64)])
     shelves.hold(index, "docker.io/library/multi:1", only=index.images[:1])
     here = index.images[0]

@@ -6,10 +6,10 @@ from tests.contract.catalog.scene import HERE, THERE, Scene, named
 from transship.store.catalog.scheduling import transfers
 from transship.store.catalog.scheduling.admission import silence
 from transship.store.catalog.scheduling.admission.silence import PATIENCE_SECONDS, Silent
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.transfers import TransferLease
 
 
-def _silent(claim: Claim, seconds: float = PATIENCE_SECONDS) -> Silent:
+def _silent(claim: TransferLease, seconds: float = PATIENCE_SECONDS) -> Silent:
     return Silent(claim.id, claim.direction, claim.registry, seconds)
 
 
@@ -18,7 +18,7 @@ def _yielding(scene: Scene, *silent: Silent) -> set[str | int]:
         return silence.yielding(connection, silent, scene.now)
 
 
-def _all_slots(scene: Scene) -> list[Claim]:
+def _all_slots(scene: Scene) -> list[TransferLease]:
     """Three downloads of a registry, which are all that may run, and one that waits."""
     scene.want(scene.job("sick"), *named("sick", 4))
     scene.admit()
@@ -26,7 +26,7 @@ def _all_slots(scene: Scene) -> list[Claim]:
     return [claim for claim in claims if claim is not None]
 
 
-def _make_way(scene: Scene, claims: list[Claim]) -> None:
+def _make_way(scene: Scene, claims: list[TransferLease]) -> None:
     wanted = _yielding(scene, *map(_silent, claims))
     for claim in claims:
         if claim.id in wanted:

@@ -17,7 +17,7 @@ from transship.store.catalog.access.credentials import Sealer
 from transship.store.catalog.db.schema import targets
 from transship.store.catalog.scheduling import children, jobs, progress, waits
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import PAGE, stop_late
 from transship.workers.process.run import run_job
 from transship.workers.runtime.context import WorkerContext
@@ -64,7 +64,7 @@ def test_a_page_leaves_the_rest_and_the_job_itself_for_the_next(scene: Scene) ->
 def test_a_request_to_cancel_stops_every_page(scene: Scene) -> None:
     _children(scene, MANY)
     context = _context(scene)
-    JobQueue(scene.catalog, context.sealer, context.wire, Platform.host()).cancel("root")
+    JobService(scene.catalog, context.sealer, context.wire, Platform.host()).cancel("root")
     assert _states(scene) == {"cancelled": MANY}
     assert scene.job_row("root").state == "cancelled"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, deleted, id_of, small
 from tests.support.images import build_index
 from tests.support.memory_store import MemoryStore
 from transship.store.catalog.access.tenants import HOUSE
@@ -25,7 +25,7 @@ class Two:
     def __init__(self, catalog: Catalog) -> None:
         content = MemoryStore()
         self.alice, self.bob, self.house = (
-            Shelves(catalog, content, tenant=tenant) for tenant in ("alice", "bob", HOUSE)
+            ImageFixtures(catalog, content, tenant=tenant) for tenant in ("alice", "bob", HOUSE)
         )
 
 

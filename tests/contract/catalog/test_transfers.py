@@ -13,8 +13,8 @@ from transship.store.catalog.content import blobs
 from transship.store.catalog.content.blobs import Source
 from transship.store.catalog.db.schema import transfers as rows
 from transship.store.catalog.scheduling import transfers
-from transship.store.catalog.scheduling.admission.places import Place
-from transship.store.catalog.scheduling.transfers import Claim
+from transship.store.catalog.scheduling.admission.sources import WaitSource
+from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.errors import LeaseLostError
 
 # --- taking up -----------------------------------------------------------------------------------
@@ -43,9 +43,9 @@ def test_a_claim_brings_the_places_of_the_waiters_the_urgent_first(scene: Scene)
     scene.want(scene.job("one"), "blob")
     scene.want(scene.job("two", priority=3), "blob", registry=THERE, repository="other")
     claim = scene.running("blob")
-    assert list(claim.places) == [
-        Place("two", "two", HOUSE, THERE, "other", ""),
-        Place("one", "one", HOUSE, HERE, "app", ""),
+    assert list(claim.sources) == [
+        WaitSource("two", "two", HOUSE, THERE, "other", ""),
+        WaitSource("one", "one", HOUSE, HERE, "app", ""),
     ]
 
 
@@ -56,13 +56,13 @@ def test_a_claim_brings_the_places_of_parked_registries_last(scene: Scene) -> No
     scene.park(HERE, 60)
     claim = scene.claim("blob")
     assert claim is not None
-    assert [place.registry for place in claim.places] == [THERE, HERE]
+    assert [source.registry for source in claim.sources] == [THERE, HERE]
 
 
 # --- the fence -----------------------------------------------------------------------------------
 
 
-def _check(scene: Scene, claim: Claim) -> None:
+def _check(scene: Scene, claim: TransferLease) -> None:
     with scene.catalog.read() as connection:
         transfers.check(connection, claim)
 
@@ -82,7 +82,7 @@ def _check(scene: Scene, claim: Claim) -> None:
 )
 @pytest.mark.parametrize("taker", [None, "b", "a"], ids=["nobody", "another", "the same anew"])
 def test_a_stale_owner_writes_nothing(
-    scene: Scene, write: Callable[[Scene, Claim], None], taker: str | None
+    scene: Scene, write: Callable[[Scene, TransferLease], None], taker: str | None
 ) -> None:
     scene.want(scene.job("one"), "blob")
     stale = scene.running("blob", "a")
@@ -172,8 +172,8 @@ def test_a_struck_place_is_followed_by_the_next_waiters(two_sources: Scene) -> N
 
 def test_a_struck_place_is_tried_no_more(two_sources: Scene) -> None:
     two_sources.exclude(two_sources.running("blob"))
-    places = two_sources.running("blob").places
-    assert [place.registry for place in places] == [THERE]
+    sources = two_sources.running("blob").sources
+    assert [source.registry for source in sources] == [THERE]
 
 
 def test_only_who_brought_the_struck_place_is_told(two_sources: Scene) -> None:
@@ -191,7 +191,7 @@ def test_the_same_repository_with_another_credential_is_another_place(scene: Sce
     scene.want(scene.job("one"), "blob", fingerprint="me")
     scene.want(scene.job("two"), "blob", fingerprint="you")
     scene.exclude(scene.running("blob"))
-    assert [place.fingerprint for place in scene.running("blob").places] == ["you"]
+    assert [source.fingerprint for source in scene.running("blob").sources] == ["you"]
 
 
 def test_all_who_brought_the_same_place_are_told(scene: Scene) -> None:
@@ -257,7 +257,7 @@ def test_a_transfer_handed_to_another_place_queues_in_its_lane(two_sources: Scen
     there = two_sources.job("long queue", root="one")
     two_sources.want(there, *named("there", 5), registry=THERE)
     with two_sources.catalog.write() as connection:
-        transfers.hand_back(connection, claim, to=claim.places[1])
+        transfers.hand_back(connection, claim, to=claim.sources[1])
     row = two_sources.transfer("blob")
     assert (row.state, row.registry, row.repository, row.turn) == ("pending", THERE, "other", 5)
 

@@ -31,7 +31,7 @@ from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ConflictError
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import stop_jobs
 from transship.workers.jobs.submission import Submission
 from transship.workers.runtime.wire import LocalWire
@@ -124,7 +124,7 @@ def test_a_blob_that_is_cancelled_and_wanted_at_once_is_still_moved(hosts: Hosts
     want_it = hosts.elsewhere(lambda c: waits.want(c, two, [wanted("a")], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
         waits.abandon(connection, ["one"], NOW)
-    assert scene.running("a").places[0].job == "two"
+    assert scene.running("a").sources[0].job == "two"
 
 
 def test_a_blob_that_is_wanted_and_cancelled_at_once_is_still_moved(hosts: Hosts) -> None:
@@ -134,7 +134,7 @@ def test_a_blob_that_is_wanted_and_cancelled_at_once_is_still_moved(hosts: Hosts
     cancel = hosts.elsewhere(lambda c: waits.abandon(c, ["one"], NOW))
     with hosts.meanwhile(cancel) as (connection, _):
         waits.want(connection, two, [wanted("a")], NOW)
-    assert scene.running("a").places[0].job == "two"
+    assert scene.running("a").sources[0].job == "two"
 
 
 def test_a_source_that_is_struck_while_another_is_brought_leaves_the_other(hosts: Hosts) -> None:
@@ -145,8 +145,8 @@ def test_a_source_that_is_struck_while_another_is_brought_leaves_the_other(hosts
     elsewhere = [wanted("a", registry=THERE)]
     want_it = hosts.elsewhere(lambda c: waits.want(c, two, elsewhere, NOW))
     with hosts.meanwhile(want_it) as (connection, _):
-        transfers.exclude(connection, claim, claim.places[0], FAILURE, NOW)
-    assert scene.running("a").places[0].registry == THERE
+        transfers.exclude(connection, claim, claim.sources[0], FAILURE, NOW)
+    assert scene.running("a").sources[0].registry == THERE
     assert scene.is_due("one")
 
 
@@ -204,7 +204,7 @@ def test_a_job_that_is_let_go_while_its_last_blob_arrives_is_due(hosts: Hosts) -
     claim = scene.running("a")
     let_go = hosts.elsewhere(lambda c: jobs.release(c, lease, now=NOW))
     with hosts.meanwhile(let_go) as (connection, _):
-        transfers.complete(connection, claim, claim.places[0], NOW)
+        transfers.complete(connection, claim, claim.sources[0], NOW)
     assert scene.is_due("one")
 
 
@@ -213,7 +213,7 @@ def test_a_job_whose_last_blob_arrives_while_it_is_let_go_is_due(hosts: Hosts) -
     lease = scene.job("one")
     scene.want(lease, "a")
     claim = scene.running("a")
-    arrive = hosts.elsewhere(lambda c: transfers.complete(c, claim, claim.places[0], NOW))
+    arrive = hosts.elsewhere(lambda c: transfers.complete(c, claim, claim.sources[0], NOW))
     with hosts.meanwhile(arrive) as (connection, _):
         jobs.release(connection, lease, now=NOW)
     assert scene.is_due("one")
@@ -226,9 +226,9 @@ def test_a_job_whose_last_two_blobs_arrive_at_once_is_due(hosts: Hosts) -> None:
     first, second = scene.running("a"), scene.claim("b")
     assert second is not None
     scene.release(lease)
-    arrive = hosts.elsewhere(lambda c: transfers.complete(c, second, second.places[0], NOW))
+    arrive = hosts.elsewhere(lambda c: transfers.complete(c, second, second.sources[0], NOW))
     with hosts.meanwhile(arrive) as (connection, _):
-        transfers.complete(connection, first, first.places[0], NOW)
+        transfers.complete(connection, first, first.sources[0], NOW)
     assert scene.is_due("one")
 
 
@@ -292,7 +292,7 @@ def test_a_key_that_two_hosts_get_at_once_makes_one_job(hosts: Hosts, *, other_b
     )
     sealer = Sealer(Fernet.generate_key().decode())
     wire = LocalWire(Threads(control=1, downloads=1, uploads=1, local=1))  # nobody is at its end
-    queue = JobQueue(hosts.other, sealer, wire, host)
+    queue = JobService(hosts.other, sealer, wire, host)
     second = Submission(
         spec=another if other_body else spec,
         requested_by="a client",

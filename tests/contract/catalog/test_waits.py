@@ -285,7 +285,7 @@ def test_ten_thousand_who_wait_are_told_in_one_statement_each(scene: Scene) -> N
                 ],
             )
     claim = scene.running("blob")
-    assert len(claim.places) == 1
+    assert len(claim.sources) == 1
     statements: list[str] = []
     writer = scene.catalog._database._writer  # type: ignore[attr-defined]
     event.listen(writer, "before_cursor_execute", lambda *args: statements.append(args[2]))

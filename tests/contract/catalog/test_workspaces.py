@@ -8,7 +8,7 @@ import threading
 import pytest
 from sqlalchemy import func, select
 
-from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, id_of, small
 from tests.support.file_images import image_of
 from tests.support.images import ARM64, Image, build_artifact, build_index
 from tests.support.tars import Member, file, folder, hardlink, tar_of
@@ -39,14 +39,14 @@ FILES = image_of(tar_of(folder("etc"), file("etc/kept", b"kept")))
 
 
 @pytest.fixture
-def shelves(catalog: Catalog) -> Shelves:
-    return Shelves(catalog)
+def shelves(catalog: Catalog) -> ImageFixtures:
+    return ImageFixtures(catalog)
 
 
 class Bench:
     """Workspaces over what is on the shelves."""
 
-    def __init__(self, shelves: Shelves) -> None:
+    def __init__(self, shelves: ImageFixtures) -> None:
         self.shelves = shelves
         self.catalog, self.content = shelves.catalog, shelves.content
 
@@ -110,7 +110,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(shelves: Shelves) -> Bench:
+def bench(shelves: ImageFixtures) -> Bench:
     return Bench(shelves)
 
 

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.oracle.stage import Stage
+from tests.oracle.harness import Harness
 
 
-def _have_some(stage: Stage) -> None:
-    base = stage.have_image("base", created="2024-01-01T00:00:00Z")
-    stage.have_image("child", parent=base, created="2024-02-01T00:00:00Z", tags=["app:1"])
-    stage.have_image("dangling", created="2024-03-01T00:00:00Z", labels={"a": "2", "b": ""})
-    stage.have_image(
+def _have_some(harness: Harness) -> None:
+    base = harness.have_image("base", created="2024-01-01T00:00:00Z")
+    harness.have_image("child", parent=base, created="2024-02-01T00:00:00Z", tags=["app:1"])
+    harness.have_image("dangling", created="2024-03-01T00:00:00Z", labels={"a": "2", "b": ""})
+    harness.have_image(
         "named",
         created="2024-04-01T00:00:00Z",
         labels={"a": "1"},
         tags=["app:2", "team/app:2", "localhost:5000/team/web:latest"],
     )
-    stage.have_image("newest", created="2024-05-01T00:00:00Z", tags=["web:1"])
+    harness.have_image("newest", created="2024-05-01T00:00:00Z", tags=["web:1"])
 
 
-def plain(stage: Stage) -> None:
+def plain(harness: Harness) -> None:
     """What is listed of each image, newest first."""
-    with stage.case("all fields"):
-        _have_some(stage)
-        stage.images()
-        stage.images(all_=True)
-    with stage.case("nothing there"):
-        stage.images()
-    with stage.case("a digest"):
-        made = stage.have_image("x", load=False)
-        stage.have_pushed("app", "1", made)
-        stage.subject.pull(f"{stage.repository('app')}@{made.to_push().digest}")
-        stage.images()
-        stage.images(filters={"dangling": ["true"]})
-        stage.images(filters={"dangling": ["false"]})
-        stage.subject.pull(f"{stage.repository('app')}:1")
-        stage.images()
+    with harness.case("all fields"):
+        _have_some(harness)
+        harness.images()
+        harness.images(all_=True)
+    with harness.case("nothing there"):
+        harness.images()
+    with harness.case("a digest"):
+        made = harness.have_image("x", load=False)
+        harness.have_pushed("app", "1", made)
+        harness.subject.pull(f"{harness.repository('app')}@{made.to_push().digest}")
+        harness.images()
+        harness.images(filters={"dangling": ["true"]})
+        harness.images(filters={"dangling": ["false"]})
+        harness.subject.pull(f"{harness.repository('app')}:1")
+        harness.images()
 
 
-def filtered(stage: Stage) -> None:
+def filtered(harness: Harness) -> None:
     """Which images each filter leaves, and under which names."""
     wanted: list[Mapping[str, Sequence[str]]] = [
         {"dangling": ["true"]},
@@ -76,15 +76,15 @@ def filtered(stage: Stage) -> None:
         {"nonsense": ["1"]},
         {"label!": ["a"]},
     ]
-    with stage.case("filters"):
-        _have_some(stage)
+    with harness.case("filters"):
+        _have_some(harness)
         for filters in wanted:
-            stage.listed(filters)
+            harness.listed(filters)
             if "dangling" in filters or "label" in filters:
-                stage.listed(filters, all_=True)
-    with stage.case("by ID"):
-        base = stage.have_image("base", created="2024-01-01T00:00:00Z")
-        stage.have_image("later", created="2024-02-01T00:00:00Z", tags=["app:1"])
-        stage.listed({"since": [base.id]})
-        stage.listed({"since": [base.id[7:19]]})
-        stage.listed({"before": [base.id]})
+                harness.listed(filters, all_=True)
+    with harness.case("by ID"):
+        base = harness.have_image("base", created="2024-01-01T00:00:00Z")
+        harness.have_image("later", created="2024-02-01T00:00:00Z", tags=["app:1"])
+        harness.listed({"since": [base.id]})
+        harness.listed({"since": [base.id[7:19]]})
+        harness.listed({"before": [base.id]})

@@ -9,37 +9,37 @@ import tarfile
 
 import zstandard
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import MTIME, Files, directory, entry, layer, tar
-from tests.oracle.stage import Stage
 
 _ROOT: Files = {"etc": directory(), "etc/a": b"a\n", "bin/b": b"bb\n"}
 
 
-def plain(stage: Stage) -> None:
+def plain(harness: Harness) -> None:
     """A name, a message, a platform, or none."""
     root = layer(_ROOT)
-    with stage.case("no name"):
-        stage.import_("root", root)
-        stage.images()
-        stage.events()
-    with stage.case("a name"):
-        stage.import_("root", root, "app:1")
-        stage.inspect("app:1")
-        stage.history("app:1")
-        stage.layers("app:1")
-        stage.events()
+    with harness.case("no name"):
+        harness.import_("root", root)
+        harness.images()
+        harness.events()
+    with harness.case("a name"):
+        harness.import_("root", root, "app:1")
+        harness.inspect("app:1")
+        harness.history("app:1")
+        harness.layers("app:1")
+        harness.events()
     for ref in ("app", "localhost:5000/team/app:1", "App", "app:-", f"app@sha256:{64 * '0'}"):
-        with stage.case(f"named {ref}"):
-            stage.import_("root", root, ref)
-            stage.names()
-    with stage.case("a name that another image has"):
-        stage.have_image("old", tags=["app:1"])
-        stage.import_("root", root, "app:1")
-        stage.names()
-    with stage.case("a message"):
-        stage.import_("root", root, "app:1", message="said so")
-        stage.inspect("app:1", "comment")
-        stage.history("app:1")
+        with harness.case(f"named {ref}"):
+            harness.import_("root", root, ref)
+            harness.names()
+    with harness.case("a name that another image has"):
+        harness.have_image("old", tags=["app:1"])
+        harness.import_("root", root, "app:1")
+        harness.names()
+    with harness.case("a message"):
+        harness.import_("root", root, "app:1", message="said so")
+        harness.inspect("app:1", "comment")
+        harness.history("app:1")
     for platform in (
         "linux",
         "linux/arm64",
@@ -48,12 +48,12 @@ def plain(stage: Stage) -> None:
         "a/b/c/d",
         "nonsense",
     ):
-        with stage.case(f"platform {platform}"):
-            stage.import_("root", root, "app:1", platform=platform)
-            stage.inspect("app:1", "os", "architecture", "variant")
+        with harness.case(f"platform {platform}"):
+            harness.import_("root", root, "app:1", platform=platform)
+            harness.inspect("app:1", "os", "architecture", "variant")
 
 
-def change(stage: Stage) -> None:
+def change(harness: Harness) -> None:
     """Instructions that change the config, and those that may not."""
     root = layer(_ROOT)
     for changes in (
@@ -97,12 +97,12 @@ def change(stage: Stage) -> None:
         ["CMD a\nENV B=1"],
         [""],
     ):
-        with stage.case(" then ".join(changes) or "nothing"):
-            stage.import_("root", root, "app:1", changes=changes)
-            stage.inspect("app:1", "config")
+        with harness.case(" then ".join(changes) or "nothing"):
+            harness.import_("root", root, "app:1", changes=changes)
+            harness.inspect("app:1", "config")
 
 
-def sources(stage: Stage) -> None:
+def sources(harness: Harness) -> None:
     """Compression, what follows the end, and what is no tar."""
     root = layer(_ROOT)
     for name, body in {
@@ -120,9 +120,9 @@ def sources(stage: Stage) -> None:
         "cut in a header": root[:700],
         "a gzip cut short": gzip.compress(root)[:-20],
     }.items():
-        with stage.case(name):
-            stage.import_(name, body, "app:1")
-            stage.layers("app:1")
+        with harness.case(name):
+            harness.import_(name, body, "app:1")
+            harness.layers("app:1")
     links: Files = {
         **_ROOT,
         "etc/hard": entry(kind=tarfile.LNKTYPE, link="etc/a"),
@@ -131,30 +131,30 @@ def sources(stage: Stage) -> None:
         "etc/set": entry(mode=0o4755),
         "etc/xattr": entry(xattrs={"user.a": "1"}),
     }
-    with stage.case("links, a fifo, set-uid, an extended attribute"):
-        stage.import_("special", layer(links), "app:1")
-        stage.layers("app:1")
-    with stage.case("whiteouts"):
-        stage.import_("whiteouts", layer({**_ROOT, "etc/.wh.a": b""}), "app:1")
-        stage.inspect("app:1", "size")
-        stage.layers("app:1")
+    with harness.case("links, a fifo, set-uid, an extended attribute"):
+        harness.import_("special", layer(links), "app:1")
+        harness.layers("app:1")
+    with harness.case("whiteouts"):
+        harness.import_("whiteouts", layer({**_ROOT, "etc/.wh.a": b""}), "app:1")
+        harness.inspect("app:1", "size")
+        harness.layers("app:1")
     for path in ("../outside", "/etc/absolute", "./etc/dot", "etc/../../outside", "etc//double"):
-        with stage.case(f"a path {path}"):
-            stage.import_("path", layer({"etc": directory(), path: b"x"}), "app:1")
-            stage.layers("app:1")
+        with harness.case(f"a path {path}"):
+            harness.import_("path", layer({"etc": directory(), path: b"x"}), "app:1")
+            harness.layers("app:1")
     for link in ("../../../etc/passwd", "/etc/passwd", "nothing"):
-        with stage.case(f"a hard link to {link}"):
+        with harness.case(f"a hard link to {link}"):
             linked = entry(kind=tarfile.LNKTYPE, link=link)
-            stage.import_("link", layer({"a": linked}), "app:1")
-            stage.layers("app:1")
-    with stage.case("through a symbolic link to the outside"):
+            harness.import_("link", layer({"a": linked}), "app:1")
+            harness.layers("app:1")
+    with harness.case("through a symbolic link to the outside"):
         through: Files = {"out": entry(kind=tarfile.SYMTYPE, link="/tmp"), "out/x": b"x"}
-        stage.import_("through", layer(through), "app:1")
-        stage.layers("app:1")
-    with stage.case("the same path twice"):
+        harness.import_("through", layer(through), "app:1")
+        harness.layers("app:1")
+    with harness.case("the same path twice"):
         info = tarfile.TarInfo("etc/a")
         info.size, info.mtime = 1, MTIME
         twice = info.tobuf() + b"1".ljust(512, b"\0") + layer(_ROOT)
-        stage.import_("twice", twice, "app:1")
-        stage.inspect("app:1", "size")
-        stage.layers("app:1")
+        harness.import_("twice", twice, "app:1")
+        harness.inspect("app:1", "size")
+        harness.layers("app:1")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import idle_program, layer, tar
-from tests.oracle.stage import Stage
 
 
-def fields(stage: Stage) -> None:
+def fields(harness: Harness) -> None:
     """All fields of a loaded, an imported and a pulled image, and of one with a parent."""
-    with stage.case("loaded, with much in its config"):
-        stage.have_image(
+    with harness.case("loaded, with much in its config"):
+        harness.have_image(
             "x",
             tags=["app:1", "web:1"],
             labels={"a": "1"},
@@ -24,23 +24,23 @@ def fields(stage: Stage) -> None:
             Shell=["/bin/idle", "-c"],
             OnBuild=["RUN x"],
         )
-        stage.inspect("app:1")
-    with stage.case("with a parent"):
-        base = stage.have_image("base")
-        stage.have_image("child", parent=base, tags=["app:1"])
-        stage.inspect("app:1")
-        stage.inspect(base.id, "repo_tags", "repo_digests", "parent", "size")
-    with stage.case("imported"):
+        harness.inspect("app:1")
+    with harness.case("with a parent"):
+        base = harness.have_image("base")
+        harness.have_image("child", parent=base, tags=["app:1"])
+        harness.inspect("app:1")
+        harness.inspect(base.id, "repo_tags", "repo_digests", "parent", "size")
+    with harness.case("imported"):
         root = tar({"bin/idle": idle_program()})
-        stage.subject.import_(root, "app:1", message="said", changes=["ENV A=1"])
-        stage.know_made("x", "app:1")
-        stage.inspect("app:1")
-    with stage.case("pulled"):
-        made = stage.have_image("x", load=False)
-        stage.subject.pull(stage.have_pushed("app", "1", made))
-        stage.inspect(made.id)
-    with stage.case("made by others, with author, comment, variant and an empty layer"):
-        stage.have_image(
+        harness.subject.import_(root, "app:1", message="said", changes=["ENV A=1"])
+        harness.know_made("x", "app:1")
+        harness.inspect("app:1")
+    with harness.case("pulled"):
+        made = harness.have_image("x", load=False)
+        harness.subject.pull(harness.have_pushed("app", "1", made))
+        harness.inspect(made.id)
+    with harness.case("made by others, with author, comment, variant and an empty layer"):
+        harness.have_image(
             "x",
             layers=[{"etc/a": b"a"}, {}],
             tags=["app:1"],
@@ -53,16 +53,16 @@ def fields(stage: Stage) -> None:
                 "docker_version": "1.0",
             },
         )
-        stage.inspect("app:1")
-    with stage.case("unknown"):
-        stage.inspect("app:1")
-        stage.history("app:1")
+        harness.inspect("app:1")
+    with harness.case("unknown"):
+        harness.inspect("app:1")
+        harness.history("app:1")
 
 
-def history(stage: Stage) -> None:
+def history(harness: Harness) -> None:
     """Each step, newest first, with the size of its layer."""
-    with stage.case("no parent"):
-        stage.have_image(
+    with harness.case("no parent"):
+        harness.have_image(
             "x",
             tags=["app:1", "web:1"],
             steps=[
@@ -72,35 +72,35 @@ def history(stage: Stage) -> None:
                 {"created_by": "CMD x", "empty_layer": True},
             ],
         )
-        stage.history("app:1")
-    with stage.case("parents here, with and without a name"):
-        base = stage.have_image("base", tags=["base:1", "base:2"])
-        middle = stage.have_image("middle", parent=base)
-        stage.have_image("child", parent=middle, tags=["app:1"])
-        stage.history("app:1")
-        stage.history(middle.id)
-    with stage.case("a parent removed meanwhile"):
-        base = stage.have_image("base", tags=["base:1"])
-        stage.have_image("child", parent=base, tags=["app:1"])
-        stage.rm("base:1")
-        stage.history("app:1")
-    with stage.case("imported"):
-        stage.subject.import_(layer({"etc/a": b"a"}), "app:1", message="said")
-        stage.know_made("x", "app:1")
-        stage.history("app:1")
-    with stage.case("no history at all"):
-        stage.have_image("x", tags=["app:1"], top={"history": None})
-        stage.history("app:1")
+        harness.history("app:1")
+    with harness.case("parents here, with and without a name"):
+        base = harness.have_image("base", tags=["base:1", "base:2"])
+        middle = harness.have_image("middle", parent=base)
+        harness.have_image("child", parent=middle, tags=["app:1"])
+        harness.history("app:1")
+        harness.history(middle.id)
+    with harness.case("a parent removed meanwhile"):
+        base = harness.have_image("base", tags=["base:1"])
+        harness.have_image("child", parent=base, tags=["app:1"])
+        harness.rm("base:1")
+        harness.history("app:1")
+    with harness.case("imported"):
+        harness.subject.import_(layer({"etc/a": b"a"}), "app:1", message="said")
+        harness.know_made("x", "app:1")
+        harness.history("app:1")
+    with harness.case("no history at all"):
+        harness.have_image("x", tags=["app:1"], top={"history": None})
+        harness.history("app:1")
 
 
-def children(stage: Stage) -> None:
+def children(harness: Harness) -> None:
     """Only direct children count."""
-    with stage.case("three generations"):
-        base = stage.have_image("base", tags=["base:1"])
-        first = stage.have_image("first", parent=base, tags=["first:1"])
-        stage.have_image("second", parent=base)
-        stage.have_image("grandchild", parent=first, tags=["app:1"])
-        stage.children("base:1")
-        stage.children(first.id)
-        stage.children("app:1")
-        stage.children("nothing")
+    with harness.case("three generations"):
+        base = harness.have_image("base", tags=["base:1"])
+        first = harness.have_image("first", parent=base, tags=["first:1"])
+        harness.have_image("second", parent=base)
+        harness.have_image("grandchild", parent=first, tags=["app:1"])
+        harness.children("base:1")
+        harness.children(first.id)
+        harness.children("app:1")
+        harness.children("nothing")

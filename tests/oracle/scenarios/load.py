@@ -12,48 +12,48 @@ from typing import Any
 
 import zstandard
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import Made, docker_archive, entry, image, tar
-from tests.oracle.stage import Stage
 from tests.oracle.subject import RefusedError
 from transship.store.oci.digest import Digest
 
 
-def good(stage: Stage) -> None:
+def good(harness: Harness) -> None:
     """Images with several names, one, none; compressed; what is there already."""
-    with stage.case("one name"):
-        made = stage.have_image("x", load=False, tags=["app:1"])
-        stage.load("app:1", docker_archive(made))
-        stage.load("app:1 again", docker_archive(made))
-        stage.names()
-        stage.events()
-    with stage.case("not quiet"):
-        made = stage.have_image("x", load=False, tags=["app:1"])
-        stage.load("app:1", docker_archive(made), quiet=False)
-    with stage.case("several names"):
-        made = stage.have_image("x", load=False, tags=["app:2", "app:1", "localhost:5000/web:1"])
-        stage.load("three names", docker_archive(made))
-        stage.names()
-    with stage.case("no name"):
-        made = stage.have_image("x", load=False)
-        stage.load("no name", docker_archive(made))
-        stage.names()
-    with stage.case("two images"):
-        one = stage.have_image("one", load=False, tags=["app:1"])
-        two = stage.have_image("two", load=False)
-        stage.load("a name, then none", docker_archive(one, two))
-        stage.names()
-    with stage.case("two images, the other way round"):
-        one = stage.have_image("one", load=False, tags=["app:1"])
-        two = stage.have_image("two", load=False)
-        stage.load("no name, then one", docker_archive(two, one))
-        stage.names()
-    with stage.case("a name that another image has"):
-        stage.have_image("old", tags=["app:1"])
-        new = stage.have_image("new", load=False, tags=["app:1"])
-        stage.load("app:1", docker_archive(new))
-        stage.names()
-    with stage.case("a manifest without an image"):
-        stage.load("[]", docker_archive(manifest=[]))
+    with harness.case("one name"):
+        made = harness.have_image("x", load=False, tags=["app:1"])
+        harness.load("app:1", docker_archive(made))
+        harness.load("app:1 again", docker_archive(made))
+        harness.names()
+        harness.events()
+    with harness.case("not quiet"):
+        made = harness.have_image("x", load=False, tags=["app:1"])
+        harness.load("app:1", docker_archive(made), quiet=False)
+    with harness.case("several names"):
+        made = harness.have_image("x", load=False, tags=["app:2", "app:1", "localhost:5000/web:1"])
+        harness.load("three names", docker_archive(made))
+        harness.names()
+    with harness.case("no name"):
+        made = harness.have_image("x", load=False)
+        harness.load("no name", docker_archive(made))
+        harness.names()
+    with harness.case("two images"):
+        one = harness.have_image("one", load=False, tags=["app:1"])
+        two = harness.have_image("two", load=False)
+        harness.load("a name, then none", docker_archive(one, two))
+        harness.names()
+    with harness.case("two images, the other way round"):
+        one = harness.have_image("one", load=False, tags=["app:1"])
+        two = harness.have_image("two", load=False)
+        harness.load("no name, then one", docker_archive(two, one))
+        harness.names()
+    with harness.case("a name that another image has"):
+        harness.have_image("old", tags=["app:1"])
+        new = harness.have_image("new", load=False, tags=["app:1"])
+        harness.load("app:1", docker_archive(new))
+        harness.names()
+    with harness.case("a manifest without an image"):
+        harness.load("[]", docker_archive(manifest=[]))
     archive = docker_archive(image("x", tags=["app:1"]))
     for name, compressed in {
         "gzip": gzip.compress(archive),
@@ -61,87 +61,87 @@ def good(stage: Stage) -> None:
         "xz": lzma.compress(archive),
         "zstd": zstandard.compress(archive),
     }.items():
-        with stage.case(f"compressed by {name}"):
-            stage.have_image("x", load=False, tags=["app:1"])
-            stage.load(name, compressed)
-            stage.names()
-    with stage.case("layers compressed by gzip"):
-        made = stage.have_image("x", load=False, tags=["app:1"])
+        with harness.case(f"compressed by {name}"):
+            harness.have_image("x", load=False, tags=["app:1"])
+            harness.load(name, compressed)
+            harness.names()
+    with harness.case("layers compressed by gzip"):
+        made = harness.have_image("x", load=False, tags=["app:1"])
         packed = Made(made.config, tuple(map(gzip.compress, made.layers)), made.tags)
-        stage.load("gzip layers", docker_archive(packed))
-        stage.names()
-    with stage.case("layers that are here already may be left out"):
-        made = stage.have_image("x", tags=["app:1"])
+        harness.load("gzip layers", docker_archive(packed))
+        harness.names()
+    with harness.case("layers that are here already may be left out"):
+        made = harness.have_image("x", tags=["app:1"])
         other = image("x", tags=["app:2"], labels={"a": "1"})
-        stage.know("other", other)
+        harness.know("other", other)
         without = [f"{Digest.of(blob).hex}.tar" for blob in other.layers]
-        stage.load("no layer", docker_archive(other, without=without))
-        stage.names()
-        stage.rm(made.id)
-    with stage.case("another platform"):
-        made = stage.have_image("x", load=False, tags=["app:1"], top={"architecture": "s390x"})
-        stage.load("s390x", docker_archive(made))
-        stage.inspect("app:1", "architecture")
+        harness.load("no layer", docker_archive(other, without=without))
+        harness.names()
+        harness.rm(made.id)
+    with harness.case("another platform"):
+        made = harness.have_image("x", load=False, tags=["app:1"], top={"architecture": "s390x"})
+        harness.load("s390x", docker_archive(made))
+        harness.inspect("app:1", "architecture")
 
 
-def parents(stage: Stage) -> None:
+def parents(harness: Harness) -> None:
     """Images that name a parent."""
-    with stage.case("in the archive, before and after"):
-        base = stage.have_image("base", load=False, tags=["base:1"])
-        child = stage.have_image("child", load=False, parent=base, tags=["app:1"])
-        stage.load("parent first", docker_archive(base, child))
-        stage.inspect("app:1", "parent")
-        stage.subject.wipe()
-        stage.load("child first", docker_archive(child, base))
-        stage.inspect("app:1", "parent")
-    with stage.case("not in the archive"):
-        base = stage.have_image("base", load=False, tags=["base:1"])
-        child = stage.have_image("child", load=False, parent=base, tags=["app:1"])
-        stage.load("child alone", docker_archive(child))
-        stage.inspect("app:1", "parent")
-    with stage.case("not in the archive, but here"):
-        base = stage.have_image("base", tags=["base:1"])
-        child = stage.have_image("child", load=False, parent=base, tags=["app:1"])
-        stage.load("child alone", docker_archive(child))
-        stage.inspect("app:1", "parent")
-    with stage.case("a parent with another history"):
-        base = stage.have_image("base", load=False, tags=["base:1"])
-        child = stage.have_image("child", load=False, parent=base, tags=["app:1"])
+    with harness.case("in the archive, before and after"):
+        base = harness.have_image("base", load=False, tags=["base:1"])
+        child = harness.have_image("child", load=False, parent=base, tags=["app:1"])
+        harness.load("parent first", docker_archive(base, child))
+        harness.inspect("app:1", "parent")
+        harness.subject.wipe()
+        harness.load("child first", docker_archive(child, base))
+        harness.inspect("app:1", "parent")
+    with harness.case("not in the archive"):
+        base = harness.have_image("base", load=False, tags=["base:1"])
+        child = harness.have_image("child", load=False, parent=base, tags=["app:1"])
+        harness.load("child alone", docker_archive(child))
+        harness.inspect("app:1", "parent")
+    with harness.case("not in the archive, but here"):
+        base = harness.have_image("base", tags=["base:1"])
+        child = harness.have_image("child", load=False, parent=base, tags=["app:1"])
+        harness.load("child alone", docker_archive(child))
+        harness.inspect("app:1", "parent")
+    with harness.case("a parent with another history"):
+        base = harness.have_image("base", load=False, tags=["base:1"])
+        child = harness.have_image("child", load=False, parent=base, tags=["app:1"])
         stranger = image("stranger", tags=["stranger:1"])
-        stage.know("stranger", stranger)
+        harness.know("stranger", stranger)
         lying = Made(child.config, child.layers, child.tags, stranger)
-        stage.load("a stranger for a parent", docker_archive(stranger, lying))
-        stage.names()
-    with stage.case("a grandparent for a parent"):
-        base = stage.have_image("base", load=False, tags=["base:1"])
-        middle = stage.have_image("middle", load=False, parent=base)
-        child = stage.have_image("child", load=False, parent=middle, tags=["app:1"])
+        harness.load("a stranger for a parent", docker_archive(stranger, lying))
+        harness.names()
+    with harness.case("a grandparent for a parent"):
+        base = harness.have_image("base", load=False, tags=["base:1"])
+        middle = harness.have_image("middle", load=False, parent=base)
+        child = harness.have_image("child", load=False, parent=middle, tags=["app:1"])
         lying = Made(child.config, child.layers, child.tags, base)
-        stage.load("a grandparent for a parent", docker_archive(base, lying))
-        stage.names()
+        harness.load("a grandparent for a parent", docker_archive(base, lying))
+        harness.names()
 
 
-def bad(stage: Stage) -> None:
+def bad(harness: Harness) -> None:
     """Archives that are refused, and what stays of them."""
 
     def wrong(what: str, archive: bytes) -> None:
-        stage.load(what, archive)
-        stage.names()
+        harness.load(what, archive)
+        harness.names()
 
-    with stage.case("no archive"):
+    with harness.case("no archive"):
         wrong("nothing", b"")
         wrong("no tar", b"no tar at all")
         wrong("an empty tar", tar({}))
         wrong("cut short", docker_archive(image("x", tags=["app:1"]))[:700])
         wrong("an OCI layout alone", tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}))
-    with stage.case("a manifest that is none"):
+    with harness.case("a manifest that is none"):
         for raw in (b"null", b"{}", b"[", b'"x"', b"[{}]", b'[{"Config": "x.json"}]'):
             wrong(raw.decode(), tar({"manifest.json": raw}))
     made = image("x", tags=["app:1"])
     config = f"{Digest.parse(made.id).hex}.json"
     layers = [f"{Digest.of(blob).hex}.tar" for blob in made.layers]
-    with stage.case("parts missing"):
-        stage.know("x", made)
+    with harness.case("parts missing"):
+        harness.know("x", made)
         wrong("no config", docker_archive(made, without=[config]))
         wrong("no layer 1", docker_archive(made, without=layers[:1]))
         wrong("no layer 2", docker_archive(made, without=layers[1:]))
@@ -150,19 +150,19 @@ def bad(stage: Stage) -> None:
     def manifest(**other: Any) -> list[dict[str, Any]]:
         return [{"Config": config, "RepoTags": ["app:1"], "Layers": layers, **other}]
 
-    with stage.case("a manifest that lies"):
-        stage.know("x", made)
+    with harness.case("a manifest that lies"):
+        harness.know("x", made)
         wrong("a layer too few", docker_archive(made, manifest=manifest(Layers=layers[:1])))
         wrong("a layer too many", docker_archive(made, manifest=manifest(Layers=[*layers, "x"])))
         wrong("layers exchanged", docker_archive(made, manifest=manifest(Layers=layers[::-1])))
         for tag in ("app", "App:1", "app:1:2", "", f"app@sha256:{64 * '0'}", 64 * "a" + ":1"):
             wrong(f"tag {tag!r}", docker_archive(made, manifest=manifest(RepoTags=[tag])))
-            stage.subject.wipe()
+            harness.subject.wipe()
         wrong("config outside", docker_archive(made, manifest=manifest(Config="../../etc/passwd")))
         outside = manifest(Layers=["../../etc/passwd", layers[1]])
         wrong("layer outside", docker_archive(made, manifest=outside))
-    with stage.case("a config that lies"):
-        stage.know("x", made)
+    with harness.case("a config that lies"):
+        harness.know("x", made)
 
         def other(**fields: Any) -> Made:
             document = json.loads(made.config) | fields
@@ -179,20 +179,20 @@ def bad(stage: Stage) -> None:
         wrong("no system", docker_archive(other(os=None)))
         step = {"created_by": "x"}
         wrong("too much history", docker_archive(other(history=[step, step, step])))
-        stage.subject.wipe()
+        harness.subject.wipe()
         wrong("too little history", docker_archive(other(history=[step])))
-        stage.subject.wipe()
+        harness.subject.wipe()
         wrong("no JSON", docker_archive(Made(b"nonsense", made.layers, made.tags)))
         wrong(
             "cut layer", docker_archive(Made(made.config, (made.layers[0][:600], made.layers[1])))
         )
-    with stage.case("a hard link to a file of the layer below"):
+    with harness.case("a hard link to a file of the layer below"):
         across = {"etc/across": entry(kind=tarfile.LNKTYPE, link="etc/below")}
         linked = image("x", layers=[{"etc/below": b"b"}, across], tags=["app:1"])
-        stage.know("x", linked)
+        harness.know("x", linked)
         wrong("a link across layers", docker_archive(linked))
-    with stage.case("symbolic links"):
-        stage.know("x", made)
+    with harness.case("symbolic links"):
+        harness.know("x", made)
         files = {
             "manifest.json": json.dumps(manifest(Config="link.json")).encode(),
             config: made.config,
@@ -200,14 +200,14 @@ def bad(stage: Stage) -> None:
         }
         inside = entry(kind=tarfile.SYMTYPE, link=config)
         wrong("config by a link", tar({**files, "link.json": inside}))
-        stage.subject.wipe()
+        harness.subject.wipe()
         hostname = entry(kind=tarfile.SYMTYPE, link="/etc/hostname")
         wrong("config by a link to the outside", tar({**files, "link.json": hostname}))
 
 
-def legacy(stage: Stage) -> None:
+def legacy(harness: Harness) -> None:
     """The layout from before there was a manifest."""
-    with stage.case("one image"):
+    with harness.case("one image"):
         made = image("x", layers=[{"etc/a": b"a"}])
         v1 = {"id": "1" * 64, "created": "2024-05-01T12:00:00Z", "os": "linux"}
         files = {
@@ -216,10 +216,10 @@ def legacy(stage: Stage) -> None:
             f"{v1['id']}/json": json.dumps({**v1, "config": {"Cmd": ["x"]}}).encode(),
             f"{v1['id']}/layer.tar": made.layers[0],
         }
-        stage.load("legacy", tar(files))
+        harness.load("legacy", tar(files))
         with suppress(RefusedError):  # not everyone reads it
-            stage.know_made("x", "app:1")
-        stage.inspect("app:1")
-        stage.load(
+            harness.know_made("x", "app:1")
+        harness.inspect("app:1")
+        harness.load(
             "legacy without a layer", tar({k: v for k, v in files.items() if "tar" not in k})
         )

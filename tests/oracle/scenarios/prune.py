@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.oracle.stage import Stage, filter_words
+from tests.oracle.harness import Harness, filter_words
 
 _EVERYTHING: Mapping[str, Sequence[str]] = {"dangling": ["false"]}
 
@@ -13,7 +13,7 @@ def _title(filters: Mapping[str, Sequence[str]] | None) -> str:
     return " ".join(filter_words(filters)) or "no filter"
 
 
-def dangling(stage: Stage) -> None:
+def dangling(harness: Harness) -> None:
     """By default only images without a name and without a child go; otherwise all unused ones."""
     wanted: list[Mapping[str, Sequence[str]] | None] = [
         None,
@@ -27,55 +27,55 @@ def dangling(stage: Stage) -> None:
         {"reference": ["app"]},
     ]
     for filters in wanted:
-        with stage.case(_title(filters)):
-            parent = stage.have_image("parent")
-            stage.have_image("child", parent=parent, tags=["child:1"])
-            stage.have_image("dangling")
-            stage.have_image("unused", tags=["app:1"])
-            stage.prune(filters)
-            stage.names()
+        with harness.case(_title(filters)):
+            parent = harness.have_image("parent")
+            harness.have_image("child", parent=parent, tags=["child:1"])
+            harness.have_image("dangling")
+            harness.have_image("unused", tags=["app:1"])
+            harness.prune(filters)
+            harness.names()
 
 
-def in_use(stage: Stage) -> None:
+def in_use(harness: Harness) -> None:
     """What a workspace uses stays; of its names all but the last go."""
     for busy in (False, True):
         for filters in (None, _EVERYTHING):
             title = f"{'busy' if busy else 'idle'}, {_title(filters)}"
-            with stage.case(title):
-                used = stage.have_image("used", tags=["app:1", "app:2", "web:1"])
-                dangling = stage.have_image("dangling")
-                stage.have_workspace("one", used.id, busy=busy)
-                stage.have_workspace("two", dangling.id, busy=busy)
-                stage.prune(filters)
-                stage.names()
+            with harness.case(title):
+                used = harness.have_image("used", tags=["app:1", "app:2", "web:1"])
+                dangling = harness.have_image("dangling")
+                harness.have_workspace("one", used.id, busy=busy)
+                harness.have_workspace("two", dangling.id, busy=busy)
+                harness.prune(filters)
+                harness.names()
 
 
-def names(stage: Stage) -> None:
+def names(harness: Harness) -> None:
     """An unused image with several names, in one and in several repositories."""
-    with stage.case("several names"):
-        stage.have_image("many", tags=["app:1", "app:2", "web:1"])
-        stage.prune(_EVERYTHING)
-        stage.names()
-    with stage.case("a parent with a name goes with its child"):
-        parent = stage.have_image("parent", tags=["base:1"])
-        stage.have_image("child", parent=parent, tags=["child:1"])
-        stage.prune(_EVERYTHING)
-        stage.names()
+    with harness.case("several names"):
+        harness.have_image("many", tags=["app:1", "app:2", "web:1"])
+        harness.prune(_EVERYTHING)
+        harness.names()
+    with harness.case("a parent with a name goes with its child"):
+        parent = harness.have_image("parent", tags=["base:1"])
+        harness.have_image("child", parent=parent, tags=["child:1"])
+        harness.prune(_EVERYTHING)
+        harness.names()
     for filters in (None, _EVERYTHING):
-        with stage.case(f"a tag and a digest, {_title(filters)}"):
-            made = stage.have_image("x", load=False)
-            stage.subject.pull(stage.have_pushed("app", "1", made))
-            stage.prune(filters)
-            stage.names()
-        with stage.case(f"only a digest, {_title(filters)}"):
-            made = stage.have_image("x", load=False)
-            stage.have_pushed("app", "1", made)
-            stage.subject.pull(f"{stage.repository('app')}@{made.to_push().digest}")
-            stage.prune(filters)
-            stage.names()
+        with harness.case(f"a tag and a digest, {_title(filters)}"):
+            made = harness.have_image("x", load=False)
+            harness.subject.pull(harness.have_pushed("app", "1", made))
+            harness.prune(filters)
+            harness.names()
+        with harness.case(f"only a digest, {_title(filters)}"):
+            made = harness.have_image("x", load=False)
+            harness.have_pushed("app", "1", made)
+            harness.subject.pull(f"{harness.repository('app')}@{made.to_push().digest}")
+            harness.prune(filters)
+            harness.names()
 
 
-def until(stage: Stage) -> None:
+def until(harness: Harness) -> None:
     """Only what was created by a moment goes."""
     wanted: list[Sequence[str]] = [
         ["2024-02-01T00:00:00Z"],
@@ -88,14 +88,14 @@ def until(stage: Stage) -> None:
         ["2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"],
     ]
     for moments in wanted:
-        with stage.case(f"until {' and '.join(moments)}"):
+        with harness.case(f"until {' and '.join(moments)}"):
             for month in (1, 2, 3):
-                stage.have_image(f"m{month}", created=f"2024-0{month}-01T00:00:00Z")
-            stage.prune({"until": moments})
-            stage.names()
+                harness.have_image(f"m{month}", created=f"2024-0{month}-01T00:00:00Z")
+            harness.prune({"until": moments})
+            harness.names()
 
 
-def label(stage: Stage) -> None:
+def label(harness: Harness) -> None:
     """Labels choose what goes, or what stays."""
     wanted: list[Mapping[str, Sequence[str]]] = [
         {"label": ["a"]},
@@ -110,16 +110,16 @@ def label(stage: Stage) -> None:
         {"label": ["a"], "until": ["2024-02-01T00:00:00Z"]},
     ]
     for filters in wanted:
-        with stage.case(_title(filters)):
-            stage.have_image("none")
-            stage.have_image("a1", labels={"a": "1"}, created="2024-01-01T00:00:00Z")
-            stage.have_image("a2", labels={"a": "2"})
-            stage.have_image("a1b", labels={"a": "1", "b": ""})
-            stage.have_image("named", labels={"a": "1"}, tags=["app:1"])
-            stage.prune(filters)
-            stage.names()
-    with stage.case("of images with a name too"):
-        stage.have_image("one", labels={"a": "1"}, tags=["one:1"])
-        stage.have_image("other", tags=["other:1"])
-        stage.prune({"label": ["a"], **_EVERYTHING})
-        stage.names()
+        with harness.case(_title(filters)):
+            harness.have_image("none")
+            harness.have_image("a1", labels={"a": "1"}, created="2024-01-01T00:00:00Z")
+            harness.have_image("a2", labels={"a": "2"})
+            harness.have_image("a1b", labels={"a": "1", "b": ""})
+            harness.have_image("named", labels={"a": "1"}, tags=["app:1"])
+            harness.prune(filters)
+            harness.names()
+    with harness.case("of images with a name too"):
+        harness.have_image("one", labels={"a": "1"}, tags=["one:1"])
+        harness.have_image("other", tags=["other:1"])
+        harness.prune({"label": ["a"], **_EVERYTHING})
+        harness.names()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.oracle.harness import Harness
 from tests.oracle.index import SearchIndex
-from tests.oracle.stage import Stage
 
 
 def _found(name: str, stars: int, *, official: bool, automated: bool) -> dict[str, object]:
@@ -23,12 +23,12 @@ _RESULTS = [
 ]
 
 
-def search(stage: Stage) -> None:
+def search(harness: Harness) -> None:
     """Filters, limits and terms."""
-    with SearchIndex(_RESULTS) as index, stage.case("filters"):
-        stage.know_text(index.host, "<index>")
+    with SearchIndex(_RESULTS) as index, harness.case("filters"):
+        harness.know_text(index.host, "<index>")
         term = f"{index.host}/app"
-        stage.search(term)
+        harness.search(term)
         for filters in (
             {"is-official": ["true"]},
             {"is-official": ["false"]},
@@ -45,36 +45,36 @@ def search(stage: Stage) -> None:
             {"is-official": ["false"], "stars": ["5"]},
             {"nonsense": ["1"]},
         ):
-            stage.search(term, filters=filters)
-    with SearchIndex(_RESULTS[:1]) as index, stage.case("limits"):
-        stage.know_text(index.host, "<index>")
+            harness.search(term, filters=filters)
+    with SearchIndex(_RESULTS[:1]) as index, harness.case("limits"):
+        harness.know_text(index.host, "<index>")
         for limit in (None, 0, 1, 100, 101, -1):
-            stage.search(f"{index.host}/app", limit=limit)
-            stage.note("the index was asked for", index.asked.copy())
+            harness.search(f"{index.host}/app", limit=limit)
+            harness.note("the index was asked for", index.asked.copy())
             index.asked.clear()
-    with SearchIndex(_RESULTS[:1]) as index, stage.case("terms"):
-        stage.know_text(index.host, "<index>")
+    with SearchIndex(_RESULTS[:1]) as index, harness.case("terms"):
+        harness.know_text(index.host, "<index>")
         for term in ("app", "team/app", "library/app", "a/b/c", ""):
-            stage.search(f"{index.host}/{term}")
-            stage.note("the index was asked for", index.asked.copy())
+            harness.search(f"{index.host}/{term}")
+            harness.note("the index was asked for", index.asked.copy())
             index.asked.clear()
-        stage.search(f"http://{index.host}/app")
+        harness.search(f"http://{index.host}/app")
 
 
-def inspect(stage: Stage) -> None:
+def inspect(harness: Harness) -> None:
     """The descriptor of an image in a registry, and its platforms."""
-    with stage.case("forms"):
-        made = stage.have_image("x", load=False)
-        name = stage.have_pushed("app", "1", made)
-        repository = stage.repository("app")
-        stage.remote_inspect(name)
-        stage.remote_inspect(f"{repository}@{made.to_push().digest}")
-        stage.remote_inspect(repository)
-        stage.remote_inspect(f"{repository}:nothing")
-        stage.remote_inspect(stage.repository("nothing:1"))
-        stage.remote_inspect("App")
-        stage.remote_inspect(made.id)
-    with stage.case("another platform"):
+    with harness.case("forms"):
+        made = harness.have_image("x", load=False)
+        name = harness.have_pushed("app", "1", made)
+        repository = harness.repository("app")
+        harness.remote_inspect(name)
+        harness.remote_inspect(f"{repository}@{made.to_push().digest}")
+        harness.remote_inspect(repository)
+        harness.remote_inspect(f"{repository}:nothing")
+        harness.remote_inspect(harness.repository("nothing:1"))
+        harness.remote_inspect("App")
+        harness.remote_inspect(made.id)
+    with harness.case("another platform"):
         top = {"architecture": "arm", "variant": "v7"}
-        made = stage.have_image("x", load=False, top=top)
-        stage.remote_inspect(stage.have_pushed("app", "1", made))
+        made = harness.have_image("x", load=False, top=top)
+        harness.remote_inspect(harness.have_pushed("app", "1", made))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import Made, image
-from tests.oracle.stage import Stage
 
 
 def _alike(digits: int) -> tuple[Made, Made]:
@@ -18,11 +18,11 @@ def _alike(digits: int) -> tuple[Made, Made]:
     raise AssertionError(f"no two IDs share {digits} digits")
 
 
-def names(stage: Stage) -> None:
+def names(harness: Harness) -> None:
     """A name in every form."""
-    with stage.case("forms"):
-        stage.have_image("x", tags=["app:latest", "app:1"])
-        stage.have_image("y", tags=["team/app:latest", "localhost:5000/app:latest"])
+    with harness.case("forms"):
+        harness.have_image("x", tags=["app:latest", "app:1"])
+        harness.have_image("y", tags=["team/app:latest", "localhost:5000/app:latest"])
         for ref in (
             "app",
             "app:1",
@@ -45,13 +45,13 @@ def names(stage: Stage) -> None:
             f"app:{129 * 'a'}",
             f"{256 * 'a'}",
         ):
-            stage.inspect(ref, "id")
+            harness.inspect(ref, "id")
 
 
-def identifiers(stage: Stage) -> None:
+def identifiers(harness: Harness) -> None:
     """An ID, whole or in part, with or without its algorithm."""
-    with stage.case("forms"):
-        made = stage.have_image("x")
+    with harness.case("forms"):
+        made = harness.have_image("x")
         digits = made.id[7:]
         for ref in (
             made.id,
@@ -69,44 +69,44 @@ def identifiers(stage: Stage) -> None:
             f"sha512:{digits[:12]}",
             f"{digits[:12]}:latest",
         ):
-            stage.inspect(ref, "id")
-    with stage.case("two IDs begin alike"):
+            harness.inspect(ref, "id")
+    with harness.case("two IDs begin alike"):
         first, second = _alike(2)
         for name, made in (("first", first), ("second", second)):
-            stage.know(name, made)
-            stage.have_loaded(made)
-        stage.inspect(first.id[7:9], "id")
-        stage.rm(first.id[7:9])
-        stage.tag(first.id[7:9], "app:1")
+            harness.know(name, made)
+            harness.have_loaded(made)
+        harness.inspect(first.id[7:9], "id")
+        harness.rm(first.id[7:9])
+        harness.tag(first.id[7:9], "app:1")
         alike = next(n for n in range(7, 71) if first.id[n] != second.id[n])
-        stage.inspect(first.id[7 : alike + 1], "id")
+        harness.inspect(first.id[7 : alike + 1], "id")
 
 
-def precedence(stage: Stage) -> None:
+def precedence(harness: Harness) -> None:
     """What looks like several things at once."""
-    with stage.case("a name of one image begins the ID of another"):
-        x = stage.have_image("x")
-        y = stage.have_image("y")
-        stage.subject.tag(y.id, f"{x.id[7:15]}:latest")
-        stage.inspect(x.id[7:15], "id")
-        stage.inspect(x.id[7:16], "id")
-        stage.inspect(f"sha256:{x.id[7:15]}", "id")
-        stage.save(x.id[7:15])
-        stage.rm(x.id[7:15])
-        stage.names()
-    with stage.case("a name without the tag latest begins the ID of another"):
-        x = stage.have_image("x")
-        y = stage.have_image("y")
-        stage.subject.tag(y.id, f"{x.id[7:15]}:1")
-        stage.inspect(x.id[7:15], "id")
-        stage.inspect(f"{x.id[7:15]}:1", "id")
-        stage.save(x.id[7:15])
-    with stage.case("name, tag and digest"):
-        x = stage.have_image("x", load=False)
-        y = stage.have_image("y", load=False)
-        stage.subject.pull(stage.have_pushed("app", "1", x))
-        stage.subject.pull(stage.have_pushed("app", "2", y))
-        repository, digest = stage.repository("app"), x.to_push().digest
+    with harness.case("a name of one image begins the ID of another"):
+        x = harness.have_image("x")
+        y = harness.have_image("y")
+        harness.subject.tag(y.id, f"{x.id[7:15]}:latest")
+        harness.inspect(x.id[7:15], "id")
+        harness.inspect(x.id[7:16], "id")
+        harness.inspect(f"sha256:{x.id[7:15]}", "id")
+        harness.save(x.id[7:15])
+        harness.rm(x.id[7:15])
+        harness.names()
+    with harness.case("a name without the tag latest begins the ID of another"):
+        x = harness.have_image("x")
+        y = harness.have_image("y")
+        harness.subject.tag(y.id, f"{x.id[7:15]}:1")
+        harness.inspect(x.id[7:15], "id")
+        harness.inspect(f"{x.id[7:15]}:1", "id")
+        harness.save(x.id[7:15])
+    with harness.case("name, tag and digest"):
+        x = harness.have_image("x", load=False)
+        y = harness.have_image("y", load=False)
+        harness.subject.pull(harness.have_pushed("app", "1", x))
+        harness.subject.pull(harness.have_pushed("app", "2", y))
+        repository, digest = harness.repository("app"), x.to_push().digest
         for ref in (
             f"{repository}@{digest}",
             f"{repository}:1@{digest}",
@@ -116,4 +116,4 @@ def precedence(stage: Stage) -> None:
             str(digest),
             f"{repository}@{x.id}",
         ):
-            stage.inspect(ref, "id")
+            harness.inspect(ref, "id")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import docker_archive, layer
-from tests.oracle.stage import Stage
 
 
-def names(stage: Stage) -> None:
+def names(harness: Harness) -> None:
     """Which images, under which names, each way to ask for them saves."""
-    with stage.case("forms"):
-        made = stage.have_image("x", tags=["app:1", "app:2", "web:1", "localhost:5000/app:1"])
-        stage.have_image("y", tags=["app:3"])
-        stage.have_image("z", tags=["other:latest"])
+    with harness.case("forms"):
+        made = harness.have_image("x", tags=["app:1", "app:2", "web:1", "localhost:5000/app:1"])
+        harness.have_image("y", tags=["app:3"])
+        harness.have_image("z", tags=["other:latest"])
         for refs in (
             ["app:1"],
             ["app"],
@@ -38,31 +38,31 @@ def names(stage: Stage) -> None:
             [64 * "0"],
             [],
         ):
-            stage.save(*refs)
-    with stage.case("by digest"):
-        made = stage.have_image("x", load=False)
-        stage.subject.pull(stage.have_pushed("app", "1", made))
-        repository = stage.repository("app")
-        stage.save(f"{repository}@{made.to_push().digest}")
-        stage.save(f"{repository}:1@{made.to_push().digest}")
-        stage.save(repository)
-    with stage.case("parents"):
-        base = stage.have_image("base", tags=["base:1"])
-        stage.have_image("child", parent=base, tags=["app:1"])
-        stage.save("app:1")
-        stage.save("app:1", "base:1")
-        stage.save("app:1", base.id)
-    with stage.case("events"):
-        stage.have_image("x", tags=["app:1", "app:2"], labels={"a": "1"})
-        stage.have_image("y", tags=["web:1"])
-        stage.listen()
-        stage.subject.save("app:1", "app:2", "web:1")
-        stage.events(in_order=False)  # Docker goes over the images as they lie in a map
-        stage.save("web:1", "nothing")
-        stage.events()
+            harness.save(*refs)
+    with harness.case("by digest"):
+        made = harness.have_image("x", load=False)
+        harness.subject.pull(harness.have_pushed("app", "1", made))
+        repository = harness.repository("app")
+        harness.save(f"{repository}@{made.to_push().digest}")
+        harness.save(f"{repository}:1@{made.to_push().digest}")
+        harness.save(repository)
+    with harness.case("parents"):
+        base = harness.have_image("base", tags=["base:1"])
+        harness.have_image("child", parent=base, tags=["app:1"])
+        harness.save("app:1")
+        harness.save("app:1", "base:1")
+        harness.save("app:1", base.id)
+    with harness.case("events"):
+        harness.have_image("x", tags=["app:1", "app:2"], labels={"a": "1"})
+        harness.have_image("y", tags=["web:1"])
+        harness.listen()
+        harness.subject.save("app:1", "app:2", "web:1")
+        harness.events(in_order=False)  # Docker goes over the images as they lie in a map
+        harness.save("web:1", "nothing")
+        harness.events()
 
 
-def again(stage: Stage) -> None:
+def again(harness: Harness) -> None:
     """What was saved is the same image when it is loaded."""
     shared = {"etc/same": b"same"}
     images: dict[str, dict[str, Any]] = {
@@ -77,32 +77,32 @@ def again(stage: Stage) -> None:
         },
     }
     for title, how in images.items():
-        with stage.case(title):
-            made = stage.have_image("x", tags=["app:1"], **how)
-            archive = stage.save("app:1")
-            stage.layers("app:1")
+        with harness.case(title):
+            made = harness.have_image("x", tags=["app:1"], **how)
+            archive = harness.save("app:1")
+            harness.layers("app:1")
             assert archive is not None
-            stage.rm(made.id)
-            stage.load("what was saved", archive)
-            stage.names()
-            stage.layers("app:1")
-    with stage.case("by ID, its name is not kept"):
-        made = stage.have_image("x", tags=["app:1"])
-        archive = stage.save(made.id)
+            harness.rm(made.id)
+            harness.load("what was saved", archive)
+            harness.names()
+            harness.layers("app:1")
+    with harness.case("by ID, its name is not kept"):
+        made = harness.have_image("x", tags=["app:1"])
+        archive = harness.save(made.id)
         assert archive is not None
-        stage.rm(made.id)
-        stage.load("what was saved", archive)
-        stage.names()
-    with stage.case("imported, with bytes after the end of the tar"):
-        stage.subject.import_(layer({"etc/a": b"a"}) + bytes(4096), "app:1")
-        stage.know_made("x", "app:1")
-        archive = stage.save("app:1")
+        harness.rm(made.id)
+        harness.load("what was saved", archive)
+        harness.names()
+    with harness.case("imported, with bytes after the end of the tar"):
+        harness.subject.import_(layer({"etc/a": b"a"}) + bytes(4096), "app:1")
+        harness.know_made("x", "app:1")
+        archive = harness.save("app:1")
         assert archive is not None
-        stage.rm("app:1")
-        stage.load("what was saved", archive)
-        stage.names()
-    with stage.case("no layer at all"):
-        made = stage.have_image("x", load=False, layers=[], tags=["app:1"])
-        stage.load("no layer", docker_archive(made))
-        stage.names()
-        stage.save("app:1")
+        harness.rm("app:1")
+        harness.load("what was saved", archive)
+        harness.names()
+    with harness.case("no layer at all"):
+        made = harness.have_image("x", load=False, layers=[], tags=["app:1"])
+        harness.load("no layer", docker_archive(made))
+        harness.names()
+        harness.save("app:1")

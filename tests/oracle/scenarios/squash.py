@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tarfile
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import Made, directory, entry
-from tests.oracle.stage import Stage
 
 _EMPTY = b""
 _REPLACED = {"etc/replaced": b"new\n"}
 
 
-def _base(stage: Stage) -> Made:
-    return stage.have_image(
+def _base(harness: Harness) -> Made:
+    return harness.have_image(
         "base",
         tags=["base:1"],
         layers=[
@@ -32,11 +32,11 @@ def _base(stage: Stage) -> Made:
     )
 
 
-def onto_parent(stage: Stage) -> None:
+def onto_parent(harness: Harness) -> None:
     """The layers above a parent become one."""
-    with stage.case("files added, replaced, removed"):
-        base = _base(stage)
-        stage.have_image(
+    with harness.case("files added, replaced, removed"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
@@ -54,19 +54,19 @@ def onto_parent(stage: Stage) -> None:
                 },
             ],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.inspect("squashed:1")
-        stage.history("squashed:1")
-        stage.layers("squashed:1")
-        stage.inspect("app:1", "repo_tags")
-    with stage.case("a file replaced by one of the same size and time"):
-        base = _base(stage)
-        stage.have_image("x", base=base, tags=["app:1"], layers=[{"etc/a": b"a"}, _REPLACED])
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.layers("squashed:1")
-    with stage.case("a directory removed, and one made anew"):
-        base = _base(stage)
-        stage.have_image(
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.inspect("squashed:1")
+        harness.history("squashed:1")
+        harness.layers("squashed:1")
+        harness.inspect("app:1", "repo_tags")
+    with harness.case("a file replaced by one of the same size and time"):
+        base = _base(harness)
+        harness.have_image("x", base=base, tags=["app:1"], layers=[{"etc/a": b"a"}, _REPLACED])
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.layers("squashed:1")
+    with harness.case("a directory removed, and one made anew"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
@@ -75,11 +75,11 @@ def onto_parent(stage: Stage) -> None:
                 {"srv": directory(), "srv/.wh..wh..opq": _EMPTY, "srv/new": b"n"},
             ],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.layers("squashed:1")
-    with stage.case("file and directory change places"):
-        base = _base(stage)
-        stage.have_image(
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.layers("squashed:1")
+    with harness.case("file and directory change places"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
@@ -88,11 +88,11 @@ def onto_parent(stage: Stage) -> None:
                 {"etc/kept": directory(), "etc/kept/in": b"in", "srv/sub": b"file"},
             ],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.layers("squashed:1")
-    with stage.case("links, modes, attributes"):
-        base = _base(stage)
-        stage.have_image(
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.layers("squashed:1")
+    with harness.case("links, modes, attributes"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
@@ -106,34 +106,34 @@ def onto_parent(stage: Stage) -> None:
                 },
             ],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.layers("squashed:1")
-    with stage.case("one layer: its parent is the direct parent"):
-        base = _base(stage)
-        stage.have_image(
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.layers("squashed:1")
+    with harness.case("one layer: its parent is the direct parent"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
             layers=[{"etc/.wh.gone": _EMPTY, "etc/new": b"n", "srv/.wh..wh..opq": _EMPTY}],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
-        stage.history("squashed:1")
-        stage.layers("squashed:1")
-    with stage.case("no layer above the parent"):
-        base = _base(stage)
-        stage.have_image(
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.history("squashed:1")
+        harness.layers("squashed:1")
+    with harness.case("no layer above the parent"):
+        base = _base(harness)
+        harness.have_image(
             "x",
             base=base,
             tags=["app:1"],
             steps=[{"created_by": "one", "empty_layer": True}],
         )
-        stage.squash("app:1", "squashed:1", parent="base:1")
+        harness.squash("app:1", "squashed:1", parent="base:1")
 
 
-def whole(stage: Stage) -> None:
+def whole(harness: Harness) -> None:
     """All layers become one, without a parent."""
-    with stage.case("files added, replaced, removed"):
-        stage.have_image(
+    with harness.case("files added, replaced, removed"):
+        harness.have_image(
             "x",
             tags=["app:1"],
             steps=[
@@ -142,12 +142,12 @@ def whole(stage: Stage) -> None:
                 {"created_by": "three", "layer": {"etc/.wh.a": _EMPTY, "etc/c": b"c"}},
             ],
         )
-        stage.squash("app:1", "squashed:1")
-        stage.inspect("squashed:1")
-        stage.history("squashed:1")
-        stage.layers("squashed:1")
-    with stage.case("one layer"):
-        stage.have_image("x", tags=["app:1"], layers=[{"etc/a": b"a"}])
-        stage.squash("app:1", "squashed:1")
-        stage.history("squashed:1")
-        stage.layers("squashed:1")
+        harness.squash("app:1", "squashed:1")
+        harness.inspect("squashed:1")
+        harness.history("squashed:1")
+        harness.layers("squashed:1")
+    with harness.case("one layer"):
+        harness.have_image("x", tags=["app:1"], layers=[{"etc/a": b"a"}])
+        harness.squash("app:1", "squashed:1")
+        harness.history("squashed:1")
+        harness.layers("squashed:1")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.oracle.stage import Stage
+from tests.oracle.harness import Harness
 
 
-def names(stage: Stage) -> None:
+def names(harness: Harness) -> None:
     """A name is given, taken from another image, and refused."""
-    with stage.case("a name in every form"):
-        made = stage.have_image("x", tags=["app:1"])
+    with harness.case("a name in every form"):
+        made = harness.have_image("x", tags=["app:1"])
         for new in (
             "web",
             "web:2",
@@ -18,21 +18,21 @@ def names(stage: Stage) -> None:
             "localhost:5000/web:1",
             "localhost/web",
         ):
-            stage.tag("app:1", new)
-        stage.tag(made.id, "by-id:1")
-        stage.tag(made.id[7:19], "by-short-id:1")
-        stage.tag("app:1", "app:1")
-        stage.names()
-    with stage.case("a name that another image has"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_image("y", tags=["app:2"])
-        stage.tag("app:1", "app:2")
-        stage.names()
-        stage.events()
-    with stage.case("what is refused"):
-        made = stage.have_image("x", tags=["app:1"])
-        stage.tag("nothing", "web:1")
-        stage.tag("app:2", "web:1")
+            harness.tag("app:1", new)
+        harness.tag(made.id, "by-id:1")
+        harness.tag(made.id[7:19], "by-short-id:1")
+        harness.tag("app:1", "app:1")
+        harness.names()
+    with harness.case("a name that another image has"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_image("y", tags=["app:2"])
+        harness.tag("app:1", "app:2")
+        harness.names()
+        harness.events()
+    with harness.case("what is refused"):
+        made = harness.have_image("x", tags=["app:1"])
+        harness.tag("nothing", "web:1")
+        harness.tag("app:2", "web:1")
         for new in (
             f"web@sha256:{64 * '0'}",
             f"web:1@sha256:{64 * '0'}",
@@ -48,16 +48,16 @@ def names(stage: Stage) -> None:
             f"{made.id[7:19]}:1",
             "scratch",
         ):
-            stage.tag("app:1", new)
-        stage.names()
+            harness.tag("app:1", new)
+        harness.names()
 
 
-def time(stage: Stage) -> None:
+def time(harness: Harness) -> None:
     """When an image was named last."""
-    with stage.case("loaded, then tagged"):
-        stage.have_image("x", tags=["app:1"])
-        stage.inspect("app:1", "metadata")
-        stage.subject.tag("app:1", "app:2")
-        stage.inspect("app:1", "metadata")
-        stage.subject.rm("app:2")
-        stage.inspect("app:1", "metadata")
+    with harness.case("loaded, then tagged"):
+        harness.have_image("x", tags=["app:1"])
+        harness.inspect("app:1", "metadata")
+        harness.subject.tag("app:1", "app:2")
+        harness.inspect("app:1", "metadata")
+        harness.subject.rm("app:2")
+        harness.inspect("app:1", "metadata")

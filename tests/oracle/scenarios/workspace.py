@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.oracle.harness import Harness
 from tests.oracle.inputs import PROGRAM, Files, directory, idle_program, tar
-from tests.oracle.stage import Stage
 
 _NEW: Files = {"etc/new": b"new\n", "srv": directory(), "srv/data": b"data\n"}
 
 
-def commit(stage: Stage) -> None:
+def commit(harness: Harness) -> None:
     """A workspace becomes an image."""
-    with stage.case("files put"):
-        made = stage.have_image("x", tags=["app:1"], labels={"a": "1"}, Env=["A=1"])
-        stage.have_workspace("work", "app:1")
-        stage.subject.workspace_put("work", "/", tar(_NEW))
-        stage.workspace_diff("work")
-        stage.workspace_size("work")
-        stage.listen()
-        stage.workspace_commit("work", "new:1", author="Ann", message="said")
-        stage.events()
-        stage.inspect("new:1")
-        stage.history("new:1")
-        stage.layers("new:1")
-        stage.children(made.id)
-        stage.inspect("app:1", "repo_tags", "parent")
-    with stage.case("nothing changed"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
-        stage.workspace_diff("work")
-        stage.workspace_size("work")
-        stage.workspace_commit("work", "new:1")
-        stage.inspect("new:1")
-        stage.history("new:1")
-        stage.layers("new:1")
-    with stage.case("a file replaced, one removed, while busy"):
-        stage.have_image(
+    with harness.case("files put"):
+        made = harness.have_image("x", tags=["app:1"], labels={"a": "1"}, Env=["A=1"])
+        harness.have_workspace("work", "app:1")
+        harness.subject.workspace_put("work", "/", tar(_NEW))
+        harness.workspace_diff("work")
+        harness.workspace_size("work")
+        harness.listen()
+        harness.workspace_commit("work", "new:1", author="Ann", message="said")
+        harness.events()
+        harness.inspect("new:1")
+        harness.history("new:1")
+        harness.layers("new:1")
+        harness.children(made.id)
+        harness.inspect("app:1", "repo_tags", "parent")
+    with harness.case("nothing changed"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.workspace_diff("work")
+        harness.workspace_size("work")
+        harness.workspace_commit("work", "new:1")
+        harness.inspect("new:1")
+        harness.history("new:1")
+        harness.layers("new:1")
+    with harness.case("a file replaced, one removed, while busy"):
+        harness.have_image(
             "x",
             tags=["app:1"],
             layers=[
@@ -49,39 +49,39 @@ def commit(stage: Stage) -> None:
                 }
             ],
         )
-        stage.have_workspace("work", "app:1", busy=True)
-        stage.subject.workspace_put("work", "/etc", tar({"other": b"newer\n"}))
-        stage.subject.workspace_delete("work", "/etc/gone")
-        stage.workspace_diff("work")
-        stage.workspace_commit("work", "new:1", pause=False)
-        stage.layers("new:1")
-        stage.inspect("new:1", "size")
-    with stage.case("no name"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
-        stage.workspace_commit("work")
-        stage.names()
-    with stage.case("twice the same"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
-        stage.subject.workspace_put("work", "/", tar(_NEW))
-        stage.workspace_commit("work", "new:1")
-        stage.workspace_commit("work", "new:2")
-        stage.names()
-    with stage.case("a commit of a commit"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
-        stage.subject.workspace_put("work", "/", tar(_NEW))
-        stage.subject.workspace_commit("work", "new:1")
-        stage.know_made("new", "new:1")
-        stage.have_workspace("next", "new:1")
-        stage.subject.workspace_put("next", "/", tar({"etc/next": b"next\n"}))
-        stage.workspace_commit("next", "newer:1")
-        stage.inspect("newer:1", "parent", "root_fs", "size")
-        stage.history("newer:1")
+        harness.have_workspace("work", "app:1", busy=True)
+        harness.subject.workspace_put("work", "/etc", tar({"other": b"newer\n"}))
+        harness.subject.workspace_delete("work", "/etc/gone")
+        harness.workspace_diff("work")
+        harness.workspace_commit("work", "new:1", pause=False)
+        harness.layers("new:1")
+        harness.inspect("new:1", "size")
+    with harness.case("no name"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.workspace_commit("work")
+        harness.names()
+    with harness.case("twice the same"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.subject.workspace_put("work", "/", tar(_NEW))
+        harness.workspace_commit("work", "new:1")
+        harness.workspace_commit("work", "new:2")
+        harness.names()
+    with harness.case("a commit of a commit"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.subject.workspace_put("work", "/", tar(_NEW))
+        harness.subject.workspace_commit("work", "new:1")
+        harness.know_made("new", "new:1")
+        harness.have_workspace("next", "new:1")
+        harness.subject.workspace_put("next", "/", tar({"etc/next": b"next\n"}))
+        harness.workspace_commit("next", "newer:1")
+        harness.inspect("newer:1", "parent", "root_fs", "size")
+        harness.history("newer:1")
 
 
-def change(stage: Stage) -> None:
+def change(harness: Harness) -> None:
     """What a commit takes over from the image, and how instructions change it."""
     before: dict[str, Any] = {
         "Cmd": ["/bin/idle"],
@@ -107,44 +107,44 @@ def change(stage: Stage) -> None:
         ["HEALTHCHECK NONE"],
         ["RUN x"],
     ):
-        with stage.case(" then ".join(changes) or "nothing"):
-            stage.have_image("x", tags=["app:1"], labels={"a": "1"}, **before)
-            stage.have_workspace("work", "app:1")
-            stage.workspace_commit("work", "new:1", changes=changes)
-            stage.inspect("new:1", "config")
+        with harness.case(" then ".join(changes) or "nothing"):
+            harness.have_image("x", tags=["app:1"], labels={"a": "1"}, **before)
+            harness.have_workspace("work", "app:1")
+            harness.workspace_commit("work", "new:1", changes=changes)
+            harness.inspect("new:1", "config")
 
 
-def use(stage: Stage) -> None:
+def use(harness: Harness) -> None:
     """Names of workspaces, and what is refused."""
-    with stage.case("refused"):
-        stage.have_image("x", tags=["app:1"])
-        stage.workspace_create("work", "nothing:1")
-        stage.have_workspace("work", "app:1")
-        stage.workspace_create("work", "app:1")
-        stage.workspace_commit("nothing", "new:1")
-        stage.workspace_commit("work", "New:1")
-        stage.workspace_commit("work", f"new@sha256:{64 * '0'}")
-        stage.workspace_put("work", "/nowhere", "a tar", tar(_NEW))
-        stage.workspace_put("work", "/", "no tar", b"nonsense" * 100)
-        stage.workspace_put("nothing", "/", "a tar", tar(_NEW))
-        stage.workspace_diff("nothing")
-        stage.names()
-    with stage.case("files taken out"):
-        stage.have_image("x", tags=["app:1"], layers=[{"etc": directory(), "etc/a": b"a"}])
-        stage.have_workspace("work", "app:1")
-        stage.subject.workspace_put("work", "/", tar(_NEW))
+    with harness.case("refused"):
+        harness.have_image("x", tags=["app:1"])
+        harness.workspace_create("work", "nothing:1")
+        harness.have_workspace("work", "app:1")
+        harness.workspace_create("work", "app:1")
+        harness.workspace_commit("nothing", "new:1")
+        harness.workspace_commit("work", "New:1")
+        harness.workspace_commit("work", f"new@sha256:{64 * '0'}")
+        harness.workspace_put("work", "/nowhere", "a tar", tar(_NEW))
+        harness.workspace_put("work", "/", "no tar", b"nonsense" * 100)
+        harness.workspace_put("nothing", "/", "a tar", tar(_NEW))
+        harness.workspace_diff("nothing")
+        harness.names()
+    with harness.case("files taken out"):
+        harness.have_image("x", tags=["app:1"], layers=[{"etc": directory(), "etc/a": b"a"}])
+        harness.have_workspace("work", "app:1")
+        harness.subject.workspace_put("work", "/", tar(_NEW))
         for path in ("/etc/a", "/srv", "/srv/", "etc/new", "/nowhere", "/etc/../srv/data"):
-            stage.workspace_get("work", path)
-    with stage.case("paths that lead out"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
+            harness.workspace_get("work", path)
+    with harness.case("paths that lead out"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
         for path in ("../outside", "/etc/absolute"):
-            stage.workspace_put("work", "/etc", path, tar({path: b"x"}))
-        stage.workspace_diff("work")
-    with stage.case("whiteouts are files here"):
-        stage.have_image("x", tags=["app:1"])
-        stage.have_workspace("work", "app:1")
-        stage.workspace_put("work", "/", "a whiteout", tar({"etc/.wh.x": b""}))
-        stage.workspace_diff("work")
-        stage.workspace_commit("work", "new:1")
-        stage.layers("new:1")
+            harness.workspace_put("work", "/etc", path, tar({path: b"x"}))
+        harness.workspace_diff("work")
+    with harness.case("whiteouts are files here"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.workspace_put("work", "/", "a whiteout", tar({"etc/.wh.x": b""}))
+        harness.workspace_diff("work")
+        harness.workspace_commit("work", "new:1")
+        harness.layers("new:1")

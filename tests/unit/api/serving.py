@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from transship.api.access.administration import Access, NewToken
 from transship.api.app import create_app
 from transship.api.http.audit_log import OWNER
-from transship.api.http.notifications import News
+from transship.api.http.notifications import Notifications
 from transship.api.processes.server import Server, bind_tcp, bind_unix
 from transship.api.services import Submitter
 from transship.store.catalog.db.engine import Catalog
@@ -68,7 +68,7 @@ class Api:
         self.address: tuple[str, int] = listener.getsockname()
         self.home = settings.home
         app = create_app(self.context)
-        self.news: News = app.state.news
+        self.notifications: Notifications = app.state.notifications
         self._state = app.state
         self._short = tempfile.TemporaryDirectory()  # paths of sockets must not be long
         self._socket = Path(self._short.name) / "api.sock"

@@ -11,7 +11,7 @@ from tests.support.processes import wait_until
 from tests.unit.api.serving import PREFIX, Api
 from transship.api.access.local import LocalAccess
 from transship.store.catalog.access import audit
-from transship.store.catalog.access.audit import REFUSALS_KEPT, Entry
+from transship.store.catalog.access.audit import REFUSALS_KEPT, AuditEntry
 from transship.store.catalog.db.engine import Catalog
 from transship.store.settings import Settings
 
@@ -106,9 +106,9 @@ def test_pages_follow_each_other(own: Api) -> None:
     assert rest["next"] is None
 
 
-def some(count: int, *, status: int, first: int = 0) -> list[Entry]:
+def some(count: int, *, status: int, first: int = 0) -> list[AuditEntry]:
     return [
-        Entry(
+        AuditEntry(
             time=1.0,
             caller="local",
             peer="",

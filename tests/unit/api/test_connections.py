@@ -154,7 +154,7 @@ def test_whoever_waits_for_an_answer_is_not_closed(own: Api) -> None:
     waiting, answers = own.in_background(
         lambda: own.anybody.get(f"{PREFIX}/jobs/{job}?wait=5", headers=token)
     )
-    wait_until(lambda: own.news._waiting, 5, "the wait")
+    wait_until(lambda: own.notifications._waiting, 5, "the wait")
     with ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(closing(opened(own, GET)))

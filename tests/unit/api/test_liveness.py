@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from transship.api.views.liveness import Watch
+from transship.api.views.liveness import Liveness
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling import heartbeats
 from transship.store.catalog.scheduling.admission import limits
@@ -34,14 +34,14 @@ def test_a_worker_that_stands_still_for_a_lease_counts_no_more_until_it_beats(
     catalog: Catalog,
 ) -> None:
     now = [1000.0]
-    watch = Watch(lambda: now[0])
+    liveness = Liveness(lambda: now[0])
 
     def controls(*, after: float) -> int:
         now[0] += after
         with catalog.write() as connection:
             heartbeats.beat_worker(connection, "alive")
         with catalog.read() as connection:
-            return watch.threads(connection).control
+            return liveness.threads(connection).control
 
     assert [controls(after=0), controls(after=LEASE_SECONDS - 1), controls(after=1)] == [2, 2, 1]
     with catalog.write() as connection:

@@ -85,7 +85,7 @@ def test_requests_that_wait_do_not_hold_up_the_end(tmp_path: Path) -> None:
         job = api.submit()["id"]
         polling, polled = api.in_background(lambda: api.get(f"/jobs/{job}?wait=60").json())
         following, followed = api.in_background(lambda: api.get(f"/jobs/{job}/events").text)
-        wait_until(lambda: len(api.news._waiting[job]) == 2, 10, "both to wait")
+        wait_until(lambda: len(api.notifications._waiting[job]) == 2, 10, "both to wait")
         api.server.stop()
         polling.join()
         following.join()

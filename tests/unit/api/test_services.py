@@ -14,7 +14,7 @@ from tests.unit.api.serving import Api
 from transship.api.services import MAX_TOGETHER, Submitter
 from transship.store.catalog.db.schema import jobs
 from transship.store.errors import ConflictError
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 
 REQUESTS = 40
 
@@ -22,7 +22,7 @@ REQUESTS = 40
 class Counting:
     """Passes batches on to the queue of jobs, and writes down how long they are."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobService) -> None:
         self._queue = queue
         self.batches: list[int] = []
 
@@ -38,7 +38,7 @@ def test_many_requests_share_transactions_and_are_answered_after_the_commit(
         api.get("/limits")  # when this is answered, there is a submitter
         submitter = api.submitter
         counting = Counting(submitter._jobs)
-        submitter._jobs = cast("JobQueue", counting)
+        submitter._jobs = cast("JobService", counting)
         with api.catalog.write():  # nobody else can write meanwhile
             before = api.catalog.writes
             sent = [
@@ -85,7 +85,7 @@ class Slow:
 
 def test_what_waits_is_answered_before_the_end() -> None:
     slow = Slow()
-    submitter = Submitter(cast("JobQueue", slow))
+    submitter = Submitter(cast("JobService", slow))
 
     async def story() -> list[str]:
         asked = [asyncio.ensure_future(submitter.submit(cast("Any", str(n)))) for n in range(100)]
@@ -101,7 +101,7 @@ def test_what_waits_is_answered_before_the_end() -> None:
 
 def test_a_conflict_in_a_batch_spoils_no_other_request() -> None:
     slow = Slow()
-    submitter = Submitter(cast("JobQueue", slow))
+    submitter = Submitter(cast("JobService", slow))
 
     async def story() -> list[str | BaseException]:
         names = ("first", "good", "bad", "better")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, id_of, small
 from tests.support.images import build_index
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import Api
@@ -60,7 +60,7 @@ class Tenant:
         with self.api.catalog.read() as connection:
             known = tokens.by_hash(connection).values()
         self.id = next(one.id for one in known if one.name == name)
-        self.shelves = Shelves(self.api.catalog, self.api.context.content, tenant=self.id)
+        self.shelves = ImageFixtures(self.api.catalog, self.api.context.content, tenant=self.id)
 
     def ask(self, method: str, path: str, **options: Any) -> None:
         """Ask, and note what comes back."""

@@ -70,7 +70,7 @@ def test_only_those_that_may_be_used_are(name: str) -> None:
 
 
 def test_who_may_use_none_gets_none() -> None:
-    assert settle(REGISTRIES, (), {}, OWN, frozenset(), SEALER).plan is None
+    assert settle(REGISTRIES, (), {}, OWN, frozenset(), SEALER).checkpoint is None
     assert kept({}, frozenset()) == {}
 
 
@@ -79,8 +79,8 @@ def test_what_came_keeps_the_servers_own_away_from_that_registry() -> None:
 
 
 def test_the_plan_has_names_and_no_secret() -> None:
-    plan = settle(REGISTRIES, (), {"s.test:5000": ANN}, OWN, None, SEALER).plan
-    assert plan == {
+    checkpoint = settle(REGISTRIES, (), {"s.test:5000": ANN}, OWN, None, SEALER).checkpoint
+    assert checkpoint == {
         CREDENTIALS_FOR: ["s.test:5000"],
         NAMED: {"hub": "r.test", "team": "r.test/team"},
     }

@@ -14,7 +14,8 @@ from tests.support.memory_store import MemoryStore
 from tests.support.processes import wait_until
 from tests.support.tars import file, tar_of
 from tests.unit.store.archives.archives import docker_files, tar
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import collection
 from transship.store.catalog.scheduling import heartbeats
@@ -30,12 +31,12 @@ from transship.store.errors import (
     RegistryUnavailableError,
     TransshipError,
 )
-from transship.store.layers.codecs.formats import Source
+from transship.store.layers.codecs.formats import Readable
 from transship.workers.jobs import intake
 from transship.workers.jobs.intake import Receiver
-from transship.workers.runtime.maintenance_policy import Upkeep
+from transship.workers.runtime.maintenance_policy import MaintenancePolicy
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 APP = small("app")
 ARCHIVE = tar(docker_files(APP))
@@ -49,7 +50,7 @@ def begun(local: Local, key: str | None = None, **spec: object) -> JobLease:
     return lease
 
 
-def received(local: Local, lease: JobLease, body: Source) -> None:
+def received(local: Local, lease: JobLease, body: Readable) -> None:
     local.receiver.receive(lease, lambda _: body)
 
 
@@ -81,7 +82,7 @@ def test_a_job_is_held_while_its_body_comes_and_due_when_it_is_there(local: Loca
     received(local, lease, io.BytesIO(ARCHIVE))
     row = local.row(lease.id)
     assert (row.state, row.owner, row.due) == ("running", None, True)
-    assert [message.id for message in local.stage.bells.waiting] == [lease.id]
+    assert [message.id for message in local.harness.broker.waiting] == [lease.id]
 
 
 def test_what_came_is_leased_on_record_and_counted(local: Local) -> None:
@@ -90,7 +91,7 @@ def test_what_came_is_leased_on_record_and_counted(local: Local) -> None:
     assert parts <= local.leased(job) & local.recorded()
     row = local.row(job)
     assert (row.bytes_total, row.bytes_moved) == (len(ARCHIVE), len(ARCHIVE))
-    assert "received" in [event.type for event in local.stage.scene.events_of(job)]
+    assert "received" in [event.type for event in local.harness.scene.events_of(job)]
 
 
 def test_blobs_get_their_rows_although_the_next_one_is_slow(
@@ -132,7 +133,7 @@ def test_a_body_that_breaks_off_fails_its_job_at_once(
     assert (row.state, row.owner) == (state, None)
     assert local.leased(lease.id) == set()
     assert drafts(local, lease.id) == 0
-    assert local.stage.bells.waiting == []
+    assert local.harness.broker.waiting == []
 
 
 def test_a_broken_body_is_the_fault_of_the_request(local: Local) -> None:
@@ -173,7 +174,7 @@ def test_a_receiver_that_lost_its_lease_writes_nothing_more(local: Local) -> Non
 
     with pytest.raises((LeaseLostError, InvalidArchiveError)):
         received(local, lease, Failing(then, ARCHIVE))
-    assert local.row(lease.id).plan is None
+    assert local.row(lease.id).checkpoint is None
     assert local.failure(lease.id) == ("body-incomplete", "request")
 
 
@@ -209,7 +210,7 @@ def test_a_body_without_an_end_ends_with_its_job(local: Local) -> None:
     thread = threading.Thread(target=receive)
     thread.start()
     assert started.wait(20)
-    local.stage.queue.cancel(lease.id)
+    local.harness.queue.cancel(lease.id)
     thread.join(20)
     assert not thread.is_alive()
     assert local.row(lease.id).state == "cancelled"
@@ -239,10 +240,10 @@ def test_a_body_that_fills_the_store_is_stopped(
     monkeypatch.setattr(intake, "SPACE_BYTES", 10_000)
     free = iter([10_000, 10_000, 500])
     monkeypatch.setattr(MemoryStore, "free_bytes", lambda _: next(free))
-    context = replace(local.context, upkeep=Upkeep(min_free_bytes=1000))
+    context = replace(local.context, maintenance_policy=MaintenancePolicy(min_free_bytes=1000))
     lease = begun(local, kind="import")
     with pytest.raises(DiskFullError):
-        Receiver(context, local.stage.queue).receive(lease, lambda _: io.BytesIO(ROOT))
+        Receiver(context, local.harness.queue).receive(lease, lambda _: io.BytesIO(ROOT))
     assert local.row(lease.id).error["code"] == "disk-full"
     assert drafts(local, lease.id) == 0
 
@@ -288,7 +289,7 @@ def test_a_body_that_broke_off_can_be_sent_again_under_its_key(local: Local, die
 
 def test_a_job_that_needs_a_body_is_not_made_without(local: Local) -> None:
     for spec in ({"kind": "load"}, {"kind": "import"}):
-        (answer,) = local.stage.queue.submit([local.wanted(**spec)])
+        (answer,) = local.harness.queue.submit([local.wanted(**spec)])
         assert isinstance(answer, InvalidSpecError)
 
 
@@ -296,4 +297,4 @@ def test_a_body_is_not_kept_for_another_try(local: Local) -> None:
     job = local.send(tar({"manifest.json": b"no"}), kind="load")
     local.run(job)
     with pytest.raises(ConflictError, match="not kept"):
-        local.stage.queue.retry(job, requested_by="ada", tenant=HOUSE)
+        local.harness.queue.retry(job, requested_by="ada", tenant=HOUSE)

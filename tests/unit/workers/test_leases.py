@@ -21,14 +21,14 @@ from transship.store.errors import (
     DeadlineExceededError,
     HandedBackError,
     LeaseLostError,
-    RepeatedDeathError,
+    RepeatedCrashError,
     StoreError,
     TransshipError,
 )
 from transship.workers.registry.transport.transport import asking, attentive
 from transship.workers.runtime.leases import (
     CONTROL_BOUND_SECONDS,
-    Held,
+    LeaseMonitor,
     LeaseRenewer,
     stop_exception,
 )
@@ -80,9 +80,9 @@ def renewer(catalog: Breakable, scene: Scene, stopping: threading.Event) -> Iter
     made.stop()
 
 
-def _stopped(held: Held) -> bool:
+def _stopped(monitor: LeaseMonitor) -> bool:
     try:
-        held.check()
+        monitor.check()
     except TransshipError:
         return True
     return False
@@ -92,45 +92,47 @@ def _stopped(held: Held) -> bool:
 
 
 @pytest.fixture
-def held(scene: Scene, stopping: threading.Event) -> Held:
-    return Held(scene.job("one"), stopping)
+def monitor(scene: Scene, stopping: threading.Event) -> LeaseMonitor:
+    return LeaseMonitor(scene.job("one"), stopping)
 
 
-def test_work_goes_on_while_nothing_is_against_it(held: Held) -> None:
-    assert not _stopped(held)
+def test_work_goes_on_while_nothing_is_against_it(monitor: LeaseMonitor) -> None:
+    assert not _stopped(monitor)
 
 
-def test_a_lost_lease_ends_the_work(held: Held) -> None:
-    held.lose()
+def test_a_lost_lease_ends_the_work(monitor: LeaseMonitor) -> None:
+    monitor.lose()
     with pytest.raises(LeaseLostError):
-        held.check()
+        monitor.check()
 
 
-def test_a_stopping_worker_hands_back(held: Held, stopping: threading.Event) -> None:
+def test_a_stopping_worker_hands_back(monitor: LeaseMonitor, stopping: threading.Event) -> None:
     stopping.set()
     with pytest.raises(HandedBackError):
-        held.check()
+        monitor.check()
 
 
-def test_a_requested_stop_ends_the_work(held: Held) -> None:
-    held.request_stop("cancelled")
+def test_a_requested_stop_ends_the_work(monitor: LeaseMonitor) -> None:
+    monitor.request_stop("cancelled")
     with pytest.raises(CancelledError):
-        held.check()
+        monitor.check()
 
 
-def test_a_stop_can_be_taken_back(held: Held) -> None:
-    held.request_stop("cancelled")
-    held.request_stop(None)
-    assert not _stopped(held)
+def test_a_stop_can_be_taken_back(monitor: LeaseMonitor) -> None:
+    monitor.request_stop("cancelled")
+    monitor.request_stop(None)
+    assert not _stopped(monitor)
 
 
-def test_a_lost_lease_counts_more_than_a_stop(held: Held, stopping: threading.Event) -> None:
+def test_a_lost_lease_counts_more_than_a_stop(
+    monitor: LeaseMonitor, stopping: threading.Event
+) -> None:
     """Who has lost the lease must write nothing, not even that it has stopped."""
     stopping.set()
-    held.request_stop("cancelled")
-    held.lose()
+    monitor.request_stop("cancelled")
+    monitor.lose()
     with pytest.raises(LeaseLostError):
-        held.check()
+        monitor.check()
 
 
 @pytest.mark.parametrize(
@@ -138,32 +140,32 @@ def test_a_lost_lease_counts_more_than_a_stop(held: Held, stopping: threading.Ev
     [
         ("cancelled", CancelledError),
         ("deadline-exceeded", DeadlineExceededError),
-        ("repeated-death", RepeatedDeathError),
+        ("repeated-death", RepeatedCrashError),
     ],
 )
 def test_each_reason_to_stop_has_its_error(reason: str, kind: type[TransshipError]) -> None:
     assert type(stop_exception(reason)) is kind
 
 
-def test_an_owner_within_its_bound_is_not_stuck(held: Held) -> None:
-    held.check()
-    assert not held.stuck(time.monotonic() + CONTROL_BOUND_SECONDS - 1)
+def test_an_owner_within_its_bound_is_not_stuck(monitor: LeaseMonitor) -> None:
+    monitor.check()
+    assert not monitor.stuck(time.monotonic() + CONTROL_BOUND_SECONDS - 1)
 
 
-def test_an_owner_past_its_bound_is_stuck(held: Held) -> None:
-    held.check()
-    assert held.stuck(time.monotonic() + CONTROL_BOUND_SECONDS + 1)
+def test_an_owner_past_its_bound_is_stuck(monitor: LeaseMonitor) -> None:
+    monitor.check()
+    assert monitor.stuck(time.monotonic() + CONTROL_BOUND_SECONDS + 1)
 
 
-def test_a_phase_has_a_bound_of_its_own(held: Held) -> None:
-    held.bound(5)
+def test_a_phase_has_a_bound_of_its_own(monitor: LeaseMonitor) -> None:
+    monitor.bound(5)
     now = time.monotonic()
-    assert (held.stuck(now + 4), held.stuck(now + 6)) == (False, True)
+    assert (monitor.stuck(now + 4), monitor.stuck(now + 6)) == (False, True)
 
 
-def test_hashing_and_syncing_take_as_long_as_they_take(held: Held) -> None:
-    held.unbounded()
-    assert not held.stuck(time.monotonic() + 1e6)
+def test_hashing_and_syncing_take_as_long_as_they_take(monitor: LeaseMonitor) -> None:
+    monitor.unbounded()
+    assert not monitor.stuck(time.monotonic() + 1e6)
 
 
 # --- the beating thread --------------------------------------------------------------------------
@@ -199,11 +201,11 @@ def test_a_transfer_is_beaten_for_with_its_figures(scene: Scene, renewer: LeaseR
 
 
 def test_a_stop_of_a_job_reaches_its_owner(scene: Scene, renewer: LeaseRenewer) -> None:
-    with renewer.keep(scene.job("one")) as held:
+    with renewer.keep(scene.job("one")) as monitor:
         scene.stop("one")
-        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
+        wait_until(lambda: _stopped(monitor), PATIENCE_SECONDS, "the stop")
         with pytest.raises(CancelledError):
-            held.check()
+            monitor.check()
 
 
 def test_a_stop_of_a_transfer_reaches_its_owner_and_can_be_taken_back(
@@ -211,20 +213,20 @@ def test_a_stop_of_a_transfer_reaches_its_owner_and_can_be_taken_back(
 ) -> None:
     lease = scene.job("one")
     scene.want(lease, "blob")
-    with renewer.keep(scene.running("blob")) as held:
+    with renewer.keep(scene.running("blob")) as monitor:
         scene.end(lease, "cancelled")
-        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the stop")
+        wait_until(lambda: _stopped(monitor), PATIENCE_SECONDS, "the stop")
         scene.want(scene.job("two"), "blob")
-        wait_until(lambda: not _stopped(held), PATIENCE_SECONDS, "the stop to be taken back")
+        wait_until(lambda: not _stopped(monitor), PATIENCE_SECONDS, "the stop to be taken back")
 
 
 def test_who_lost_the_work_to_another_is_told(scene: Scene, renewer: LeaseRenewer) -> None:
     lease = scene.job("one")
-    with renewer.keep(lease) as held:
+    with renewer.keep(lease) as monitor:
         scene.no_workers()
-        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the loss")
+        wait_until(lambda: _stopped(monitor), PATIENCE_SECONDS, "the loss")
         with pytest.raises(LeaseLostError):
-            held.check()
+            monitor.check()
 
 
 def test_one_lost_lease_does_not_end_the_others(scene: Scene, renewer: LeaseRenewer) -> None:
@@ -238,33 +240,33 @@ def test_one_lost_lease_does_not_end_the_others(scene: Scene, renewer: LeaseRene
 def test_who_cannot_renew_loses_after_three_quarters_of_the_lease(
     scene: Scene, catalog: Breakable, renewer: LeaseRenewer
 ) -> None:
-    with renewer.keep(scene.job("one")) as held:
+    with renewer.keep(scene.job("one")) as monitor:
         wait_until(lambda: _beats(scene) >= 1, PATIENCE_SECONDS, "a beat")
         catalog.broken = True
         began = time.monotonic()
-        wait_until(lambda: _stopped(held), PATIENCE_SECONDS, "the loss")
+        wait_until(lambda: _stopped(monitor), PATIENCE_SECONDS, "the loss")
         took = time.monotonic() - began
         catalog.broken = False
     assert took > LEASE_SECONDS / 4  # not at the first failure
     with pytest.raises(LeaseLostError):
-        held.check()
+        monitor.check()
 
 
 def test_one_failure_to_renew_is_survived(
     scene: Scene, catalog: Breakable, renewer: LeaseRenewer
 ) -> None:
-    with renewer.keep(scene.job("one")) as held:
+    with renewer.keep(scene.job("one")) as monitor:
         catalog.fail_once = True
         wait_until(lambda: not catalog.fail_once, PATIENCE_SECONDS, "the failure")
         before = _beats(scene)
         wait_until(lambda: _beats(scene) > before, PATIENCE_SECONDS, "the next beat")
-        assert not _stopped(held)
+        assert not _stopped(monitor)
 
 
 def test_a_stuck_owner_is_not_beaten_for(scene: Scene, renewer: LeaseRenewer) -> None:
     stuck, lively = scene.job("stuck"), scene.job("one")
-    with renewer.keep(stuck) as held, renewer.keep(lively):
-        held.bound(-1)
+    with renewer.keep(stuck) as monitor, renewer.keep(lively):
+        monitor.bound(-1)
         before = int(scene.job_row("stuck").beat)
         wait_until(lambda: _beats(scene) >= 3, PATIENCE_SECONDS, "beats for another")
         assert scene.job_row("stuck").beat <= before + 1
@@ -287,7 +289,7 @@ def test_whoever_could_not_renew_for_long_stops_although_the_renewing_thread_han
         since.append(taken_at)
         return False
 
-    held = Held(scene.job("one"), threading.Event(), not_since)
+    held = LeaseMonitor(scene.job("one"), threading.Event(), not_since)
     with pytest.raises(LeaseLostError):
         held.check()
     assert since[0] <= time.monotonic()
@@ -302,46 +304,52 @@ def _soon() -> float:
     return time.monotonic() + SILENT_SECONDS
 
 
-def test_a_job_that_waits_for_an_answer_tells_of_whom(held: Held) -> None:
-    held.asks("here.test")
-    silent = held.silent(_soon())
+def test_a_job_that_waits_for_an_answer_tells_of_whom(monitor: LeaseMonitor) -> None:
+    monitor.asks("here.test")
+    silent = monitor.silent(_soon())
     assert silent is not None
     assert (silent.queue, silent.registry) == ("control", "here.test")
 
 
-def test_a_job_that_waits_for_no_answer_is_not_silent(held: Held) -> None:
-    held.asks("here.test")
-    held.ends(answered=True)
-    assert held.silent(_soon()) is None
-    assert held.has_heard
+def test_a_job_that_waits_for_no_answer_is_not_silent(monitor: LeaseMonitor) -> None:
+    monitor.asks("here.test")
+    monitor.ends(answered=True)
+    assert monitor.silent(_soon()) is None
+    assert monitor.has_heard
 
 
-def test_a_request_that_failed_is_no_answer(held: Held) -> None:
-    held.make_way()
-    with attentive(held.check, listener=held), pytest.raises(HandedBackError), asking("here.test"):
-        held.check()
-    assert held.silent(_soon()) is None
-    assert not held.has_heard
+def test_a_request_that_failed_is_no_answer(monitor: LeaseMonitor) -> None:
+    monitor.make_way()
+    with (
+        attentive(monitor.check, listener=monitor),
+        pytest.raises(HandedBackError),
+        asking("here.test"),
+    ):
+        monitor.check()
+    assert monitor.silent(_soon()) is None
+    assert not monitor.has_heard
 
 
-def test_one_answer_of_many_is_enough_for_a_while(held: Held) -> None:
+def test_one_answer_of_many_is_enough_for_a_while(monitor: LeaseMonitor) -> None:
     for _ in range(3):
-        held.asks("here.test")
+        monitor.asks("here.test")
     began = time.monotonic()
-    held.ends(answered=True)
-    assert held.silent(began + 0.4) is None
-    assert held.silent(_soon()) is not None
+    monitor.ends(answered=True)
+    assert monitor.silent(began + 0.4) is None
+    assert monitor.silent(_soon()) is not None
 
 
-def test_who_is_busy_with_the_disk_is_not_silent(held: Held) -> None:
-    held.asks("here.test")
-    held.unbounded()
-    assert held.silent(_soon()) is None
+def test_who_is_busy_with_the_disk_is_not_silent(monitor: LeaseMonitor) -> None:
+    monitor.asks("here.test")
+    monitor.unbounded()
+    assert monitor.silent(_soon()) is None
 
 
-def test_who_asks_a_host_that_is_no_registry_of_the_job_tells_of_the_first(held: Held) -> None:
-    held.asks("mirror.test")
-    silent = held.silent(_soon())
+def test_who_asks_a_host_that_is_no_registry_of_the_job_tells_of_the_first(
+    monitor: LeaseMonitor,
+) -> None:
+    monitor.asks("mirror.test")
+    silent = monitor.silent(_soon())
     assert silent is not None
     assert silent.registry == "here.test"
 
@@ -350,7 +358,7 @@ def test_a_pause_in_a_body_may_be_longer_than_that_before_it(
     scene: Scene, stopping: threading.Event
 ) -> None:
     scene.want(scene.job("j"), "blob")
-    held = Held(scene.running("blob"), stopping)
+    held = LeaseMonitor(scene.running("blob"), stopping)
     held.asks("here.test")
     assert held.silent(_soon()) is not None
     held.ends(answered=True)
@@ -363,7 +371,7 @@ def test_a_registry_has_time_to_hash_what_it_was_sent(
 ) -> None:
     scene.want(scene.job("j"), "blob", direction="upload", size=100 * 1024 * 1024)
     claim = scene.running("blob", direction="upload")
-    held = Held(claim, stopping)
+    held = LeaseMonitor(claim, stopping)
     held.asks("here.test")
     assert held.silent(_soon()) is not None
     claim.done = claim.size
@@ -371,7 +379,7 @@ def test_a_registry_has_time_to_hash_what_it_was_sent(
     assert held.silent(time.monotonic() + 60) is not None
 
 
-def test_who_is_to_make_way_hands_back(held: Held) -> None:
-    held.make_way()
+def test_who_is_to_make_way_hands_back(monitor: LeaseMonitor) -> None:
+    monitor.make_way()
     with pytest.raises(HandedBackError):
-        held.check()
+        monitor.check()

@@ -171,7 +171,7 @@ def test_what_may_start_is_dispatched_by_one_who_only_watches(
     scene.submit("two")
     assert _written(context, scheduler_of(context, "b")) == 1
     assert scene.transfer("blob").state == "admitted"
-    assert scene.job_row("two").rung_until > 0
+    assert scene.job_row("two").dispatched_until > 0
 
 
 def test_what_was_not_taken_up_is_sent_again(context: WorkerContext, scene: Scene) -> None:
@@ -179,9 +179,9 @@ def test_what_was_not_taken_up_is_sent_again(context: WorkerContext, scene: Scen
     scene.now -= 2 * admission.RESEND_SECONDS
     scene.want(scene.job("one"), "blob")
     scene.admit()
-    before = scene.transfer("blob").rung_until
+    before = scene.transfer("blob").dispatched_until
     scheduler_of(context, "b").once()
-    assert scene.transfer("blob").rung_until > before
+    assert scene.transfer("blob").dispatched_until > before
 
 
 def test_one_that_has_nothing_to_do_looks_seldom(context: WorkerContext, scene: Scene) -> None:

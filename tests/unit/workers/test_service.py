@@ -26,7 +26,7 @@ from transship.store.errors import (
     TransshipError,
 )
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.runtime.wire import Message, Queue
@@ -82,19 +82,19 @@ def wire() -> Recorder:
 
 
 @pytest.fixture
-def queue(catalog: Catalog, scene: Scene, wire: Recorder) -> JobQueue:
-    return JobQueue(catalog, SEALER, wire, Platform("linux", "arm64"))
+def queue(catalog: Catalog, scene: Scene, wire: Recorder) -> JobService:
+    return JobService(catalog, SEALER, wire, Platform("linux", "arm64"))
 
 
 def _submit(
-    queue: JobQueue, spec: dict[str, Any] = PULL, *, by: str = "ada", **more: Any
+    queue: JobService, spec: dict[str, Any] = PULL, *, by: str = "ada", **more: Any
 ) -> str | TransshipError:
     given = {"tenant": HOUSE, **more}
     (answer,) = queue.submit([Submission(spec=parse_spec(spec), requested_by=by, **given)])
     return answer
 
 
-def _job(queue: JobQueue, spec: dict[str, Any] = PULL, **more: Any) -> str:
+def _job(queue: JobService, spec: dict[str, Any] = PULL, **more: Any) -> str:
     answer = _submit(queue, spec, **more)
     assert isinstance(answer, str)
     return answer
@@ -103,7 +103,7 @@ def _job(queue: JobQueue, spec: dict[str, Any] = PULL, **more: Any) -> str:
 # --- submitting ----------------------------------------------------------------------------------
 
 
-def test_what_was_asked_for_is_on_record(queue: JobQueue, scene: Scene) -> None:
+def test_what_was_asked_for_is_on_record(queue: JobService, scene: Scene) -> None:
     row = scene.job_row(_job(queue, {**PULL, "priority": 7, "all_platforms": True}))
     assert (row.kind, row.state, row.priority, row.label, row.registry, row.requested_by) == (
         "pull",
@@ -115,17 +115,17 @@ def test_what_was_asked_for_is_on_record(queue: JobQueue, scene: Scene) -> None:
     )
 
 
-def test_platforms_that_were_not_given_are_settled_at_once(queue: JobQueue, scene: Scene) -> None:
+def test_platforms_that_were_not_given_are_settled_at_once(queue: JobService, scene: Scene) -> None:
     assert scene.job_row(_job(queue)).spec["platforms"] == ["linux/arm64"]
 
 
-def test_a_new_job_is_rung_once(queue: JobQueue, wire: Recorder) -> None:
+def test_a_new_job_is_rung_once(queue: JobService, wire: Recorder) -> None:
     made = _job(queue)
     assert wire.messages == [Message(Queue.CONTROL, "transship.pull", made, "here.test/app:1")]
 
 
 def test_the_caller_hears_of_the_commit_before_anybody_rings(
-    queue: JobQueue, wire: Recorder, scene: Scene
+    queue: JobService, wire: Recorder, scene: Scene
 ) -> None:
     heard: list[Any] = []
 
@@ -136,23 +136,23 @@ def test_the_caller_hears_of_the_commit_before_anybody_rings(
     assert heard == [("queued", [])]
 
 
-def test_a_deadline_counts_from_the_submission(queue: JobQueue, scene: Scene) -> None:
+def test_a_deadline_counts_from_the_submission(queue: JobService, scene: Scene) -> None:
     row = scene.job_row(_job(queue, {**PULL, "deadline": 60}))
     assert row.deadline == row.created_at + 60
 
 
-def test_without_a_deadline_there_is_none(queue: JobQueue, scene: Scene) -> None:
+def test_without_a_deadline_there_is_none(queue: JobService, scene: Scene) -> None:
     assert scene.job_row(_job(queue)).deadline is None
 
 
 # --- the same again ------------------------------------------------------------------------------
 
 
-def test_the_same_key_and_body_give_the_same_job(queue: JobQueue) -> None:
+def test_the_same_key_and_body_give_the_same_job(queue: JobService) -> None:
     assert _job(queue, idempotency_key="k") == _job(queue, idempotency_key="k")
 
 
-def test_the_same_twice_in_one_go_is_one_job(queue: JobQueue) -> None:
+def test_the_same_twice_in_one_go_is_one_job(queue: JobService) -> None:
     both = [
         Submission(spec=parse_spec(PULL), requested_by="ada", tenant=HOUSE, idempotency_key="k")
         for _ in range(2)
@@ -161,13 +161,13 @@ def test_the_same_twice_in_one_go_is_one_job(queue: JobQueue) -> None:
     assert first == second
 
 
-def test_the_same_key_with_another_body_is_a_conflict(queue: JobQueue) -> None:
+def test_the_same_key_with_another_body_is_a_conflict(queue: JobService) -> None:
     _job(queue, idempotency_key="k")
     answer = _submit(queue, {**PULL, "priority": 1}, idempotency_key="k")
     assert isinstance(answer, ConflictError)
 
 
-def test_a_conflict_does_not_keep_others_from_being_made(queue: JobQueue, scene: Scene) -> None:
+def test_a_conflict_does_not_keep_others_from_being_made(queue: JobService, scene: Scene) -> None:
     _job(queue, idempotency_key="k")
     answers = queue.submit(
         [
@@ -183,11 +183,11 @@ def test_a_conflict_does_not_keep_others_from_being_made(queue: JobQueue, scene:
     assert scene.job_row(str(answers[1])).kind == "mirror"
 
 
-def test_a_key_belongs_to_who_used_it(queue: JobQueue) -> None:
+def test_a_key_belongs_to_who_used_it(queue: JobService) -> None:
     assert _job(queue, idempotency_key="k") != _job(queue, by="bob", idempotency_key="k")
 
 
-def test_without_a_key_each_request_is_a_job(queue: JobQueue) -> None:
+def test_without_a_key_each_request_is_a_job(queue: JobService) -> None:
     assert _job(queue) != _job(queue)
 
 
@@ -201,19 +201,19 @@ def _kept(scene: Scene, root: str) -> dict[str, dict[str, Any]]:
 
 
 def test_credentials_are_kept_for_the_registries_of_the_job_only(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     made = _job(queue, credentials={"here.test": ANN, "elsewhere.test": ANN})
     assert _kept(scene, made).keys() == {"here.test"}
 
 
-def test_credentials_come_back_as_they_were_given(queue: JobQueue, scene: Scene) -> None:
+def test_credentials_come_back_as_they_were_given(queue: JobService, scene: Scene) -> None:
     made = _job(queue, credentials={"here.test": ANN})
     assert Credential(**_kept(scene, made)["here.test"]) == ANN
 
 
 def test_no_secret_is_in_the_row_or_in_the_message(
-    queue: JobQueue, scene: Scene, wire: Recorder
+    queue: JobService, scene: Scene, wire: Recorder
 ) -> None:
     made = _job(queue, credentials={"here.test": ANN})
     assert "pass-word" not in f"{scene.job_row(made)} {wire.messages}"
@@ -222,19 +222,19 @@ def test_no_secret_is_in_the_row_or_in_the_message(
 # --- cancelling ----------------------------------------------------------------------------------
 
 
-def test_a_job_that_waits_is_cancelled_at_once(queue: JobQueue, scene: Scene) -> None:
+def test_a_job_that_waits_is_cancelled_at_once(queue: JobService, scene: Scene) -> None:
     made = _job(queue)
     queue.cancel(made)
     assert scene.job_row(made).state == "cancelled"
 
 
-def test_who_waits_for_a_job_hears_that_it_was_cancelled(queue: JobQueue, wire: Recorder) -> None:
+def test_who_waits_for_a_job_hears_that_it_was_cancelled(queue: JobService, wire: Recorder) -> None:
     made = _job(queue)
     queue.cancel(made)
     assert made in wire.announced
 
 
-def test_cancelling_an_ended_job_changes_nothing(queue: JobQueue, scene: Scene) -> None:
+def test_cancelling_an_ended_job_changes_nothing(queue: JobService, scene: Scene) -> None:
     lease = scene.take(_job(queue))
     assert lease is not None
     scene.end(lease)
@@ -242,7 +242,7 @@ def test_cancelling_an_ended_job_changes_nothing(queue: JobQueue, scene: Scene) 
     assert scene.job_row(lease.id).state == "succeeded"
 
 
-def test_a_job_that_is_not_there_cannot_be_cancelled(queue: JobQueue) -> None:
+def test_a_job_that_is_not_there_cannot_be_cancelled(queue: JobService) -> None:
     with pytest.raises(NotFoundError, match="nobody"):
         queue.cancel("nobody")
 
@@ -257,42 +257,44 @@ def _ended(scene: Scene, made: str, state: str = "failed") -> str:
     return made
 
 
-def test_a_retry_is_a_new_job_that_names_the_first(queue: JobQueue, scene: Scene) -> None:
+def test_a_retry_is_a_new_job_that_names_the_first(queue: JobService, scene: Scene) -> None:
     first = _ended(scene, _job(queue, {**PULL, "priority": 3}))
     row = scene.job_row(queue.retry(first, requested_by="bob", tenant=HOUSE))
     assert (row.retry_of, row.state, row.priority, row.requested_by) == (first, "queued", 3, "bob")
 
 
-def test_the_first_job_stays_on_record(queue: JobQueue, scene: Scene) -> None:
+def test_the_first_job_stays_on_record(queue: JobService, scene: Scene) -> None:
     first = _ended(scene, _job(queue))
     before = scene.job_row(first)
     queue.retry(first, requested_by="ada", tenant=HOUSE)
     assert scene.job_row(first) == before
 
 
-def test_a_job_that_has_not_ended_is_not_retried(queue: JobQueue) -> None:
+def test_a_job_that_has_not_ended_is_not_retried(queue: JobService) -> None:
     with pytest.raises(ConflictError, match="not ended"):
         queue.retry(_job(queue), requested_by="ada", tenant=HOUSE)
 
 
-def test_a_job_that_is_not_there_cannot_be_retried(queue: JobQueue) -> None:
+def test_a_job_that_is_not_there_cannot_be_retried(queue: JobService) -> None:
     with pytest.raises(NotFoundError):
         queue.retry("nobody", requested_by="ada", tenant=HOUSE)
 
 
-def test_a_retry_asks_again_for_the_credentials_of_the_first(queue: JobQueue, scene: Scene) -> None:
+def test_a_retry_asks_again_for_the_credentials_of_the_first(
+    queue: JobService, scene: Scene
+) -> None:
     first = _ended(scene, _job(queue, credentials={"here.test": ANN}))
     with pytest.raises(CredentialsNeededError, match=r"here\.test"):
         queue.retry(first, requested_by="ada", tenant=HOUSE)
 
 
-def test_a_retry_uses_the_credentials_that_it_is_given(queue: JobQueue, scene: Scene) -> None:
+def test_a_retry_uses_the_credentials_that_it_is_given(queue: JobService, scene: Scene) -> None:
     first = _ended(scene, _job(queue, credentials={"here.test": ANN}))
     again = queue.retry(first, requested_by="ada", tenant=HOUSE, given={"here.test": ANN})
     assert _kept(scene, again).keys() == {"here.test"}
 
 
-def _mirror(queue: JobQueue, scene: Scene, *, had_all: bool = True, **children: str) -> str:
+def _mirror(queue: JobService, scene: Scene, *, had_all: bool = True, **children: str) -> str:
     """A mirror that has failed, with a child in the given state for each tag."""
     return _fail(scene, _job(queue, MIRROR), had_all=had_all, **children)
 
@@ -305,13 +307,13 @@ def _fail(scene: Scene, id_: str, *, had_all: bool = True, **children: str) -> s
         scene.end(child, state)
     if had_all:
         with scene.catalog.write() as connection:
-            jobs.save(connection, parent, plan={**parent.plan, "children_made": True})
+            jobs.save(connection, parent, checkpoint={**parent.checkpoint, "children_made": True})
     scene.end(parent, "failed")
     return parent.id
 
 
 def test_of_a_mirror_only_the_children_that_failed_are_retried(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     first = _mirror(queue, scene, good="succeeded", bad="failed", stopped="cancelled")
     row = scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE))
@@ -319,20 +321,20 @@ def test_of_a_mirror_only_the_children_that_failed_are_retried(
 
 
 def test_a_mirror_that_failed_before_it_had_children_is_retried_whole(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     first = _mirror(queue, scene)
     assert scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE)).spec["tags"] == []
 
 
 def test_a_mirror_that_ended_before_it_had_all_its_children_is_retried_whole(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     first = _mirror(queue, scene, had_all=False, good="succeeded", stopped="cancelled")
     assert scene.job_row(queue.retry(first, requested_by="ada", tenant=HOUSE)).spec["tags"] == []
 
 
-def test_the_same_key_gives_the_same_retry(queue: JobQueue, scene: Scene) -> None:
+def test_the_same_key_gives_the_same_retry(queue: JobService, scene: Scene) -> None:
     first, other = _ended(scene, _job(queue)), _ended(scene, _job(queue))
     again = queue.retry(first, requested_by="ada", tenant=HOUSE, idempotency_key="k")
     assert queue.retry(first, requested_by="ada", tenant=HOUSE, idempotency_key="k") == again
@@ -342,7 +344,7 @@ def test_the_same_key_gives_the_same_retry(queue: JobQueue, scene: Scene) -> Non
     assert isinstance(_submit(queue, idempotency_key="k"), ConflictError)
 
 
-def _run(queue: JobQueue, scene: Scene) -> str:
+def _run(queue: JobService, scene: Scene) -> str:
     """A run of a stored mirror that has failed, for want of one image."""
     with scene.catalog.write() as connection:
         sealed = SealedCredential("here.test", SEALER.seal(asdict(ANN)), "f")
@@ -353,7 +355,7 @@ def _run(queue: JobQueue, scene: Scene) -> str:
     return _fail(scene, id_, good="succeeded", bad="failed")
 
 
-def test_what_was_a_run_of_a_stored_mirror_is_one_again(queue: JobQueue, scene: Scene) -> None:
+def test_what_was_a_run_of_a_stored_mirror_is_one_again(queue: JobService, scene: Scene) -> None:
     first = _run(queue, scene)
     again = queue.retry(first, requested_by="bob", tenant=HOUSE, idempotency_key="k")
     row = scene.job_row(again)
@@ -370,7 +372,7 @@ def test_what_was_a_run_of_a_stored_mirror_is_one_again(queue: JobQueue, scene: 
 
 
 def test_a_run_whose_mirror_was_removed_is_retried_as_any_job(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     first = _run(queue, scene)
     with scene.catalog.write() as connection:
@@ -381,14 +383,14 @@ def test_a_run_whose_mirror_was_removed_is_retried_as_any_job(
 
 
 def test_a_mirror_of_which_everything_succeeded_is_not_retried(
-    queue: JobQueue, scene: Scene
+    queue: JobService, scene: Scene
 ) -> None:
     first = _mirror(queue, scene, good="succeeded")
     with pytest.raises(ConflictError, match="every image"):
         queue.retry(first, requested_by="ada", tenant=HOUSE)
 
 
-def test_a_refused_retry_makes_no_job(queue: JobQueue, scene: Scene) -> None:
+def test_a_refused_retry_makes_no_job(queue: JobService, scene: Scene) -> None:
     first = _mirror(queue, scene, good="succeeded")
     with pytest.raises(ConflictError):
         queue.retry(first, requested_by="ada", tenant=HOUSE)
@@ -404,7 +406,7 @@ IMPORT = {"kind": "import", "url": SIGNED, "reference": "app:1"}
 
 
 def test_a_signed_url_is_sealed_beside_the_job(
-    queue: JobQueue, scene: Scene, wire: Recorder
+    queue: JobService, scene: Scene, wire: Recorder
 ) -> None:
     made = _job(queue, IMPORT)
     row = scene.job_row(made)
@@ -418,19 +420,19 @@ def test_a_signed_url_is_sealed_beside_the_job(
     assert SEALER.open(sealed) == {"url": SIGNED}
 
 
-def test_another_signature_is_another_request(queue: JobQueue) -> None:
+def test_another_signature_is_another_request(queue: JobService) -> None:
     _job(queue, IMPORT, idempotency_key="k")
     answer = _submit(queue, {**IMPORT, "url": f"{SIGNED}2"}, idempotency_key="k")
     assert isinstance(answer, ConflictError)
 
 
-def test_a_plain_url_is_kept_as_it_is(queue: JobQueue, scene: Scene) -> None:
+def test_a_plain_url_is_kept_as_it_is(queue: JobService, scene: Scene) -> None:
     made = _job(queue, {**IMPORT, "url": "https://files.test/root.tar"})
     with scene.catalog.read() as connection:
         assert credentials.url_of(connection, made) is None
 
 
-def test_a_signed_url_is_gone_when_the_job_has_ended(queue: JobQueue, scene: Scene) -> None:
+def test_a_signed_url_is_gone_when_the_job_has_ended(queue: JobService, scene: Scene) -> None:
     first = _ended(scene, _job(queue, IMPORT))
     with scene.catalog.read() as connection:
         assert credentials.url_of(connection, first) is None

@@ -32,7 +32,7 @@ from transship.store.errors import (
 from transship.store.oci.platform import Platform
 from transship.workers.broker.incoming import Rights
 from transship.workers.broker.submissions import Submissions
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.runtime.wire import LocalWire
 from transship.workers.specs import KINDS
@@ -58,7 +58,7 @@ class Place:
     """A queue of submissions, and what becomes of them.
 
     Attributes:
-        fails: What `JobQueue.submit` raises; None: it works.
+        fails: What `JobService.submit` raises; None: it works.
         poison: The id of a job over which it breaks.
     """
 
@@ -69,7 +69,7 @@ class Place:
         self.fails: Exception | None = None
         self.poison = ""
         self.batches: list[int] = []
-        queue = JobQueue(
+        queue = JobService(
             catalog, Sealer(Fernet.generate_key().decode()), self.wire, Platform.host()
         )
         submit = queue.submit

@@ -62,11 +62,11 @@ class Owner:
         assert self._holds.wait(10)
 
     def _run(self, worker: Worker, lease: object) -> None:
-        with worker._renewer.keep(lease) as held:  # type: ignore[arg-type]
+        with worker._renewer.keep(lease) as monitor:  # type: ignore[arg-type]
             self._holds.set()
             self.look_up.wait(30)
             try:
-                held.check()
+                monitor.check()
             except (HandedBackError, LeaseLostError) as told:
                 self.told.append(told)
 
@@ -128,7 +128,7 @@ def test_a_job_is_taken_from_a_thread_that_is_stuck(worker: Worker, scene: Scene
     owner = Owner(worker, scene.job("a job", owner=worker.id))
     assert not worker.leave(0.1)
     row = scene.job_row("a job")
-    assert (row.owner, row.due, row.deaths, row.attempts) == (None, True, 0, 0)
+    assert (row.owner, row.due, row.crashes, row.attempts) == (None, True, 0, 0)
     scene.now = row.not_before
     assert scene.take("a job", "another worker") is not None
     assert owner.end() is LeaseLostError
@@ -142,7 +142,7 @@ def test_a_transfer_is_taken_from_a_thread_that_is_stuck(worker: Worker, scene: 
     owner = Owner(worker, claim)
     assert not worker.leave(0.1)
     row = scene.transfer(BLOB)
-    assert (row.state, row.owner, row.tries, row.deaths) == ("pending", None, 0, 0)
+    assert (row.state, row.owner, row.tries, row.crashes) == ("pending", None, 0, 0)
     assert row.bytes_moved == 5
     assert owner.end() is LeaseLostError
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from transship.workers.registry.auth.challenge import Challenge, parse_challenges, preferred
 from transship.workers.registry.auth.credentials import Credential, fingerprint
 from transship.workers.registry.auth.scopes import Scope, covers, merged, parse_scopes
-from transship.workers.registry.auth.tokens import Token, TokenCache, TokenOwner
+from transship.workers.registry.auth.tokens import BearerToken, TokenCache, TokenOwner
 from transship.workers.registry.transport.hosts import RegistryHost
 
 MAX_KNOWN = 10_000
 
 # Fetches a token from the realm of a challenge: registry, challenge, scopes, credential.
-FetchToken = Callable[[RegistryHost, Challenge, tuple[Scope, ...], Credential | None], Token]
+FetchToken = Callable[[RegistryHost, Challenge, tuple[Scope, ...], Credential | None], BearerToken]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class TokenAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class BearerToken:
     """A bearer token, and for how long it is good."""
 
     value: str = field(repr=False)
@@ -57,7 +57,7 @@ class Token:
 
 def ask_for_token(
     realm: str, service: str, scopes: tuple[Scope, ...], credential: Credential | None
-) -> Generator[TokenRequest, TokenAnswer, Token]:
+) -> Generator[TokenRequest, TokenAnswer, BearerToken]:
     """Ask *realm* for a token: an identity token by POST, all else by GET (protocol A6).
 
     Raises:
@@ -96,7 +96,7 @@ def _basic_of(credential: Credential | None) -> tuple[str, str] | None:
     return (credential.username, secret) if credential.username or secret else None
 
 
-def _token_in(answer: TokenAnswer) -> Token:
+def _token_in(answer: TokenAnswer) -> BearerToken:
     if answer.error is not None:
         raise answer.error
     try:
@@ -111,7 +111,7 @@ def _token_in(answer: TokenAnswer) -> Token:
     seconds = document.get("expires_in")
     usable = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     life = float(seconds) if usable and seconds is not None and seconds < 1e9 else 0.0
-    return Token(value, max(life, MIN_LIFE_SECONDS))
+    return BearerToken(value, max(life, MIN_LIFE_SECONDS))
 
 
 # --- the cache ---------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class TokenCache:
         self._flights: dict[tuple[TokenOwner, tuple[Scope, ...]], Future[_Kept]] = {}
 
     def get(
-        self, owner: TokenOwner, scopes: tuple[Scope, ...], fetch: Callable[[], Token]
+        self, owner: TokenOwner, scopes: tuple[Scope, ...], fetch: Callable[[], BearerToken]
     ) -> HeldToken:
         """Return a token for at least *scopes*, by *fetch* if none is kept.
 

@@ -16,7 +16,7 @@ from transship.store.errors import RegistryError, UnreachableError
 FAILURES = 3  # in a row, and the registry is left alone for a while
 
 
-class Health:
+class RegistryHealth:
     """Watches the answers of all registries; may be used from many threads at once.
 
     Args:

@@ -28,7 +28,7 @@ _FROM_MIRROR: Final = {  # pull-from-mirror: may it resolve tags, may it give di
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Endpoint:
     """A repository at one registry, and for what it may be asked."""
 
     name: str  # "mirror.test:5000/hub/library/alpine"
@@ -44,7 +44,7 @@ class Stop:
 class Route:
     """The stops for reads of one repository, in order; the last is where it really lies."""
 
-    mirrors: tuple[Stop, ...]
+    mirrors: tuple[Endpoint, ...]
     origin: str
     blocked: bool = False
 
@@ -119,7 +119,7 @@ class Routes:
             return Route((), name)
         rule, rest = best
         return Route(
-            tuple(Stop(m.location + rest, m.tags, m.digests) for m in rule.mirrors),
+            tuple(Endpoint(m.location + rest, m.tags, m.digests) for m in rule.mirrors),
             rule.location + rest if rule.location else name,
             rule.blocked,
         )

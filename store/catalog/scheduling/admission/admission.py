@@ -140,7 +140,7 @@ _PUT_OFF = (
 _ADMIT = (
     update(transfers)
     .where(transfers.c.id.in_(bindparam("ids", expanding=True)), text(TRANSFER_PENDING))
-    .values(state="admitted", rung_until=bindparam("until"))
+    .values(state="admitted", dispatched_until=bindparam("until"))
 )
 _SERVED = (
     update(lanes)
@@ -149,8 +149,8 @@ _SERVED = (
 )
 _UNSTARTED = (
     update(transfers)
-    .where(text(TRANSFER_ADMITTED), due(transfers.c.rung_until, literal(RESEND_SECONDS), NOW))
-    .values(rung_until=bindparam("until"))
+    .where(text(TRANSFER_ADMITTED), due(transfers.c.dispatched_until, literal(RESEND_SECONDS), NOW))
+    .values(dispatched_until=bindparam("until"))
     .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
 )
 

@@ -40,7 +40,7 @@ from transship.store.catalog.scheduling.jobs import CONTROL, LOCAL, asked
 
 RESEND_SECONDS = 5.0  # none is dispatched twice within
 QUEUES = (CONTROL, LOCAL)
-FRUGAL = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
+READING_KINDS = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
@@ -96,7 +96,7 @@ _STANDING = {
 }
 _LANES = {queue: _lanes_with_due(queue) for queue in QUEUES}
 _OUT = {
-    queue: select(jobs.c.lane, jobs.c.priority, jobs.c.owner, jobs.c.rung_until).where(
+    queue: select(jobs.c.lane, jobs.c.priority, jobs.c.owner, jobs.c.dispatched_until).where(
         text(JOB_OUT), jobs.c.queue == constant(queue)
     )
     for queue in QUEUES
@@ -107,11 +107,11 @@ _SHOWN = (
     *(jobs.c.priority, jobs.c.requester, jobs.c.turn, jobs.c.seq),
 )
 _READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
-    jobs.c.rung_until, literal(RESEND_SECONDS), NOW
+    jobs.c.dispatched_until, literal(RESEND_SECONDS), NOW
 )
-_WAITING, _WAITING_FRUGALLY = (
+_WAITING, _WAITING_TO_READ = (
     Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
-    for ready in (_READY, _READY & jobs.c.kind.in_(FRUGAL))
+    for ready in (_READY, _READY & jobs.c.kind.in_(READING_KINDS))
 )
 _READY_IN_LANE = select(func.count()).select_from(
     select(jobs.c.id)
@@ -128,7 +128,7 @@ _STOPPING = (
 _SENT = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-    .values(rung_until=bindparam("until"))
+    .values(dispatched_until=bindparam("until"))
 )
 _PUT_OFF = (
     update(jobs)
@@ -142,7 +142,7 @@ _PUT_OFF = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueueState:
     """How a queue stands: its live threads, and whether there is anything."""
 
     queue: str
@@ -152,14 +152,14 @@ class Standing:
     out: bool  # something is dispatched, or held
 
     @classmethod
-    def of(cls, connection: Connection, queue: str) -> Standing:
+    def of(cls, connection: Connection, queue: str) -> QueueState:
         """Look."""
         row = connection.execute(_STANDING[queue]).one()
         there = [one is not None for one in (row.due, row.stopping, row.out)]
         return cls(queue, row.threads, *there)
 
 
-def possible(connection: Connection, standing: Standing, state: Openness, now: float) -> bool:
+def possible(connection: Connection, standing: QueueState, state: Openness, now: float) -> bool:
     """Whether `take_due` would find something to do in a queue; changes nothing."""
     room = _Room.of(connection, standing, now, state)
     if room is None or room.free <= 0:
@@ -177,7 +177,7 @@ def wanting(
 
     Counts to *most*.
     """
-    room = _Room.of(connection, Standing.of(connection, queue), now)
+    room = _Room.of(connection, QueueState.of(connection, queue), now)
     if room is None:
         return 0
     found = 0
@@ -202,7 +202,7 @@ def take_due(connection: Connection, now: float, *, queues: Iterable[str] = QUEU
 
 
 def _take(connection: Connection, queue: str, now: float) -> list[Any]:
-    room = _Room.of(connection, Standing.of(connection, queue), now)
+    room = _Room.of(connection, QueueState.of(connection, queue), now)
     if room is None or room.free <= 0:
         return []
     picked = room.stopping()
@@ -259,7 +259,7 @@ class _Room:
     def of(
         cls,
         connection: Connection,
-        standing: Standing,
+        standing: QueueState,
         now: float,
         state: Openness | None = None,
     ) -> _Room | None:
@@ -270,7 +270,7 @@ class _Room:
         out = [
             row
             for row in connection.execute(_OUT[queue])
-            if row.owner is not None or not is_due(row.rung_until, RESEND_SECONDS, now)
+            if row.owner is not None or not is_due(row.dispatched_until, RESEND_SECONDS, now)
         ]
         free = capacity - len(out)
         low = capacity - max(1, capacity // 4) if capacity > 1 else free
@@ -342,7 +342,7 @@ class _Room:
 def _lines(room: _Room, rounds: Rounds, most: int, sift: Sift) -> dict[str, Line]:
     waiting = _WAITING
     if room.queue == LOCAL and collection.short_of_space(room.connection):
-        waiting = _WAITING_FRUGALLY
+        waiting = _WAITING_TO_READ
     return {
         lane: Line(
             waiting,

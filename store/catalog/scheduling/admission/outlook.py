@@ -64,7 +64,7 @@ _DEADLINE = select(jobs.c.deadline).where(text(JOB_WITH_DEADLINE)).order_by(jobs
 _TELLING = select(transfers.c.id).where(text("telling")).order_by(transfers.c.id)
 # As many as there are slots.
 _UNSTARTED = [
-    select(which(transfers.c.rung_until)).where(text(TRANSFER_ADMITTED))
+    select(which(transfers.c.dispatched_until)).where(text(TRANSFER_ADMITTED))
     for which in (func.min, func.max)
 ]
 _NEXT_RUN = select(func.min(mirrors.c.next_run)).where(
@@ -94,7 +94,7 @@ def look(connection: Connection, now: float) -> Outlook:
     row = connection.execute(_LOOK).one()
     state = lanes.state(connection, now)
     slots = [admission.Free.of(connection, one) for one in DIRECTIONS]
-    queues = [job_admission.Standing.of(connection, one) for one in job_admission.QUEUES]
+    queues = [job_admission.QueueState.of(connection, one) for one in job_admission.QUEUES]
     times = [row.next_transfer, row.next_job, row.next_deadline, row.next_run, state.next_at]
     sent_at = None if row.last_sent is None else row.last_sent - admission.RESEND_SECONDS
     late = (

@@ -26,7 +26,7 @@ from transship.store.catalog.db.schema import (
 )
 from transship.store.catalog.db.sql import upsert
 from transship.store.catalog.scheduling.admission import lanes as lane_rows
-from transship.store.catalog.scheduling.admission import places
+from transship.store.catalog.scheduling.admission import sources
 
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
@@ -149,7 +149,7 @@ def pass_on(connection: Connection, id_: int, now: float) -> bool:
 
     False: nobody who waits can.
     """
-    found = places.of_transfer(connection, id_, now)
+    found = sources.of_transfer(connection, id_, now)
     if not found or found[0].barred:
         return False
     registry = connection.execute(
@@ -159,7 +159,7 @@ def pass_on(connection: Connection, id_: int, now: float) -> bool:
         update(transfers)
         .where(transfers.c.id == id_)
         .values(
-            state="pending", not_before=0, **places.queue_at(connection, id_, registry, found[0])
+            state="pending", not_before=0, **sources.queue_at(connection, id_, registry, found[0])
         )
     )
     return True

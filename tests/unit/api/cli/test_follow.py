@@ -8,7 +8,7 @@ import pytest
 
 from transship.api.cli.output.follow import report, summary
 
-PROGRESS = {"bytes_moved": 2_000_000, "bytes_spared": 0}
+PROGRESS = {"bytes_moved": 2_000_000, "bytes_skipped": 0}
 ERROR = {
     "code": "partial", "side": "source", "subject": "", "detail": "1 of 2 images failed",
     "hint": "", "retryable": False, "attempts": 1,
@@ -24,7 +24,7 @@ def job(**facts: Any) -> dict[str, Any]:
 
 
 def test_a_summary_names_what_moved() -> None:
-    assert summary(job()) == "b:1@sha256:1: done; moved 2.0 MB, spared 0 B"
+    assert summary(job()) == "b:1@sha256:1: done; moved 2.0 MB, skipped 0 B"
 
 
 def test_a_summary_says_that_nothing_was_to_do() -> None:
@@ -34,7 +34,7 @@ def test_a_summary_says_that_nothing_was_to_do() -> None:
 
 def test_a_summary_of_a_mirror_counts_images() -> None:
     done = job(kind="mirror", result={"images": 3, "up_to_date": 1})
-    assert summary(done) == "a -> b: 3 images, 1 up to date; moved 2.0 MB, spared 0 B"
+    assert summary(done) == "a -> b: 3 images, 1 up to date; moved 2.0 MB, skipped 0 B"
 
 
 def test_a_summary_of_a_mirror_names_rules_that_select_nothing() -> None:
@@ -67,7 +67,7 @@ def test_a_plan_is_shown_instead_of_a_summary(capsys: pytest.CaptureFixture[str]
 
 def test_a_summary_of_all_tags_counts_these() -> None:
     done = job(kind="pull", result={"reference": "a", "tags": 3, "up_to_date": False})
-    assert summary(done) == "a: 3 tags, done; moved 2.0 MB, spared 0 B"
+    assert summary(done) == "a: 3 tags, done; moved 2.0 MB, skipped 0 B"
 
 
 def test_a_summary_says_who_was_faster() -> None:

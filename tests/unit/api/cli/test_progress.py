@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
     [
         ({"type": "queued", "kind": "pull", "label": "a:1"}, "pull a:1"),
         ({"type": "warning", "message": "careful"}, "warning: careful"),
-        ({"type": "worker-died", "deaths": 1}, "a worker died; another took over"),
+        ({"type": "worker-died", "crashes": 1}, "a worker died; another took over"),
         ({"type": "cancelled"}, "cancelled"),
         ({"type": "failed", "error": {"subject": "a:1", "detail": "gone"}}, "failed: a:1: gone"),
         (

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.catalog.shelves import Shelves, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, id_of, small
 from tests.support.processes import wait_until
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import PREFIX, Api
@@ -22,7 +22,7 @@ from transship.store.catalog.scheduling import exports, jobs
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.layers.codecs.formats import open_reader
 from transship.workers.handlers import export, load
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import parse_spec
 
 APP = small("routes")
@@ -57,13 +57,13 @@ def test_a_body_that_has_arrived_is_a_job_that_is_due(api: Api, content: Any) ->
     assert job["progress"]["bytes_total"] == job["progress"]["bytes_done"] == len(ARCHIVE)
     row = job_row(api, job["id"])
     assert (row.owner, row.due) == (None, True)
-    assert "manifest.json" in row.plan["received"]["files"]
+    assert "manifest.json" in row.checkpoint["received"]["files"]
 
 
 def test_a_long_body_arrives_whole(api: Api) -> None:
     answer = api.post("/imports", content=chunked(LARGE, 70_000), params={"reference": "app:1"})
     assert answer.status_code == 202, answer.text
-    received = job_row(api, answer.json()["id"]).plan["received"]
+    received = job_row(api, answer.json()["id"]).checkpoint["received"]
     assert received["diff_size"] == len(LARGE)
 
 
@@ -223,7 +223,7 @@ def test_a_server_that_stops_fails_what_is_on_its_way(tmp_path: Path) -> None:
 
 def _exported(api: Api, *references: str, **spec: Any) -> str:
     """Make an export, and do its job."""
-    Shelves(api.catalog, api.context.content).hold(APP, "docker.io/library/routes:1")
+    ImageFixtures(api.catalog, api.context.content).hold(APP, "docker.io/library/routes:1")
     wanted = {"kind": "export", "references": references or ("routes:1",), **spec}
     job: str = api.post("/jobs", json=wanted).json()["id"]
     lease = _taken(api, job)
@@ -240,8 +240,8 @@ def _taken(api: Api, job: str) -> JobLease:
     return lease
 
 
-def _never_stopped(lease: JobLease) -> Held:
-    return Held(lease, threading.Event())
+def _never_stopped(lease: JobLease) -> LeaseMonitor:
+    return LeaseMonitor(lease, threading.Event())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from tests.contract.catalog.shelves import Shelves, id_of
+from tests.contract.catalog.shelves import ImageFixtures, id_of
 from tests.support.file_images import image_of
 from tests.support.tars import file, tar_of
 from tests.unit.api.serving import Api
@@ -36,7 +36,7 @@ def here(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    shelves = Shelves(api.catalog, api.context.content)
+    shelves = ImageFixtures(api.catalog, api.context.content)
     shelves.hold(BASE, "docker.io/library/base:1")
     shelves.hold(BUILT, "docker.io/library/built:1")
     return api

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
+from tests.contract.catalog.shelves import ImageFixtures, deleted, id_of, small
 from tests.support.images import ARM64, build_index
 from tests.unit.api.serving import PREFIX, Api
 from transship.store.catalog.db.schema import (
@@ -38,7 +38,7 @@ def _fill(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    shelves = Shelves(api.catalog, api.context.content)
+    shelves = ImageFixtures(api.catalog, api.context.content)
     shelves.hold(X, NAME, "docker.io/library/app:1", f"docker.io/library/app@{X.digest}")
     shelves.hold(CHILD, parent=X)
     return api
@@ -137,7 +137,7 @@ def test_another_platform_is_404_and_brings_the_image(here: Api) -> None:
 
 @pytest.mark.parametrize("path", ["inspect", "history"])
 def test_a_platform_is_chosen_of_an_index(here: Api, path: str) -> None:
-    Shelves(here.catalog, here.context.content).hold(build_index([X, ARM]), "r.test/index:1")
+    ImageFixtures(here.catalog, here.context.content).hold(build_index([X, ARM]), "r.test/index:1")
     answer = here.get(f"/images/r.test/index:1/{path}", params={"platform": "linux/arm64"})
     assert answer.status_code == 200
     assert id_of(ARM) in answer.text
@@ -285,7 +285,7 @@ def test_a_stream_ends_with_the_server(tmp_path: Path) -> None:
         Api(tmp_path) as stopping,
         stopping.http.stream("GET", f"{PREFIX}/events", headers=NDJSON) as stream,
     ):
-        stopping.news.close()
+        stopping.notifications.close()
         assert list(stream.iter_lines()) == []
 
 

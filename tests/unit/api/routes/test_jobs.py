@@ -242,7 +242,7 @@ def test_a_wait_ends_with_the_job_and_not_with_the_next_look(
     monkeypatch.setattr("transship.api.routes.jobs.jobs.FALLBACK_SECONDS", 30.0)
     job = api.submit()["id"]
     waiting, answers = api.in_background(lambda: api.get(f"/jobs/{job}?wait=30").json())
-    wait_until(lambda: job in api.news._waiting, 10, "the request to wait")
+    wait_until(lambda: job in api.notifications._waiting, 10, "the request to wait")
     cancelled = time.monotonic()
     api.post(f"/jobs/{job}/cancel")
     waiting.join()
@@ -315,7 +315,7 @@ def test_waiting_for_a_job_that_has_ended_does_not_wait(api: Api) -> None:
 def test_nobody_is_remembered_who_does_not_wait_any_more(api: Api) -> None:
     job = api.submit()["id"]
     api.get(f"/jobs/{job}?wait=0.01")
-    assert not api.news._waiting
+    assert not api.notifications._waiting
 
 
 # --- cancel and retry --------------------------------------------------------------------------

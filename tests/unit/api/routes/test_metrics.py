@@ -16,7 +16,7 @@ from sqlalchemy import insert, text
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, Scene
 from tests.unit.api.serving import Api
-from transship.api.views.liveness import Watch
+from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import Catalog
@@ -53,7 +53,7 @@ class Cluster:
         )
         self.scene = Scene(self.catalog, now=time.time())
         self.clock = 0.0
-        self.metrics = Metrics(self.context, Watch(lambda: self.clock), lambda: self.clock)
+        self.metrics = Metrics(self.context, Liveness(lambda: self.clock), lambda: self.clock)
 
     def read(self, *, after: float = STORE_FRESH_SECONDS) -> Figures:
         """What is said *after* so many seconds."""
@@ -279,7 +279,7 @@ def _many(count: int) -> list[dict[str, Any]]:
                 "requested_by": "a test",
                 "idempotency_key": str(n),
                 "spec": {"kind": "pull", "reference": "registry.test/team/app:1"},
-                "plan": {"digest": "sha256:" + "a" * 64, "more": "y" * 200},
+                "checkpoint": {"digest": "sha256:" + "a" * 64, "more": "y" * 200},
                 "created_at": 1.0,
                 "finished_at": None if state == "queued" else float(n),
                 "due": state == "queued",

@@ -138,8 +138,8 @@ def test_whoever_goes_away_is_forgotten(api: Api) -> None:
     job = api.submit()["id"]
     with following(api, job) as stream:
         next(stream)
-        assert job in api.news._waiting
-    wait_until(lambda: job not in api.news._waiting, 10, "the stream to be forgotten")
+        assert job in api.notifications._waiting
+    wait_until(lambda: job not in api.notifications._waiting, 10, "the stream to be forgotten")
 
 
 # --- in Docker's words ---------------------------------------------------------------------------
@@ -167,7 +167,7 @@ PULLED = {
     "state": "succeeded",
     "due": False,
     "finished_at": 1.0,
-    "plan": {"root": {}, "layers": [f"sha256:{64 * 'a'}"], "absent": [f"sha256:{64 * 'a'}"]},
+    "checkpoint": {"root": {}, "layers": [f"sha256:{64 * 'a'}"], "absent": [f"sha256:{64 * 'a'}"]},
     "result": {"digest": "sha256:1", "up_to_date": False},
 }
 
@@ -191,7 +191,7 @@ def test_a_pull_is_told_in_the_words_of_docker_as_it_goes(api: Api) -> None:
         "GET", f"{PREFIX}/jobs/{job}/events", params={"format": "docker"}
     ) as answer:
         stream = answer.iter_lines()
-        change(api, job, plan={"root": {}})
+        change(api, job, checkpoint={"root": {}})
         assert json.loads(next(stream)) == {"status": "Pulling from team/app", "id": "1"}
         api.post(f"/jobs/{job}/cancel")
         rest = [json.loads(line) for line in stream]
@@ -203,7 +203,7 @@ def test_all_tags_are_told_one_after_the_other(api: Api) -> None:
     child(api, job, "2", **PULLED)
     child(api, job, "10", state="failed", error={"subject": "app:10", "detail": "gone"})
     result = {"up_to_date": False}
-    change(api, job, state="succeeded", due=False, plan={"tags": ["2", "10"]}, result=result)
+    change(api, job, state="succeeded", due=False, checkpoint={"tags": ["2", "10"]}, result=result)
     assert [line["status"] for line in in_docker_words(api, job)] == [
         "Pulling from team/app",
         "Pulling fs layer",

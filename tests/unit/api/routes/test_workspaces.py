@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, select
 
-from tests.contract.catalog.shelves import Shelves, id_of
+from tests.contract.catalog.shelves import ImageFixtures, id_of
 from tests.support.file_images import image_of
 from tests.support.processes import wait_until
 from tests.support.tars import entries_of, file, folder, symlink, tar_of
@@ -50,7 +50,7 @@ def here(api: Api) -> Api:
     with api.catalog.write() as connection:
         for table in TABLES:
             connection.execute(delete(table))
-    Shelves(api.catalog, api.context.content).hold(BASE, NAME)
+    ImageFixtures(api.catalog, api.context.content).hold(BASE, NAME)
     return api
 
 

@@ -35,9 +35,9 @@ from tests.support.tars import (
     with_xattrs,
 )
 from transship.store.errors import CancelledError, DecompressionError, InvalidLayerError, StoreError
-from transship.store.layers.codecs.formats import Compression, Source, open_writer
+from transship.store.layers.codecs.formats import Compression, Readable, open_writer
 from transship.store.layers.compose.assemble import Assembled
-from transship.store.layers.compose.difference import Change
+from transship.store.layers.compose.difference import ChangeKind
 from transship.store.layers.compose.squash import changes_of, squash
 from transship.store.layers.sources import blob_source
 from transship.store.layers.tar.reader import Entry, Kind
@@ -364,7 +364,7 @@ def test_layers_that_change_between_the_readings_are_noticed() -> None:
     for second in (tar_of(file("a", b"other")), tar_of(file("b", b"one")), tar_of()):
         answers = iter([tar_of(file("a", b"one")), second])
 
-        def changing(answers: Any = answers) -> AbstractContextManager[Source]:
+        def changing(answers: Any = answers) -> AbstractContextManager[Readable]:
             return io.BytesIO(next(answers))
 
         with pytest.raises(StoreError, match="a moment ago"):
@@ -394,7 +394,7 @@ def test_only_layers_that_something_stays_of_are_read_again() -> None:
     opened: list[int] = []
 
     def counted(number: int, layer: bytes) -> Any:
-        def opening() -> AbstractContextManager[Source]:
+        def opening() -> AbstractContextManager[Readable]:
             opened.append(number)
             return io.BytesIO(layer)
 
@@ -424,14 +424,14 @@ def test_changes_have_dockers_letters() -> None:
     upper = tar_of(file("etc/.wh.other"), file("ping", b"new"), folder("new"), file("new/f"))
     found = changes_of([source_of(upper)], onto=[source_of(BASE)])
     assert [(changed.change, changed.path) for changed in found] == [
-        (Change.CHANGED, "."),
-        (Change.CHANGED, "etc"),
-        (Change.DELETED, "etc/other"),
-        (Change.ADDED, "new"),
-        (Change.ADDED, "new/f"),
-        (Change.CHANGED, "ping"),
+        (ChangeKind.CHANGED, "."),
+        (ChangeKind.CHANGED, "etc"),
+        (ChangeKind.DELETED, "etc/other"),
+        (ChangeKind.ADDED, "new"),
+        (ChangeKind.ADDED, "new/f"),
+        (ChangeKind.CHANGED, "ping"),
     ]
-    assert [change.value for change in Change] == ["C", "A", "D"]
+    assert [change.value for change in ChangeKind] == ["C", "A", "D"]
 
 
 def test_changes_are_sorted_within_each_directory() -> None:

@@ -1,4 +1,4 @@
-"""Local work on a stage: bodies that are received, archives, and what becomes of them."""
+"""Local work on a harness: bodies that are received, archives, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select
 
-from tests.contract.catalog.shelves import Shelves
+from tests.contract.catalog.shelves import ImageFixtures
 from tests.support.memory_store import MemoryStore
-from tests.unit.workers.handlers.test_pull_again import WORKER, Stage, stage
+from tests.unit.workers.handlers.test_pull_again import WORKER, Harness, harness
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import image_events, references
 from transship.store.catalog.db.schema import blobs, leases
 from transship.workers.jobs.intake import Receiver
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.runtime.wire import Queue
 from transship.workers.specs import parse_spec
 from transship.workers.transfers.attempt import attempt
 
-__all__ = ["Local", "local", "stage"]
+__all__ = ["Local", "harness", "local"]
 
 
 class Local:
-    """A stage with threads for local work and uploads, and a receiver of bodies."""
+    """A harness with threads for local work and uploads, and a receiver of bodies."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.context, self.catalog = stage.context, stage.context.catalog
-        content = stage.context.content
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.context, self.catalog = harness.context, harness.context.catalog
+        content = harness.context.content
         assert isinstance(content, MemoryStore)
         self.content = content
-        self.shelves = Shelves(self.catalog, content)
-        self.receiver = Receiver(stage.context, stage.queue)
-        stage.scene.worker("a local worker", local=2, uploads=2)
+        self.shelves = ImageFixtures(self.catalog, content)
+        self.receiver = Receiver(harness.context, harness.queue)
+        harness.scene.worker("a local worker", local=2, uploads=2)
 
     def wanted(self, key: str | None = None, **spec: Any) -> Submission:
         """A request by Ada."""
@@ -55,23 +55,23 @@ class Local:
 
     def submit(self, **spec: Any) -> str:
         """Make a job; it is not run yet."""
-        (answer,) = self.stage.queue.submit([self.wanted(**spec)])
+        (answer,) = self.harness.queue.submit([self.wanted(**spec)])
         assert isinstance(answer, str), answer
         return answer
 
     def run(self, job: str) -> Row[Any]:
         """Run a job, and what it waits for, to the end."""
-        run_job(job, WORKER, self.context, self.stage.renewer)
-        while self.stage.bells.waiting:
-            message = self.stage.bells.waiting.pop(0)
+        run_job(job, WORKER, self.context, self.harness.renewer)
+        while self.harness.broker.waiting:
+            message = self.harness.broker.waiting.pop(0)
             if message.queue in (Queue.CONTROL, Queue.LOCAL):
-                run_job(message.id, WORKER, self.context, self.stage.renewer)
+                run_job(message.id, WORKER, self.context, self.harness.renewer)
             else:
-                attempt(int(message.id), WORKER, self.context, self.stage.renewer)
+                attempt(int(message.id), WORKER, self.context, self.harness.renewer)
         return self.row(job)
 
     def row(self, job: str) -> Row[Any]:
-        return self.stage.scene.job_row(job)
+        return self.harness.scene.job_row(job)
 
     def result(self, job: str) -> dict[str, Any]:
         """Run a job, which succeeds, and return its result."""
@@ -117,14 +117,14 @@ class Local:
         """The worker that runs a job in the block dies at its so-manieth look-up."""
         left = after
 
-        def check(_: Held) -> None:
+        def check(_: LeaseMonitor) -> None:
             nonlocal left
             left -= 1
             if left < 0:
                 raise DiedError
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Held, "check", check)
+            patch.setattr(LeaseMonitor, "check", check)
             patch.setattr("transship.workers.process.run.settle", _die_as_well)
             yield
 
@@ -138,5 +138,5 @@ def _die_as_well(*_: object) -> None:
 
 
 @pytest.fixture
-def local(stage: Stage) -> Local:
-    return Local(stage)
+def local(harness: Harness) -> Local:
+    return Local(harness)

@@ -21,7 +21,7 @@ from transship.workers.steps.closure import DEEPEST, MAX_MANIFESTS, Closure, nar
 SMALL: dict[str, Any] = {"layers": 1, "layer_bytes": 1000}
 
 
-class Shelf:
+class Manifests:
     """Manifests by digest, and a record of which were fetched."""
 
     def __init__(self, *images: Image | ImageIndex) -> None:
@@ -85,37 +85,37 @@ def _names(closure: Closure) -> list[Digest]:
 
 
 def test_an_image_is_its_own_closure(amd64: Image) -> None:
-    closure = resolve(amd64.descriptor, (), Shelf(amd64))
+    closure = resolve(amd64.descriptor, (), Manifests(amd64))
     assert (_names(closure), closure.root) == ([amd64.digest], amd64.manifest)
 
 
 def test_children_come_before_the_index_that_names_them(
     both: ImageIndex, amd64: Image, arm64: Image
 ) -> None:
-    closure = resolve(both.descriptor, (), Shelf(both))
+    closure = resolve(both.descriptor, (), Manifests(both))
     assert _names(closure) == [amd64.digest, arm64.digest, both.digest]
 
 
 def test_the_blobs_are_configs_and_layers_each_once(amd64: Image) -> None:
     again = replace(amd64, platform=ARM64)
     twice = build_index([amd64, again])
-    closure = resolve(twice.descriptor, (), Shelf(twice))
+    closure = resolve(twice.descriptor, (), Manifests(twice))
     assert closure.blobs == list(amd64.manifest.blobs)
 
 
 def test_a_child_that_is_named_twice_is_fetched_once(amd64: Image) -> None:
     twice = build_index([amd64, replace(amd64, platform=ARM64)])
-    shelf = Shelf(twice)
-    resolve(twice.descriptor, (), shelf)
-    assert shelf.fetched == [twice.digest, amd64.digest]
+    manifests = Manifests(twice)
+    resolve(twice.descriptor, (), manifests)
+    assert manifests.fetched == [twice.digest, amd64.digest]
 
 
 def test_the_children_of_an_index_are_asked_for_together(both: ImageIndex) -> None:
     outer = _index([both.descriptor])
-    shelf = Shelf(both)
-    shelf.held[outer.digest] = outer
-    resolve(outer.descriptor, (), shelf)
-    assert shelf.batches == [1, 1, 2]
+    manifests = Manifests(both)
+    manifests.held[outer.digest] = outer
+    resolve(outer.descriptor, (), manifests)
+    assert manifests.batches == [1, 1, 2]
 
 
 def test_a_child_that_is_below_its_sibling_too_comes_before_it(
@@ -123,27 +123,27 @@ def test_a_child_that_is_below_its_sibling_too_comes_before_it(
 ) -> None:
     inner = _index([amd64.descriptor])
     outer = _index([inner.descriptor, amd64.descriptor, arm64.descriptor])
-    shelf = Shelf(both)
-    shelf.held |= {inner.digest: inner, outer.digest: outer}
-    closure = resolve(outer.descriptor, (), shelf)
+    manifests = Manifests(both)
+    manifests.held |= {inner.digest: inner, outer.digest: outer}
+    closure = resolve(outer.descriptor, (), manifests)
     assert _names(closure) == [amd64.digest, inner.digest, arm64.digest, outer.digest]
-    assert shelf.batches == [1, 3]
+    assert manifests.batches == [1, 3]
 
 
 def test_an_index_within_an_index_is_walked(both: ImageIndex, amd64: Image, arm64: Image) -> None:
     outer = _index([both.descriptor])
-    shelf = Shelf(both)
-    shelf.held[outer.digest] = outer
-    closure = resolve(outer.descriptor, (), shelf)
+    manifests = Manifests(both)
+    manifests.held[outer.digest] = outer
+    closure = resolve(outer.descriptor, (), manifests)
     assert _names(closure) == [amd64.digest, arm64.digest, both.digest, outer.digest]
 
 
 def test_what_is_no_image_and_no_index_is_passed_over(amd64: Image) -> None:
     other = Descriptor(media_type="application/vnd.example.thing", digest=Digest.of(b"x"), size=1)
     index = _index([other, amd64.descriptor])
-    shelf = Shelf(amd64)
-    shelf.held[index.digest] = index
-    assert _names(resolve(index.descriptor, (), shelf)) == [amd64.digest, index.digest]
+    manifests = Manifests(amd64)
+    manifests.held[index.digest] = index
+    assert _names(resolve(index.descriptor, (), manifests)) == [amd64.digest, index.digest]
 
 
 def test_layers_that_may_not_be_distributed_are_not_sent(amd64: Image) -> None:
@@ -160,34 +160,34 @@ def test_layers_that_may_not_be_distributed_are_not_sent(amd64: Image) -> None:
 # --- hostile ones --------------------------------------------------------------------------------
 
 
-def _nested(depth: int, innermost: Image) -> tuple[Index, Shelf]:
-    shelf = Shelf(innermost)
+def _nested(depth: int, innermost: Image) -> tuple[Index, Manifests]:
+    manifests = Manifests(innermost)
     index = _index([innermost.descriptor])
     for _ in range(depth - 1):
-        shelf.held[index.digest] = index
+        manifests.held[index.digest] = index
         index = _index([index.descriptor])
-    shelf.held[index.digest] = index
-    return index, shelf
+    manifests.held[index.digest] = index
+    return index, manifests
 
 
 def test_indexes_may_be_nested_as_deep_as_the_bound(amd64: Image) -> None:
-    index, shelf = _nested(DEEPEST, amd64)
-    assert len(resolve(index.descriptor, (), shelf).manifests) == DEEPEST + 1
+    index, manifests = _nested(DEEPEST, amd64)
+    assert len(resolve(index.descriptor, (), manifests).manifests) == DEEPEST + 1
 
 
 def test_indexes_nested_deeper_are_refused(amd64: Image) -> None:
-    index, shelf = _nested(DEEPEST + 1, amd64)
+    index, manifests = _nested(DEEPEST + 1, amd64)
     with pytest.raises(InvalidManifestError, match="too deep"):
-        resolve(index.descriptor, (), shelf)
+        resolve(index.descriptor, (), manifests)
 
 
 def test_an_index_that_leads_back_to_itself_is_refused(both: ImageIndex) -> None:
     """No true digest allows it; a store that was tampered with might."""
-    shelf = Shelf(both)
+    manifests = Manifests(both)
     loop = _index([both.descriptor])
-    shelf.held[both.digest] = replace(loop, digest=both.digest)
+    manifests.held[both.digest] = replace(loop, digest=both.digest)
     with pytest.raises(InvalidManifestError, match="too deep"):
-        resolve(both.descriptor, (), shelf)
+        resolve(both.descriptor, (), manifests)
 
 
 def test_more_manifests_than_anybody_needs_are_refused(amd64: Image) -> None:
@@ -213,52 +213,52 @@ def test_more_manifests_than_anybody_needs_are_refused(amd64: Image) -> None:
 
 
 def test_a_platform_chooses_its_image(both: ImageIndex, arm64: Image) -> None:
-    shelf = Shelf(both)
-    closure = resolve(both.descriptor, (ARM64,), shelf)
+    manifests = Manifests(both)
+    closure = resolve(both.descriptor, (ARM64,), manifests)
     assert _names(closure) == [arm64.digest, both.digest]
-    assert shelf.fetched == [both.digest, arm64.digest]
+    assert manifests.fetched == [both.digest, arm64.digest]
 
 
 def test_several_platforms_choose_several(attested: ImageIndex, amd64: Image, arm64: Image) -> None:
-    closure = resolve(attested.descriptor, (ARM64, AMD64), Shelf(attested))
+    closure = resolve(attested.descriptor, (ARM64, AMD64), Manifests(attested))
     assert _names(closure) == [arm64.digest, amd64.digest, attested.digest]
 
 
 def test_two_platforms_that_one_image_serves_choose_it_once(both: ImageIndex, amd64: Image) -> None:
     wanted = (AMD64, Platform("linux", "amd64", "v3"))
-    closure = resolve(both.descriptor, wanted, Shelf(both))
+    closure = resolve(both.descriptor, wanted, Manifests(both))
     assert _names(closure) == [amd64.digest, both.digest]
 
 
 def test_an_image_that_is_no_index_is_taken_for_any_platform(amd64: Image) -> None:
-    assert _names(resolve(amd64.descriptor, (ARM64,), Shelf(amd64))) == [amd64.digest]
+    assert _names(resolve(amd64.descriptor, (ARM64,), Manifests(amd64))) == [amd64.digest]
 
 
 def test_a_platform_that_is_not_there_is_named_with_those_that_are(attested: ImageIndex) -> None:
     with pytest.raises(PlatformNotFoundError, match="no linux/s390x") as caught:
-        resolve(attested.descriptor, (Platform("linux", "s390x"),), Shelf(attested))
+        resolve(attested.descriptor, (Platform("linux", "s390x"),), Manifests(attested))
     assert caught.value.hint == "it has linux/amd64, linux/arm64"
 
 
 def test_attestations_belong_to_the_whole(attested: ImageIndex) -> None:
-    assert len(resolve(attested.descriptor, (), Shelf(attested)).images) == 4
+    assert len(resolve(attested.descriptor, (), Manifests(attested)).images) == 4
 
 
 def test_attestations_belong_to_no_platform(attested: ImageIndex, amd64: Image) -> None:
-    closure = resolve(attested.descriptor, (AMD64,), Shelf(attested))
+    closure = resolve(attested.descriptor, (AMD64,), Manifests(attested))
     assert [image.digest for image in closure.images] == [amd64.digest]
 
 
 def test_no_one_can_ask_for_the_platform_of_attestations(attested: ImageIndex) -> None:
     with pytest.raises(PlatformNotFoundError):
-        resolve(attested.descriptor, (Platform("linux", "unknown"),), Shelf(attested))
+        resolve(attested.descriptor, (Platform("linux", "unknown"),), Manifests(attested))
 
 
 # --- a root of its own ---------------------------------------------------------------------------
 
 
 def _narrowed(index: ImageIndex, *platforms: Platform) -> Closure:
-    return narrowed(resolve(index.descriptor, platforms, Shelf(index)), platforms)
+    return narrowed(resolve(index.descriptor, platforms, Manifests(index)), platforms)
 
 
 def test_one_platform_of_an_index_is_an_image(both: ImageIndex, arm64: Image) -> None:
@@ -284,7 +284,7 @@ def test_without_platforms_nothing_is_narrowed(attested: ImageIndex) -> None:
 
 
 def test_an_image_is_not_narrowed(amd64: Image) -> None:
-    closure = resolve(amd64.descriptor, (ARM64,), Shelf(amd64))
+    closure = resolve(amd64.descriptor, (ARM64,), Manifests(amd64))
     assert narrowed(closure, (ARM64,)) == closure
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import update
 from tests.contract.catalog.shelves import id_of
 from tests.support.file_images import image_of
 from tests.support.tars import Member, entries_of, file, folder, hardlink, tar_of
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store import gc
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import lineage, workspaces
@@ -25,7 +26,7 @@ from transship.store.workspaces import files
 from transship.store.workspaces.workspaces import create, ground
 from transship.workers.process.run import run_job
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 NAME = "docker.io/library/app:1"
 NEW = "docker.io/library/new:1"
@@ -36,7 +37,7 @@ BASE = image_of(
 
 
 class Bench:
-    """A workspace over an image, on a stage."""
+    """A workspace over an image, on a harness."""
 
     def __init__(self, local: Local) -> None:
         self.local = local
@@ -193,9 +194,9 @@ def test_later_puts_are_not_in_it(bench: Bench) -> None:
     bench.put(file("early", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.context, bench.local.stage.renewer)
+        run_job(job, "another", bench.local.context, bench.local.harness.renewer)
     bench.put(file("late", b"2"))
-    bench.local.stage.dies()
+    bench.local.harness.dies()
     bench.local.result(job)
     assert bench.top("new:1") == ["early"]
 
@@ -204,11 +205,11 @@ def test_the_workspace_and_its_image_may_go_meanwhile(bench: Bench) -> None:
     bench.put(file("new", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.context, bench.local.stage.renewer)
+        run_job(job, "another", bench.local.context, bench.local.harness.renewer)
     with bench.local.catalog.write() as connection:
         workspaces.remove(connection, HOUSE, "work")
     gc.sweep(bench.local.catalog, bench.local.content, check=never)
-    bench.local.stage.dies()
+    bench.local.harness.dies()
     result = bench.local.result(job)
     assert bench.top("new:1") == ["new"]
     assert bench.local.leased(job) == set()
@@ -249,18 +250,18 @@ def test_it_ends_whenever_its_worker_dies_and_nothing_half_is_seen(bench: Bench)
     expected = bench.commit(source_date_epoch=1)["image_id"]
     bench.local.shelves.rm(expected)
     job = bench.submit(source_date_epoch=1)
-    deaths = 0
+    crashes = 0
     while bench.local.row(job).state != "succeeded":
-        with bench.local.dying(deaths), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", bench.local.context, bench.local.stage.renewer)
+        with bench.local.dying(crashes), pytest.raises(BaseException):  # noqa: B017, PT011
+            run_job(job, "another", bench.local.context, bench.local.harness.renewer)
         assert bench.local.images() - before in (set(), {expected})
-        deaths += 1
+        crashes += 1
         with bench.local.catalog.write() as connection:  # as if it had got further in between
-            connection.execute(update(job_rows).where(job_rows.c.id == job).values(deaths=0))
-        bench.local.stage.dies()
+            connection.execute(update(job_rows).where(job_rows.c.id == job).values(crashes=0))
+        bench.local.harness.dies()
         if expected in bench.local.images():
             bench.local.run(job)
-    assert deaths > 3
+    assert crashes > 3
     assert bench.local.images() - before == {expected}
     assert bench.local.content.discard_drafts(job) == 0
 

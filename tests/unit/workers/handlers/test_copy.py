@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.unit.workers.handlers.local import DiedError, Local, local, stage
-from tests.unit.workers.handlers.test_pull_again import IMAGE, NAME, WORKER
+from tests.unit.workers.handlers.local import DiedError, Local, local
+from tests.unit.workers.handlers.test_pull_again import IMAGE, NAME, WORKER, harness
 from transship.workers.process.run import run_job
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Target:
 @pytest.fixture
 def target(local: Local) -> Target:
     made = Target(blobs={str(blob.digest): blob.size for blob in IMAGE.manifest.blobs})
-    local.stage.shop.routes["https://t.test/v2/app/"] = made
+    local.harness.fake_registry.routes["https://t.test/v2/app/"] = made
     return made
 
 
@@ -49,8 +49,8 @@ def _dies_over_what_is_up_to_date(local: Local, target: Target) -> str:
     target.tags["1"] = str(IMAGE.digest)
     job = local.submit(kind="copy", source=NAME, destination="t.test/app")
     with local.dying(after=1000), pytest.raises(DiedError):
-        run_job(job, WORKER, local.context, local.stage.renewer)
-    local.stage.dies()
+        run_job(job, WORKER, local.context, local.harness.renewer)
+    local.harness.dies()
     return job
 
 
@@ -67,11 +67,11 @@ def test_what_it_lacks_then_is_what_counts(local: Local, target: Target) -> None
     job = _dies_over_what_is_up_to_date(local, target)
     target.tags.clear()
     gone, size = target.blobs.popitem()
-    run_job(job, WORKER, local.context, local.stage.renewer)
+    run_job(job, WORKER, local.context, local.harness.renewer)
     row = local.row(job)
-    assert (row.state, row.plan["absent"]) == ("running", [gone])
-    assert (row.blobs_total, row.blobs_spared) == (len(IMAGE.blobs), len(IMAGE.blobs) - 1)
-    assert (row.bytes_total, row.bytes_spared) == (IMAGE.size, IMAGE.size - size)
+    assert (row.state, row.checkpoint["absent"]) == ("running", [gone])
+    assert (row.blobs_total, row.blobs_skipped) == (len(IMAGE.blobs), len(IMAGE.blobs) - 1)
+    assert (row.bytes_total, row.bytes_skipped) == (IMAGE.size, IMAGE.size - size)
 
 
 def test_a_copy_that_is_taken_up_again_over_the_same_target_ends(

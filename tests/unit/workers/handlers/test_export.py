@@ -12,7 +12,8 @@ import pytest
 from tests.contract.catalog.shelves import id_of, small
 from tests.support.images import ARM64, build_index
 from tests.unit.store.archives.archives import MemorySink, read
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store import gc
 from transship.store.archives.archive import ArchivedImage
 from transship.store.archives.write import send
@@ -21,7 +22,7 @@ from transship.store.catalog.scheduling import exports
 from transship.store.oci.digest import Digest
 from transship.workers.handlers.export import of_export
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 APP, OTHER = small("app"), small("other")
 NAME = "docker.io/library/app:1"

@@ -16,7 +16,8 @@ from sqlalchemy import update
 
 from tests.support.processes import free_port
 from tests.support.tars import file, folder, tar_of
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store.catalog.content import layers
 from transship.store.catalog.db.schema import jobs
 from transship.store.images.view.local_content import open_image
@@ -25,7 +26,7 @@ from transship.store.oci.platform import Platform
 from transship.workers.registry.client import RegistryClient
 from transship.workers.registry.transport.hosts import HostPolicy
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 ROOT = tar_of(folder("etc"), file("etc/a", b"a\n"), file("bin/b", b"bb\n"))
 

@@ -12,7 +12,8 @@ from sqlalchemy import update
 from tests.contract.catalog.shelves import id_of, small
 from tests.support.images import AMD64, ARM64, Image, build_artifact, build_index
 from tests.unit.store.archives.archives import docker_files, encoded, layout_files, tar
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import layers, lineage
 from transship.store.catalog.content.layers import Pair
@@ -21,7 +22,7 @@ from transship.store.oci.digest import Digest
 from transship.workers.handlers import load
 from transship.workers.process.run import run_job
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 APP, OTHER = small("app"), small("other")
 NAME = "docker.io/library/app:1"
@@ -200,10 +201,10 @@ def test_a_load_ends_whenever_its_worker_dies(local: Local) -> None:
     job, state = local.send(two(), kind="load"), ""
     for after in range(100):
         with local.dying(after), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", local.context, local.stage.renewer)
+            run_job(job, "another", local.context, local.harness.renewer)
         state = local.row(job).state
         assert local.images() in (set(), {id_of(APP), id_of(OTHER)})
-        local.stage.dies()
+        local.harness.dies()
         if local.images():
             break
     assert state == "running"
@@ -218,7 +219,7 @@ def test_what_was_published_is_not_published_again(local: Local) -> None:
         connection.execute(
             update(job_rows).where(job_rows.c.id == job).values(state="running", due=True)
         )
-    lease = local.stage.scene.take(job, "another")
+    lease = local.harness.scene.take(job, "another")
     assert lease is not None
     again = load.advance(lease, local.context, None)  # type: ignore[arg-type]
     assert again.result == before  # type: ignore[union-attr]

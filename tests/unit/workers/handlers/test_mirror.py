@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import Row, select, update
 
-from tests.unit.workers.handlers.test_pull_again import IMAGE, OTHER, WORKER, Stage, stage
+from tests.unit.workers.handlers.test_pull_again import IMAGE, OTHER, WORKER, Harness, harness
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.db.schema import jobs as job_rows
 from transship.store.catalog.db.schema import transfers
@@ -21,67 +21,67 @@ from transship.workers.process.run import run_job
 from transship.workers.specs import parse_spec
 from transship.workers.steps import children, partial_failures
 
-__all__ = ["stage"]
+__all__ = ["harness"]
 
 SOURCE, TARGET = "r.test/app", "t.test/app"
 DIGEST = str(IMAGE.digest)
 
 
-def _submit(stage: Stage, **spec: Any) -> str:
+def _submit(harness: Harness, **spec: Any) -> str:
     submission = Submission(
         spec=parse_spec({"kind": "mirror", **spec}), requested_by="ada", tenant=HOUSE
     )
-    (made,) = stage.queue.submit([submission])
+    (made,) = harness.queue.submit([submission])
     return str(made)
 
 
-def _advance(stage: Stage, job: str) -> Row[Any]:
+def _advance(harness: Harness, job: str) -> Row[Any]:
     """Advance the mirror alone."""
-    run_job(job, WORKER, stage.context, stage.renewer)
-    return stage.scene.job_row(job)
+    run_job(job, WORKER, harness.context, harness.renewer)
+    return harness.scene.job_row(job)
 
 
-def _run(stage: Stage, **spec: Any) -> Row[Any]:
-    return _advance(stage, _submit(stage, **spec))
+def _run(harness: Harness, **spec: Any) -> Row[Any]:
+    return _advance(harness, _submit(harness, **spec))
 
 
-def _children(stage: Stage, job: str) -> list[Row[Any]]:
-    with stage.context.catalog.read() as connection:
+def _children(harness: Harness, job: str) -> list[Row[Any]]:
+    with harness.context.catalog.read() as connection:
         query = select(job_rows).where(job_rows.c.parent == job).order_by(job_rows.c.seq)
         return list(connection.execute(query))
 
 
-def _copies(stage: Stage, job: str) -> list[tuple[str, str]]:
-    return [(c.spec["source"], c.spec["destination"]) for c in _children(stage, job)]
+def _copies(harness: Harness, job: str) -> list[tuple[str, str]]:
+    return [(c.spec["source"], c.spec["destination"]) for c in _children(harness, job)]
 
 
-def _end(stage: Stage, job: str, *states: str) -> None:
+def _end(harness: Harness, job: str, *states: str) -> None:
     """End the children as said, the results being those of copies."""
-    with stage.context.catalog.write() as connection:
-        for child, state in zip(_children(stage, job), states, strict=True):
-            lease = jobs.claim(connection, child.id, WORKER, stage.context.now())
+    with harness.context.catalog.write() as connection:
+        for child, state in zip(_children(harness, job), states, strict=True):
+            lease = jobs.claim(connection, child.id, WORKER, harness.context.now())
             assert lease is not None
             result = {"digest": DIGEST, "up_to_date": state == "same"}
             if state == "failed":
-                jobs.finish(connection, lease, "failed", stage.context.now())
+                jobs.finish(connection, lease, "failed", harness.context.now())
             else:
-                jobs.finish(connection, lease, "succeeded", stage.context.now(), result=result)
+                jobs.finish(connection, lease, "succeeded", harness.context.now(), result=result)
 
 
-def _lists(stage: Stage, repository: str, *tags: str) -> None:
+def _lists(harness: Harness, repository: str, *tags: str) -> None:
     body = {"name": repository, "tags": list(tags)}
-    stage.shop.routes[f"https://{repository.replace('/', '/v2/', 1)}/tags/list"] = lambda _: (
-        httpx.Response(200, json=body)
+    harness.fake_registry.routes[f"https://{repository.replace('/', '/v2/', 1)}/tags/list"] = (
+        lambda _: httpx.Response(200, json=body)
     )
 
 
-def _refuses(stage: Stage, repository: str, status: int) -> None:
-    stage.shop.routes[f"https://{repository.replace('/', '/v2/', 1)}/"] = lambda _: httpx.Response(
-        status
+def _refuses(harness: Harness, repository: str, status: int) -> None:
+    harness.fake_registry.routes[f"https://{repository.replace('/', '/v2/', 1)}/"] = lambda _: (
+        httpx.Response(status)
     )
 
 
-def _holds(stage: Stage, repository: str, *tags: str, digest: str = DIGEST) -> None:
+def _holds(harness: Harness, repository: str, *tags: str, digest: str = DIGEST) -> None:
     """Let a registry answer HEAD for tags, and 404 for whatever else."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -95,16 +95,16 @@ def _holds(stage: Stage, repository: str, *tags: str, digest: str = DIGEST) -> N
         }
         return httpx.Response(200, headers=headers)
 
-    stage.shop.routes[f"https://{repository.replace('/', '/v2/', 1)}/"] = answer
+    harness.fake_registry.routes[f"https://{repository.replace('/', '/v2/', 1)}/"] = answer
 
 
 # --- children ------------------------------------------------------------------------------------
 
 
-def test_each_entry_has_its_images_copied_under_their_destination(stage: Stage) -> None:
-    _lists(stage, SOURCE, "1.0", "1.1", "2.0", "latest")
+def test_each_entry_has_its_images_copied_under_their_destination(harness: Harness) -> None:
+    _lists(harness, SOURCE, "1.0", "1.1", "2.0", "latest")
     job = _submit(
-        stage,
+        harness,
         platforms=["linux/amd64"],
         entries=[
             {"source": SOURCE, "destination": TARGET, "select": {"semver": [">=1"], "newest": 2}},
@@ -117,47 +117,47 @@ def test_each_entry_has_its_images_copied_under_their_destination(stage: Stage) 
             {"source": f"{SOURCE}:2.0", "destination": "t.test/pinned:two"},
         ],
     )
-    _advance(stage, job)
-    assert _copies(stage, job) == [
+    _advance(harness, job)
+    assert _copies(harness, job) == [
         (f"{SOURCE}:1.1", f"{TARGET}:1.1"),
         (f"{SOURCE}:2.0", f"{TARGET}:2.0"),
         (f"{SOURCE}:latest", "t.test/pinned:latest"),
         (f"{SOURCE}@{DIGEST}", f"t.test/pinned@{DIGEST}"),
         (f"{SOURCE}:2.0", "t.test/pinned:two"),
     ]
-    assert [child.spec["platforms"] for child in _children(stage, job)] == [
+    assert [child.spec["platforms"] for child in _children(harness, job)] == [
         ["linux/amd64"], ["linux/amd64"], ["linux/arm64"], ["linux/arm64"], ["linux/amd64"],
     ]  # fmt: skip
-    assert {child.priority for child in _children(stage, job)} == {-10}
+    assert {child.priority for child in _children(harness, job)} == {-10}
 
 
-def test_a_repository_is_asked_once_although_several_entries_are_of_it(stage: Stage) -> None:
-    _lists(stage, SOURCE, "1", "2")
+def test_a_repository_is_asked_once_although_several_entries_are_of_it(harness: Harness) -> None:
+    _lists(harness, SOURCE, "1", "2")
     entry = {"source": SOURCE, "destination": TARGET}
-    job = _submit(stage, entries=[{**entry, "select": {"allow": [tag]}} for tag in ("1", "2")])
-    _advance(stage, job)
-    assert len(_children(stage, job)) == 2
-    lists = [r for r in stage.shop.requests if r.url.path.endswith("/tags/list")]
+    job = _submit(harness, entries=[{**entry, "select": {"allow": [tag]}} for tag in ("1", "2")])
+    _advance(harness, job)
+    assert len(_children(harness, job)) == 2
+    lists = [r for r in harness.fake_registry.requests if r.url.path.endswith("/tags/list")]
     assert len(lists) == 1
 
 
-def test_a_mirror_that_is_advanced_again_asks_nothing_and_makes_nothing(stage: Stage) -> None:
-    _lists(stage, SOURCE, "1", "2")
-    job = _submit(stage, entries=[{"source": SOURCE, "destination": TARGET}])
-    _advance(stage, job)
-    asked = len(stage.shop.requests)
-    stage.dies()
-    _advance(stage, job)
-    assert (len(stage.shop.requests), len(_children(stage, job))) == (asked, 2)
+def test_a_mirror_that_is_advanced_again_asks_nothing_and_makes_nothing(harness: Harness) -> None:
+    _lists(harness, SOURCE, "1", "2")
+    job = _submit(harness, entries=[{"source": SOURCE, "destination": TARGET}])
+    _advance(harness, job)
+    asked = len(harness.fake_registry.requests)
+    harness.dies()
+    _advance(harness, job)
+    assert (len(harness.fake_registry.requests), len(_children(harness, job))) == (asked, 2)
 
 
-def test_the_report_names_each_image_and_what_failed(stage: Stage) -> None:
+def test_the_report_names_each_image_and_what_failed(harness: Harness) -> None:
     job = _submit(
-        stage, entries=[{"source": SOURCE, "destination": TARGET, "tags": ["1", "2", "3"]}]
+        harness, entries=[{"source": SOURCE, "destination": TARGET, "tags": ["1", "2", "3"]}]
     )
-    _advance(stage, job)
-    _end(stage, job, "same", "failed", "new")
-    row = _advance(stage, job)
+    _advance(harness, job)
+    _end(harness, job, "same", "failed", "new")
+    row = _advance(harness, job)
     assert (row.state, row.error["code"]) == ("failed", "partial")
     assert row.error["detail"] == "1 of 3 images were not mirrored"
     result = row.result
@@ -171,35 +171,35 @@ def test_the_report_names_each_image_and_what_failed(stage: Stage) -> None:
 
 
 def test_an_image_of_a_tag_and_a_digest_keeps_its_tag_in_plan_copy_and_report(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    _holds(stage, TARGET)
+    _holds(harness, TARGET)
     entries = [{"source": f"{SOURCE}:1@{DIGEST}", "destination": TARGET}]
-    planned = _run(stage, dry_run=True, entries=entries)
-    job = _submit(stage, entries=entries)
-    _advance(stage, job)
-    assert _copies(stage, job) == [(f"{SOURCE}:1@{DIGEST}", f"{TARGET}:1")]
-    _end(stage, job, "failed")
-    result = _advance(stage, job).result
+    planned = _run(harness, dry_run=True, entries=entries)
+    job = _submit(harness, entries=entries)
+    _advance(harness, job)
+    assert _copies(harness, job) == [(f"{SOURCE}:1@{DIGEST}", f"{TARGET}:1")]
+    _end(harness, job, "failed")
+    result = _advance(harness, job).result
     told = [item["destination"] for found in (planned.result, result) for item in found["items"]]
     assert told == [f"{TARGET}:1"] * 2
     assert [(one["image"], one["tag"]) for one in result["failed"]] == [(f"{TARGET}:1", "1")]
 
 
-def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(stage: Stage) -> None:
-    _lists(stage, SOURCE, "1")
-    _refuses(stage, "r.test/secret", 403)
+def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(harness: Harness) -> None:
+    _lists(harness, SOURCE, "1")
+    _refuses(harness, "r.test/secret", 403)
     job = _submit(
-        stage,
+        harness,
         entries=[
             {"source": "r.test/secret", "destination": "t.test/secret"},
             {"source": SOURCE, "destination": TARGET},
         ],
     )
-    _advance(stage, job)
-    assert _copies(stage, job) == [(f"{SOURCE}:1", f"{TARGET}:1")]
-    _end(stage, job, "new")
-    row = _advance(stage, job)
+    _advance(harness, job)
+    assert _copies(harness, job) == [(f"{SOURCE}:1", f"{TARGET}:1")]
+    _end(harness, job, "new")
+    row = _advance(harness, job)
     assert row.error["detail"] == "the tags of 1 repository could not be listed"
     (failed,) = row.result["failed"]
     assert (failed["image"], failed["state"]) == ("r.test/secret", "unlisted")
@@ -207,90 +207,98 @@ def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(stage: Stag
 
 
 def test_all_that_failed_is_counted_and_some_of_it_named(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "MAX_FAILED", 2)
     monkeypatch.setattr(children, "MAX_REPORTED", 2)
-    _refuses(stage, "r.test/secret", 403)
+    _refuses(harness, "r.test/secret", 403)
     job = _submit(
-        stage,
+        harness,
         entries=[
             {"source": "r.test/secret", "destination": "t.test/secret"},
             {"source": SOURCE, "destination": TARGET, "tags": ["1", "2", "3", "4", "5"]},
             {"source": f"{SOURCE}:2", "destination": f"{TARGET}:1"},
         ],
     )
-    _advance(stage, job)
-    _end(stage, job, "new", "failed", "failed", "failed", "same")
-    result = _advance(stage, job).result
+    _advance(harness, job)
+    _end(harness, job, "new", "failed", "failed", "failed", "same")
+    result = _advance(harness, job).result
     assert (result["images"], result["failures"], len(result["failed"])) == (6, 5, 2)
 
 
-def test_a_repository_of_the_short_form_that_cannot_be_listed_fails_the_job(stage: Stage) -> None:
-    _refuses(stage, "r.test/secret", 403)
-    row = _run(stage, source="r.test/secret", destination="t.test/secret")
+def test_a_repository_of_the_short_form_that_cannot_be_listed_fails_the_job(
+    harness: Harness,
+) -> None:
+    _refuses(harness, "r.test/secret", 403)
+    row = _run(harness, source="r.test/secret", destination="t.test/secret")
     assert (row.state, row.error["code"]) == ("failed", "denied-by-registry")
 
 
-def test_a_registry_that_may_come_back_is_asked_again_before_it_counts(stage: Stage) -> None:
-    _refuses(stage, SOURCE, 500)
-    _lists(stage, "r.test/other", "1")
-    stage.scene.limit("max_download_attempts", 2)
+def test_a_registry_that_may_come_back_is_asked_again_before_it_counts(harness: Harness) -> None:
+    _refuses(harness, SOURCE, 500)
+    _lists(harness, "r.test/other", "1")
+    harness.scene.limit("max_download_attempts", 2)
     entries = [
         {"source": SOURCE, "destination": TARGET},
         {"source": "r.test/other", "destination": "t.test/other"},
     ]
-    job = _submit(stage, entries=entries)
-    row = _advance(stage, job)
-    assert (row.state, row.attempts, _children(stage, job)) == ("running", 1, [])
-    with stage.context.catalog.write() as connection:
+    job = _submit(harness, entries=entries)
+    row = _advance(harness, job)
+    assert (row.state, row.attempts, _children(harness, job)) == ("running", 1, [])
+    with harness.context.catalog.write() as connection:
         connection.execute(
             job_rows.update().where(job_rows.c.id == job).values(not_before=0, due=True)
         )
-    row = _advance(stage, job)
-    assert (row.attempts, len(_children(stage, job))) == (0, 1)
-    lists = [r.url.path for r in stage.shop.requests if r.url.path.endswith("/other/tags/list")]
+    row = _advance(harness, job)
+    assert (row.attempts, len(_children(harness, job))) == (0, 1)
+    lists = [
+        r.url.path
+        for r in harness.fake_registry.requests
+        if r.url.path.endswith("/other/tags/list")
+    ]
     assert len(lists) == 1
 
 
-def test_of_two_images_for_one_place_the_first_is_copied_and_the_other_told(stage: Stage) -> None:
+def test_of_two_images_for_one_place_the_first_is_copied_and_the_other_told(
+    harness: Harness,
+) -> None:
     job = _submit(
-        stage,
+        harness,
         entries=[
             {"source": f"{SOURCE}:1", "destination": f"{TARGET}:x"},
             {"source": f"{SOURCE}:2", "destination": f"{TARGET}:x"},
             {"source": f"{SOURCE}:1", "destination": f"{TARGET}:x"},
         ],
     )
-    _advance(stage, job)
-    assert _copies(stage, job) == [(f"{SOURCE}:1", f"{TARGET}:x")]
-    _end(stage, job, "new")
-    row = _advance(stage, job)
+    _advance(harness, job)
+    assert _copies(harness, job) == [(f"{SOURCE}:1", f"{TARGET}:x")]
+    _end(harness, job, "new")
+    row = _advance(harness, job)
     assert row.error["detail"] == "1 of 2 images were not mirrored"
     assert row.result["failed"][0]["error"]["subject"] == f"{SOURCE}:2"
 
 
-def test_rules_that_select_nothing_are_told(stage: Stage) -> None:
-    _lists(stage, SOURCE, "1")
+def test_rules_that_select_nothing_are_told(harness: Harness) -> None:
+    _lists(harness, SOURCE, "1")
     entry = {"source": SOURCE, "destination": TARGET, "select": {"allow": ["9.*"]}}
-    row = _run(stage, entries=[entry])
+    row = _run(harness, entries=[entry])
     assert row.state == "succeeded"
     assert (row.result["images"], row.result["nothing_selected"]) == (0, [SOURCE])
 
 
-def test_a_retry_takes_what_failed_and_what_could_not_be_listed(stage: Stage) -> None:
-    _refuses(stage, "r.test/secret", 403)
+def test_a_retry_takes_what_failed_and_what_could_not_be_listed(harness: Harness) -> None:
+    _refuses(harness, "r.test/secret", 403)
     secret = {"source": "r.test/secret", "destination": "t.test/secret"}
     entries = [
         secret,
         {"source": SOURCE, "destination": TARGET, "tags": ["1", "2", "3"]},
         {"source": f"{SOURCE}:1", "destination": "t.test/other:x", "platforms": ["linux/arm64"]},
     ]
-    job = _submit(stage, entries=entries)
-    _advance(stage, job)
-    _end(stage, job, "new", "failed", "failed", "failed")
-    _advance(stage, job)
-    again = stage.scene.job_row(stage.queue.retry(job, requested_by="ada", tenant=HOUSE))
+    job = _submit(harness, entries=entries)
+    _advance(harness, job)
+    _end(harness, job, "new", "failed", "failed", "failed")
+    _advance(harness, job)
+    again = harness.scene.job_row(harness.queue.retry(job, requested_by="ada", tenant=HOUSE))
     assert [{k: v for k, v in e.items() if v} for e in again.spec["entries"]] == [
         {"source": SOURCE, "destination": TARGET, "tags": ["2", "3"]},
         {
@@ -302,13 +310,13 @@ def test_a_retry_takes_what_failed_and_what_could_not_be_listed(stage: Stage) ->
     ]
 
 
-def test_a_mirror_of_entries_of_which_nothing_failed_is_not_tried_again(stage: Stage) -> None:
-    job = _submit(stage, entries=[{"source": f"{SOURCE}:1", "destination": TARGET}])
-    _advance(stage, job)
-    _end(stage, job, "new")
-    assert _advance(stage, job).state == "succeeded"
+def test_a_mirror_of_entries_of_which_nothing_failed_is_not_tried_again(harness: Harness) -> None:
+    job = _submit(harness, entries=[{"source": f"{SOURCE}:1", "destination": TARGET}])
+    _advance(harness, job)
+    _end(harness, job, "new")
+    assert _advance(harness, job).state == "succeeded"
     with pytest.raises(ConflictError, match="every image"):
-        stage.queue.retry(job, requested_by="ada", tenant=HOUSE)
+        harness.queue.retry(job, requested_by="ada", tenant=HOUSE)
 
 
 # --- dry runs ------------------------------------------------------------------------------------
@@ -322,44 +330,52 @@ def _states(row: Row[Any]) -> list[str]:
     return [item["state"] for item in row.result["items"]]
 
 
-def test_a_dry_run_compares_and_neither_writes_nor_makes_children(stage: Stage) -> None:
-    _holds(stage, TARGET)
-    row = _run(stage, dry_run=True, entries=_entries("1", "gone"))
+def test_a_dry_run_compares_and_neither_writes_nor_makes_children(harness: Harness) -> None:
+    _holds(harness, TARGET)
+    row = _run(harness, dry_run=True, entries=_entries("1", "gone"))
     assert row.state == "succeeded", row.error
     assert _states(row) == ["copy", "missing"]
     assert (row.result["drift"], row.result["to_copy"], row.result["missing"]) == (True, 1, 1)
     assert row.result["bytes"] == sum(blob.size for blob in IMAGE.manifest.blobs)
     assert row.result["items"][0]["replaces"] is None
-    assert _children(stage, row.id) == []
-    with stage.context.catalog.read() as connection:
+    assert _children(harness, row.id) == []
+    with harness.context.catalog.read() as connection:
         assert connection.execute(select(transfers)).all() == []
-    assert {request.method for request in stage.shop.requests} <= {"HEAD", "GET"}
-    got = [r for r in stage.shop.requests if r.method == "GET" and "/manifests/" in r.url.path]
+    assert {request.method for request in harness.fake_registry.requests} <= {"HEAD", "GET"}
+    got = [
+        r
+        for r in harness.fake_registry.requests
+        if r.method == "GET" and "/manifests/" in r.url.path
+    ]
     assert len(got) == 1  # a GET counts as a pull
-    assert stage.shop.bodies() == []
+    assert harness.fake_registry.bodies() == []
 
 
-def test_a_dry_run_of_what_is_there_finds_nothing_to_do_and_fetches_nothing(stage: Stage) -> None:
-    _holds(stage, TARGET, "1")
-    row = _run(stage, dry_run=True, entries=_entries("1"))
+def test_a_dry_run_of_what_is_there_finds_nothing_to_do_and_fetches_nothing(
+    harness: Harness,
+) -> None:
+    _holds(harness, TARGET, "1")
+    row = _run(harness, dry_run=True, entries=_entries("1"))
     assert (_states(row), row.result["drift"], row.result["bytes"]) == (["up-to-date"], False, 0)
-    assert {r.method for r in stage.shop.requests if "/manifests/" in r.url.path} == {"HEAD"}
+    assert {r.method for r in harness.fake_registry.requests if "/manifests/" in r.url.path} == {
+        "HEAD"
+    }
 
 
-def test_an_image_that_takes_the_place_of_another_says_so(stage: Stage) -> None:
-    _holds(stage, TARGET, "1", digest=str(OTHER.digest))
-    row = _run(stage, dry_run=True, source=SOURCE, destination=TARGET, tags=["1"])
+def test_an_image_that_takes_the_place_of_another_says_so(harness: Harness) -> None:
+    _holds(harness, TARGET, "1", digest=str(OTHER.digest))
+    row = _run(harness, dry_run=True, source=SOURCE, destination=TARGET, tags=["1"])
     (item,) = row.result["items"]
     assert (item["state"], item["digest"], item["replaces"]) == (
         "copy", DIGEST, str(OTHER.digest),
     )  # fmt: skip
 
 
-def test_a_destination_that_refuses_is_told_and_does_not_keep_the_others(stage: Stage) -> None:
-    _holds(stage, TARGET, "1")
-    _refuses(stage, "t.test/secret", 403)
+def test_a_destination_that_refuses_is_told_and_does_not_keep_the_others(harness: Harness) -> None:
+    _holds(harness, TARGET, "1")
+    _refuses(harness, "t.test/secret", 403)
     entries = [*_entries("1"), {"source": f"{SOURCE}:1", "destination": "t.test/secret"}]
-    row = _run(stage, dry_run=True, entries=entries)
+    row = _run(harness, dry_run=True, entries=entries)
     assert (row.state, row.error["code"]) == ("failed", "partial")
     assert row.error["detail"] == "1 of 2 images were not compared"
     assert row.error["side"] == "destination"
@@ -368,21 +384,21 @@ def test_a_destination_that_refuses_is_told_and_does_not_keep_the_others(stage: 
 
 
 def test_sizes_are_asked_for_so_many_images_and_no_more(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "MAX_SIZED", 1)
-    _holds(stage, TARGET)
-    stage.shop._things["manifests/2"] = stage.shop._things["manifests/1"]
-    row = _run(stage, dry_run=True, entries=_entries("1", "2"))
+    _holds(harness, TARGET)
+    harness.fake_registry._things["manifests/2"] = harness.fake_registry._things["manifests/1"]
+    row = _run(harness, dry_run=True, entries=_entries("1", "2"))
     assert [item.get("bytes") is not None for item in row.result["items"]] == [True, False]
     assert (row.result["to_copy"], row.result["bytes_known_of"]) == (2, 1)
 
 
-def test_a_dry_run_goes_on_after_a_death(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_goes_on_after_a_death(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "LOOKED_AT_ONCE", 1)
-    _holds(stage, TARGET, "1")
-    stage.shop._things["manifests/2"] = stage.shop._things["manifests/1"]
-    job = _submit(stage, dry_run=True, entries=_entries("1", "2"))
+    _holds(harness, TARGET, "1")
+    harness.fake_registry._things["manifests/2"] = harness.fake_registry._things["manifests/1"]
+    job = _submit(harness, dry_run=True, entries=_entries("1", "2"))
 
     class DiedError(BaseException):
         pass
@@ -399,16 +415,16 @@ def test_a_dry_run_goes_on_after_a_death(stage: Stage, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(partial_failures, "remember", dies)
         with pytest.raises(DiedError):
-            _advance(stage, job)
-    stage.dies()
-    stage.shop.requests.clear()
-    row = _advance(stage, job)
+            _advance(harness, job)
+    harness.dies()
+    harness.fake_registry.requests.clear()
+    row = _advance(harness, job)
     assert _states(row) == ["up-to-date", "copy"]
-    assert not [r for r in stage.shop.requests if r.url.path.endswith("/manifests/1")]
+    assert not [r for r in harness.fake_registry.requests if r.url.path.endswith("/manifests/1")]
 
 
 def test_who_takes_over_goes_on_after_the_children_that_there_are(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page is progress: deaths before it are forgotten, and none is made again."""
     monkeypatch.setattr(children, "CHUNK", 2)
@@ -423,16 +439,16 @@ def test_who_takes_over_goes_on_after_the_children_that_there_are(
         return create(connection, given, now)
 
     tags = [f"v{n}" for n in range(7)]
-    job = _submit(stage, source=SOURCE, destination=TARGET, tags=tags)
+    job = _submit(harness, source=SOURCE, destination=TARGET, tags=tags)
     monkeypatch.setattr(jobs, "create", dying)
-    with stage.context.catalog.write() as connection:
-        connection.execute(update(job_rows).where(job_rows.c.id == job).values(deaths=4))
-    row = _advance(stage, job)
-    assert [child.child_key for child in _children(stage, job)] == tags[:4]
-    assert row.deaths == 0
-    with stage.context.catalog.write() as connection:  # as whoever reaps the dead does
+    with harness.context.catalog.write() as connection:
+        connection.execute(update(job_rows).where(job_rows.c.id == job).values(crashes=4))
+    row = _advance(harness, job)
+    assert [child.child_key for child in _children(harness, job)] == tags[:4]
+    assert row.crashes == 0
+    with harness.context.catalog.write() as connection:  # as whoever reaps the dead does
         freed = {"owner": None, "due": True}
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(**freed))
-    _advance(stage, job)
+    _advance(harness, job)
     assert pages == [tags[:2], tags[2:4], tags[4:6], tags[4:6], tags[6:]]
-    assert [child.child_key for child in _children(stage, job)] == tags
+    assert [child.child_key for child in _children(harness, job)] == tags

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from tests.contract.catalog.shelves import Shelves, deleted, id_of, small
-from tests.unit.workers.handlers.test_pull_again import WORKER, Stage, stage
+from tests.contract.catalog.shelves import ImageFixtures, deleted, id_of, small
+from tests.unit.workers.handlers.test_pull_again import WORKER, Harness, harness
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import image_events
 from transship.store.catalog.content.image_events import ImageEvent
@@ -16,42 +16,42 @@ from transship.store.errors import ConflictError, HandedBackError
 from transship.workers.handlers import prune
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job
-from transship.workers.runtime.leases import Held
+from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import parse_spec
 
-__all__ = ["stage"]
+__all__ = ["harness"]
 
 IMAGES = [small(f"image {number}") for number in range(3)]
 SIZE = sum(layer.size for image in IMAGES for layer in image.manifest.layers)
 
 
-def _shelves(stage: Stage) -> Shelves:
-    shelves = Shelves(stage.context.catalog, stage.context.content)
+def _shelves(harness: Harness) -> ImageFixtures:
+    shelves = ImageFixtures(harness.context.catalog, harness.context.content)
     for image in IMAGES:
         shelves.hold(image)
     return shelves
 
 
-def _submit(stage: Stage, **more: object) -> object:
+def _submit(harness: Harness, **more: object) -> object:
     spec = parse_spec({"kind": "prune", **more})
-    (answer,) = stage.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
+    (answer,) = harness.queue.submit([Submission(spec=spec, requested_by="ada", tenant=HOUSE)])
     return answer
 
 
-def _events(stage: Stage) -> list[ImageEvent]:
-    with stage.context.catalog.read() as connection:
+def _events(harness: Harness) -> list[ImageEvent]:
+    with harness.context.catalog.read() as connection:
         return image_events.after(connection, HOUSE, 0)
 
 
-def _run(stage: Stage, job: object) -> None:
-    run_job(str(job), WORKER, stage.context, stage.renewer)
+def _run(harness: Harness, job: object) -> None:
+    run_job(str(job), WORKER, harness.context, harness.renewer)
 
 
-def test_a_prune_reports_what_went_and_what_was_freed(stage: Stage) -> None:
-    shelves = _shelves(stage)
-    job = _submit(stage)
-    _run(stage, job)
-    row = stage.scene.job_row(str(job))
+def test_a_prune_reports_what_went_and_what_was_freed(harness: Harness) -> None:
+    shelves = _shelves(harness)
+    job = _submit(harness)
+    _run(harness, job)
+    row = harness.scene.job_row(str(job))
     assert row.state == "succeeded"
     by_id = sorted(IMAGES, key=id_of)
     assert row.result == {
@@ -59,42 +59,42 @@ def test_a_prune_reports_what_went_and_what_was_freed(stage: Stage) -> None:
         "space_reclaimed": SIZE,
     }
     assert shelves.names() == {}
-    assert _events(stage)[-1].attributes == {"reclaimed": str(SIZE)}
+    assert _events(harness)[-1].attributes == {"reclaimed": str(SIZE)}
 
 
-def test_it_is_local_work_and_needs_no_registry(stage: Stage) -> None:
-    job = _submit(stage)
-    row = stage.scene.job_row(str(job))
+def test_it_is_local_work_and_needs_no_registry(harness: Harness) -> None:
+    job = _submit(harness)
+    row = harness.scene.job_row(str(job))
     assert (row.queue, row.registry, row.label) == (jobs.LOCAL, "", "untagged images")
 
 
-def test_all_of_them_are_those_that_nothing_uses(stage: Stage) -> None:
-    shelves = _shelves(stage)
+def test_all_of_them_are_those_that_nothing_uses(harness: Harness) -> None:
+    shelves = _shelves(harness)
     shelves.hold(small("named"), "docker.io/library/app:1")
-    _run(stage, _submit(stage, filters=["until=2024-01-01"], all=True))
+    _run(harness, _submit(harness, filters=["until=2024-01-01"], all=True))
     assert len(shelves.names()) == 4
-    _run(stage, _submit(stage, all=True))
+    _run(harness, _submit(harness, all=True))
     assert shelves.names() == {}
 
 
-def test_a_second_prune_is_refused_while_one_is_under_way(stage: Stage) -> None:
-    first = _submit(stage)
-    refused = _submit(stage)
+def test_a_second_prune_is_refused_while_one_is_under_way(harness: Harness) -> None:
+    first = _submit(harness)
+    refused = _submit(harness)
     assert isinstance(refused, ConflictError)
     assert refused.subject == first
-    _run(stage, first)
-    assert not isinstance(_submit(stage), ConflictError)
+    _run(harness, first)
+    assert not isinstance(_submit(harness), ConflictError)
 
 
-def test_of_two_that_were_made_at_once_the_older_goes_on(stage: Stage) -> None:
-    _shelves(stage)
-    first = _submit(stage)
-    stage.scene.submit("second", kind="prune", spec={"kind": "prune"}, queue=jobs.LOCAL)
-    run_job("second", WORKER, stage.context, stage.renewer)
-    second = stage.scene.job_row("second")
+def test_of_two_that_were_made_at_once_the_older_goes_on(harness: Harness) -> None:
+    _shelves(harness)
+    first = _submit(harness)
+    harness.scene.submit("second", kind="prune", spec={"kind": "prune"}, queue=jobs.LOCAL)
+    run_job("second", WORKER, harness.context, harness.renewer)
+    second = harness.scene.job_row("second")
     assert (second.state, second.error["code"]) == ("failed", "conflict")
-    _run(stage, first)
-    assert stage.scene.job_row(str(first)).state == "succeeded"
+    _run(harness, first)
+    assert harness.scene.job_row(str(first)).state == "succeeded"
 
 
 @pytest.fixture
@@ -117,20 +117,20 @@ class Interrupted:
 
 
 @pytest.mark.usefixtures("one_by_one")
-def test_whoever_takes_over_finishes_the_same_report(stage: Stage) -> None:
-    _shelves(stage)
-    job = _submit(stage)
-    lease = stage.scene.take(str(job), WORKER)
+def test_whoever_takes_over_finishes_the_same_report(harness: Harness) -> None:
+    _shelves(harness)
+    job = _submit(harness)
+    lease = harness.scene.take(str(job), WORKER)
     assert lease is not None
-    held: Held = Interrupted(2)  # type: ignore[assignment]
+    monitor: LeaseMonitor = Interrupted(2)  # type: ignore[assignment]
     with pytest.raises(HandedBackError):
-        prune.advance(lease, stage.context, held)
-    with stage.context.catalog.write() as connection:
+        prune.advance(lease, harness.context, monitor)
+    with harness.context.catalog.write() as connection:
         connection.execute(
             update(job_rows).where(job_rows.c.id == job).values(due=True, owner=None)
         )
-    _run(stage, job)
-    row = stage.scene.job_row(str(job))
+    _run(harness, job)
+    row = harness.scene.job_row(str(job))
     told = [one for image in sorted(IMAGES, key=id_of) for one in deleted(image)]
     assert (row.result["deleted"], row.result["space_reclaimed"]) == (told, SIZE)
-    assert [event.action for event in _events(stage)] == ["delete"] * 3 + ["prune"]
+    assert [event.action for event in _events(harness)] == ["delete"] * 3 + ["prune"]

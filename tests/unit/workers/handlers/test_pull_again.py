@@ -29,7 +29,7 @@ from transship.store.catalog.scheduling.admission import admission
 from transship.store.catalog.scheduling.admission.admission import RESEND_SECONDS
 from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
-from transship.workers.jobs.service import JobQueue
+from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job
 from transship.workers.runtime.context import WorkerContext, dispatch, transfer_message
@@ -45,7 +45,7 @@ OTHER = build_image("moved", layers=2, layer_bytes=2000)
 
 
 @dataclass
-class Bells:
+class FakeBroker:
     """A wire that keeps its messages until the test runs them."""
 
     waiting: list[Message] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Bells:
         return lambda: None
 
 
-class Shop(Simulated):
+class FakeRegistry(Simulated):
     """A registry of one repository, in which images can be put under the tag 1."""
 
     def __init__(self) -> None:
@@ -101,16 +101,16 @@ class Shop(Simulated):
 
 
 @dataclass
-class Stage:
+class Harness:
     """A whole process of workers in which nothing happens unless the test says so."""
 
     context: WorkerContext
-    bells: Bells
-    shop: Shop
+    broker: FakeBroker
+    fake_registry: FakeRegistry
     renewer: LeaseRenewer
-    queue: JobQueue
+    queue: JobService
     scene: Scene
-    deaths: int = 0
+    crashes: int = 0
 
     def pull(self) -> str:
         spec = parse_spec({"kind": "pull", "reference": NAME})
@@ -125,23 +125,23 @@ class Stage:
 
     def run_all(self, *, times: int = 1) -> None:
         """Run every message, each so often, and those that they lead to."""
-        while self.bells.waiting:
-            message = self.bells.waiting.pop(0)
+        while self.broker.waiting:
+            message = self.broker.waiting.pop(0)
             for _ in range(times):
                 self.run(message)
 
     def dies(self) -> None:
         """The worker dies with all that it holds; another takes its place, and rings anew."""
-        self.bells.waiting.clear()
-        self.deaths += 1
+        self.broker.waiting.clear()
+        self.crashes += 1
         with self.context.catalog.write() as connection:
             heartbeats.bury_everyone(connection, self.context.now())
         self.scene.worker(WORKER, control=8, downloads=8)
-        later = self.context.now() + self.deaths * 3 * RESEND_SECONDS
+        later = self.context.now() + self.crashes * 3 * RESEND_SECONDS
         with self.context.catalog.write() as connection:
             again = admission.unstarted(connection, later)
             messages = [*map(transfer_message, again), *dispatch(connection, later)]
-        self.bells.publish(messages)
+        self.broker.publish(messages)
 
     def stands_for(self) -> str | None:
         with self.context.catalog.read() as connection:
@@ -156,24 +156,28 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def harness(tmp_path: Path) -> Iterator[Harness]:
     catalog = Catalog(prepared_sqlite(tmp_path))
     sealer = Sealer(Fernet.generate_key().decode())
-    bells, shop = Bells(), Shop()
-    shop.put(IMAGE)
+    broker, fake_registry = FakeBroker(), FakeRegistry()
+    fake_registry.put(IMAGE)
     scene = Scene(catalog)
     scene.worker(WORKER, control=8, downloads=8)
     context = WorkerContext(
-        catalog=catalog, content=MemoryStore(), registries=shop.client, sealer=sealer, wire=bells
+        catalog=catalog,
+        content=MemoryStore(),
+        registries=fake_registry.client,
+        sealer=sealer,
+        wire=broker,
     )
     renewer = LeaseRenewer(catalog, worker=WORKER, lease_seconds=20, stopping=threading.Event())
-    queue = JobQueue(catalog, sealer, bells, Platform("linux", "amd64"))
-    yield Stage(context, bells, shop, renewer, queue, scene)
+    queue = JobService(catalog, sealer, broker, Platform("linux", "amd64"))
+    yield Harness(context, broker, fake_registry, renewer, queue, scene)
     context.close()
 
 
-def _result(stage: Stage, job: str) -> Any:
-    row = stage.scene.job_row(job)
+def _result(harness: Harness, job: str) -> Any:
+    row = harness.scene.job_row(job)
     return row.state, row.error, (row.result or {}).get("digest")
 
 
@@ -181,99 +185,99 @@ GOOD = ("succeeded", None, str(IMAGE.digest))
 BLOBS = sorted(str(digest) for digest in IMAGE.blobs)
 
 
-def test_a_pull_brings_each_blob_once(stage: Stage) -> None:
-    job = stage.pull()
-    stage.run_all()
-    assert _result(stage, job) == GOOD
-    assert sorted(stage.shop.bodies()) == BLOBS
+def test_a_pull_brings_each_blob_once(harness: Harness) -> None:
+    job = harness.pull()
+    harness.run_all()
+    assert _result(harness, job) == GOOD
+    assert sorted(harness.fake_registry.bodies()) == BLOBS
 
 
-def test_every_bell_may_ring_twice(stage: Stage) -> None:
-    job = stage.pull()
-    stage.run_all(times=2)
-    assert _result(stage, job) == GOOD
-    assert sorted(stage.shop.bodies()) == BLOBS
+def test_every_bell_may_ring_twice(harness: Harness) -> None:
+    job = harness.pull()
+    harness.run_all(times=2)
+    assert _result(harness, job) == GOOD
+    assert sorted(harness.fake_registry.bodies()) == BLOBS
 
 
-def test_a_bell_may_ring_after_the_end(stage: Stage) -> None:
-    job = stage.pull()
-    late = list(stage.bells.waiting)
-    stage.run_all()
-    before, asked = stage.scene.job_row(job), len(stage.shop.requests)
+def test_a_bell_may_ring_after_the_end(harness: Harness) -> None:
+    job = harness.pull()
+    late = list(harness.broker.waiting)
+    harness.run_all()
+    before, asked = harness.scene.job_row(job), len(harness.fake_registry.requests)
     for message in late:
-        stage.run(message)
-    assert (stage.scene.job_row(job), len(stage.shop.requests)) == (before, asked)
+        harness.run(message)
+    assert (harness.scene.job_row(job), len(harness.fake_registry.requests)) == (before, asked)
 
 
-def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(stage: Stage) -> None:
-    job = stage.pull()
-    stage.run(stage.bells.waiting.pop(0))
-    before = stage.counts()
-    with stage.context.catalog.write() as connection:
+def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(harness: Harness) -> None:
+    job = harness.pull()
+    harness.run(harness.broker.waiting.pop(0))
+    before = harness.counts()
+    with harness.context.catalog.write() as connection:
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(due=True))
-        assert jobs.claim(connection, job, WORKER, stage.context.now()) is not None
-    stage.dies()
-    run_job(job, WORKER, stage.context, stage.renewer)
-    assert stage.counts() == before
+        assert jobs.claim(connection, job, WORKER, harness.context.now()) is not None
+    harness.dies()
+    run_job(job, WORKER, harness.context, harness.renewer)
+    assert harness.counts() == before
 
 
-def test_a_pull_ends_although_its_worker_dies_after_every_step(stage: Stage) -> None:
-    job = stage.pull()
+def test_a_pull_ends_although_its_worker_dies_after_every_step(harness: Harness) -> None:
+    job = harness.pull()
     for _ in range(100):
-        if not stage.bells.waiting:
+        if not harness.broker.waiting:
             break
-        stage.run(stage.bells.waiting.pop(0))
-        stage.dies()
-    assert _result(stage, job) == GOOD
-    assert sorted(stage.shop.bodies()) == BLOBS
+        harness.run(harness.broker.waiting.pop(0))
+        harness.dies()
+    assert _result(harness, job) == GOOD
+    assert sorted(harness.fake_registry.bodies()) == BLOBS
 
 
-def test_a_tag_that_moves_meanwhile_does_not_mix_two_images(stage: Stage) -> None:
-    job = stage.pull()
-    stage.run(stage.bells.waiting.pop(0))
-    stage.shop.put(OTHER)
-    stage.run_all()
-    assert _result(stage, job) == GOOD
-    assert stage.stands_for() == str(IMAGE.digest)
+def test_a_tag_that_moves_meanwhile_does_not_mix_two_images(harness: Harness) -> None:
+    job = harness.pull()
+    harness.run(harness.broker.waiting.pop(0))
+    harness.fake_registry.put(OTHER)
+    harness.run_all()
+    assert _result(harness, job) == GOOD
+    assert harness.stands_for() == str(IMAGE.digest)
 
 
-def test_two_pulls_of_one_image_bring_each_blob_once(stage: Stage) -> None:
-    both = [stage.pull(), stage.pull()]
-    stage.run_all()
-    assert [_result(stage, job) for job in both] == [GOOD, GOOD]
-    assert sorted(stage.shop.bodies()) == BLOBS
+def test_two_pulls_of_one_image_bring_each_blob_once(harness: Harness) -> None:
+    both = [harness.pull(), harness.pull()]
+    harness.run_all()
+    assert [_result(harness, job) for job in both] == [GOOD, GOOD]
+    assert sorted(harness.fake_registry.bodies()) == BLOBS
 
 
-def test_pulling_what_is_there_moves_nothing(stage: Stage) -> None:
-    stage.pull()
-    stage.run_all()
-    before = len(stage.shop.bodies())
-    again = stage.pull()
-    stage.run_all()
-    assert stage.scene.job_row(again).result["up_to_date"] is True
-    assert len(stage.shop.bodies()) == before
+def test_pulling_what_is_there_moves_nothing(harness: Harness) -> None:
+    harness.pull()
+    harness.run_all()
+    before = len(harness.fake_registry.bodies())
+    again = harness.pull()
+    harness.run_all()
+    assert harness.scene.job_row(again).result["up_to_date"] is True
+    assert len(harness.fake_registry.bodies()) == before
 
 
-def test_an_older_pull_does_not_put_the_older_image_back(stage: Stage) -> None:
-    stage.scene.limit("max_concurrent_downloads", 8)
-    older = stage.pull()
-    stage.run(stage.bells.waiting.pop(0))
-    held_up = list(stage.bells.waiting)
-    stage.bells.waiting.clear()
-    stage.shop.put(OTHER)
-    newer = stage.pull()
-    stage.run_all()
-    stage.bells.waiting += held_up
-    stage.run_all()
-    assert stage.scene.job_row(older).superseded_by == newer
-    assert stage.stands_for() == str(OTHER.digest)
+def test_an_older_pull_does_not_put_the_older_image_back(harness: Harness) -> None:
+    harness.scene.limit("max_concurrent_downloads", 8)
+    older = harness.pull()
+    harness.run(harness.broker.waiting.pop(0))
+    held_up = list(harness.broker.waiting)
+    harness.broker.waiting.clear()
+    harness.fake_registry.put(OTHER)
+    newer = harness.pull()
+    harness.run_all()
+    harness.broker.waiting += held_up
+    harness.run_all()
+    assert harness.scene.job_row(older).superseded_by == newer
+    assert harness.stands_for() == str(OTHER.digest)
 
 
-def test_a_pull_of_an_image_that_is_not_there_fails_and_says_so(stage: Stage) -> None:
-    stage.shop.routes.clear()
-    job = stage.pull()
-    stage.run_all()
-    row = stage.scene.job_row(job)
+def test_a_pull_of_an_image_that_is_not_there_fails_and_says_so(harness: Harness) -> None:
+    harness.fake_registry.routes.clear()
+    job = harness.pull()
+    harness.run_all()
+    row = harness.scene.job_row(job)
     assert (row.state, row.error["code"], row.error["side"], row.error["subject"]) == (
         "failed",
         "manifest-not-found",

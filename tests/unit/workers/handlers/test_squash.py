@@ -14,7 +14,8 @@ from sqlalchemy import update
 from tests.contract.catalog.shelves import id_of, small
 from tests.support.images import ARM64, Image, ImageIndex, build_image, build_index
 from tests.support.tars import entries_of
-from tests.unit.workers.handlers.local import Local, local, stage
+from tests.unit.workers.handlers.local import Local, local
+from tests.unit.workers.handlers.test_pull_again import harness
 from transship.store.catalog.content import blobs, layers
 from transship.store.catalog.db.schema import jobs as job_rows
 from transship.store.images.view.local_content import Opened, open_image
@@ -24,7 +25,7 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Manifest, parse_manifest
 from transship.workers.process.run import run_job
 
-__all__ = ["local", "stage"]
+__all__ = ["harness", "local"]
 
 BASE = small("base")
 APP = build_image("app", layers=3, layer_bytes=3000, base=BASE)
@@ -200,7 +201,7 @@ def test_of_an_index_held_in_part_that_part_is_squashed(local: Local) -> None:
 
 
 def test_what_lies_in_a_registry_is_brought_in_first(local: Local) -> None:
-    local.stage.shop.put(APP)
+    local.harness.fake_registry.put(APP)
     local.shelves.hold(BASE, "docker.io/library/base:1")
     job = local.submit(
         kind="squash", reference="registry:r.test/app:1", target="sq:1", parent="base:1"
@@ -208,27 +209,27 @@ def test_what_lies_in_a_registry_is_brought_in_first(local: Local) -> None:
     result = local.result(job)
     # What is held came from elsewhere: this registry has to show its bytes, too.
     brought = {str(blob.digest) for blob in APP.manifest.blobs}
-    assert sorted(local.stage.shop.bodies()) == sorted(brought)
+    assert sorted(local.harness.fake_registry.bodies()) == sorted(brought)
     assert result["images"][0]["layers"] == len(BASE.manifest.layers) + 1
     row = local.row(job)
-    assert row.bytes_total == row.bytes_moved + row.bytes_spared == APP.size
+    assert row.bytes_total == row.bytes_moved + row.bytes_skipped == APP.size
     assert row.blobs_moved == len(brought)
 
 
 def test_a_parent_may_lie_there_as_well_and_only_its_config_is_brought(local: Local) -> None:
     local.shelves.hold(APP, NAME)
-    local.stage.shop.put(BASE)
+    local.harness.fake_registry.put(BASE)
     result = local.result(
         local.submit(
             kind="squash", reference="app:1", target="sq:1", parent="registry:r.test/app:1"
         )
     )
-    assert local.stage.shop.bodies() == [str(BASE.manifest.config.digest)]
+    assert local.harness.fake_registry.bodies() == [str(BASE.manifest.config.digest)]
     assert result["images"][0]["layers"] == len(BASE.manifest.layers) + 1
 
 
 def test_an_image_that_is_not_there_fails_the_job(local: Local) -> None:
-    local.stage.shop.routes.clear()
+    local.harness.fake_registry.routes.clear()
     job = local.submit(kind="squash", reference="registry:r.test/app:1", target="sq:1")
     assert local.failure(job) == ("manifest-not-found", "source")
 
@@ -243,18 +244,18 @@ def test_a_squash_ends_whenever_its_worker_dies(held: Local, reference: str) -> 
     expected = held.result(held.submit(**{**spec, "target": "other:1"}))["digest"]
     held.content.discard_drafts("")
     job = held.submit(**spec)
-    deaths = 0
+    crashes = 0
     while held.row(job).state != "succeeded":
-        with held.dying(deaths), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", held.context, held.stage.renewer)
+        with held.dying(crashes), pytest.raises(BaseException):  # noqa: B017, PT011
+            run_job(job, "another", held.context, held.harness.renewer)
         assert held.names().get(SQUASHED) in (None, expected)
-        deaths += 3
+        crashes += 3
         with held.catalog.write() as connection:  # as if it had got further in between
-            connection.execute(update(job_rows).where(job_rows.c.id == job).values(deaths=0))
-        held.stage.dies()
+            connection.execute(update(job_rows).where(job_rows.c.id == job).values(crashes=0))
+        held.harness.dies()
         if SQUASHED in held.names():
             held.run(job)
-    assert deaths > 3
+    assert crashes > 3
     assert held.names()[SQUASHED] == expected
     assert [event for event in held.events() if event[2] == "sq:1"] == [
         ("tag", held.shelves.find("sq:1").local.id, "sq:1")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transship.store.errors import InvalidPolicyError
 from transship.store.oci.reference import Reference
 from transship.workers.mirrors import own
-from transship.workers.mirrors.entries import MAX_ENTRIES, Entry
+from transship.workers.mirrors.entries import MAX_ENTRIES, PolicyEntry
 from transship.workers.mirrors.policy import Policy, read
 from transship.workers.mirrors.selection import Selection
 from transship.workers.specs import parse_spec
@@ -238,15 +238,15 @@ def test_a_file_of_skopeo_sync_is_taken_as_it_is() -> None:
     policy = _read(SKOPEO)
     assert policy.format == "skopeo"
     assert policy.entries == (
-        Entry(source=_r("here.test:5000/busybox")),
-        Entry(source=_r("here.test:5000/team/all")),
-        Entry(source=_r("here.test:5000/redis"), tags=("1.0", "2.0", DIGEST)),
-        Entry(
+        PolicyEntry(source=_r("here.test:5000/busybox")),
+        PolicyEntry(source=_r("here.test:5000/team/all")),
+        PolicyEntry(source=_r("here.test:5000/redis"), tags=("1.0", "2.0", DIGEST)),
+        PolicyEntry(
             source=_r("here.test:5000/nginx"),
             select=Selection(allow=(r"/^1\.13\.[12]-alpine-perl$/",)),
         ),
-        Entry(source=_r("here.test:5000/alpine"), select=Selection(semver=(">= 3.12.0",))),
-        Entry(source=_r("docker.io/library/hello-context"), tags=("latest",)),
+        PolicyEntry(source=_r("here.test:5000/alpine"), select=Selection(semver=(">= 3.12.0",))),
+        PolicyEntry(source=_r("docker.io/library/hello-context"), tags=("latest",)),
     )
 
 
@@ -294,7 +294,7 @@ def test_a_file_of_regsync_is_taken_as_far_as_it_goes() -> None:
     policy = _read(REGSYNC)
     assert policy.format == "regsync"
     assert policy.entries == (
-        Entry(
+        PolicyEntry(
             source=_r("docker.io/library/alpine"),
             destination="there.test/library/alpine",
             select=Selection(
@@ -304,17 +304,17 @@ def test_a_file_of_regsync_is_taken_as_far_as_it_goes() -> None:
             ),
             platforms=("linux/amd64", "linux/arm64"),
         ),
-        Entry(
+        PolicyEntry(
             source=_r("docker.io/library/busybox:latest"),
             destination="there.test/busybox:stable",
             platforms=("linux/amd64",),
         ),
-        Entry(
+        PolicyEntry(
             source=_r("here.test/app"),
             destination="there.test/app",
             select=Selection(allow=("/^(?:a)$/",)),
         ),
-        Entry(
+        PolicyEntry(
             source=_r("here.test/app"),
             destination="there.test/app",
             select=Selection(semver=("1.x",)),
@@ -399,7 +399,7 @@ def test_in_our_own_format_a_policy_is_the_same(text: str) -> None:
 _NAMES = st.from_regex(r"\A[a-z0-9]{1,8}\Z")
 _TAGS = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,10}\Z")
 _ENTRIES = st.builds(
-    Entry,
+    PolicyEntry,
     source=_NAMES.map(lambda name: _r(f"here.test/{name}")),
     destination=st.none() | _NAMES.map(lambda name: f"there.test/{name}"),
     tags=st.lists(_TAGS, unique=True, max_size=3).map(tuple),
@@ -409,7 +409,7 @@ _ENTRIES = st.builds(
 
 @given(st.lists(_ENTRIES, min_size=1, max_size=4), st.none() | _NAMES, st.booleans())
 def test_what_is_written_is_read_again(
-    entries: list[Entry], destination: str | None, scoped: bool
+    entries: list[PolicyEntry], destination: str | None, scoped: bool
 ) -> None:
     written = own.write(entries, destination=destination, scoped=scoped)
     policy = _read(written)

@@ -14,14 +14,14 @@ from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.client import RegistryClient, Repository
 from transship.workers.registry.transport.hosts import HostPolicy
 
-Answer = Callable[[httpx.Request], httpx.Response]
+RegistryResponse = Callable[[httpx.Request], httpx.Response]
 
 
 @dataclass
 class Simulated:
     """Answers by host and path; the longest prefix counts. Everything else is 404."""
 
-    routes: dict[str, Answer] = field(default_factory=dict)
+    routes: dict[str, RegistryResponse] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
     policy: HostPolicy = field(default_factory=HostPolicy)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.unit.workers.registry.simulated import Answer, Simulated, TokenRegistry, basic
+from tests.unit.workers.registry.simulated import RegistryResponse, Simulated, TokenRegistry, basic
 from transship.store.errors import (
     CancelledError,
     DeniedError,
@@ -157,7 +157,7 @@ class _Left(httpx.ByteStream):
         self.closed = True
 
 
-def _fails(failure: Exception) -> Answer:
+def _fails(failure: Exception) -> RegistryResponse:
     def answer(_: httpx.Request) -> httpx.Response:
         raise failure
 
@@ -176,7 +176,7 @@ def _fails(failure: Exception) -> Answer:
     ],
     ids=["401", "403", "503", "no token", "unreachable", "interrupted"],
 )
-def test_a_401_is_closed_where_no_token_can_be_had(realm: Answer) -> None:
+def test_a_401_is_closed_where_no_token_can_be_had(realm: RegistryResponse) -> None:
     registry = TokenRegistry()
     body = _Left(b"{}")
     headers = {"WWW-Authenticate": f'Bearer realm="{registry.realm}",service="s"'}

@@ -11,7 +11,7 @@ from tests.unit.workers.registry.simulated import TokenRegistry
 from transship.store.errors import RegistryError
 from transship.store.oci.digest import Digest
 from transship.workers.registry.client import RegistryClient
-from transship.workers.registry.flow_control.health import FAILURES, Health
+from transship.workers.registry.flow_control.health import FAILURES, RegistryHealth
 from transship.workers.registry.transport.hosts import HostPolicy
 
 
@@ -20,8 +20,8 @@ class Told:
     failing: list[tuple[str, bool]] = field(default_factory=list)
     answered: list[tuple[str, float]] = field(default_factory=list)
 
-    def health(self) -> Health:
-        return Health(
+    def health(self) -> RegistryHealth:
+        return RegistryHealth(
             lambda registry, probed: self.failing.append((registry, probed)),
             lambda registry, token: self.answered.append((registry, token)),
         )
@@ -33,11 +33,11 @@ def told() -> Told:
 
 
 @pytest.fixture
-def health(told: Told) -> Health:
+def health(told: Told) -> RegistryHealth:
     return told.health()
 
 
-def test_it_takes_several_failures_in_a_row(health: Health, told: Told) -> None:
+def test_it_takes_several_failures_in_a_row(health: RegistryHealth, told: Told) -> None:
     for _ in range(FAILURES - 1):
         health.failed("r.test")
     health.answered("r.test", 200)
@@ -48,7 +48,7 @@ def test_it_takes_several_failures_in_a_row(health: Health, told: Told) -> None:
     assert told.failing == [("r.test", False)]
 
 
-def test_registries_are_counted_apart(health: Health, told: Told) -> None:
+def test_registries_are_counted_apart(health: RegistryHealth, told: Told) -> None:
     for number in range(3 * FAILURES):
         health.failed(f"r{number}.test")
     assert told.failing == []
@@ -58,14 +58,14 @@ def test_registries_are_counted_apart(health: Health, told: Told) -> None:
     ("status", "fails"), [(500, True), (503, True), (404, False), (200, False)]
 )
 def test_an_answer_from_500_on_is_a_failure(
-    health: Health, told: Told, status: int, fails: bool
+    health: RegistryHealth, told: Told, status: int, fails: bool
 ) -> None:
     for _ in range(FAILURES):
         health.answered("r.test", status)
     assert bool(told.failing) == fails
 
 
-def test_429_says_neither(health: Health, told: Told) -> None:
+def test_429_says_neither(health: RegistryHealth, told: Told) -> None:
     for _ in range(FAILURES - 1):
         health.failed("r.test")
     health.probe("r.test", 1.0)
@@ -73,7 +73,7 @@ def test_429_says_neither(health: Health, told: Told) -> None:
     assert (told.failing, told.answered) == ([], [])
 
 
-def test_a_probe_is_told_of_at_once(health: Health, told: Told) -> None:
+def test_a_probe_is_told_of_at_once(health: RegistryHealth, told: Told) -> None:
     health.probe("r.test", 5.0)
     health.failed("r.test")
     assert told.failing == [("r.test", True)]
@@ -83,7 +83,7 @@ def test_a_probe_is_told_of_at_once(health: Health, told: Told) -> None:
     assert told.answered == [("r.test", 6.0)]
 
 
-def test_answers_without_a_probe_are_told_to_nobody(health: Health, told: Told) -> None:
+def test_answers_without_a_probe_are_told_to_nobody(health: RegistryHealth, told: Told) -> None:
     health.failed("r.test")
     health.answered("r.test", 200)
     assert told.answered == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.unit.workers.registry.simulated import Answer, Simulated
+from tests.unit.workers.registry.simulated import RegistryResponse, Simulated
 from transship.store.errors import BlockedError, ManifestNotFoundError
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
@@ -28,7 +28,7 @@ MANIFEST = Digest.of(RAW)
 ORIGIN, MIRROR = "https://r.test/v2/team/app", "https://m.test/v2/copies/team/app"
 
 
-def gives(body: bytes, media_type: str = TYPE) -> Answer:
+def gives(body: bytes, media_type: str = TYPE) -> RegistryResponse:
     headers = {
         "Content-Type": media_type,
         "Content-Length": str(len(body)),
@@ -42,7 +42,7 @@ def gives(body: bytes, media_type: str = TYPE) -> Answer:
     return answer
 
 
-def fails(status: int) -> Answer:
+def fails(status: int) -> RegistryResponse:
     return lambda _: httpx.Response(status)
 
 
@@ -114,7 +114,7 @@ def test_the_mirror_is_not_told_the_registrys_credential(tmp_path: Path) -> None
         pytest.param(gives(b"other bytes", "text/html"), id="html"),
     ],
 )
-def test_a_mirrors_failure_is_none(tmp_path: Path, failure: Answer) -> None:
+def test_a_mirrors_failure_is_none(tmp_path: Path, failure: RegistryResponse) -> None:
     context = WorkerContext(tmp_path)
     context.routes |= {f"{MIRROR}/": failure}
     repository = context.reading()

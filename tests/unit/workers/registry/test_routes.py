@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from transship.store.errors import RequestError
-from transship.workers.registry.transport.routes import Route, Routes, Stop
+from transship.workers.registry.transport.routes import Endpoint, Route, Routes
 
 MIRRORED = """
 [[registry]]
@@ -49,8 +49,8 @@ def test_without_files_everything_lies_where_it_is_named(system: Path) -> None:
 def test_mirrors_are_asked_in_the_files_order(system: Path) -> None:
     assert routes(system, MIRRORED).of("docker.io/library/alpine") == Route(
         (
-            Stop("mirror.test:5000/hub/library/alpine"),
-            Stop("second.test/library/alpine", tags=False),
+            Endpoint("mirror.test:5000/hub/library/alpine"),
+            Endpoint("second.test/library/alpine", tags=False),
         ),
         "docker.io/library/alpine",
     )

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.workers.registry.simulated import Simulated
 from transship.store.errors import InvalidSpecError, ProtocolError, RegistryError, UnauthorizedError
 from transship.store.images.view.filters import Filters
-from transship.workers.registry.search import KEYS, Result, Wish, index_and_term
+from transship.workers.registry.search import KEYS, Result, SearchFilter, index_and_term
 
 APP = Result(
     name="app", description="about app", star_count=100, is_official=True, is_automated=False
@@ -96,7 +96,7 @@ def test_what_names_no_index_is_refused(text: str) -> None:
     ids=str,
 )
 def test_results_are_filtered_as_docker_does(filters: list[str], wanted: list[Result]) -> None:
-    wish = Wish.parse(Filters.parse(filters, KEYS))
+    wish = SearchFilter.parse(Filters.parse(filters, KEYS))
     assert [result for result in ALL if wish.fits(result)] == wanted
 
 
@@ -113,7 +113,7 @@ def test_results_are_filtered_as_docker_does(filters: list[str], wanted: list[Re
 )
 def test_a_filter_that_cannot_be_is_refused(filters: list[str]) -> None:
     with pytest.raises(InvalidSpecError) as caught:
-        Wish.parse(Filters.parse(filters, KEYS))
+        SearchFilter.parse(Filters.parse(filters, KEYS))
     assert caught.value.errors[0]["field"] == "filter"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.unit.workers.registry.simulated import Answer, Simulated
+from tests.unit.workers.registry.simulated import RegistryResponse, Simulated
 from transship.store.errors import (
     ManifestNotFoundError,
     ProtocolError,
@@ -33,7 +33,7 @@ def nothing() -> None:
     return None
 
 
-def to(location: str, status: int = 307) -> Answer:
+def to(location: str, status: int = 307) -> RegistryResponse:
     return lambda _: httpx.Response(status, headers={"Location": location})
 
 

@@ -15,7 +15,7 @@ from transship.workers.registry.auth.scopes import repository_scope
 from transship.workers.registry.auth.tokens import (
     MIN_LIFE_SECONDS,
     RENEW_EARLY_SECONDS,
-    Token,
+    BearerToken,
     TokenAnswer,
     TokenCache,
     TokenOwner,
@@ -33,14 +33,14 @@ def first_request(credential: Credential | None, realm: str = REALM) -> TokenReq
     return next(ask_for_token(realm, "svc", (*PUSH, OTHER), credential))
 
 
-def token_from(body: object, status: int = 200) -> Token:
+def token_from(body: object, status: int = 200) -> BearerToken:
     conversation = ask_for_token(REALM, "svc", PULL, None)
     next(conversation)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(StopIteration) as done:
         conversation.send(TokenAnswer(status, raw))
     token = done.value.value
-    assert isinstance(token, Token)
+    assert isinstance(token, BearerToken)
     return token
 
 
@@ -137,9 +137,9 @@ class Realm:
         self.asked = 0
         self.life_seconds = life_seconds
 
-    def __call__(self) -> Token:
+    def __call__(self) -> BearerToken:
         self.asked += 1
-        return Token(f"token-{self.asked}", self.life_seconds)
+        return BearerToken(f"token-{self.asked}", self.life_seconds)
 
 
 def test_a_token_is_asked_for_once() -> None:
@@ -193,11 +193,11 @@ def test_a_refused_token_is_not_given_again() -> None:
 def test_equal_wishes_at_the_same_time_are_one_request() -> None:
     cache, entered, go_on, asked = TokenCache(), threading.Event(), threading.Event(), []
 
-    def slow() -> Token:
+    def slow() -> BearerToken:
         asked.append(1)
         entered.set()
         assert go_on.wait(10)
-        return Token("one", 100)
+        return BearerToken("one", 100)
 
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(cache.get, OWNER, PULL, slow)
@@ -211,7 +211,7 @@ def test_equal_wishes_at_the_same_time_are_one_request() -> None:
 def test_a_failure_is_shared_by_those_who_wait_and_copied_for_each() -> None:
     cache, entered, go_on = TokenCache(), threading.Event(), threading.Event()
 
-    def fails() -> Token:
+    def fails() -> BearerToken:
         entered.set()
         assert go_on.wait(10)
         raise UnauthorizedError("no", registry="r.test", http_status=401)
@@ -234,7 +234,7 @@ def test_a_failure_is_shared_by_those_who_wait_and_copied_for_each() -> None:
 def test_a_request_to_stop_is_for_the_one_who_asks_and_the_next_asks_instead() -> None:
     cache, entered, go_on, realm = TokenCache(), threading.Event(), threading.Event(), Realm()
 
-    def stopped() -> Token:
+    def stopped() -> BearerToken:
         entered.set()
         assert go_on.wait(10)
         raise CancelledError("a stop was requested")
@@ -251,7 +251,7 @@ def test_a_request_to_stop_is_for_the_one_who_asks_and_the_next_asks_instead() -
 def test_after_a_failure_the_next_asks_again() -> None:
     cache = TokenCache(Clock())
 
-    def fails() -> Token:
+    def fails() -> BearerToken:
         raise UnauthorizedError("no")
 
     with pytest.raises(UnauthorizedError):

@@ -102,7 +102,7 @@ TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "UnreachableError": Again,
     "UnknownHostError": Again,
     "DeadlineExceededError": Fail,
-    "RepeatedDeathError": Fail,
+    "RepeatedCrashError": Fail,
     "RecordedError": Fail,
     "ReportedError": Fail,
     "PartialError": Fail,

@@ -26,7 +26,7 @@ class Case:
     steps: list[dict[str, Json]] = field(default_factory=list)
 
 
-class Stage:
+class Harness:
     """A subject, seen by the scenarios.
 
     What `have_…` does is preparation, and has to succeed. Every other operation is a step: it is

@@ -28,7 +28,7 @@ _START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Harness:
     """What runs, and how commands reach it.
 
     Attributes:
@@ -64,7 +64,7 @@ def stop_on_signals() -> None:
 
 
 @contextmanager
-def stage(directory: Path) -> Iterator[Stage]:
+def harness(directory: Path) -> Iterator[Harness]:
     """Start everything in *directory*; all of it has ended when the block has.
 
     Raises:
@@ -81,7 +81,7 @@ def stage(directory: Path) -> Iterator[Stage]:
             _ignore_signals()
 
 
-def _start(directory: Path, running: ExitStack) -> Stage:
+def _start(directory: Path, running: ExitStack) -> Harness:
     source = running.enter_context(
         RegistryProcess(directory / "source", host_name="localhost"),
     )
@@ -109,7 +109,7 @@ def _start(directory: Path, running: ExitStack) -> Stage:
     up = ChildProcess(command, directory=directory, name="up", environ=environ)
     running.enter_context(up)
     up.wait_ready(lambda: _ready(url), _START_SECONDS)
-    return Stage(
+    return Harness(
         source,
         target,
         credentials,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from transship.store.catalog.db.schema import jobs, transfers, waits
 from transship.store.catalog.scheduling.admission import lanes
 
-MAX_PLACES = 50  # more than a transfer will ever try
+MAX_SOURCES = 50  # more than a transfer will ever try
 
 # Built once: to build a statement takes longer than to run it. Ten thousand may wait with one and
 # the same place: they are read from an index alone, and grouped.
@@ -31,7 +31,7 @@ _BROUGHT = (
     .subquery("brought")
 )
 _BARRED = lanes.barred(_BROUGHT.c.registry, _BROUGHT.c.fingerprint)
-_PLACES = (
+_SOURCES = (
     select(
         _BROUGHT.c.job,
         jobs.c.root,
@@ -43,12 +43,12 @@ _PLACES = (
     )
     .join(jobs, jobs.c.id == _BROUGHT.c.job)
     .order_by(_BARRED, _BROUGHT.c.priority.desc(), _BROUGHT.c.seq)
-    .limit(MAX_PLACES)
+    .limit(MAX_SOURCES)
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WaitSource:
     """A repository that waiting jobs brought: one of them, and its root, whose credential opens it.
 
     Of those who brought the same repository and credential any one will do.
@@ -63,26 +63,26 @@ class Place:
     barred: bool = field(default=False, compare=False)  # it must not be asked now
 
 
-def of_transfer(connection: Connection, id_: int, now: float) -> list[Place]:
+def of_transfer(connection: Connection, id_: int, now: float) -> list[WaitSource]:
     """The places of those who wait, each once, the best first: open, urgent, early."""
-    rows = connection.execute(_PLACES, {"transfer": id_, "now": now})
+    rows = connection.execute(_SOURCES, {"transfer": id_, "now": now})
     return [
-        Place(job, root, tenant, registry, repository, fingerprint, bool(barred))
+        WaitSource(job, root, tenant, registry, repository, fingerprint, bool(barred))
         for job, root, tenant, registry, repository, fingerprint, barred in rows
     ]
 
 
-def queue_at(connection: Connection, id_: int, registry: str, place: Place) -> dict[str, Any]:
+def queue_at(connection: Connection, id_: int, registry: str, source: WaitSource) -> dict[str, Any]:
     """What changes when a transfer of the lane of *registry* is to be served from *place*.
 
     In another lane it gets a turn there: the numbers of one say nothing in another.
     """
     values: dict[str, Any] = {
-        "registry": place.registry,
-        "repository": place.repository,
-        "credential": place.fingerprint,
+        "registry": source.registry,
+        "repository": source.repository,
+        "credential": source.fingerprint,
     }
-    if place.registry != registry:
+    if source.registry != registry:
         row = connection.execute(
             select(
                 transfers.c.direction,
@@ -91,7 +91,7 @@ def queue_at(connection: Connection, id_: int, registry: str, place: Place) -> d
                 transfers.c.priority,
             ).where(transfers.c.id == id_)
         ).one()
-        lanes.open_lane(connection, row.direction, place.registry)
+        lanes.open_lane(connection, row.direction, source.registry)
         turns = lanes.Turns(row.root, row.requester)
-        values["turn"] = turns.take(connection, row.direction, place.registry, row.priority)
+        values["turn"] = turns.take(connection, row.direction, source.registry, row.priority)
     return values
