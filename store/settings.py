@@ -37,8 +37,6 @@ def _default_home() -> Path:
 
 
 _PREFIX = "TRANSSHIP_"  # of variables
-# Kinds of jobs that need no admin, and no body.
-BROKER_KINDS = ("pull", "push", "copy", "mirror", "import", "export", "squash", "commit")
 _SECRETS = frozenset({"database_url", "broker_url", "token", "secret_key"})  # or they may have one
 _BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
@@ -84,8 +82,7 @@ class Settings(BaseModel):
     token_hosts: tuple[str, ...] = ()  # that tokens without `admin` may name, though private
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start
-    # Of the kinds of jobs that need no admin, those that are taken from the broker.
-    broker_kinds: tuple[str, ...] = BROKER_KINDS
+    broker_kinds: tuple[str, ...] | None = None  # taken from the broker; None: all that may be
     broker_credentials: tuple[str, ...] = ()  # named ones for its jobs
     broker_priority: bool = False  # may its jobs have a priority above 0?
     trust: Literal["separate", "shared"] = "separate"
@@ -114,14 +111,6 @@ class Settings(BaseModel):
         """Lists are comma-separated in the environment, arrays in TOML."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("broker_kinds")
-    @classmethod
-    def _of_anybody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in value:
-            if kind not in BROKER_KINDS:
-                raise ValueError(f"expected some of {', '.join(BROKER_KINDS)}")
         return value
 
     @field_validator("listen")

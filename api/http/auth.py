@@ -80,7 +80,6 @@ OPERATIONS: Final = {
     "listAudit": ADMIN,
     "listRejected": ADMIN,  # strangers' messages, which may hold anything
 }
-ADMINS_KINDS: Final = frozenset({"prune", "gc", "fsck"})  # jobs that act on everybody's content
 OPEN: Final = frozenset({"/livez", "/readyz"})
 
 FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not

@@ -37,7 +37,7 @@ RETIRED = {
     "Shelf|Shelves|shelf": "ImageView, view",
     "Stop|Wish|Plans": "Endpoint, SearchFilter, UploadCapabilities",
     "see_present": "ensure_present",
-    "FRUGAL": "READING_KINDS",
+    "FRUGAL|ADMINS_KINDS|DRAFTING": "class variables of specs",
     "Shop|Yard|Bells|Stage": "FakeRegistry, Environment, FakeBroker, Harness",
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}

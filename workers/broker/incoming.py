@@ -8,12 +8,13 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from transship.store.catalog.access.tenants import BROKER
+from transship.store.catalog.access.tenants import BROKER, HOUSE
 from transship.store.catalog.scheduling.jobs import NewJob
 from transship.store.errors import InvalidSpecError, ScopeError, TransshipError
+from transship.store.settings import Settings
 from transship.workers.broker.app import SUBMIT
 from transship.workers.credentials.grants import MayUse
 from transship.workers.jobs.submission import Submission
@@ -23,6 +24,10 @@ REQUESTER = BROKER
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
 LONGEST_NAME = 100
 UNKNOWN_KIND = "unknown"
+# What nobody has to be known for, and what is all in a message.
+BROKER_KINDS: Final = frozenset(
+    kind for kind, spec in KINDS.items() if not spec.admin_only and not spec.needs_body
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,26 @@ class Rights:
     may_use: MayUse = frozenset()
     may_hurry: bool = False
 
+    @classmethod
+    def of(cls, settings: Settings) -> Rights:
+        """The rights that the settings give.
+
+        Raises:
+            InvalidSpecError: they name a kind that is not taken from the broker.
+        """
+        named = BROKER_KINDS if settings.broker_kinds is None else frozenset(settings.broker_kinds)
+        if not named <= BROKER_KINDS:
+            message = f"invalid setting: expected some of {', '.join(sorted(BROKER_KINDS))}"
+            raise InvalidSpecError(
+                message, errors=[{"field": "TRANSSHIP_BROKER_KINDS", "message": message}]
+            )
+        return cls(
+            kinds=named,
+            tenant=HOUSE if settings.trust == "shared" else REQUESTER,
+            may_use=frozenset(settings.broker_credentials),
+            may_hurry=settings.broker_priority,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
@@ -53,10 +78,9 @@ class Invalid:
 
     def job(self) -> NewJob:
         """What its row is made from."""
-        kind = self.spec.get("kind")
         return NewJob(
             id=self.id,
-            kind=kind if kind in KINDS else UNKNOWN_KIND,
+            kind=_known_kind(self.spec) or UNKNOWN_KIND,
             spec=self.spec,
             label="invalid spec",
             registry="",
@@ -104,8 +128,8 @@ def invalid(id_: str, spec: object, error: TransshipError) -> Invalid:
     if isinstance(spec, dict):
         if len(text) <= LONGEST_KEPT_SPEC:
             kept = {k: v for k, v in _printable(spec).items() if k not in ("credentials", "url")}
-        elif spec.get("kind") in KINDS:
-            kept = {"kind": spec["kind"]}
+        elif kind := _known_kind(spec):
+            kept = {"kind": kind}
     return Invalid(
         id=id_,
         spec=kept,
@@ -191,6 +215,11 @@ def _arguments(args: list[Any], kwargs: dict[str, Any]) -> tuple[str, object]:
     if not is_canonical:
         raise ValueError("the id is no UUID in its canonical form")
     return id_, given.get("spec")
+
+
+def _known_kind(spec: dict[str, Any]) -> str | None:
+    kind = spec.get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS else None
 
 
 def _parsed(spec: object, kinds: Collection[str]) -> AnySpec:

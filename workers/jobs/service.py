@@ -346,7 +346,7 @@ class JobService:
                 hint="use a token that was made with --scope priority, or a priority of at most 0",
             )
         kind = spec.kind
-        if spec.alone and (other := jobs.active_of_kind(connection, kind)) is not None:
+        if spec.exclusive and (other := jobs.active_of_kind(connection, kind)) is not None:
             return ConflictError(
                 f"another {kind} is under way", subject=other, hint="wait until it has ended"
             )

@@ -118,6 +118,7 @@ def make(
         label=label if label is not None else spec.label,
         **lane(spec, lambda one: entitled.fingerprint(f"{one.domain}/{one.path}")),
         queue=spec.queue,
+        writes_store=spec.writes_store,
         priority=spec.priority,
         requested_by=wanted.requested_by,
         tenant=wanted.tenant,

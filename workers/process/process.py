@@ -14,14 +14,13 @@ from typing import Any
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.errors import StoreError
 from transship.store.oci.platform import Platform
 from transship.store.settings import Settings
 from transship.workers.broker.app import app
 from transship.workers.broker.celery_wire import CeleryWire
-from transship.workers.broker.incoming import REQUESTER, Rights
+from transship.workers.broker.incoming import Rights
 from transship.workers.broker.redis_rates import RedisBuckets
 from transship.workers.broker.redis_transport import Client, link
 from transship.workers.broker.submissions import Submissions
@@ -65,7 +64,7 @@ def open_worker(settings: Settings) -> None:
         _broker(settings),
         context.catalog,
         JobService(context.catalog, context.sealer, wire, Platform.host()),
-        rights=_rights(settings),
+        rights=Rights.of(settings),
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),
         consumes=Queue.CONTROL in queues,
@@ -76,16 +75,6 @@ def open_worker(settings: Settings) -> None:
         wire=wire,
         worker=Worker(context, threads_for(queues), connected=link.is_up),
         submissions=submissions,
-    )
-
-
-def _rights(settings: Settings) -> Rights:
-    tenant = HOUSE if settings.trust == "shared" else REQUESTER
-    return Rights(
-        kinds=frozenset(settings.broker_kinds),
-        tenant=tenant,
-        may_use=frozenset(settings.broker_credentials),
-        may_hurry=settings.broker_priority,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from sqlalchemy import Connection
 
@@ -23,46 +22,17 @@ from transship.store.errors import (
     ReportedError,
     TransshipError,
 )
-from transship.workers.handlers import (
-    commit,
-    copy,
-    export,
-    fsck,
-    gc,
-    import_,
-    load,
-    mirror,
-    prune,
-    pull,
-    push,
-    squash,
-)
+from transship.workers.handlers import HANDLERS
 from transship.workers.jobs.stopping import stop_children
 from transship.workers.registry.transport.transport import attentive
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor, LeaseRenewer, stop_exception
 from transship.workers.runtime.missing import looked_again
+from transship.workers.specs import KINDS
 from transship.workers.steps.outcome import Done, Later, Outcome
 from transship.workers.transfers.retry import Again, Attempt, decide
 
 log = logging.getLogger(__name__)
-
-ADVANCES: dict[str, Callable[[JobLease, WorkerContext, LeaseMonitor], Outcome]] = {
-    "pull": pull.advance,
-    "push": push.advance,
-    "copy": copy.advance,
-    "mirror": mirror.advance,
-    "load": load.advance,
-    "import": import_.advance,
-    "export": export.advance,
-    "squash": squash.advance,
-    "commit": commit.advance,
-    "prune": prune.advance,
-    "gc": gc.advance,
-    "fsck": fsck.advance,
-}
-
-DRAFTING = ("load", "import", "squash", "commit")  # kinds of which a death leaves drafts behind
 
 
 def run_job(id_: str, worker: str, context: WorkerContext, renewer: LeaseRenewer) -> None:
@@ -117,14 +87,14 @@ def _advance(
 ) -> Outcome | TransshipError:
     """Run the kind's advance; a failure comes back as a value."""
     try:
-        if lease.kind in DRAFTING:  # its last owner may have died
+        if KINDS[lease.kind].leaves_drafts:  # its last owner may have died
             context.content.discard_drafts(lease.id)
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
         with attentive(
             monitor.check, listener=monitor
         ):  # one who is to stop need not wait for an answer first
-            return ADVANCES[lease.kind](lease, context, monitor)
+            return HANDLERS[lease.kind](lease, context, monitor)
     except LeaseLostError:
         raise
     except TransshipError as error:

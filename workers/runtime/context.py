@@ -25,12 +25,6 @@ from transship.workers.runtime.probes import Probes
 from transship.workers.runtime.wire import Message, Queue, Wire
 
 MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and then anyway
-QUEUES = {
-    "download": Queue.DOWNLOADS,
-    "upload": Queue.UPLOADS,
-    "control": Queue.CONTROL,
-    "local": Queue.LOCAL,
-}
 
 
 @dataclass(slots=True)
@@ -123,7 +117,7 @@ def dispatch(
         for admitted in admission.admit(connection, direction, now)
     ]
     messages += [
-        Message(QUEUES[row.queue], f"transship.{row.kind}", row.id, row.label)
+        Message(Queue.of(row.queue), f"transship.{row.kind}", row.id, row.label)
         for row in job_admission.take_due(
             connection, now, queues=[one for one in job_admission.QUEUES if one in queues]
         )
@@ -134,7 +128,7 @@ def dispatch(
 def transfer_message(admitted: admission.Admitted) -> Message:
     """The message for an admitted transfer."""
     return Message(
-        QUEUES[admitted.direction],
+        Queue.of(admitted.direction),
         f"transship.{admitted.direction}",
         str(admitted.id),
         f"{admitted.digest[:19]}… {human_bytes(admitted.size)}",

@@ -29,6 +29,19 @@ class Queue(StrEnum):
     UPLOADS = "transship.uploads"
     LOCAL = "transship.local"
 
+    @classmethod
+    def of(cls, name: str) -> Queue:
+        """The queue of a job's row, or of a direction of transfers."""
+        return _BY_NAME[name]
+
+
+_BY_NAME = {
+    "control": Queue.CONTROL,
+    "local": Queue.LOCAL,
+    "download": Queue.DOWNLOADS,
+    "upload": Queue.UPLOADS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -41,6 +41,7 @@ __all__ = [
     "as_json",
     "fingerprint",
     "fix_platforms",
+    "needs_admin",
     "parse_spec",
     "whole_fingerprint",
 ]
@@ -49,15 +50,19 @@ _Moves = PullSpec | PushSpec | CopySpec | MirrorSpec
 _Archives = LoadSpec | ImportSpec | ExportSpec | SquashSpec
 AnySpec = _Moves | _Archives | CommitSpec | PruneSpec | GcSpec | FsckSpec
 Spec = Annotated[AnySpec, Field(discriminator="kind")]
-KINDS = (
-    *("pull", "push", "copy", "mirror", "load", "import", "export", "squash", "commit"),
-    *("prune", "gc", "fsck"),
-)
+KINDS: Final[Mapping[str, type[AnySpec]]] = {
+    spec.model_fields["kind"].default: spec for spec in get_args(AnySpec)
+}
 _NAMED_BY_CHECKS = {
     *("reference", "platforms", "source", "destination", "tags", "filters", "last", "target"),
     *("entries", "select"),
 }
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
+
+
+def needs_admin(kind: str) -> bool:
+    """Whether jobs of *kind* are for admins; not where there is no such kind."""
+    return kind in KINDS and KINDS[kind].admin_only
 
 
 def parse_spec(value: Mapping[str, Any]) -> AnySpec:

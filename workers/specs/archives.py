@@ -86,7 +86,9 @@ class LoadSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
+    needs_body: ClassVar[bool] = True
     writes_store: ClassVar[bool] = True
+    leaves_drafts: ClassVar[bool] = True
 
     kind: Literal["load"] = "load"
     repository: RepositoryText | None = Field(
@@ -119,6 +121,7 @@ class ImportSpec(JobSpec):
 
     queue: ClassVar[str] = "local"
     writes_store: ClassVar[bool] = True
+    leaves_drafts: ClassVar[bool] = True
 
     kind: Literal["import"] = "import"
     url: Annotated[str, Field(max_length=8192), AfterValidator(_url)] | None = None
@@ -197,6 +200,7 @@ class SquashSpec(PlatformsSpec):
 
     queue: ClassVar[str] = "local"
     writes_store: ClassVar[bool] = True
+    leaves_drafts: ClassVar[bool] = True
 
     kind: Literal["squash"] = "squash"
     reference: PlaceText

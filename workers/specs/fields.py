@@ -62,9 +62,13 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # What the kind is; queues, tasks, grants and quotas follow from it.
     queue: ClassVar[str] = "control"  # whose threads advance it
-    alone: ClassVar[bool] = False  # whether there can be one active job of the kind
+    exclusive: ClassVar[bool] = False  # whether there can be one active job of the kind
+    admin_only: ClassVar[bool] = False  # whether it acts on everybody's content
+    needs_body: ClassVar[bool] = False  # whether it cannot be asked for without one
     writes_store: ClassVar[bool] = False  # whether its tenant has more in the store afterwards
+    leaves_drafts: ClassVar[bool] = False  # whether a crash leaves drafts behind
 
     priority: int = Field(default=0, ge=-100, le=100)
     deadline: float | None = Field(

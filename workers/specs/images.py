@@ -41,6 +41,7 @@ class CommitSpec(JobSpec):
 
     queue: ClassVar[str] = "local"
     writes_store: ClassVar[bool] = True
+    leaves_drafts: ClassVar[bool] = True
 
     kind: Literal["commit"] = "commit"
     workspace: WorkspaceName

@@ -31,6 +31,7 @@ class GcSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
+    admin_only: ClassVar[bool] = True
 
     kind: Literal["gc"] = "gc"
     automatic: bool = False
@@ -45,6 +46,7 @@ class FsckSpec(JobSpec):
     """Hash every blob again, and put aside what is wrong; with *repair* fetch it again."""
 
     queue: ClassVar[str] = "local"
+    admin_only: ClassVar[bool] = True
 
     kind: Literal["fsck"] = "fsck"
     repair: bool = Field(default=False, description="bring what is wrong or missing in again")
@@ -63,7 +65,8 @@ class PruneSpec(JobSpec):
     """
 
     queue: ClassVar[str] = "local"
-    alone: ClassVar[bool] = True
+    admin_only: ClassVar[bool] = True
+    exclusive: ClassVar[bool] = True
 
     kind: Literal["prune"] = "prune"
     all: bool = Field(default=False, description="as dangling=false")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Column, Connection, Select, select, text, tuple_
 
 from transship.api.access.administration import CredentialBody
-from transship.api.http.auth import ADMIN, ADMINS_KINDS, Asking, Caller
+from transship.api.http.auth import ADMIN, Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.notifications import FALLBACK_SECONDS, wait
 from transship.api.openapi import job_request_body, problems
@@ -44,7 +44,7 @@ from transship.store.catalog.scheduling import events, jobs, rejections
 from transship.store.errors import InvalidSpecError, RequestError
 from transship.workers.jobs.submission import Submission
 from transship.workers.registry.auth.credentials import Credential
-from transship.workers.specs import KINDS, parse_spec
+from transship.workers.specs import KINDS, needs_admin, parse_spec
 
 router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
@@ -81,7 +81,7 @@ async def create_job(
     given = _given_credentials(body.pop("credentials", {}))
     # Thousands of entries with patterns take a while, and others are to be answered meanwhile.
     spec = await asyncio.to_thread(parse_spec, body) if "entries" in body else parse_spec(body)
-    if spec.kind in ADMINS_KINDS:
+    if spec.admin_only:
         asking.require(ADMIN)
     id_ = await services.submitter.submit(
         Submission(
@@ -110,7 +110,7 @@ def list_jobs(
 ) -> JobList:
     """Jobs that may be seen, the newest first. Children are listed under their parent only."""
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
-    _check("kind", kind, KINDS)
+    _check("kind", kind, (*KINDS,))
     before = 2**63 - 1 if cursor is None else _decoded(cursor)
     queries = [
         _page(asking, parent, one, kind, before).limit(limit + 1) for one in (state or (None,))
@@ -252,7 +252,7 @@ def retry_job(
     """
     with services.catalog.read() as connection:
         row = existing_job(connection, asking, job, jobs_table.c.kind)
-    if row.kind in ADMINS_KINDS or row.requester != asking.name:
+    if needs_admin(row.kind) or row.requester != asking.name:
         asking.require(ADMIN)
     given = body.credentials if body is not None else {}
     id_ = services.jobs.retry(

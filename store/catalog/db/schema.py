@@ -260,6 +260,8 @@ jobs = Table(
     Column("kind", String, nullable=False),
     Column("state", String, nullable=False),
     Column("queue", String, nullable=False),  # 'control' or 'local': whose threads advance it
+    # Whether it puts something into the store: none starts while that is short of space.
+    Column("writes_store", Boolean, nullable=False, server_default=text("false")),
     Column("priority", Integer, nullable=False),
     Column("parent", String),
     Column("child_key", String),  # unique within the parent

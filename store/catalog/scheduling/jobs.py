@@ -163,6 +163,7 @@ class NewJob:
     requester: str = ""  # who asked for the root; empty: `requested_by`
     tenant: str = HOUSE  # whose images it works on
     queue: str = CONTROL
+    writes_store: bool = False  # whether it puts something into the store
     fingerprint: str = ""
     idempotency_key: str | None = None
     deadline: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -18,12 +18,11 @@ from transship.store.catalog.access.quotas import Quotas
 from transship.store.catalog.access.tenants import BROKER, HOUSE
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling import jobs
-from transship.store.catalog.scheduling.admission.job_admission import READING_KINDS
 from transship.store.errors import QuotaError, TransshipError
 from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
-from transship.workers.specs import AnySpec, parse_spec
+from transship.workers.specs import parse_spec
 
 PULL = {"kind": "pull", "reference": "here.test/app:1"}
 COPY = {"kind": "copy", "source": "here.test/app:1", "destination": "there.test/app:1"}
@@ -118,10 +117,3 @@ def test_who_has_too_much_in_the_store_adds_nothing(
     assert refused.subject == "TRANSSHIP_TOKEN_STORE_BYTES"
     assert isinstance(open_.ask("alice"), str)  # which keeps nothing there
     assert isinstance(open_.ask("bob", PULL), str)
-
-
-def test_the_kinds_that_write_to_the_store_are_those_that_need_space_there() -> None:
-    local = [spec for spec in get_args(AnySpec) if spec.queue == jobs.LOCAL]
-    assert {spec.model_fields["kind"].default for spec in local if not spec.writes_store} == set(
-        READING_KINDS
-    )

@@ -83,6 +83,7 @@ def test_a_submission_is_a_job(raw: bytes) -> None:
         ({**SPEC, "credentials": {"here.test": {"password": "secret"}}}, "pull", "credentials"),
         ({**SPEC, "priority": 10**30}, "pull", "priority"),
         ({**SPEC, "x": "y" * 100_000}, "pull", "x"),
+        ({"kind": {}, "x": "y" * 100_000}, "unknown", "kind"),
     ],
     ids=repr,
 )

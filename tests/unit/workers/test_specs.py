@@ -10,6 +10,10 @@ from pydantic import ValidationError
 
 from transship.store.errors import InvalidSpecError
 from transship.store.oci.platform import Platform
+from transship.store.settings import Settings
+from transship.workers.broker.app import app
+from transship.workers.broker.incoming import BROKER_KINDS, Rights
+from transship.workers.handlers import HANDLERS
 from transship.workers.specs import (
     KINDS,
     CopySpec,
@@ -398,3 +402,18 @@ def test_the_label_of_an_import_does_not_show_the_query_of_its_url() -> None:
         {"kind": "import", "url": "https://x.test/a.tar?sig=secret", "reference": "a"}
     )
     assert spec.label == "https://x.test/a.tar -> docker.io/library/a:latest"
+
+
+def test_each_kind_has_a_handler_and_a_task() -> None:
+    assert set(HANDLERS) == set(KINDS)
+    tasks = {f"transship.{kind}" for kind in KINDS} | {"transship.download", "transship.upload"}
+    app.loader.import_default_modules()
+    assert {name for name in app.tasks if name.startswith("transship.")} == tasks
+
+
+def test_what_strangers_may_ask_for_needs_no_admin_and_no_body() -> None:
+    assert set(KINDS) - BROKER_KINDS == {"prune", "gc", "fsck", "load"}
+    with pytest.raises(InvalidSpecError) as refused:
+        Rights.of(Settings(broker_kinds=("pull", "gc")))
+    assert refused.value.subject == "TRANSSHIP_BROKER_KINDS"
+    assert Rights.of(Settings(broker_kinds=("pull",))).kinds == {"pull"}

@@ -40,7 +40,6 @@ from transship.store.catalog.scheduling.jobs import CONTROL, LOCAL, asked
 
 RESEND_SECONDS = 5.0  # none is dispatched twice within
 QUEUES = (CONTROL, LOCAL)
-READING_KINDS = ("gc", "fsck", "prune", "export")  # local kinds that do not fill the store
 
 # Built once: to build a statement takes longer than to run it.
 _QUEUE = jobs.c.queue == bindparam("queue")
@@ -111,7 +110,7 @@ _READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
 )
 _WAITING, _WAITING_TO_READ = (
     Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
-    for ready in (_READY, _READY & jobs.c.kind.in_(READING_KINDS))
+    for ready in (_READY, _READY & ~jobs.c.writes_store)
 )
 _READY_IN_LANE = select(func.count()).select_from(
     select(jobs.c.id)
