@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transship.api.http.audit_log import Audit, Who, peer_of
 from transship.api.http.problems import problem
+from transship.api.http.statuses import status_of
 from transship.store.catalog.access import tokens
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.access.tokens import Token
@@ -242,7 +243,7 @@ class Guard:
                 scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except TransshipError as error:
                 audit: Audit = scope["app"].state.audit
-                audit.answered(scope, error.status)
+                audit.answered(scope, status_of(error))
                 await problem(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

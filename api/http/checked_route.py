@@ -15,6 +15,7 @@ from transship.api.http.auth import LOCAL
 from transship.api.http.pipes import SILENCE_SECONDS
 from transship.api.http.problems import problem
 from transship.api.http.shares import Shares
+from transship.api.http.statuses import status_of
 from transship.store.errors import ThrottledError
 from transship.store.text import check_storable
 
@@ -64,7 +65,7 @@ class CheckedRoute(APIRoute):
             async with shares.taken(self.operation_id or "", caller):
                 await super().handle(scope, receive, send_in_time)
         except ThrottledError as error:
-            answer = error.status
+            answer = status_of(error)
             await problem(error)(scope, receive, send)
         finally:
             audit: Audit = scope["app"].state.audit

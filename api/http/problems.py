@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from transship.api.http.statuses import status_of
 from transship.store.errors import (
     InternalError,
     InvalidSpecError,
@@ -33,7 +34,7 @@ def problem(
     error: TransshipError, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The response that tells of *error*."""
-    shown = status or error.status
+    shown = status or status_of(error)
     body: dict[str, Any] = {
         "type": f"urn:transship:error:{error.code}",
         "title": error.code.replace("-", " "),

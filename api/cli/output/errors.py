@@ -6,6 +6,7 @@ import os
 import traceback
 from typing import Any
 
+from transship.api.http.statuses import status_of
 from transship.store.errors import RequestError, TransshipError
 from transship.store.text import escaped
 
@@ -57,7 +58,7 @@ def exit_code(error: Exception) -> int:
     """2 for a request that could not be, or a server that is not there; 1 for the rest."""
     status = getattr(error, "http_status", 0)
     code = getattr(error, "code", "")
-    if isinstance(error, RequestError) and error.status in (400, 422):
+    if isinstance(error, RequestError) and status_of(error) in (400, 422):
         return USAGE
     if status in (400, 422) and hasattr(error, "recorded"):
         return USAGE

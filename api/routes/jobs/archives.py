@@ -15,6 +15,7 @@ from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.pipes import Write, pieces
 from transship.api.http.problems import problem
+from transship.api.http.statuses import status_of
 from transship.api.openapi import problems
 from transship.api.services import IdempotencyKey, Injected, Services
 from transship.api.views.jobs import JobView
@@ -185,7 +186,7 @@ def _status(error: TransshipError) -> int:
         case CancelledError():
             return 409
         case _:
-            return error.status
+            return status_of(error)
 
 
 def _opened(services: Services, asking: Caller, job: str) -> Plan:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.api.serving import Api
+from tests.unit.store.error_tree import EVERY_ERROR, example
+from transship.api.http.statuses import status_of
 from transship.store.catalog.db.engine import Catalog
-from transship.store.errors import StoreError
+from transship.store.errors import StoreError, TransshipError
 
 FIELDS = {
     "type", "title", "status", "code", "side", "subject", "detail", "hint", "retryable", "attempts",
@@ -107,3 +109,8 @@ def test_a_fault_shows_nothing_of_the_inside(
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "inside" not in answer.text
     assert "GET /api/v1/limits failed" in caplog.text
+
+
+@pytest.mark.parametrize("kind", EVERY_ERROR)
+def test_each_error_has_the_status_of_a_failure(kind: type[TransshipError]) -> None:
+    assert 400 <= status_of(example(kind)) <= 599

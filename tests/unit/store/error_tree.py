@@ -15,7 +15,7 @@ from transship.store.errors import (
 
 
 def _tree(root: type[TransshipError]) -> Iterator[type[TransshipError]]:
-    if root.__module__ == errors.__name__:
+    if root.__module__.startswith(f"{errors.__name__}."):
         yield root
     for child in root.__subclasses__():
         yield from _tree(child)

@@ -37,11 +37,6 @@ def test_each_has_all_fields_as_json(kind: type[TransshipError]) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_ERROR)
-def test_each_has_an_http_status_of_a_failure(kind: type[TransshipError]) -> None:
-    assert 400 <= kind.status <= 599
-
-
-@pytest.mark.parametrize("kind", EVERY_ERROR)
 def test_each_code_is_lower_case_words(kind: type[TransshipError]) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.code)
 

@@ -19,6 +19,7 @@ from transship.api.cli.output.errors import (
     worst,
 )
 from transship.api.client.exchange import RefusedError
+from transship.api.http.statuses import status_of
 from transship.store.errors import (
     ConflictError,
     HomeUnusableError,
@@ -34,7 +35,7 @@ from transship.store.errors import (
 
 def refused(error: RequestError | StoreError) -> RefusedError:
     """What the client makes of a server's problem."""
-    return RefusedError({**error.as_json(), "attempts": 1}, error.status)
+    return RefusedError({**error.as_json(), "attempts": 1}, status_of(error))
 
 
 @pytest.mark.parametrize(

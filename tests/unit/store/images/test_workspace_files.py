@@ -163,7 +163,7 @@ def test_it_has_to_be_a_directory(bench: Bench, directory: str, kind: type[Excep
 def test_what_cannot_be_put_is_refused_and_leaves_nothing(bench: Bench, member: Member) -> None:
     with pytest.raises(InvalidArchiveError) as refused:
         bench.put("/etc", file("good", b"good"), member)
-    assert (refused.value.side, refused.value.status) == (Side.REQUEST, 400)
+    assert refused.value.side == Side.REQUEST
     assert list(bench.content.digests()) == []
     assert bench.content.discard_drafts("me") == 0
 
