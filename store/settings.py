@@ -87,6 +87,8 @@ class Settings(BaseModel):
     broker_priority: bool = False  # may its jobs have a priority above 0?
     trust: Literal["separate", "shared"] = "separate"
 
+    log: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # None: as the command has it
+
     lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
 
     # What each token without `admin` may have; None: as much as there is.
@@ -112,6 +114,11 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("listen")
     @classmethod

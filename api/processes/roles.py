@@ -31,7 +31,7 @@ LISTENER_VARIABLE = "TRANSSHIP_LISTENER_FD"  # a bound socket that `up` hands ov
 
 def run_api(settings: Settings) -> None:
     """Serve the API until a signal comes."""
-    _log_to_stderr()
+    _log_to_stderr(settings)
     child = CHILD_VARIABLE in os.environ
     prepare_home(settings)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="api")
@@ -62,7 +62,7 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> int:
     """Run a Celery worker until a signal comes. Returns the exit code."""
     from transship.workers.process.process import run  # noqa: PLC0415 -- Celery, which the API role needs not
 
-    _log_to_stderr()
+    _log_to_stderr(settings)
     child = CHILD_VARIABLE in os.environ
     prepare_home(settings)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="worker")
@@ -88,8 +88,8 @@ def _broker(settings: Settings) -> str:
     return settings.broker_url.get_secret_value()
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(
-        level=os.environ.get("TRANSSHIP_LOG", "WARNING").upper(),
+        level=settings.log or logging.WARNING,
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
     )

@@ -48,7 +48,7 @@ def run(settings: Settings, *, flower: str | None, workers: int) -> int:
     """
     stop = _stop_event()
     logging.basicConfig(
-        level=os.environ.get("TRANSSHIP_LOG", "INFO").upper(),
+        level=settings.log or logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     for noisy in ("httpx", "alembic"):

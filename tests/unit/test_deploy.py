@@ -29,10 +29,11 @@ ROOT = DEPLOY.parent
 NO_DEFAULT = {
     "home", "broker_url", "database_url", "secret_key", "certs_dir", "store_max_bytes",
     "insecure_registries", "broker_credentials", "url", "token",
+    "token_store_bytes", "log", "broker_kinds",
 }  # fmt: skip
 SECRET = re.compile(r"password|secret|token|credential|key", re.IGNORECASE)
 VARIABLE = re.compile(r"\b(?:TRANSSHIP|POSTGRES|FLOWER)_[A-Z_]+\b")
-NOT_OF_SETTINGS = {"TRANSSHIP_CONFIG", "TRANSSHIP_LOG", "TRANSSHIP_TASK_EVENTS", "TRANSSHIP_IMAGE"}
+NOT_OF_SETTINGS = {"TRANSSHIP_CONFIG", "TRANSSHIP_TASK_EVENTS", "TRANSSHIP_IMAGE"}
 GIVEN = {
     "POSTGRES_PASSWORD": "the-password-of-postgres",
     "REDIS_PASSWORD": "the-password-of-redis",

@@ -22,53 +22,57 @@ KEY_PREFIX = "transship:"
 SUBMIT = "transship.submit"  # the message that asks for a job, and the queue where it belongs
 VISIBILITY_SECONDS = 300
 
-redis_transport.install()
 
-app = Celery(
-    "transship",
-    include=["transship.workers.process.tasks"],
-    set_as_current=False,
-    broker=os.environ.get("TRANSSHIP_BROKER_URL", "redis://127.0.0.1:6379/0"),
-)
-app.conf.update(
-    result_backend=None,
-    task_ignore_result=True,
-    task_serializer="json",
-    accept_content=["json"],
-    event_serializer="json",
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
-    task_acks_on_failure_or_timeout=True,
-    # An exchange of its own for each: on a shared one every message would reach every queue.
-    task_queues=[KombuQueue(name, Exchange(name), routing_key=name) for name in (*Queue, SUBMIT)],
-    task_routes={SUBMIT: {"queue": SUBMIT}},
-    task_default_queue=Queue.CONTROL.value,
-    task_create_missing_queues=False,
-    worker_prefetch_multiplier=1,
-    # Admission publishes what free threads can take, also while old tasks go on after a reconnect.
-    worker_enable_prefetch_count_reduction=False,
-    worker_consumer="transship.workers.process.consumer:Consumer",
-    worker_hijack_root_logger=False,
-    # Whoever can write to Redis could stop workers, or change what they do, past all of SQL.
-    worker_enable_remote_control=False,
-    worker_redirect_stdouts=False,
-    worker_send_task_events=False,  # half the cost of a task; Flower turns them on when it runs
-    task_send_sent_event=False,
-    broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
-    broker_transport_options={
-        "global_keyprefix": KEY_PREFIX,
-        "visibility_timeout": VISIBILITY_SECONDS,
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
-        "socket_keepalive": True,
-        "socket_connect_timeout": 2,
-        "socket_timeout": 3,  # a Redis that hangs is a lost connection
-        "health_check_interval": 2,
-    },
-    timezone="UTC",
-)
+def _configuration() -> dict[str, Any]:
+    """What Celery asks for when it is first used; to import this module has no effect."""
+    redis_transport.install()
+    return {
+        "broker_url": os.environ.get("TRANSSHIP_BROKER_URL", "redis://127.0.0.1:6379/0"),
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "event_serializer": "json",
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_failure_or_timeout": True,
+        # An exchange of its own for each: on a shared one every message would reach every queue.
+        "task_queues": [
+            KombuQueue(name, Exchange(name), routing_key=name) for name in (*Queue, SUBMIT)
+        ],
+        "task_routes": {SUBMIT: {"queue": SUBMIT}},
+        "task_default_queue": Queue.CONTROL.value,
+        "task_create_missing_queues": False,
+        "worker_prefetch_multiplier": 1,
+        # Admission publishes what free threads can take; after a reconnect old tasks still run.
+        "worker_enable_prefetch_count_reduction": False,
+        "worker_consumer": "transship.workers.process.consumer:Consumer",
+        "worker_hijack_root_logger": False,
+        # Whoever can write to Redis could stop workers, or change what they do, past all of SQL.
+        "worker_enable_remote_control": False,
+        "worker_redirect_stdouts": False,
+        # Half the cost of a task; Flower turns them on when it runs.
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_transport_options": {
+            "global_keyprefix": KEY_PREFIX,
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_keepalive": True,
+            "socket_connect_timeout": 2,
+            "socket_timeout": 3,  # a Redis that hangs is a lost connection
+            "health_check_interval": 2,
+        },
+        "timezone": "UTC",
+    }
+
+
+app = Celery("transship", include=["transship.workers.process.tasks"], set_as_current=False)
+app.add_defaults(_configuration)
 
 
 def task(name: str) -> Callable[[Callable[..., None]], Any]:

@@ -55,6 +55,7 @@ TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "TokenError": Fail,
     "ScopeError": Fail,
     "ThrottledError": Fail,
+    "QuotaError": Fail,
     "TooLargeError": Fail,
     "IncompleteBodyError": Fail,
     "GoneError": Fail,
