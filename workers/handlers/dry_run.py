@@ -14,12 +14,11 @@ from transship.store.errors import Side
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.platform import Platform
-from transship.workers.handlers import copy
 from transship.workers.mirrors.plan import Image
 from transship.workers.mirrors.report import COPY, FAILED, MISSING, UP_TO_DATE, Tally
 from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.steps import partial_failures
+from transship.workers.steps import compare, partial_failures
 from transship.workers.steps.closure import narrowed, resolve
 from transship.workers.steps.remote import Remote
 
@@ -93,7 +92,7 @@ def _look(one: Image, lease: JobLease, context: WorkerContext, monitor: LeaseMon
     if root is None:
         return _Found(None, None, "")
     there = Remote.of(one.target, Side.DESTINATION, lease, context, monitor).head()
-    return _Found(root, there, copy.expected_digest(root, one.platforms, context))
+    return _Found(root, there, compare.expected_digest(root, one.platforms, context))
 
 
 def _item(one: Image, found: object) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import CopySpec, MirrorEntry, MirrorSpec
 from transship.workers.steps import children, partial_failures
 from transship.workers.steps.checkpoint import remember
+from transship.workers.steps.compare import PAGE, Comparison
 from transship.workers.steps.outcome import Done, Later, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
@@ -40,6 +41,9 @@ class Chosen:
 def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
     """Choose the tags once, make a child for each, and report when all have ended.
 
+    Images that are up to date are found out before, page by page: their jobs have ended when they
+    are made.
+
     A repository that cannot be listed does not keep the others. With `dry_run` there are no
     children: source and destination are compared.
     """
@@ -50,7 +54,12 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
     if spec.dry_run:
         return _plan(spec, chosen, lease, context, monitor)
     children.make(
-        ((_key(spec, one), _copy(spec, one)) for one in chosen.images), lease, context, monitor
+        ((_key(spec, one), _copy(spec, one)) for one in chosen.images),
+        lease,
+        context,
+        monitor,
+        compare=Comparison(lease, context, monitor).up_to_date,
+        page=PAGE,
     )
     ended = children.ended(lease, context)
     if ended is None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Row, select
 
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import children as child_rows
-from transship.store.catalog.scheduling import jobs
-from transship.store.catalog.scheduling.jobs import JobLease, NewJob
+from transship.store.catalog.scheduling import jobs, targets
+from transship.store.catalog.scheduling.jobs import JobLease, NewJob, UpToDate
 from transship.store.errors import Side
 from transship.store.oci.reference import Reference
 from transship.workers.jobs.submission import lane
@@ -21,6 +21,8 @@ from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import AnySpec, as_json
 from transship.workers.steps import checkpoint
 from transship.workers.steps.remote import Remote
+
+SomeSpec = TypeVar("SomeSpec", bound=AnySpec)
 
 CHUNK = 250  # children a transaction: they keep others from writing for 0.1 s
 MAX_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
@@ -45,26 +47,39 @@ def tags_of(source: Remote) -> list[str]:
 
 
 def make(
-    wanted: Iterable[tuple[str, AnySpec]],
+    wanted: Iterable[tuple[str, SomeSpec]],
     lease: JobLease,
     context: WorkerContext,
     monitor: LeaseMonitor,
+    *,
+    compare: Callable[[Sequence[SomeSpec]], Sequence[UpToDate | None]] | None = None,
+    page: int = CHUNK,
 ) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
 
-    They are made in their order, so that one who takes over goes on after those that there are.
+    They are made in their order, *page* in a transaction, so that one who takes over goes on after
+    those that there are. Where there is nothing to do, as *compare* says of each page before it is
+    made, a child has ended when it is made.
     """
     if lease.checkpoint.get("children_made"):
         return
     with context.catalog.read() as connection:
         made = sum(child_rows.by_state(connection, [lease.id])[lease.id].values())
     rest = islice(wanted, made, None)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, page)):
         monitor.check()
-        new = [_child(key, spec, lease, context) for key, spec in chunk]
+        found = compare([spec for _, spec in chunk]) if compare is not None else [None] * len(chunk)
+        new = [
+            _child(key, spec, lease, context, up_to_date)
+            for (key, spec), up_to_date in zip(chunk, found, strict=True)
+        ]
+        ended = {one.id: one.up_to_date.result["reference"] for one in new if one.up_to_date}
         with context.change() as change:
             jobs.save(change.connection, lease, crashes=0)
             jobs.create(change.connection, new, change.now)
+            targets.found_up_to_date(change.connection, ended)
+            if len(ended) == len(new):  # nothing new is to be done
+                change.directions, change.queues = (), ()
         context.catalog.give_way()
     checkpoint.remember(lease, context, children_made=True)
 
@@ -99,7 +114,13 @@ def report(children: Sequence[Row[Any]]) -> dict[str, Any]:
     return {"by_state": by_state, "failed": failed[:MAX_REPORTED]}
 
 
-def _child(key: str, spec: AnySpec, lease: JobLease, context: WorkerContext) -> NewJob:
+def _child(
+    key: str,
+    spec: AnySpec,
+    lease: JobLease,
+    context: WorkerContext,
+    up_to_date: UpToDate | None,
+) -> NewJob:
     def credential(repository: Reference) -> str:
         return context.fingerprint(lease.root, repository.domain, repository.path)
 
@@ -117,4 +138,5 @@ def _child(key: str, spec: AnySpec, lease: JobLease, context: WorkerContext) -> 
         child_key=key,
         root=lease.root,
         deadline=lease.deadline,
+        up_to_date=up_to_date,
     )

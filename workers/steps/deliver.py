@@ -133,6 +133,9 @@ def put_manifests(
                 target.repository.put_manifest(str(manifest.digest), manifest)
         with context.catalog.write() as connection:  # the last look before others see it
             jobs.save(connection, lease)
+            newer = targets.is_superseded(connection, name, lease)
+        if newer is not None:
+            return Done(result, superseded_by=newer)
         target.monitor.check()
         target.repository.put_manifest(target.reference.identifier, closure.root)
     with context.catalog.write() as connection:

@@ -146,6 +146,15 @@ _FRESH: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpToDate:
+    """What a job came to for which there was nothing to do: its result, and what it comprises."""
+
+    result: dict[str, Any]
+    blobs: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """What a job is made from."""
 
@@ -172,9 +181,10 @@ class NewJob:
     root: str | None = None  # None: it is its own root
     retry_of: str | None = None
     checkpoint: dict[str, Any] | None = None  # facts known from the beginning
+    up_to_date: UpToDate | None = None  # it has ended as soon as it is made
 
 
-_GIVEN = tuple(one.name for one in fields(NewJob))
+_GIVEN = tuple(one.name for one in fields(NewJob) if one.name != "up_to_date")
 
 
 @dataclass(slots=True)
@@ -214,9 +224,11 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     """Insert jobs, due at once, and return the ids of those that were not there yet.
 
     A child whose parent has one of the same key is there already: making children twice makes
-    them once.
+    them once. One that is up to date has succeeded.
     """
+    new = list(new)
     rows: list[dict[str, Any]] = []
+    found = {job.id: job.up_to_date for job in new if job.up_to_date is not None}
     turns: dict[tuple[str, int, str], int] = {}
     for job in new:
         root = job.root or job.id
@@ -233,6 +245,8 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         other = row.pop("other_registry")
         other = _destination(job) if other is None else other
         row |= {"requester": requester, "lane": lane_of(job.registry, other)}
+        if found:  # rows that are inserted together have the same columns
+            row |= _ended(job.up_to_date, now)
         rows.append(row)
     if not rows:
         return []
@@ -243,7 +257,13 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
             for id_ in connection.execute(_INSERTED, {"ids": some}).scalars()
         }
         rows = [row for row in rows if row["id"] in inserted]
-    children.add(connection, [(row["parent"], {"queued": 1}) for row in rows])
+    children.add(
+        connection,
+        [
+            (row["parent"], {row["state"]: 1, **{name: row[name] for name in children.FIGURES}})
+            for row in rows
+        ],
+    )
     events.record_all(
         connection,
         [
@@ -257,7 +277,35 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         ],
         now,
     )
+    events.record_all(
+        connection,
+        [
+            events.NewEvent(
+                row["id"], row["parent"], row["state"], {"error": None, "result": row["result"]}
+            )
+            for row in rows
+            if row["id"] in found
+        ],
+        now,
+    )
     return [row["id"] for row in rows]
+
+
+def _ended(up_to_date: UpToDate | None, now: float) -> dict[str, Any]:
+    """The columns of a new job that has ended, or that has not."""
+    if up_to_date is None:
+        return {"started_at": None, "finished_at": None, "result": None}
+    return {
+        "state": "succeeded",
+        "due": False,
+        "started_at": now,
+        "finished_at": now,
+        "result": up_to_date.result,
+        "bytes_total": up_to_date.size,
+        "bytes_skipped": up_to_date.size,
+        "blobs_total": up_to_date.blobs,
+        "blobs_skipped": up_to_date.blobs,
+    }
 
 
 def get(connection: Connection, id_: str, *columns: Column[Any]) -> Row[Any] | None:

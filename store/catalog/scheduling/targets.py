@@ -5,12 +5,22 @@ Of two jobs that write the same name the older one never overwrites what the new
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, select, update
 
 from transship.store.catalog.db.schema import derivations, targets
-from transship.store.catalog.db.sql import upsert
+from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.catalog.db.sql import chunks, upsert
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
+
+_NEW = upsert(targets)
+_FOUND = _NEW.on_conflict_do_update(
+    index_elements=["name"],
+    set_={"written_seq": _NEW.excluded.written_seq, "written_by": _NEW.excluded.written_by},
+    where=targets.c.written_seq < _NEW.excluded.written_seq,
+)
 
 
 def hold(connection: Connection, name: str, lease: JobLease) -> str | None:
@@ -38,6 +48,36 @@ def written(connection: Connection, name: str, lease: JobLease) -> None:
         .where(targets.c.name == name, targets.c.holder == lease.id)
         .values(holder=None, written_seq=lease.seq, written_by=lease.id)
     )
+
+
+def is_superseded(connection: Connection, name: str, lease: JobLease) -> str | None:
+    """The id of a newer job that has written *name* or found it up to date; None: there is none."""
+    row = connection.execute(
+        select(targets.c.written_seq, targets.c.written_by).where(targets.c.name == name)
+    ).one()
+    return str(row.written_by) if row.written_seq > lease.seq else None
+
+
+def found_up_to_date(connection: Connection, names: Mapping[str, str]) -> None:
+    """Record for jobs, by their ids, that the names which they were to write need nothing.
+
+    From then on no older job overwrites them.
+    """
+    seqs: dict[str, int] = {}
+    for some in chunks(names):
+        seqs |= {
+            row.id: row.seq
+            for row in connection.execute(
+                select(job_rows.c.id, job_rows.c.seq).where(job_rows.c.id.in_(some))
+            )
+        }
+    rows = [
+        {"name": name, "written_seq": seqs[id_], "written_by": id_}
+        for id_, name in sorted(names.items(), key=lambda one: one[1])
+        if id_ in seqs
+    ]
+    if rows:
+        connection.execute(_FOUND, rows)
 
 
 def record_derivation(

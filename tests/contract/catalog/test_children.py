@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from transship.store.catalog.scheduling import (
     waits,
 )
 from transship.store.catalog.scheduling.children import FIGURES, STATES
-from transship.store.catalog.scheduling.jobs import JobLease
+from transship.store.catalog.scheduling.jobs import JobLease, UpToDate
 from transship.store.errors import LeaseLostError
 from transship.workers.jobs.stopping import stop_late
 
@@ -65,6 +66,21 @@ def _made_twice(scene: Scene) -> None:
     with scene.catalog.write() as connection:
         again = new_job("another", parent="parent", child_key="child", root="parent")
         assert jobs.create(connection, [again], scene.now) == []
+
+
+def _made_up_to_date(scene: Scene) -> None:
+    nothing_to_do = UpToDate(result={"up_to_date": True}, blobs=3, size=500)
+    with scene.catalog.write() as connection:
+        new = [
+            new_job(name, parent="parent", child_key=name, root="parent", up_to_date=found)
+            for name, found in (("there", nothing_to_do), ("differs", None))
+        ]
+        jobs.create(connection, new, scene.now)
+        again = replace(new[0], id="there again")
+        assert jobs.create(connection, [again], scene.now) == []
+    assert [scene.job_row(one.id).state for one in new] == ["succeeded", "queued"]
+    assert scene.take("there") is None
+    scene.end(_child(scene, "third"))
 
 
 def _taken_up_twice(scene: Scene) -> None:
@@ -177,6 +193,7 @@ def _child_stops(scene: Scene) -> None:
 WAYS: dict[str, Way] = {
     "is made": lambda scene: _queued(scene, "one", "two"),
     "is made twice": _made_twice,
+    "is up to date when it is made": _made_up_to_date,
     "is taken up": _child,
     "is taken up twice": _taken_up_twice,
     "waits": _released,

@@ -12,9 +12,9 @@ from tests.unit.workers.handlers.test_pull_again import IMAGE, OTHER, WORKER, Ha
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.db.schema import jobs as job_rows
 from transship.store.catalog.db.schema import transfers
-from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.scheduling import jobs, targets
 from transship.store.errors import ConflictError, LeaseLostError
-from transship.workers.handlers import dry_run
+from transship.workers.handlers import dry_run, mirror
 from transship.workers.jobs.submission import Submission
 from transship.workers.mirrors import report
 from transship.workers.process.run import run_job
@@ -427,7 +427,7 @@ def test_who_takes_over_goes_on_after_the_children_that_there_are(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page is progress: deaths before it are forgotten, and none is made again."""
-    monkeypatch.setattr(children, "CHUNK", 2)
+    monkeypatch.setattr(mirror, "PAGE", 2)
     pages: list[list[str]] = []
     create = jobs.create
 
@@ -452,3 +452,123 @@ def test_who_takes_over_goes_on_after_the_children_that_there_are(
     _advance(harness, job)
     assert pages == [tags[:2], tags[2:4], tags[4:6], tags[4:6], tags[6:]]
     assert [child.child_key for child in _children(harness, job)] == tags
+
+
+# --- what is up to date --------------------------------------------------------------------------
+
+
+def _heads(harness: Harness, registry: str) -> list[str]:
+    return [
+        request.url.path.rpartition("/")[2]
+        for request in harness.fake_registry.requests
+        if request.url.host == registry and request.method == "HEAD"
+    ]
+
+
+def test_what_is_up_to_date_has_ended_when_it_is_made(harness: Harness) -> None:
+    _holds(harness, SOURCE, "1", "2")
+    _holds(harness, TARGET, "1", "2")
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=["1", "2"])
+    assert (row.state, row.result["images"], row.result["up_to_date"]) == ("succeeded", 2, 2)
+    assert [message.task for message in harness.broker.waiting] == ["transship.mirror"]
+    for child in _children(harness, row.id):
+        assert (child.state, child.attempts, child.owner) == ("succeeded", 0, None)
+        assert child.result == {
+            "reference": child.spec["destination"],
+            "digest": DIGEST,
+            "source_digest": DIGEST,
+            "up_to_date": True,
+        }
+        events = harness.scene.events_of(child.id)
+        assert [event.type for event in events] == ["queued", "succeeded"]
+        assert events[1].data == {"error": None, "result": child.result}
+    assert _heads(harness, "t.test") == _heads(harness, "r.test") == ["1", "2"]
+
+
+def test_what_differs_or_is_not_there_is_copied(harness: Harness) -> None:
+    _holds(harness, SOURCE, "1", "2", "3")
+    _holds(harness, TARGET, "1", "3", digest="sha256:" + "0" * 64)
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=["1", "2", "3"])
+    assert [child.state for child in _children(harness, row.id)] == ["queued"] * 3
+    assert sorted(_heads(harness, "r.test")) == ["1", "3"]  # of what is not there nothing is asked
+
+
+def test_many_tags_are_looked_up_in_the_list_of_their_destination(harness: Harness) -> None:
+    tags = [f"v{n}" for n in range(10)]
+    _holds(harness, SOURCE, *tags)
+    _holds(harness, TARGET, *tags[:3])
+    _lists(harness, TARGET, *tags[:3], "another")
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=tags)
+    states = [child.state for child in _children(harness, row.id)]
+    assert states == ["succeeded"] * 3 + ["queued"] * 7
+    assert sorted(_heads(harness, "t.test")) == sorted(_heads(harness, "r.test")) == tags[:3]
+
+
+@pytest.mark.parametrize("status", [401, 403, 405, 500])
+def test_a_list_that_is_refused_is_no_answer(harness: Harness, status: int) -> None:
+    tags = [f"v{n}" for n in range(10)]
+    _holds(harness, SOURCE, *tags)
+    _holds(harness, TARGET, *tags)
+    harness.fake_registry.routes["https://t.test/v2/app/tags/list"] = lambda _: httpx.Response(
+        status
+    )
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=tags)
+    states = {child.state for child in _children(harness, row.id)}
+    assert states == ({"queued"} if status == 500 else {"succeeded"})
+
+
+def test_a_registry_without_an_answer_is_not_asked_for_every_image(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "PAGE", 2)
+    _holds(harness, SOURCE, *"abcdefgh")
+    _refuses(harness, TARGET, 503)
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=[*"abcdefgh"])
+    assert [child.state for child in _children(harness, row.id)] == ["queued"] * 8
+    assert set(_heads(harness, "t.test")) <= {"a", "b"}
+    assert _heads(harness, "r.test") == []
+
+
+@pytest.mark.parametrize("registry", ["r.test", "t.test"])
+@pytest.mark.parametrize("closed", ["paused", "parked"])
+def test_a_closed_registry_is_not_asked(harness: Harness, registry: str, closed: str) -> None:
+    _holds(harness, SOURCE, "1")
+    _holds(harness, TARGET, "1")
+    job = _submit(harness, source=SOURCE, destination=TARGET, tags=["1"])
+    lease = harness.scene.take(job, WORKER)
+    assert lease is not None
+    if closed == "paused":
+        harness.scene.pause(registry)
+    else:
+        harness.scene.park(registry, 60)
+    with harness.renewer.keep(lease) as monitor:
+        mirror.advance(lease, harness.context, monitor)
+    assert [child.state for child in _children(harness, job)] == ["queued"]
+    assert harness.fake_registry.requests == []
+
+
+def test_an_older_job_does_not_overwrite_what_was_found_up_to_date(harness: Harness) -> None:
+    _holds(harness, SOURCE, "1")
+    _holds(harness, TARGET, "1")
+    older = Submission(
+        spec=parse_spec({"kind": "copy", "source": f"{SOURCE}:old", "destination": f"{TARGET}:1"}),
+        requested_by="ada",
+        tenant=HOUSE,
+    )
+    (first,) = harness.queue.submit([older])
+    row = _run(harness, source=SOURCE, destination=TARGET, tags=["1"])
+    (child,) = _children(harness, row.id)
+    lease = harness.scene.take(str(first), WORKER)
+    assert lease is not None
+    with harness.context.catalog.write() as connection:
+        assert targets.hold(connection, f"{TARGET}:1", lease) == child.id
+
+
+def test_an_older_job_that_is_about_to_write_looks_once_more(harness: Harness) -> None:
+    lease = harness.scene.job("older", owner=WORKER)
+    harness.scene.submit("newer")
+    with harness.context.catalog.write() as connection:
+        assert targets.hold(connection, f"{TARGET}:1", lease) is None
+        assert targets.is_superseded(connection, f"{TARGET}:1", lease) is None
+        targets.found_up_to_date(connection, {"newer": f"{TARGET}:1"})
+        assert targets.is_superseded(connection, f"{TARGET}:1", lease) == "newer"
