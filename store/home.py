@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from transship.store.errors import HomeUnusableError
-from transship.store.settings import Settings
 
 _ID = "home.id"
 KEY_FILE = "secret.key"
@@ -56,21 +55,32 @@ def write_home_id(home: Path, id_: str) -> str:
     return home_id(home) or id_
 
 
-def prepare_home(settings: Settings) -> None:
+def default_home() -> Path:
+    """The data directory where none is named, as the XDG base directory specification has it."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "transship"
+
+
+def run_dir(home: Path) -> Path:
+    """Where locks and sockets of the engine are that runs on *home*."""
+    return home / "run"
+
+
+def prepare_home(home: Path) -> None:
     """Make the home, readable by its owner only, and the directory of the running engine.
 
     Raises:
         HomeUnusableError: it cannot be made or written, or others can read it or have made it.
     """
     try:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.run_dir.mkdir(mode=0o700, exist_ok=True)
-        probe = settings.run_dir / f".writable.{uuid4().hex}"  # other hosts have the same pids
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_dir(home).mkdir(mode=0o700, exist_ok=True)
+        probe = run_dir(home) / f".writable.{uuid4().hex}"  # other hosts have the same pids
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _unusable(settings.home, error) from error
-    for private in (settings.home, settings.run_dir, *map(settings.home.joinpath, _SECRETS)):
+        raise _unusable(home, error) from error
+    for private in (home, run_dir(home), *map(home.joinpath, _SECRETS)):
         check_private(private)
 
 

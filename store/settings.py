@@ -28,13 +28,8 @@ from pydantic import (
 )
 
 from transship.store.errors import InvalidSpecError, RequestError
+from transship.store.home import default_home, run_dir
 from transship.store.sizes import parse_bytes
-
-
-def _default_home() -> Path:
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "transship"
-
 
 _PREFIX = "TRANSSHIP_"  # of variables
 _SECRETS = frozenset({"database_url", "broker_url", "token", "secret_key"})  # or they may have one
@@ -63,7 +58,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    home: Path = Field(default_factory=_default_home)
+    home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None  # None: SQLite in home
     broker_url: SecretStr | None = None  # None: a private Redis if there is one, else none at all
     listen: str = "127.0.0.1:5005"
@@ -178,7 +173,7 @@ class Settings(BaseModel):
     @property
     def run_dir(self) -> Path:
         """Where locks and sockets of the running engine are."""
-        return self.home / "run"
+        return run_dir(self.home)
 
     @property
     def listen_host(self) -> str:

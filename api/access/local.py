@@ -30,7 +30,7 @@ class LocalAccess:
         Raises:
             HomeUnusableError, SchemaVersionError: it cannot be used.
         """
-        prepare_home(settings)
+        prepare_home(settings.home)
         self._catalog = open_catalog(settings)
         self._access = Access(self._catalog, sealer(settings))
 

@@ -13,8 +13,6 @@ def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
     registries of the job go with it, and no others.
     """
     from transship.api.cli.output.follow import run_job  # noqa: PLC0415 -- --help needs none of it
-    from transship.workers.registry.auth.credentials import load_docker_config  # noqa: PLC0415
-    from transship.workers.specs import parse_spec  # noqa: PLC0415
 
     if "platforms" in options:
         spec["platforms"] = list(options.pop("platforms"))
@@ -23,7 +21,25 @@ def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
         value = options.pop(name)
         if value is not None:
             spec[name] = value
-    checked = parse_spec(spec)  # before any server is asked, or started
-    own = load_docker_config(os.environ).for_registries(checked.registries)
-    credentials = {key: found.parts for key, found in own.items()}
-    return run_job(spec, credentials=credentials, **options)
+    return run_job(spec, credentials=_logins(spec), **options)
+
+
+def _logins(spec: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The user's own logins for the registries of *spec*.
+
+    It is checked where there are some, or where no server would check it: nothing is started for a
+    command that cannot be. To check costs twice as much as all the rest of a command.
+
+    Raises:
+        InvalidSpecError: it cannot be.
+    """
+    from transship.api.cli.connect.target import Target  # noqa: PLC0415 -- --help needs none of it
+    from transship.workers.registry.auth.credentials import load_docker_config  # noqa: PLC0415
+
+    config = load_docker_config(os.environ)
+    if not config.sources and Target.load().may_be_served:
+        return {}
+    from transship.workers.specs import parse_spec  # noqa: PLC0415
+
+    own = config.for_registries(parse_spec(spec).registries)
+    return {key: found.parts for key, found in own.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
-import httpx
-
+from transship.api.client.http import HttpClient, Response, TransportError
 from transship.store.errors import (
     ProtocolError,
     RecordedError,
@@ -23,10 +21,10 @@ from transship.store.errors import (
 from transship.workers.registry.transport.addresses import is_loopback
 
 _PREFIX = "/api/v1"
-_SILENCE = httpx.Timeout(60, connect=5)  # a stream says every 15 s that the server lives
-READING: Final = httpx.Timeout(600, connect=5)  # the server reads whole layers before it answers
-# A body's last piece may have to be hashed, and a layer's size to be found.
-BODY: Final = httpx.Timeout(300, connect=5)
+# Seconds without a byte. A stream says every 15 s that the server lives.
+_SILENCE: Final = 60.0
+READING: Final = 600.0  # the server reads whole layers before it answers
+BODY: Final = 300.0  # a body's last piece may have to be hashed, and a layer's size to be found
 
 
 class RefusedError(RecordedError):
@@ -63,16 +61,7 @@ class Exchange:
         if token is not None:
             self._check_private("the token", base_url)
         self._where = str(socket) if socket is not None else base_url
-        # The certificates of this machine, where an operator puts a CA of the house.
-        secure = base_url.startswith("https:")
-        self._http = httpx.Client(
-            verify=ssl.create_default_context() if secure else True,
-            base_url=base_url,
-            transport=httpx.HTTPTransport(uds=str(socket)) if socket is not None else None,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(60, connect=5),
-            trust_env=False,
-        )
+        self._http = HttpClient(base_url, unix_socket=socket, token=token)
 
     def __enter__(self) -> Self:
         return self
@@ -92,8 +81,8 @@ class Exchange:
     def alive(self) -> bool:
         """Whether a server answers."""
         try:
-            return self._http.get("/livez", timeout=2).status_code == 200
-        except httpx.HTTPError:
+            return self._http.request("GET", "/livez", timeout=2).status == 200
+        except TransportError:
             return False
 
     def _check_private(self, what: str, where: str) -> None:
@@ -137,7 +126,7 @@ class Exchange:
         """The objects of a stream, as they come."""
         accept = {"Accept": "application/x-ndjson", **(headers or {})}
         with self._stream(path, params=params, headers=accept, timeout=_SILENCE) as response:
-            for line in response.iter_lines():
+            for line in response.lines():
                 if line:  # an empty one only says that the server lives
                     yield json.loads(line)
 
@@ -145,18 +134,18 @@ class Exchange:
         """The bytes of a tar, as they come."""
         accept = {"Accept": "application/x-tar"}
         with self._stream(path, params=params, headers=accept, timeout=READING) as response:
-            yield from response.iter_raw()
+            yield from response.pieces()
 
-    def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _response(self, method: str, path: str, **options: Any) -> Response:
         """The answer to a request, a refusal too."""
         with self._unreachable():
             return self._http.request(method, _PREFIX + path, **options)
 
     @contextmanager
-    def _stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
+    def _stream(self, path: str, **options: Any) -> Iterator[Response]:
         """An answer that is read as it comes."""
         with self._unreachable(), self._http.stream("GET", _PREFIX + path, **options) as response:
-            if response.status_code != 200:
+            if response.status != 200:
                 response.read()
                 raise self._refusal(response)
             yield response
@@ -165,20 +154,20 @@ class Exchange:
     def _unreachable(self) -> Iterator[None]:
         try:
             yield
-        except httpx.TransportError as error:
+        except TransportError as error:
             raise ServerUnreachableError(
-                f"no Transship server answers: {str(error) or type(error).__name__}",
+                f"no Transship server answers: {error}",
                 subject=self._where,
                 hint="check TRANSSHIP_URL, or start one with `transship up`",
             ) from error
 
-    def _refusal(self, response: httpx.Response) -> Exception:
+    def _refusal(self, response: Response) -> Exception:
         try:
             body = response.json()
-            return RefusedError(body, response.status_code)
+            return RefusedError(body, response.status)
         except (ValueError, KeyError, TypeError):
             return ProtocolError(
-                f"answered {response.status_code}, and not as a Transship server does",
+                f"answered {response.status}, and not as a Transship server does",
                 subject=self._where,
                 hint="check TRANSSHIP_URL",
                 side=Side.REQUEST,

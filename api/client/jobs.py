@@ -62,7 +62,7 @@ class JobCalls(Exchange):
         """The bytes of an export. An end that comes early raises ServerUnreachableError."""
         path = f"/exports/{quoted(id_)}"
         with self._stream(path, params={"compress": compress}, timeout=BODY) as response:
-            yield response.iter_raw()
+            yield response.pieces()
 
     def job(self, id_: str) -> dict[str, Any]:
         """A job."""

@@ -12,6 +12,7 @@ from transship.api.access import owner_token
 from transship.api.access.administration import Access
 from transship.api.app import create_app
 from transship.api.processes import locks
+from transship.api.processes.locks import SOCKET
 from transship.api.processes.server import Server, bind_unix
 from transship.store.home import prepare_home
 from transship.store.settings import Settings
@@ -23,8 +24,6 @@ from transship.workers.process.bootstrap import (
 )
 from transship.workers.process.worker import HAND_BACK_SECONDS, Worker, threads_for
 from transship.workers.runtime.wire import LocalWire, Queue
-
-SOCKET = "api.sock"
 
 
 class Engine:
@@ -39,7 +38,7 @@ class Engine:
             EngineRunningError: somebody has it.
             HomeUnusableError, SchemaVersionError: it cannot be used.
         """
-        prepare_home(settings)
+        prepare_home(settings.home)
         self._settings = settings
         self._lock = locks.engine_exclusive(settings.run_dir, kind=kind)
         try:

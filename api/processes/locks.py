@@ -15,6 +15,7 @@ from typing import Any
 from transship.store.errors import EngineRunningError
 
 ROLES = ("api", "worker")  # what runs beside others; each is a kind of its own
+SOCKET = "api.sock"  # of the engine, in the directory of its locks
 
 
 @dataclass(slots=True)

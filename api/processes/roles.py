@@ -15,7 +15,7 @@ from transship.api.access import owner_token
 from transship.api.access.administration import Access
 from transship.api.app import create_app
 from transship.api.processes import locks
-from transship.api.processes.embedded import SOCKET
+from transship.api.processes.locks import SOCKET
 from transship.api.processes.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix
 from transship.store.errors import StoreError
 from transship.store.home import prepare_home
@@ -33,7 +33,7 @@ def run_api(settings: Settings) -> None:
     """Serve the API until a signal comes."""
     _log_to_stderr(settings)
     child = CHILD_VARIABLE in os.environ
-    prepare_home(settings)
+    prepare_home(settings.home)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="api")
     catalog = open_catalog(settings)
     if child:
@@ -64,7 +64,7 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> int:
 
     _log_to_stderr(settings)
     child = CHILD_VARIABLE in os.environ
-    prepare_home(settings)
+    prepare_home(settings.home)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="worker")
     open_catalog(settings).close()  # a wrong schema is said here, in one sentence
     try:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from transship.api.processes import locks
-from transship.api.processes.embedded import SOCKET, Engine
+from transship.api.processes.embedded import Engine
+from transship.api.processes.locks import SOCKET
 from transship.api.processes.roles import CHILD_VARIABLE, LISTENER_VARIABLE, TASK_EVENTS_VARIABLE
 from transship.api.processes.server import bind_tcp
 from transship.api.views.children import Child
@@ -80,7 +81,7 @@ class _Supervisor:
     def __init__(
         self, settings: Settings, *, redis: str | None, flower: str | None, workers: int
     ) -> None:
-        prepare_home(settings)
+        prepare_home(settings.home)
         self._settings = settings
         self._redis = redis
         self._flower = _free_address(flower) if flower is not None else None

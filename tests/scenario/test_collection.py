@@ -15,7 +15,8 @@ from tests.support.images import build_image, push_to_registry
 from tests.support.registries import RegistryProcess
 from transship.api.client import Client
 from transship.api.client.exchange import RefusedError
-from transship.api.processes.embedded import SOCKET, Engine
+from transship.api.processes.embedded import Engine
+from transship.api.processes.locks import SOCKET
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.db.schema import blobs, edges

@@ -57,7 +57,7 @@ def test_strangers_are_refused_and_jobs_go_on(
 
 def _settings(home: Path, **more: str) -> Settings:
     settings = Settings(home=home, **more)  # type: ignore[arg-type]
-    prepare_home(settings)
+    prepare_home(settings.home)
     return settings
 
 

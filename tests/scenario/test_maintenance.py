@@ -54,7 +54,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def _worker(home: Path, url: str, begun: list[float]) -> Iterator[Worker]:
     """A worker with a catalog of its own, whose transactions are counted."""
     settings = Settings.model_validate({"home": home, "database_url": url})
-    prepare_home(settings)
+    prepare_home(settings.home)
     catalog = open_catalog(settings)
     write_defaults(catalog, settings)
     threads = threads_for(set(Queue))

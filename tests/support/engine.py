@@ -38,7 +38,7 @@ class Engine:
 
     def __init__(self, home: Path, *, content: Any = None, **settings: Any) -> None:
         self.settings = Settings(home=home, **settings)
-        prepare_home(self.settings)
+        prepare_home(self.settings.home)
         self.catalog = open_catalog(self.settings)
         write_defaults(self.catalog, self.settings)
         threads = threads_for(set(Queue))

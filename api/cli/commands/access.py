@@ -37,11 +37,12 @@ class Duration(click.ParamType[int]):
 def _local() -> Iterator[Client | LocalAccess]:
     """The server of TRANSSHIP_URL, else the catalog of this home, whether or not a server runs."""
     from transship.api.cli.connect.connection import server_client  # noqa: PLC0415 -- --help needs none of it
+    from transship.api.cli.connect.target import Target  # noqa: PLC0415
     from transship.store.settings import Settings  # noqa: PLC0415
 
     settings = Settings.load()
     if settings.url is not None:
-        with server_client(settings) as client:
+        with server_client(Target.of(settings)) as client:
             yield client
         return
     from transship.api.access.local import LocalAccess  # noqa: PLC0415 -- a client needs none of it

@@ -72,7 +72,7 @@ def migrate(adopt: bool) -> int:
     from transship.workers.process.bootstrap import join_cluster  # noqa: PLC0415
 
     settings = _settings(None)
-    prepare_home(settings)
+    prepare_home(settings.home)
     catalog = Catalog(settings.catalog_url)
     try:
         catalog.migrate()

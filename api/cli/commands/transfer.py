@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from transship.api.cli.connect.connection import Connection
+from transship.api.cli.connect.target import Target
 from transship.api.cli.output.errors import NeedsServerError, job_exit_code
 from transship.api.cli.output.follow import follow, report
 from transship.api.cli.output.progress import Silence, lines_or_bars
 from transship.store.errors import StoreError
-from transship.store.settings import Settings
 from transship.store.sizes import human_bytes
 
 _PIECE_BYTES = 256 * 1024
@@ -89,7 +89,7 @@ def send_file(
 ) -> int:
     """Send *stream* as the body of a request for a job, and follow that to its end."""
     silent = quiet or as_json
-    with Connection(Settings.load()) as connection:
+    with Connection(Target.load()) as connection:
         if detach and not connection.lasting:
             raise NeedsServerError(
                 "--detach needs a running server",
@@ -124,7 +124,7 @@ def save_archive(
     as_json, quiet = options.pop("as_json"), options.pop("quiet")
     key = options.pop("idempotency_key")
     spec |= {name: value for name, value in options.items() if value is not None}
-    with Connection(Settings.load()) as connection:
+    with Connection(Target.load()) as connection:
         job = connection.client.submit(spec, credentials={}, idempotency_key=key)
         try:
             job = follow(connection, job["id"], Silence())

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from transship.api.cli.connect.target import Target
 from transship.api.client import Client
 from transship.api.processes import locks
 from transship.store.errors import EngineRunningError, ServerUnreachableError
 from transship.store.home import prepare_home, read_token
-from transship.store.settings import Settings
 from transship.workers.registry.transport.addresses import is_loopback
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ _SETTLE_SECONDS = 0.5  # an engine that has the lock and has not told of itself 
 class Connection:
     """A client, and behind it, where no server was there, an engine of this process."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Connect, or start an engine.
+    def __init__(self, target: Target) -> None:
+        """Connect to *target*, or start an engine.
 
         Raises:
             ServerUnreachableError: TRANSSHIP_URL names a server that does not answer.
             HomeUnusableError, SchemaVersionError: an engine cannot be started.
         """
-        self._settings = settings
+        self._target = target
         self._engine: Engine | None = None
         self._presence: locks.HomeLock | None = None
         self.client = self._connect()
@@ -40,9 +40,9 @@ class Connection:
     @property
     def lasting(self) -> bool:
         """Whether the server stays when this command ends."""
-        if self._settings.url is not None:
+        if self._target.url is not None:
             return True
-        facts = locks.engine_facts(self._settings.run_dir)
+        facts = locks.engine_facts(self._target.run_dir)
         return self._engine is None and facts.get("kind") == "up"
 
     def reconnect(self) -> None:
@@ -51,7 +51,7 @@ class Connection:
         Raises:
             ServerUnreachableError: it was named by its URL, and does not come back.
         """
-        if self._settings.url is not None:
+        if self._target.url is not None:
             deadline = time.monotonic() + _START_SECONDS
             while time.monotonic() < deadline:
                 if self.client.alive():
@@ -59,7 +59,7 @@ class Connection:
                 time.sleep(0.1)
             raise ServerUnreachableError(
                 "lost the server; the job continues when it is back",
-                subject=self._settings.url,
+                subject=self._target.url,
                 hint="see `transship jobs wait`",
             )
         self.client.close()
@@ -86,28 +86,29 @@ class Connection:
             raise
 
     def _connect(self) -> Client:
-        if self._settings.url is not None:
-            return server_client(self._settings)
-        prepare_home(self._settings)
+        if self._target.url is not None:
+            return server_client(self._target)
+        prepare_home(self._target.home)
         began = time.monotonic()
         while True:
-            self._presence = locks.client_presence(self._settings.run_dir)
-            client = Client("http://transship", socket=self._settings.run_dir / "api.sock")
+            self._presence = locks.client_presence(self._target.run_dir)
+            client = Client("http://transship", socket=self._target.run_dir / locks.SOCKET)
             if client.alive():
                 return client
             self._leave()
             try:
                 from transship.api.processes.embedded import Engine  # noqa: PLC0415 -- a client needs none of it
+                from transship.store.settings import Settings  # noqa: PLC0415
 
-                self._engine = Engine(self._settings, kind="embedded")
+                self._engine = Engine(Settings.load(), kind="embedded")
             except EngineRunningError:
                 client.close()
                 waited = time.monotonic() - began
-                kind = locks.engine_facts(self._settings.run_dir).get("kind")
+                kind = locks.engine_facts(self._target.run_dir).get("kind")
                 if kind in locks.ROLES and waited > _SETTLE_SECONDS:
                     raise EngineRunningError(
                         "an API or a worker runs on this home by itself",
-                        subject=str(self._settings.home),
+                        subject=str(self._target.home),
                         hint="set TRANSSHIP_URL to the address of the API",
                     ) from None
                 if waited > _START_SECONDS:  # else it is starting, or stopping
@@ -122,20 +123,15 @@ class Connection:
             self._presence = None
 
 
-def server_client(settings: Settings) -> Client:
+def server_client(target: Target) -> Client:
     """A client of the server that TRANSSHIP_URL names, with the token that it is to be shown.
 
     Raises:
         RequestError: everybody on the way could read the token.
     """
-    assert settings.url is not None
-    url = urlsplit(settings.url)
-    local = is_loopback(url.hostname or "")
-    if settings.token is None:  # a server on this machine is most often the home's own
-        token = read_token(settings.home) if local else None
-        return Client(settings.url, token=token, over_http=settings.token_over_http)
-    return Client(
-        settings.url,
-        token=settings.token.get_secret_value(),
-        over_http=settings.token_over_http,
-    )
+    assert target.url is not None
+    local = is_loopback(urlsplit(target.url).hostname or "")
+    token = target.token
+    if token is None and local:  # a server on this machine is most often the home's own
+        token = read_token(target.home)
+    return Client(target.url, token=token, over_http=target.token_over_http)

@@ -9,9 +9,9 @@ from typing import Any
 def connect() -> Any:
     """A connection to the server that the settings lead to, as a context manager."""
     from transship.api.cli.connect.connection import Connection  # noqa: PLC0415 -- --help needs none of it
-    from transship.store.settings import Settings  # noqa: PLC0415
+    from transship.api.cli.connect.target import Target  # noqa: PLC0415
 
-    return Connection(Settings.load())
+    return Connection(Target.load())
 
 
 def print_json(value: Any) -> None:

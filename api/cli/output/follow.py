@@ -9,11 +9,11 @@ from typing import Any
 
 from transship.api.cli.connect.connection import Connection
 from transship.api.cli.connect.policies import described_plan
+from transship.api.cli.connect.target import Target
 from transship.api.cli.output.errors import NeedsServerError, describe, job_exit_code
 from transship.api.cli.output.progress import Display, lines_or_bars
 from transship.api.client import Client
 from transship.store.errors import ServerUnreachableError
-from transship.store.settings import Settings
 
 
 def run_job(
@@ -40,8 +40,7 @@ def start_job(
     start: Callable[[Client], dict[str, Any]], *, as_json: bool, quiet: bool, detach: bool
 ) -> int:
     """Have a job made by *start*, show how it goes, and return the exit code of its end."""
-    settings = Settings.load()
-    with Connection(settings) as connection:
+    with Connection(Target.load()) as connection:
         if detach and not connection.lasting:
             raise NeedsServerError(
                 "--detach needs a running server",

@@ -58,7 +58,7 @@ class Api:
 
     def __init__(self, directory: Path) -> None:
         settings = Settings(home=directory / "home")
-        prepare_home(settings)
+        prepare_home(settings.home)
         self.catalog = CountingCatalog(settings.catalog_url)
         self.catalog.prepare()
         write_defaults(self.catalog, settings)

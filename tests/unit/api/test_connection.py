@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from transship.api.cli.connect.connection import server_client
+from transship.api.cli.connect.target import Target
 from transship.api.client import Client
 from transship.api.client.exchange import RefusedError
 from transship.store.errors import ProtocolError, RequestError
-from transship.store.settings import Settings
 
 TOKEN = "ts_secret"
 
 
-def settings(url: str, **more: object) -> Settings:
-    return Settings.model_validate({"url": url, "token": TOKEN, **more})
+def target(url: str, *, token_over_http: bool = False) -> Target:
+    return Target(Path("/nowhere"), url, TOKEN, token_over_http)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,8 @@ def settings(url: str, **more: object) -> Settings:
     ],
 )
 def test_the_token_goes_where_nobody_listens_in(url: str) -> None:
-    with server_client(settings(url)) as client:
-        assert client._http.headers["authorization"] == f"Bearer {TOKEN}"
+    with server_client(target(url)) as client:
+        assert client._http.headers["Authorization"] == f"Bearer {TOKEN}"
 
 
 @pytest.mark.parametrize(
@@ -39,15 +40,15 @@ def test_the_token_goes_where_nobody_listens_in(url: str) -> None:
 )
 def test_it_does_not_go_over_plain_http_unless_that_is_allowed(url: str) -> None:
     with pytest.raises(RequestError, match="plain HTTP") as refused:
-        server_client(settings(url))
+        server_client(target(url))
     assert TOKEN not in str(refused.value.as_json())
-    with server_client(settings(url, token_over_http=True)) as client:
-        assert client._http.headers["authorization"] == f"Bearer {TOKEN}"
+    with server_client(target(url, token_over_http=True)) as client:
+        assert client._http.headers["Authorization"] == f"Bearer {TOKEN}"
 
 
 def test_without_a_token_none_is_sent() -> None:
-    with server_client(Settings(url="http://transship.example.org")) as client:
-        assert "authorization" not in client._http.headers
+    with server_client(Target(Path("/nowhere"), "http://transship.example.org")) as client:
+        assert "Authorization" not in client._http.headers
 
 
 LOGIN = {"registry.test": {"username": "ann", "password": "pass-word"}}

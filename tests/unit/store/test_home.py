@@ -15,7 +15,7 @@ from transship.store.settings import Settings
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     made = Settings(home=tmp_path / "home")
-    prepare_home(made)
+    prepare_home(made.home)
     return made
 
 
@@ -28,7 +28,7 @@ def test_a_new_home_is_its_owners_alone(settings: Settings) -> None:
 def test_a_home_that_others_can_use_is_refused(settings: Settings, mode: int) -> None:
     settings.home.chmod(mode)
     with pytest.raises(HomeUnusableError, match=f"its mode is 0{mode:03o}") as refused:
-        prepare_home(settings)
+        prepare_home(settings.home)
     assert refused.value.subject == str(settings.home)
     assert "chmod go=" in refused.value.hint
 
@@ -43,7 +43,7 @@ def test_a_secret_that_others_can_read_or_write_is_refused(
         path.write_text("secret")
     path.chmod(mode | 0o100)
     with pytest.raises(HomeUnusableError) as refused:
-        prepare_home(settings)
+        prepare_home(settings.home)
     assert refused.value.subject == str(path)
 
 
@@ -55,7 +55,7 @@ def test_what_another_user_has_made_is_refused(settings: Settings, name: str) ->
         path.touch(mode=0o600)
     os.chown(path, 12345, 12345)
     with pytest.raises(HomeUnusableError, match="another user"):
-        prepare_home(settings)
+        prepare_home(settings.home)
 
 
 def test_what_is_not_there_is_in_order(tmp_path: Path) -> None:

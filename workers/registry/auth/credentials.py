@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from transship.store.errors import RequestError
-from transship.workers.registry.transport.hosts import DOCKER_HUB
+from transship.store.oci.reference import HUB
 from transship.workers.registry.transport.limits import HELPER_SECONDS
 
 T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 HUB_KEY = "https://index.docker.io/v1/"
-_HUB_HOSTS = frozenset({DOCKER_HUB, f"index.{DOCKER_HUB}", f"registry-1.{DOCKER_HUB}"})
+_HUB_HOSTS = frozenset({HUB, f"index.{HUB}", f"registry-1.{HUB}"})
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOTHING_FOUND = "credentials not found in native keychain"
 _OF_THIS_PROCESS = secrets.token_bytes(32)

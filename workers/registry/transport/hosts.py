@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from transship.store.errors import RequestError
+from transship.store.oci.reference import HUB
 from transship.store.settings import Settings
 from transship.workers.registry.transport.addresses import (
     HostList,
@@ -22,13 +23,12 @@ from transship.workers.registry.transport.origins import split_host
 from transship.workers.registry.transport.proxies import ProxyRules
 from transship.workers.registry.transport.routes import Routes
 
-DOCKER_HUB = "docker.io"
 _HUB_API = "registry-1.docker.io"
 
 
 def api_host(host: str) -> str:
     """Return the host that serves the API for the registry called *host* in references."""
-    return _HUB_API if host in {DOCKER_HUB, f"index.{DOCKER_HUB}"} else host
+    return _HUB_API if host in {HUB, f"index.{HUB}"} else host
 
 
 def default_certs_dirs(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -1,0 +1,247 @@
+"""HTTP for a client that starts fast: the standard library's, over TCP, TLS or a unix socket.
+
+A command lives for a tenth of a second; to import a larger library takes twice as long.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlencode, urlsplit
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 60.0
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class TransportError(Exception):
+    """There is no answer, or it ended early."""
+
+
+class Response:
+    """An answer; its body is read once, in whole or as it comes."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        """Wrap *response*, whose head has been read."""
+        self._response = response
+        self.status = response.status
+        self.headers = response.headers
+        self.content = b""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body, which has been read, as JSON.
+
+        Raises:
+            ValueError: it is not.
+        """
+        return json.loads(self.content)
+
+    def read(self) -> None:
+        """Read the body into `content`."""
+        self.content = b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the body, as they come.
+
+        Raises:
+            TransportError: it ends early, or nothing comes.
+        """
+        response = self._response
+        with _translated():
+            if response.chunked:
+                while piece := response.read1(_PIECE_BYTES):
+                    yield piece
+                return
+            while piece := response.read(min(_PIECE_BYTES, response.length or 0)):
+                yield piece
+            if response.length:
+                raise TransportError("the answer ended early")
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the body, as they come."""
+        rest = b""
+        for piece in self.pieces():
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield line.decode()
+        if rest:
+            yield rest.decode()
+
+
+class HttpClient:
+    """Connections to one server, kept for the next request. Whoever makes it closes it."""
+
+    def __init__(
+        self, base_url: str, *, unix_socket: Path | None = None, token: str | None = None
+    ) -> None:
+        """Talk to *base_url*, through *unix_socket* where one is given, with *token*."""
+        url = urlsplit(base_url)
+        self._host, self._port = url.hostname or "", url.port
+        self._secure = url.scheme == "https"
+        self._path = url.path.rstrip("/")
+        self._unix_socket = unix_socket
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._idle: list[HTTPConnection] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def request(self, method: str, path: str, **options: Any) -> Response:
+        """An answer, with its body; *options* as in `stream`.
+
+        Raises:
+            TransportError: there is none.
+        """
+        with self.stream(method, path, **options) as response:
+            response.read()
+            return response
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Iterator[Response]:
+        """An answer whose body is read in the block; *timeout* is for each wait, in seconds.
+
+        What is sent is *json*, or *content* in chunks unless `Content-Length` is among *headers*.
+
+        Raises:
+            TransportError: there is none.
+        """
+        connection = self._connected(timeout)
+        try:
+            with _translated():
+                body, more = _encoded(json, content)
+                self._send(
+                    connection, method, path + _query(params), body, {**more, **(headers or {})}
+                )
+                response = connection.getresponse()
+            if response.length is None and not response.chunked:  # its end would be no proof
+                raise TransportError("the answer does not say how long it is")
+            yield Response(response)
+            if response.isclosed() and not response.will_close:
+                self._idle.append(connection)
+                return
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+    def _send(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        target: str,
+        body: Iterable[bytes] | bytes | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        chunked = not isinstance(body, bytes | None) and "Content-Length" not in headers
+        if chunked:
+            headers = {**headers, "Transfer-Encoding": "chunked"}
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before the end
+            connection.request(
+                method,
+                self._path + target,
+                body,
+                {**self.headers, **headers},
+                encode_chunked=chunked,
+            )
+
+    def _connected(self, timeout: float) -> HTTPConnection:
+        """A connection that is open: one that was used before, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
+                connection.sock.settimeout(timeout)
+                return connection
+            connection.close()  # the server has closed it
+        connection = self._new()
+        with _translated():
+            connection.connect()
+        connection.sock.settimeout(timeout)
+        return connection
+
+    def _new(self) -> HTTPConnection:
+        if self._unix_socket is not None:
+            return _UnixConnection(self._unix_socket)
+        if self._secure:
+            # The certificates of this machine, where an operator puts a CA of the house.
+            import ssl  # noqa: PLC0415 -- it takes a while, and most servers are on this machine
+
+            context = ssl.create_default_context()
+            return HTTPSConnection(self._host, self._port, timeout=CONNECT_SECONDS, context=context)
+        return HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS)
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("transship", timeout=CONNECT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise TransportError("nothing came in time") from error
+    except (OSError, HTTPException) as error:
+        raise TransportError(str(error) or type(error).__name__) from error
+
+
+def _encoded(
+    value: Any, content: Iterable[bytes] | None
+) -> tuple[Iterable[bytes] | bytes | None, dict[str, str]]:
+    if value is None:
+        return content, {}
+    return json.dumps(value).encode(), {"Content-Type": "application/json"}
+
+
+def _query(params: Mapping[str, Any] | None) -> str:
+    """The part of a URL behind the path; of lists each value, of booleans JSON's words."""
+    if not params:
+        return ""
+    plain = [
+        (name, str(one).lower() if isinstance(one, bool) else one)
+        for name, value in params.items()
+        if value is not None
+        for one in (value if isinstance(value, list | tuple) else [value])
+    ]
+    return "?" + urlencode(plain)
