@@ -38,7 +38,6 @@ terminal say the same thing.
 
 from __future__ import annotations
 
-from transship.store.errors.base import InternalError, Side, TransshipError
 from transship.store.errors.content import (
     ContentError,
     DecompressionError,
@@ -52,6 +51,7 @@ from transship.store.errors.content import (
     UnsupportedMediaTypeError,
     WrongSizeError,
 )
+from transship.store.errors.error import InternalError, Side, TransshipError
 from transship.store.errors.interruption import (
     CancelledError,
     HandedBackError,

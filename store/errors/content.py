@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transship.store.errors.base import Side, TransshipError
+from transship.store.errors.error import Side, TransshipError
 
 
 class ContentError(TransshipError):

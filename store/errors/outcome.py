@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transship.store.errors.base import Side, TransshipError
+from transship.store.errors.error import Side, TransshipError
 
 
 class DeadlineExceededError(TransshipError):
