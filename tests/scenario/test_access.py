@@ -15,10 +15,12 @@ import pytest
 from celery import Celery
 
 from tests.support.images import Image, build_image, push_to_registry
+from tests.support.nginx import nginx_before
 from tests.support.processes import wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, Server, run
 from tests.support.up import Up, bare_environment
+from transship.store.home import read_token
 
 USER, PASSWORD = "ann", "correct-horse-battery"
 
@@ -100,6 +102,25 @@ def test_the_first_token_is_made_before_any_server_and_opens_it(
         listed = run("tokens", "ls", environ=bare).stdout
         assert "ops" in listed
         assert token not in listed
+
+
+def test_behind_a_proxy_the_last_token_locks(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start_server(workers=0)
+    with nginx_before(server.url, tmp_path) as url:
+        token = read_token(server.home)
+        bearer = {"Authorization": f"Bearer {token}"}
+
+        def status(base: str, **headers: str) -> int:
+            return httpx.get(f"{base}/api/v1/jobs", headers=headers, trust_env=False).status_code
+
+        assert (status(url), status(url, **bearer)) == (401, 200)
+        for one in server.client.tokens()["items"]:
+            removed = run("tokens", "rm", one["name"], environ=server.environ)
+            assert removed.returncode == 0, removed.stderr
+        wait_until(lambda: status(url, **bearer) == 401, 10, "the token to be forgotten")
+        assert [status(base) for base in (url, server.url)] == [401, 401]
 
 
 def test_a_token_is_not_sent_in_the_clear(bare: dict[str, str]) -> None:

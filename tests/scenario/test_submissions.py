@@ -69,3 +69,19 @@ def test_the_application_sends_them_to_their_queue(server: Server, celery: Celer
     job = str(uuid4())
     celery.send_task("transship.submit", kwargs={"id": job, "spec": SPEC})
     wait_until(lambda: server.job_row(job), 20, "the job")
+
+
+@pytest.mark.parametrize("kind", ["prune", "gc", "fsck"])
+def test_what_needs_an_admin_is_not_done_for_whoever_writes_to_redis(
+    server: Server, celery: Celery, kind: str
+) -> None:
+    forged, other = str(uuid4()), str(uuid4())
+    for id_, spec in ((forged, {"kind": kind}), (other, SPEC)):
+        celery.send_task("transship.submit", kwargs={"id": id_, "spec": spec}, queue=QUEUES[0])
+    for id_ in (forged, other, str(uuid4())):  # a task's message makes nothing that has no row
+        celery.send_task(f"transship.{kind}", args=[id_], queue="transship.local")
+    wait_until(lambda: server.job_row(forged) and server.job_row(other), 20, "both jobs")
+    row = server.job_row(forged)
+    assert (row.state, row.error["code"], row.result) == ("failed", "forbidden", None)
+    jobs = server.client.jobs()["items"]
+    assert {job["id"]: job["kind"] for job in jobs} == {forged: kind, other: "pull"}
