@@ -34,7 +34,7 @@ fix: setup ## Format, and mend what can be mended
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-bench: setup ## Copy and pull beside skopeo; about five minutes
+bench: setup ## Copy, pull and mirror beside skopeo; about ten minutes
 	@$(PYTHON) -m tests.bench
 
 scale: setup ## What history costs the engine, on SQLite and PostgreSQL; about five minutes

@@ -1,9 +1,9 @@
-"""`make bench`: copy and pull, beside skopeo, A B A B, medians and ratios.
+"""`make bench`: copy, pull and mirror, beside skopeo, A B A B, medians and ratios.
 
-Every run begins cold: an empty target registry, an empty store, no cache of known blobs. Wall
-time is that of the command as typed. CPU is what all processes of that side used meanwhile: for
-Transship the command, the API, the workers and Redis. The registries are the same for both and
-are not counted.
+Every run begins cold: an empty target registry, an empty store, no cache of known blobs; the second
+pass of a mirror finds what the first has left. Wall time is that of the command as typed. CPU is
+what all processes of that side used meanwhile: for Transship the command, the API, the workers and
+Redis. The registries are the same for both and are not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.images import Image, big_image, push_to_registry
+from tests.support.images import Image, big_image, build_image, push_to_registry
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, environment
@@ -57,6 +57,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.bench")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--megabytes", type=int, default=370)
+    arguments.add_argument("--tags", type=int, default=100)
     options = arguments.parse_args()
     if shutil.which("skopeo") is None:
         print("skopeo is not installed: nothing to compare with", file=sys.stderr)
@@ -75,6 +76,13 @@ def main() -> int:
                 for verb, ours, theirs in CASES:
                     pairs = _pairs(reference, ours, theirs, options.rounds, directory)
                     print(_row(f"{verb}, {label}", pairs), flush=True)
+            for number in range(options.tags):
+                small = build_image(f"tag {number}", layers=2, layer_bytes=20_000)
+                push_to_registry(source.url, "bench/tags", f"v{number}", small)
+            repository = f"{source.host}/bench/tags"
+            passes = _mirror_pairs(repository, options.rounds, directory)
+            for which, pairs in zip(("first pass", "nothing new"), passes, strict=True):
+                print(_row(f"mirror of {options.tags} tags, {which}", pairs), flush=True)
     return 0
 
 
@@ -93,6 +101,43 @@ def _pairs(
         if number:
             pairs.append((pair[0], pair[1]))
     return pairs
+
+
+def _mirror_pairs(
+    repository: str, rounds: int, directory: Path
+) -> tuple[list[tuple[Sample, Sample]], list[tuple[Sample, Sample]]]:
+    """The first and the second pass over a repository, A B A B; the first pair is not counted."""
+    passes: tuple[list[tuple[Sample, Sample]], list[tuple[Sample, Sample]]] = ([], [])
+    for number in range(rounds + 1):
+        sides = []
+        for side in (_our_mirror, _skopeo_sync):
+            place = directory / "run"
+            with RegistryProcess(place / "target", host_name="localhost") as target:
+                sides.append(side(Place(repository, f"{target.host}/copy", place)))
+            shutil.rmtree(place)
+        if number:
+            for which, pairs in enumerate(passes):
+                pairs.append((sides[0][which], sides[1][which]))
+    return passes
+
+
+def _our_mirror(place: Place) -> list[Sample]:
+    samples = []
+    with _server(place.directory) as (environ, pids):
+        for _ in range(2):
+            before = sum(_cpu_of(pid) for pid in pids())
+            command = [*TRANSSHIP, "mirror", "--quiet", place.source, f"{place.target}/tags"]
+            sample = _timed(command, environ)
+            served = sum(_cpu_of(pid) for pid in pids()) - before
+            samples.append(Sample(sample.wall, sample.cpu + served))
+    return samples
+
+
+def _skopeo_sync(place: Place) -> list[Sample]:
+    options = ["--src-tls-verify=false", "--dest-tls-verify=false", "--src", "docker"]
+    SKOPEO_CACHE.unlink(missing_ok=True)
+    command = ["skopeo", "sync", *options, "--dest", "docker", place.source, place.target]
+    return [_timed(command, dict(os.environ)) for _ in range(2)]
 
 
 def _served(*command: str) -> Side:
