@@ -11,7 +11,7 @@ from sqlalchemy import Column, Row, select
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import children as child_rows
 from transship.store.catalog.scheduling import jobs, targets
-from transship.store.catalog.scheduling.jobs import JobLease, NewJob, UpToDate
+from transship.store.catalog.scheduling.jobs import AlreadyThere, JobLease, NewJob
 from transship.store.errors import Side
 from transship.store.oci.reference import Reference
 from transship.workers.jobs.submission import lane
@@ -52,7 +52,7 @@ def make(
     context: WorkerContext,
     monitor: LeaseMonitor,
     *,
-    compare: Callable[[Sequence[SomeSpec]], Sequence[UpToDate | None]] | None = None,
+    compare: Callable[[Sequence[SomeSpec]], Sequence[AlreadyThere | None]] | None = None,
     page: int = CHUNK,
 ) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
@@ -119,7 +119,7 @@ def _child(
     spec: AnySpec,
     lease: JobLease,
     context: WorkerContext,
-    up_to_date: UpToDate | None,
+    up_to_date: AlreadyThere | None,
 ) -> NewJob:
     def credential(repository: Reference) -> str:
         return context.fingerprint(lease.root, repository.domain, repository.path)

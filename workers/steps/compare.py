@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from transship.store.catalog.scheduling import jobs, targets
 from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.admission.lanes import Openness
-from transship.store.catalog.scheduling.jobs import JobLease, UpToDate
+from transship.store.catalog.scheduling.jobs import AlreadyThere, JobLease
 from transship.store.errors import (
     BlobMissingError,
     ContentError,
@@ -90,7 +90,7 @@ class Comparison:
         self._useless: set[str] = set()  # registries that gave no answer
         self._state: Openness | None = None
 
-    def up_to_date(self, specs: Sequence[CopySpec]) -> list[UpToDate | None]:
+    def up_to_date(self, specs: Sequence[CopySpec]) -> list[AlreadyThere | None]:
         """For each copy what it comes to where there is nothing to do; None: there may be.
 
         Raises:
@@ -110,14 +110,14 @@ class Comparison:
 
     def _compared(
         self, spec: CopySpec, root: Descriptor | None, there: Descriptor | None
-    ) -> UpToDate | None:
+    ) -> AlreadyThere | None:
         if root is None or there is None:
             return None
         digest = str(there.digest)
         if expected_digest(root, spec.platforms, self._context) != digest:
             return None
         blobs = known_blobs(there, self._context)
-        return UpToDate(
+        return AlreadyThere(
             result=result(spec, root, digest, up_to_date=True),
             blobs=len(blobs),
             size=sum(blob.size for blob in blobs),

@@ -146,7 +146,7 @@ _FRESH: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpToDate:
+class AlreadyThere:
     """What a job came to for which there was nothing to do: its result, and what it comprises."""
 
     result: dict[str, Any]
@@ -181,7 +181,7 @@ class NewJob:
     root: str | None = None  # None: it is its own root
     retry_of: str | None = None
     checkpoint: dict[str, Any] | None = None  # facts known from the beginning
-    up_to_date: UpToDate | None = None  # it has ended as soon as it is made
+    up_to_date: AlreadyThere | None = None  # it has ended as soon as it is made
 
 
 _GIVEN = tuple(one.name for one in fields(NewJob) if one.name != "up_to_date")
@@ -291,7 +291,7 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
     return [row["id"] for row in rows]
 
 
-def _ended(up_to_date: UpToDate | None, now: float) -> dict[str, Any]:
+def _ended(up_to_date: AlreadyThere | None, now: float) -> dict[str, Any]:
     """The columns of a new job that has ended, or that has not."""
     if up_to_date is None:
         return {"started_at": None, "finished_at": None, "result": None}

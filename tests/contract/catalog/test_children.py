@@ -19,7 +19,7 @@ from transship.store.catalog.scheduling import (
     waits,
 )
 from transship.store.catalog.scheduling.children import FIGURES, STATES
-from transship.store.catalog.scheduling.jobs import JobLease, UpToDate
+from transship.store.catalog.scheduling.jobs import AlreadyThere, JobLease
 from transship.store.errors import LeaseLostError
 from transship.workers.jobs.stopping import stop_late
 
@@ -69,7 +69,7 @@ def _made_twice(scene: Scene) -> None:
 
 
 def _made_up_to_date(scene: Scene) -> None:
-    nothing_to_do = UpToDate(result={"up_to_date": True}, blobs=3, size=500)
+    nothing_to_do = AlreadyThere(result={"up_to_date": True}, blobs=3, size=500)
     with scene.catalog.write() as connection:
         new = [
             new_job(name, parent="parent", child_key=name, root="parent", up_to_date=found)
