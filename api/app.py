@@ -85,9 +85,8 @@ def create_app(context: WorkerContext) -> FastAPI:
     )
     app.state.shares = Shares()
     app.state.audit = audit_log = Audit(context.catalog)
-    app.state.notifications = (
-        notifications  # whoever serves the application closes it when that ends
-    )
+    # Whoever serves the application closes it when that ends.
+    app.state.notifications = notifications
     longer = {
         f"{PREFIX}/jobs": MAX_JOB_BYTES,
         f"{PREFIX}/mirrors/[^/]+": MAX_JOB_BYTES,

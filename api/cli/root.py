@@ -8,109 +8,42 @@ from typing import Any, TextIO, cast
 
 import click
 
-# name: (module, its command, the line in --help)
+_COMMANDS = "transship.api.cli.commands"
+# name: (module of `commands`, its command, the line in --help)
 COMMANDS = {
-    "up": (
-        "transship.api.cli.commands.serve",
-        "up",
-        "Run everything in the foreground: API, workers, Redis",
-    ),
-    "api": ("transship.api.cli.commands.serve", "api", "Run the API alone"),
-    "worker": ("transship.api.cli.commands.serve", "worker", "Run a worker alone"),
-    "migrate": ("transship.api.cli.commands.serve", "migrate", "Upgrade the database schema"),
-    "pull": (
-        "transship.api.cli.commands.move",
-        "pull",
-        "Pull an image from a registry into the store",
-    ),
-    "push": (
-        "transship.api.cli.commands.move",
-        "push",
-        "Push an image from the store to a registry",
-    ),
-    "copy": (
-        "transship.api.cli.commands.move",
-        "copy",
-        "Copy an image from one registry to another",
-    ),
-    "mirror": (
-        "transship.api.cli.commands.move",
-        "mirror",
-        "Copy whole repositories, or what a policy file selects",
-    ),
-    "mirrors": ("transship.api.cli.commands.mirrors", "mirrors", "Manage stored mirror policies"),
-    "save": ("transship.api.cli.commands.archives", "save", "Write an archive of images"),
-    "load": (
-        "transship.api.cli.commands.archives",
-        "load",
-        "Load the images of an archive into the store",
-    ),
-    "import": (
-        "transship.api.cli.commands.archives",
-        "import_",
-        "Create an image from a root filesystem tar",
-    ),
-    "squash": ("transship.api.cli.commands.archives", "squash", "Merge layers into one"),
-    "images": ("transship.api.cli.commands.images", "images", "List the images in the store"),
-    "inspect": (
-        "transship.api.cli.commands.images",
-        "inspect",
-        "Show an image in the store, or in a registry",
-    ),
-    "history": (
-        "transship.api.cli.commands.images",
-        "history",
-        "Show an image's layers and the commands that made them",
-    ),
-    "children": (
-        "transship.api.cli.commands.images",
-        "children",
-        "List the images made here from another",
-    ),
-    "tag": ("transship.api.cli.commands.images", "tag", "Add a tag to an image"),
-    "rm": (
-        "transship.api.cli.commands.images",
-        "rm",
-        "Remove tags; an image goes with its last tag",
-    ),
-    "create": (
-        "transship.api.cli.commands.make",
-        "create",
-        "Create an image from a config and layers in the store",
-    ),
-    "cache": ("transship.api.cli.commands.make", "cache", "Look up a cached build step"),
-    "workspace": (
-        "transship.api.cli.commands.workspaces",
-        "workspace",
-        "Change files of an image, and commit them",
-    ),
-    "prune": ("transship.api.cli.commands.maintenance", "prune", "Remove unused images"),
-    "df": ("transship.api.cli.commands.records", "df", "Show disk usage"),
-    "search": ("transship.api.cli.commands.records", "search", "Search an index of images"),
-    "events": ("transship.api.cli.commands.records", "events", "Show image events"),
-    "jobs": (
-        "transship.api.cli.commands.jobs",
-        "jobs",
-        "List, show, wait for, cancel and retry jobs",
-    ),
-    "gc": ("transship.api.cli.commands.maintenance", "gc", "Delete unreferenced blobs"),
-    "fsck": (
-        "transship.api.cli.commands.maintenance",
-        "fsck",
-        "Verify every blob in the store, and repair it",
-    ),
-    "credentials": (
-        "transship.api.cli.commands.access",
-        "credentials",
-        "Manage registry logins stored on the server",
-    ),
-    "tokens": ("transship.api.cli.commands.access", "tokens", "Create, list and revoke API tokens"),
-    "audit": (
-        "transship.api.cli.commands.records",
-        "audit",
-        "Show who was refused, and who changed what",
-    ),
-    "limits": ("transship.api.cli.commands.limits", "limits", "Show or change the limits in force"),
+    "up": ("serve", "up", "Run everything in the foreground: API, workers, Redis"),
+    "api": ("serve", "api", "Run the API alone"),
+    "worker": ("serve", "worker", "Run a worker alone"),
+    "migrate": ("serve", "migrate", "Upgrade the database schema"),
+    "pull": ("move", "pull", "Pull an image from a registry into the store"),
+    "push": ("move", "push", "Push an image from the store to a registry"),
+    "copy": ("move", "copy", "Copy an image from one registry to another"),
+    "mirror": ("move", "mirror", "Copy whole repositories, or what a policy file selects"),
+    "mirrors": ("mirrors", "mirrors", "Manage stored mirror policies"),
+    "save": ("archives", "save", "Write an archive of images"),
+    "load": ("archives", "load", "Load the images of an archive into the store"),
+    "import": ("archives", "import_", "Create an image from a root filesystem tar"),
+    "squash": ("archives", "squash", "Merge layers into one"),
+    "images": ("images", "images", "List the images in the store"),
+    "inspect": ("images", "inspect", "Show an image in the store, or in a registry"),
+    "history": ("images", "history", "Show an image's layers and the commands that made them"),
+    "children": ("images", "children", "List the images made here from another"),
+    "tag": ("images", "tag", "Add a tag to an image"),
+    "rm": ("images", "rm", "Remove tags; an image goes with its last tag"),
+    "create": ("make", "create", "Create an image from a config and layers in the store"),
+    "cache": ("make", "cache", "Look up a cached build step"),
+    "workspace": ("workspaces", "workspace", "Change files of an image, and commit them"),
+    "prune": ("maintenance", "prune", "Remove unused images"),
+    "df": ("records", "df", "Show disk usage"),
+    "search": ("records", "search", "Search an index of images"),
+    "events": ("records", "events", "Show image events"),
+    "jobs": ("jobs", "jobs", "List, show, wait for, cancel and retry jobs"),
+    "gc": ("maintenance", "gc", "Delete unreferenced blobs"),
+    "fsck": ("maintenance", "fsck", "Verify every blob in the store, and repair it"),
+    "credentials": ("access", "credentials", "Manage registry logins stored on the server"),
+    "tokens": ("access", "tokens", "Create, list and revoke API tokens"),
+    "audit": ("records", "audit", "Show who was refused, and who changed what"),
+    "limits": ("limits", "limits", "Show or change the limits in force"),
 }
 
 
@@ -126,7 +59,7 @@ class Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(importlib.import_module(f"{_COMMANDS}.{module}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -91,9 +91,8 @@ def _advance(
             context.content.discard_drafts(lease.id)
         if lease.stop_requested is not None:
             raise stop_exception(lease.stop_requested)
-        with attentive(
-            monitor.check, listener=monitor
-        ):  # one who is to stop need not wait for an answer first
+        # One who is to stop need not wait for an answer first.
+        with attentive(monitor.check, listener=monitor):
             return HANDLERS[lease.kind](lease, context, monitor)
     except LeaseLostError:
         raise
