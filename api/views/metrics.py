@@ -85,7 +85,7 @@ _PENDING = (
     .where(text(TRANSFER_PENDING))
     .group_by(transfers.c.direction)
 )
-_ACTIVE_STATES = ("pending", "delayed", "admitted", "running")
+_ACTIVE_STATES = ("blocked", "pending", "delayed", "admitted", "running")
 _BUSY_STATES = ("admitted", "running")
 _QUEUES = ("control", "local")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from transship.store.content.files import failure, sync_directory
+from transship.store.content.files import failure, sync_directory, translated
+from transship.store.content.ports import Ingest
 from transship.store.errors import DigestMismatchError, SizeMismatchError
 from transship.store.oci.digest import Digest
 
@@ -81,8 +82,8 @@ class LocalIngest:
         self._hasher = self.digest.hasher()
         self.offset = self.resumed = 0
 
-    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
-        """Make the blob visible under its digest, durably."""
+    def seal(self, size: int) -> None:
+        """End the blob, and make its bytes durable."""
         if self.offset != size:
             actual = self.offset
             self.discard()
@@ -96,22 +97,27 @@ class LocalIngest:
             os.fsync(self._fd)
         except OSError as error:
             raise failure("cannot be written", str(self.digest), error) from error
-        guard()
-        try:
-            self._final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._name()
-            sync_directory(self._final.parent)
-        except OSError as error:
-            raise failure("cannot be written", str(self.digest), error) from error
         self._close()
 
-    def _name(self) -> None:
+    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
+        """Seal the blob and make it visible under its digest, durably."""
+        self.seal(size)
+        guard()
+        publish([self])
+
+    def name(self) -> Path:
+        """Let the sealed blob be seen; returns the directory that is to be synced."""
         try:
-            self._staged.replace(self._final)
-        except FileNotFoundError:
-            # Whoever took the partial over has removed it, and may have brought the blob in.
-            if self._final.is_symlink() or not self._final.is_file():
-                raise
+            self._final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._staged.replace(self._final)
+            except FileNotFoundError:
+                # Whoever took the partial over has removed it, and may have brought the blob in.
+                if self._final.is_symlink() or not self._final.is_file():
+                    raise
+        except OSError as error:
+            raise failure("cannot be written", str(self.digest), error) from error
+        return self._final.parent
 
     def discard(self) -> None:
         """Drop the partial."""
@@ -138,3 +144,11 @@ class LocalIngest:
             self._open = False
             os.close(self._fd)
             self._fd = -1  # the number may name another file by now
+
+
+def publish(sealed: Iterable[Ingest]) -> None:
+    """Let sealed blobs be seen under their digests, durably: each directory is synced once."""
+    named = [(ingest.name(), str(ingest.digest)) for ingest in sealed]
+    for directory, digest in dict(named).items():
+        with translated("cannot be written", digest):
+            sync_directory(directory)

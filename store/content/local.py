@@ -20,15 +20,15 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from transship.store.content.draft import LocalDraft
 from transship.store.content.files import failure, sync_directory, translated
-from transship.store.content.ingest import LocalIngest
-from transship.store.content.ports import Partial, Trashed
+from transship.store.content.ingest import LocalIngest, publish
+from transship.store.content.ports import Ingest, Partial, Trashed
 from transship.store.errors import (
     BlobMissingError,
     ContentError,
@@ -162,6 +162,10 @@ class LocalStore:
             for partial in earlier:
                 self._unlink(partial)
         return ingest
+
+    def publish(self, sealed: Collection[Ingest]) -> None:
+        """Make sealed blobs visible."""
+        publish(sealed)
 
     def remove(self, digest: Digest) -> bool:
         """Move a blob to the trash."""

@@ -1,8 +1,8 @@
 """The content store's contract.
 
-A blob's life: an *ingest* collects its bytes under a name of its own; *commit* syncs, checks size
-and digest, and gives it its digest as name. Before that nobody sees it, after that it never
-changes. What an ingest leaves behind when it ends early is a *partial*, which the next ingest
+A blob's life: an *ingest* collects its bytes under a name of its own; *seal* checks size and
+digest, and syncs; *publish* gives it its digest as name. Before that nobody sees it, after that it
+never changes. What an ingest leaves behind when it ends early is a *partial*, which the next one
 takes over.
 
 The catalog says which blobs are held; this port only keeps files. It takes no locks: whoever
@@ -11,8 +11,9 @@ ingests holds a fence from the catalog, and a higher fence supersedes a lower on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -94,16 +95,28 @@ class Ingest(Protocol):
     def rewind(self) -> None:
         """Drop what is held and begin at the start."""
 
+    def seal(self, size: int) -> None:
+        """End the blob, and make its bytes durable; `ContentStore.publish` makes it visible.
+
+        Nothing is written to it after that. The partial stays until it is published.
+
+        Raises:
+            SizeMismatchError, DigestMismatchError: the bytes are wrong. They are dropped, for no
+                later attempt could make them right.
+        """
+
+    def name(self) -> Path:
+        """Make the sealed blob visible; returns the directory to sync before that lasts."""
+
     def commit(self, *, size: int, guard: Callable[[], None]) -> None:
-        """Make the blob visible under its digest, durably.
+        """Seal the blob and make it visible under its digest, durably.
 
         Success means that the content is in the store, not that this call put it there. *guard*
         is called when all is checked and nothing is visible yet; what it raises is passed on, and
         the partial stays.
 
         Raises:
-            SizeMismatchError, DigestMismatchError: the bytes are wrong. They are dropped, for no
-                later attempt could make them right.
+            SizeMismatchError, DigestMismatchError: see `seal`.
         """
 
     def discard(self) -> None:
@@ -153,6 +166,13 @@ class ContentStore(Protocol):
 
         Only partials of the same *origin*, any text, are taken over or touched: whoever provides
         the end of a blob has not shown that it has the beginning.
+        """
+
+    def publish(self, sealed: Collection[Ingest]) -> None:
+        """Make sealed blobs visible under their digests, durably, and all together.
+
+        Their fences must hold still: who has lost one publishes nothing. Success means that the
+        content is in the store, not that this call put it there.
         """
 
     def draft(self, holder: str) -> Draft:

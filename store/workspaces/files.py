@@ -132,7 +132,7 @@ def add(
 
 def _record(connection: Connection, seen: Workspace, made: MadeLayer, now: float) -> None:
     workspaces.add_layer(connection, seen.tenant, seen.name, str(made.digest), now)
-    blobs.add(connection, str(made.digest), made.size, now)
+    blobs.add(connection, {str(made.digest): made.size}, now)
     layers.record(connection, [made.pair], verified=True)
 
 

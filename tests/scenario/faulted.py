@@ -42,9 +42,9 @@ from transship.workers.process.bootstrap import registry_client
 from transship.workers.process.run import run_job
 from transship.workers.runtime.context import WorkerContext, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message, Queue
+from transship.workers.runtime.wire import Message
 from transship.workers.specs import AnySpec, CopySpec, MirrorSpec
-from transship.workers.transfers.attempt import attempt
+from transship.workers.transfers.bundle import run_bundle
 
 WORKER = "a worker"
 MAX_WAITS = 100
@@ -269,8 +269,9 @@ class Faulted:
         raise AssertionError("the job does not end")
 
     def _answer(self, message: Message) -> None:
-        if message.queue in {Queue.DOWNLOADS, Queue.UPLOADS}:
-            attempt(int(message.id), self._worker, self.context, self._renewer)
+        way = message.queue.direction
+        if way is not None:
+            run_bundle(way, int(message.id), self._worker, self.context, self._renewer)
         else:
             run_job(message.id, self._worker, self.context, self._renewer)
 

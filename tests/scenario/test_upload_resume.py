@@ -106,10 +106,10 @@ def test_a_worker_that_dies_before_it_hears_of_the_end_sends_nothing_again(
 ) -> None:
     complete = transfers.complete
 
-    def die(_c: Any, claim: TransferLease, *rest: Any, **named: Any) -> None:
-        if claim.direction == "upload" and claim.size == len(LAYER):
+    def die(_c: Any, arrived: Any, *rest: Any, **named: Any) -> Any:
+        if any(one.direction == "upload" and one.size == len(LAYER) for one, _ in arrived):
             raise Died
-        complete(_c, claim, *rest, **named)
+        return complete(_c, arrived, *rest, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(transfers, "complete", die)

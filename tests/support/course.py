@@ -60,10 +60,9 @@ from transship.workers.process.run import run_job, settle
 from transship.workers.registry.client import RegistryClient
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message, Queue
+from transship.workers.runtime.wire import Message
 from transship.workers.specs import parse_spec
 from transship.workers.steps.outcome import Done
-from transship.workers.transfers.attempt import done
 
 LEASE_SECONDS = 20.0
 WORKER = aged.WORKERS[0]
@@ -75,11 +74,12 @@ class SilentWire:
     """A wire on which everything is lost; it remembers the transfers that were sent."""
 
     def __init__(self) -> None:
-        self.transfers: list[int] = []
+        self.transfers: list[tuple[str, int]] = []
 
     def publish(self, messages: Iterable[Message]) -> None:
-        moving = (Queue.DOWNLOADS, Queue.UPLOADS)
-        self.transfers += [int(one.id) for one in messages if one.queue in moving]
+        self.transfers += [
+            (one.queue.direction, int(one.id)) for one in messages if one.queue.direction
+        ]
 
     def announce(self, jobs: Iterable[str]) -> None:
         list(jobs)
@@ -218,7 +218,7 @@ class Course:
                 Wanted(
                     direction=direction,
                     digest=one,
-                    size=1000,
+                    size=s.SMALL_BLOB_BYTES + 1,  # it gets a slot of its own
                     media_type="",
                     registry=registry(0),
                     repository="library/x",
@@ -233,14 +233,16 @@ class Course:
         with self.catalog.write() as connection:
             if not self.wire.transfers:
                 admitted = admission.admit(connection, "download", time.time())
-                self.wire.transfers += [one.id for one in admitted]
-            claim = transfers.claim(connection, self.wire.transfers.pop(), WORKER, time.time())
-        assert claim is not None
+                self.wire.transfers += [(one.direction, one.bundle) for one in admitted]
+            taken = self.wire.transfers.pop()
+            (claim,) = transfers.claim(connection, *taken, WORKER, time.time())
         return claim
 
     def complete(self, claim: TransferLease) -> None:
         """A blob has arrived; what its slot makes possible is admitted."""
-        done(claim, claim.sources[0], self.context)
+        with self.context.change() as change:
+            assert transfers.held(change.connection, [claim], locked=True)
+            transfers.complete(change.connection, [(claim, claim.sources[0])], change.now)
 
     def fail(self, claim: TransferLease) -> None:
         """A transfer has failed for all who wait for it."""
@@ -266,7 +268,7 @@ class Course:
         """Renew a job's lease, a transfer's, and the worker's own row."""
         with self.catalog.write() as connection:
             heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
-            heartbeats.beat_transfer(connection, claim)
+            heartbeats.beat_transfers(connection, [claim], WORKER)
             heartbeats.beat_worker(connection, WORKER)
 
     def show_life(self) -> None:
@@ -493,7 +495,7 @@ class Course:
         claim = self.claim_transfer()
         with self.catalog.write() as connection:
             transfers.keep_session(connection, claim, "sealed", 0)
-            transfers.check(connection, claim)
+            transfers.held(connection, [claim])
         self.complete(claim)
 
     def _stopped(self) -> None:

@@ -6,11 +6,12 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from transship.store.content.ports import Partial, Trashed
+from transship.store.content.ports import Ingest, Partial, Trashed
 from transship.store.errors import BlobMissingError, DigestMismatchError, SizeMismatchError
 from transship.store.oci.digest import Digest
 
@@ -66,6 +67,11 @@ class MemoryStore:
                 del self._partials[key]
             self._partials[digest, origin, fence] = bytearray(taken)
         return MemoryIngest(self, digest, origin, fence)
+
+    def publish(self, sealed: Collection[Ingest]) -> None:
+        """Make sealed blobs visible."""
+        for ingest in sealed:
+            ingest.name()
 
     def draft(self, holder: str) -> MemoryDraft:
         """Begin to bring in a blob whose digest will be known at its end."""
@@ -207,8 +213,8 @@ class MemoryIngest:
         self._held.clear()
         self.offset = self.resumed = 0
 
-    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
-        """Make the blob visible under its digest."""
+    def seal(self, size: int) -> None:
+        """End the blob."""
         raw = bytes(self._held)
         if len(raw) != size:
             self.discard()
@@ -217,10 +223,19 @@ class MemoryIngest:
         if actual != self.digest:
             self.discard()
             raise DigestMismatchError(expected=str(self.digest), actual=str(actual))
-        guard()
+
+    def name(self) -> Path:
+        """Make the blob visible under its digest."""
         with self._store._lock:
-            self._store._blobs[self.digest] = raw
+            self._store._blobs[self.digest] = bytes(self._held)
         self.discard()
+        return Path()
+
+    def commit(self, *, size: int, guard: Callable[[], None]) -> None:
+        """Make the blob visible under its digest."""
+        self.seal(size)
+        guard()
+        self.name()
 
     def discard(self) -> None:
         """Drop the partial."""

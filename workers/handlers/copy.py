@@ -40,13 +40,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         usable = source.usable(idle)
         ready = [blob for blob in idle if blob.digest in usable]
         missing = [blob for blob in idle if blob.digest not in usable]
-        coming = {
-            digest for (way, digest), wait in states.items() if way == "download" and not wait.ended
-        }
-        deliver.want_uploads(target, ready, lease, context)
-        deliver.want_downloads(
-            source, [blob for blob in missing if str(blob.digest) not in coming], lease, context
-        )
+        deliver.want_uploads(target, ready, lease, context, source=source, missing=missing)
         return Waiting()
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
     outcome = deliver.put_manifests(closure, target, lease, context, result)

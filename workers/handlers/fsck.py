@@ -231,7 +231,7 @@ def _fetch_manifest(one: dict[str, Any], lease: JobLease, context: WorkerContext
         context.content.put(manifest.raw)
         with context.catalog.write() as connection:
             now = context.now()
-            blobs.add(connection, one["digest"], len(manifest.raw), now)
+            blobs.add(connection, {one["digest"]: len(manifest.raw)}, now)
             fingerprint = context.fingerprint(lease.root, registry, repository)
             source = Source(registry, repository, fingerprint)
             blobs.record_bytes(connection, [one["digest"]], source)

@@ -252,7 +252,7 @@ class Arrivals:
             jobs.save(connection, self._lease)
             blobs.lease(connection, self._lease.id, [str(digest) for digest, _ in found])
             for digest, size in found:
-                blobs.add(connection, str(digest), size, self._context.now())
+                blobs.add(connection, {str(digest): size}, self._context.now())
         ensure_present(self._context.content, (digest for digest, _ in found))
 
 

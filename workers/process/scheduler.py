@@ -18,7 +18,7 @@ from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.admission import admission, outlook
 from transship.store.errors import TransshipError
 from transship.workers.process.maintenance import Maintenance
-from transship.workers.runtime.context import WorkerContext, dispatch, transfer_message
+from transship.workers.runtime.context import WorkerContext, bundle_message, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Scheduler:
             now = self._context.now()
             admission.promote(connection, now)
             jobs.promote(connection, now, limit=PROMOTIONS)
-            messages = [transfer_message(one) for one in admission.unstarted(connection, now)]
+            messages = [bundle_message(one) for one in admission.unstarted(connection, now)]
             messages += dispatch(connection, now)
         self._context.wire.publish(messages)
 

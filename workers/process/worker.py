@@ -23,7 +23,7 @@ from transship.workers.process.scheduler import Scheduler
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor, LeaseRenewer
 from transship.workers.runtime.wire import Message, Queue
-from transship.workers.transfers.attempt import attempt
+from transship.workers.transfers.bundle import run_bundle
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +95,11 @@ class Worker:
         if self._stopping.is_set():
             return
         self._scheduler.wake()
-        if message.queue in (Queue.CONTROL, Queue.LOCAL):
+        direction = message.queue.direction
+        if direction is None:
             run_job(message.id, self.id, self._context, self._renewer)
         else:
-            attempt(int(message.id), self.id, self._context, self._renewer)
+            run_bundle(direction, int(message.id), self.id, self._context, self._renewer)
         self._scheduler.wake()
 
     def leave(self, seconds: float) -> bool:

@@ -111,7 +111,7 @@ def dispatch(
 ) -> list[Message]:
     """Admit transfers and pick due jobs; returns the messages to publish after the commit."""
     messages = [
-        transfer_message(admitted)
+        bundle_message(admitted)
         for direction in DIRECTIONS
         if direction in directions
         for admitted in admission.admit(connection, direction, now)
@@ -125,13 +125,15 @@ def dispatch(
     return messages
 
 
-def transfer_message(admitted: admission.Admitted) -> Message:
-    """The message for an admitted transfer."""
+def bundle_message(admitted: admission.Admitted) -> Message:
+    """The message for an admitted bundle."""
+    first, others = admitted.digests[0], len(admitted.digests) - 1
+    what = f"{first[:19]}…" + (f" and {others} more," if others else "")
     return Message(
         Queue.of(admitted.direction),
         f"transship.{admitted.direction}",
-        str(admitted.id),
-        f"{admitted.digest[:19]}… {human_bytes(admitted.size)}",
+        str(admitted.bundle),
+        f"{what} {human_bytes(admitted.size)}",
     )
 
 

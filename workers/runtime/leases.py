@@ -73,6 +73,7 @@ class LeaseMonitor:
         self._unanswered = 0
         self._heard_at = time.monotonic()
         self._answers = 0
+        self.on_check: Callable[[], None] = lambda: None  # of each check that has passed
 
     def check(self) -> None:
         """Return if the work may go on.
@@ -92,6 +93,7 @@ class LeaseMonitor:
             raise HandedBackError("the worker is stopping")
         if self._wanted_by_others:
             raise HandedBackError("its registry says nothing, and others have a use for its place")
+        self.on_check()
 
     def unbounded(self) -> None:
         """What follows, hashing or syncing, takes as long as it takes; until the next check."""
@@ -271,26 +273,16 @@ class LeaseRenewer:
 
     def _beat(self, held: list[LeaseMonitor], now: float) -> None:
         with self._catalog.write() as connection:
+            moving: list[tuple[LeaseMonitor, TransferLease]] = []
             for one in held:
                 if one.stuck(now):
                     one.report_stuck()
-                    continue
-                lease = one.lease
-                if isinstance(lease, TransferLease):
-                    stop = heartbeats.beat_transfer(connection, lease)
-                    if stop is None:
-                        one.lose()
-                    else:
-                        one.request_stop("cancelled" if stop else None)
-                        if one.has_heard:
-                            transfers.heard(connection, lease)
-                    continue
-                reason = heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
-                if reason is False:
-                    one.lose()
+                elif isinstance(one.lease, TransferLease):
+                    moving.append((one, one.lease))
                 else:
-                    assert not isinstance(reason, bool)
-                    one.request_stop(reason)
+                    self._beat_job(connection, one, one.lease)
+            if moving:
+                self._beat_transfers(connection, moving)
             silent = [(one, found) for one in held if (found := one.silent(now)) is not None]
             if silent:
                 waiting = [found for _, found in silent]
@@ -300,6 +292,27 @@ class LeaseRenewer:
                         one.make_way()
             shown = self._show(connection)
         self._has_shown(*shown)
+
+    def _beat_job(self, connection: Connection, monitor: LeaseMonitor, lease: JobLease) -> None:
+        reason = heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
+        if reason is False:
+            monitor.lose()
+        else:
+            assert not isinstance(reason, bool)
+            monitor.request_stop(reason)
+
+    def _beat_transfers(
+        self, connection: Connection, moving: list[tuple[LeaseMonitor, TransferLease]]
+    ) -> None:
+        claims = [lease for _, lease in moving]
+        stops = heartbeats.beat_transfers(connection, claims, self._worker)
+        for monitor, lease in moving:
+            if lease.id not in stops:
+                monitor.lose()
+                continue
+            monitor.request_stop("cancelled" if stops[lease.id] else None)
+            if monitor.has_heard:
+                transfers.heard(connection, lease)
 
     def _is_to_show(self, now: float) -> bool:
         """Whether the worker's row is to beat, or to be changed, although nothing is held."""

@@ -34,6 +34,11 @@ class Queue(StrEnum):
         """The queue of a job's row, or of a direction of transfers."""
         return _BY_NAME[name]
 
+    @property
+    def direction(self) -> str | None:
+        """The direction of the transfers that it carries; None where it carries jobs."""
+        return _DIRECTIONS.get(self)
+
 
 _BY_NAME = {
     "control": Queue.CONTROL,
@@ -41,6 +46,7 @@ _BY_NAME = {
     "download": Queue.DOWNLOADS,
     "upload": Queue.UPLOADS,
 }
+_DIRECTIONS = {Queue.DOWNLOADS: "download", Queue.UPLOADS: "upload"}
 
 
 @dataclass(frozen=True, slots=True)

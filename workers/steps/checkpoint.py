@@ -78,7 +78,9 @@ def want(lease: JobLease, context: WorkerContext, wanted: Collection[Wanted]) ->
         return
     with context.change() as change:
         wait_rows.want(change.connection, lease, wanted, change.now, shared=context.shared_trust)
-        change.directions = {one.direction for one in wanted}
+        change.directions = {one.direction for one in wanted} | {
+            one.after.direction for one in wanted if one.after is not None
+        }
         change.queues = ()
 
 

@@ -77,25 +77,31 @@ def left_to_upload(
 
 
 def want_uploads(
-    target: Remote, ready: Collection[Descriptor], lease: JobLease, context: WorkerContext
+    target: Remote,
+    ready: Collection[Descriptor],
+    lease: JobLease,
+    context: WorkerContext,
+    *,
+    source: Remote | None = None,
+    missing: Collection[Descriptor] = (),
 ) -> None:
-    """Make the job wait for the upload of each of *ready*, which the store holds."""
-    checkpoint.want(
-        lease,
-        context,
-        [target.wanted("upload", blob, absent_at=lease.checkpoint["absent_at"]) for blob in ready],
-    )
+    """Make the job wait for the upload of each of *ready*, which the store holds.
 
-
-def want_downloads(
-    source: Remote, missing: Collection[Descriptor], lease: JobLease, context: WorkerContext
-) -> None:
-    """Make the job wait for each of *missing*, and wake it as each arrives, for its upload."""
-    checkpoint.want(
-        lease,
-        context,
-        [source.wanted("download", blob, counted=False, eager=True) for blob in missing],
-    )
+    Those that are *missing* come from *source* first.
+    """
+    absent_at = lease.checkpoint["absent_at"]
+    wanted = [target.wanted("upload", blob, absent_at=absent_at) for blob in ready]
+    if source is not None:
+        wanted += [
+            target.wanted(
+                "upload",
+                blob,
+                absent_at=absent_at,
+                after=source.wanted("download", blob, counted=False),
+            )
+            for blob in missing
+        ]
+    checkpoint.want(lease, context, wanted)
 
 
 def put_manifests(

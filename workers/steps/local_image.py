@@ -119,5 +119,4 @@ def keep_documents(documents: Iterable[bytes], lease: JobLease, context: WorkerC
     for raw in raws:
         sizes[str(context.content.put(raw))] = len(raw)
     with context.catalog.write() as connection:
-        for digest, size in sorted(sizes.items()):
-            blobs.add(connection, digest, size, context.now())
+        blobs.add(connection, sizes, context.now())

@@ -205,8 +205,7 @@ class Remote:
             check_sizes(new.values(), held)
             got = self._probe(get, list(new))
         with catalog.write() as connection:
-            for manifest, _ in got:
-                blobs.add(connection, str(manifest.digest), len(manifest.raw), now)
+            blobs.add(connection, {str(m.digest): len(m.raw) for m, _ in got}, now)
             came = [str(manifest.digest) for manifest, came_now in got if came_now]
             blobs.record_bytes(connection, came, self.source)
             blobs.confirm(connection, new, self.source, now)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from transship.store.catalog.content import blobs, collection
-from transship.store.catalog.scheduling import transfers
 from transship.store.catalog.scheduling.admission.sources import WaitSource
 from transship.store.catalog.scheduling.transfers import TransferLease
+from transship.store.content.ports import Ingest
 from transship.store.content.verify import intact
 from transship.store.errors import DigestMismatchError, RegistryNotFoundError, WrongSizeError
 from transship.store.oci.descriptor import Descriptor
@@ -19,25 +19,17 @@ SILENCE_BOUND_SECONDS = 90.0  # connecting, an answer, a token; the client's own
 
 def download(
     claim: TransferLease, source: WaitSource, context: WorkerContext, monitor: LeaseMonitor
-) -> None:
-    """Bring the blob of *claim* from *place*; on return its file is in the store, and synced.
+) -> Ingest | None:
+    """Bring the blob of *claim* from *source*; returns it sealed, to be published.
 
     What an earlier attempt left of the bytes of the same repository is taken over, and only the
     rest is asked for. Where the store holds the blob already, it came from elsewhere, or somebody
-    died between naming its file and recording it: then the place has to show that it has the bytes
-    too, all of them, and nothing is written.
+    died between naming its file and recording it: then the source has to show that it has the bytes
+    too, all of them, nothing is written, and None is returned.
 
     Raises:
         WrongSizeError: the store holds the blob, and its size is not what the claim says.
     """
-    _bring(claim, source, context, monitor)
-    if claim.fence > 1:  # an earlier attempt may have begun with another place
-        context.content.discard_partials(Digest.parse(claim.digest))
-
-
-def _bring(
-    claim: TransferLease, source: WaitSource, context: WorkerContext, monitor: LeaseMonitor
-) -> None:
     digest = Digest.parse(claim.digest)
     # Every other try goes past the mirrors: one that gives wrong bytes must not use them all up.
     repository = context.repository(
@@ -54,7 +46,7 @@ def _bring(
             _compare(blob, claim, repository, monitor)
         elif repository.head_blob(digest) is None:
             raise _absent(claim, source)
-        return
+        return None
     # One who has the end of a blob has not shown that it has the beginning.
     origin = "" if context.shared_trust else f"{source.registry}/{source.repository}"
     with context.content.ingest(
@@ -81,12 +73,8 @@ def _bring(
                 known = ingest.offset - body.offset  # not 0 where the range was ignored
                 body.read_into(receive, check=monitor.check)
         monitor.unbounded()
-
-        def still_ours() -> None:
-            with context.catalog.read() as connection:
-                transfers.check(connection, claim)
-
-        ingest.commit(size=claim.size, guard=still_ours)
+        ingest.seal(claim.size)
+        return ingest
 
 
 def _is_here(blob: Descriptor, context: WorkerContext, monitor: LeaseMonitor) -> bool:

@@ -23,7 +23,7 @@ CLOSING_ANSWER_SECONDS = 16 * 60.0  # a registry may hash and copy for long befo
 def upload(
     claim: TransferLease, source: WaitSource, context: WorkerContext, monitor: LeaseMonitor
 ) -> None:
-    """Send the blob of *claim* to *place*; on return the registry has confirmed its digest.
+    """Send the blob of *claim* to *source*, where it is to go; then the registry has confirmed it.
 
     The job that wants it has found it absent and not mountable. When it was taken up before, it
     is asked for again first: the registry may have kept what nobody was there to hear of. What

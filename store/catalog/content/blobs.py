@@ -8,7 +8,7 @@ came from there are another. Only bytes prove who may use a blob that is held (`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 
@@ -83,10 +83,12 @@ def release(connection: Connection, holder: str) -> None:
     connection.execute(delete(leases).where(leases.c.holder == holder))
 
 
-def add(connection: Connection, digest: str, size: int, now: float) -> None:
-    """The blob is in the store."""
-    row = {"digest": digest, "size": size, "created_at": now, "used_at": now, "now": now}
-    connection.execute(_ADD, row)
+def add(connection: Connection, sizes_: Mapping[str, int], now: float) -> None:
+    """Blobs are in the store, each with its size."""
+    times = {"created_at": now, "used_at": now, "now": now}
+    rows = [{"digest": digest, "size": size, **times} for digest, size in sizes_.items()]
+    if rows:
+        connection.execute(_ADD, rows)
 
 
 def held(connection: Connection, digests: Collection[str], now: float) -> set[str]:

@@ -52,13 +52,16 @@ JOB_LONG_SPEC: Final = f"{JOB_TOP} AND spec_bytes > {LONG_SPEC_BYTES}"
 JOB_TOP_ACTIVE: Final = f"{JOB_TOP} AND {JOB_ACTIVE}"
 JOB_ENDED_AT: Final = "coalesce(finished_at, 0)"
 LEASE_OF_EXPORT: Final = "substr(holder, 1, 7) = 'export:'"
-TRANSFER_ACTIVE: Final = "state IN ('pending', 'delayed', 'admitted', 'running')"
+TRANSFER_ACTIVE: Final = "state IN ('blocked', 'pending', 'delayed', 'admitted', 'running')"
 TRANSFER_BUSY: Final = "state IN ('admitted', 'running')"
+TRANSFER_BLOCKED: Final = "state = 'blocked'"
 TRANSFER_PENDING: Final = "state = 'pending'"
 TRANSFER_DELAYED: Final = "state = 'delayed'"
 TRANSFER_ADMITTED: Final = f"{TRANSFER_BUSY} AND state = 'admitted'"
 TRANSFER_RUNNING: Final = f"{TRANSFER_BUSY} AND state = 'running'"
 TRANSFER_DOWNLOAD: Final = "direction = 'download'"
+SMALL_BLOB_BYTES: Final = 4 * 1024 * 1024  # what may share a slot
+TRANSFER_SMALL: Final = f"{TRANSFER_PENDING} AND size <= {SMALL_BLOB_BYTES} AND NOT alone"
 # Downloads that queue and that somebody may have from another registry too.
 TRANSFER_ELSEWHERE: Final = "elsewhere AND state IN ('pending', 'delayed')"
 
@@ -432,6 +435,12 @@ transfers = Table(
     Column("priority", Integer, nullable=False),
     Column("turn", _Id, nullable=False),
     Column("state", String, nullable=False),
+    # Who has the slot in which it was admitted last: those with the same number share it. No number
+    # is given twice in a direction.
+    Column("bundle", _Id, nullable=False, server_default=text("0")),
+    Column("shared", Boolean, nullable=False, server_default=text("false")),  # others were in it
+    # Its bundle died: until it has got further, it has a slot of its own.
+    Column("alone", Boolean, nullable=False, server_default=text("false")),
     Column("error", _Json),
     Column("stop_requested", Boolean, nullable=False),
     # It has ended, and not all who wait have been told yet.
@@ -458,6 +467,7 @@ transfers = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
     _partial("transfers_digest", "digest", where=TRANSFER_ACTIVE),
+    _partial("transfers_blocked", "digest", where=TRANSFER_BLOCKED),
     _partial("transfers_fence", "digest", "fence", where=TRANSFER_DOWNLOAD),
     _partial("transfers_key", "key", where=TRANSFER_ACTIVE, unique=True),
     _partial(
@@ -479,7 +489,17 @@ transfers = Table(
         "turn",
         where=TRANSFER_PENDING,
     ),
-    _partial("transfers_busy", "direction", "registry", where=TRANSFER_BUSY),
+    _partial(
+        "transfers_small",
+        "direction",
+        "registry",
+        "root",
+        "priority",
+        "turn",
+        "id",
+        where=TRANSFER_SMALL,
+    ),
+    _partial("transfers_busy", "direction", "registry", "bundle", where=TRANSFER_BUSY),
     _partial("transfers_delayed", "not_before", where=TRANSFER_DELAYED),
     _partial("transfers_telling", "id", where="telling"),
     _partial("transfers_elsewhere", "registry", where=TRANSFER_ELSEWHERE),
@@ -498,7 +518,6 @@ waits = Table(
     Column("seq", _Id, nullable=False, server_default="0"),  # of the job
     Column("joined", Boolean, nullable=False),  # someone else's transfer already
     Column("counted", Boolean, nullable=False),  # its bytes are the job's progress
-    Column("eager", Boolean, nullable=False),  # wake the job at once, not with the last one
     Column("ended", Boolean, nullable=False),
     Column("error", _Json),
     PrimaryKeyConstraint("job", "transfer"),

@@ -8,19 +8,36 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, select, text, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, or_, select, text, update
 
 from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
-from transship.store.catalog.db.sql import upsert
+from transship.store.catalog.db.sql import chunks, upsert
 from transship.store.catalog.scheduling import events, maintenance
 from transship.store.catalog.scheduling.transfers import TransferLease, end_dead
 from transship.store.errors import RepeatedCrashError
 
 MAX_CRASHES = 5  # without progress between them
+
+_BEAT = (
+    update(transfers)
+    .where(
+        transfers.c.id.in_(bindparam("ids", expanding=True)),
+        transfers.c.owner == bindparam("by"),
+        text("state = 'running'"),
+    )
+    .values(beat=transfers.c.beat + 1)
+    .returning(transfers.c.id, transfers.c.fence, transfers.c.stop_requested)
+)
+_FIGURES = update(transfers).where(
+    transfers.c.id == bindparam("held"),
+    transfers.c.fence == bindparam("held_fence"),
+    transfers.c.owner == bindparam("held_by"),
+    text("state = 'running'"),
+)
 
 Key = tuple[str, str | int]  # ('job' | 'transfer' | 'worker', id)
 Pulse = tuple[int, int]  # fence, beat
@@ -133,23 +150,27 @@ def beat_job(connection: Connection, id_: str, fence: int, owner: str) -> str | 
     return False if row is None else row.stop_requested
 
 
-def beat_transfer(connection: Connection, claim: TransferLease) -> bool | None:
-    """Renew a transfer's lease and write how far it is.
+def beat_transfers(
+    connection: Connection, claims: Collection[TransferLease], owner: str
+) -> dict[int, bool]:
+    """Renew what *owner* still holds of its *claims*, and write how far they are.
 
-    None: it is lost. Otherwise whether a stop was requested.
+    Returns, of these, whether a stop was requested. What is left out is lost.
     """
-    row = connection.execute(
-        update(transfers)
-        .where(
-            transfers.c.id == claim.id,
-            transfers.c.fence == claim.fence,
-            transfers.c.owner == claim.owner,
-            text("state = 'running'"),
-        )
-        .values(beat=transfers.c.beat + 1, **claim.figures)
-        .returning(transfers.c.stop_requested)
-    ).one_or_none()
-    return None if row is None else bool(row.stop_requested)
+    fences = {one.id: one.fence for one in claims}
+    found: dict[int, bool] = {}
+    for ids in chunks(fences):
+        for row in connection.execute(_BEAT, {"ids": ids, "by": owner}):
+            if fences[row.id] == row.fence:
+                found[row.id] = bool(row.stop_requested)
+    moved = [
+        {"held": one.id, "held_fence": one.fence, "held_by": owner, **one.figures}
+        for one in claims
+        if one.id in found and (one.done or one.moved)
+    ]
+    if moved:
+        connection.execute(_FIGURES, moved)
+    return found
 
 
 def reap(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:
@@ -234,7 +255,12 @@ def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: floa
 
 
 def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now: float) -> int:
+    """Take it from its owner; the death of a bundle counts for none that were in it.
+
+    Who knows which of them it died over? Each travels alone until it gets further.
+    """
     got_further = transfers.c.furthest > transfers.c.furthest_at_death
+    crashes = case((got_further, 1), else_=transfers.c.crashes + 1)
     row = connection.execute(
         update(transfers)
         .where(
@@ -248,7 +274,8 @@ def _bury_transfer(connection: Connection, id_: int, fence: int, beat: int, now:
             owner=None,
             fence=transfers.c.fence + 1,
             tries=transfers.c.tries - 1,
-            crashes=case((got_further, 1), else_=transfers.c.crashes + 1),
+            crashes=case((transfers.c.shared, transfers.c.crashes), else_=crashes),
+            alone=or_(transfers.c.shared, and_(transfers.c.alone, ~got_further)),
             furthest_at_death=transfers.c.furthest,
         )
         .returning(transfers.c.crashes, transfers.c.digest)

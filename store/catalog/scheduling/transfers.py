@@ -6,14 +6,15 @@ Their life at the hands of a worker: taken up, delayed, handed on, ended. Who wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, text, update
+from sqlalchemy import BindParameter, Connection, and_, bindparam, func, select, text, update
 
 from transship.store.catalog.content import blobs
-from transship.store.catalog.db.schema import TRANSFER_PENDING, transfers
+from transship.store.catalog.db.schema import TRANSFER_ADMITTED, TRANSFER_PENDING, transfers
 from transship.store.catalog.scheduling import events, waits
 from transship.store.catalog.scheduling.admission import silence, sources
 from transship.store.catalog.scheduling.admission.sources import WaitSource
@@ -24,7 +25,11 @@ from transship.store.errors import LeaseLostError
 
 _CLAIM = (
     update(transfers)
-    .where(transfers.c.id == bindparam("transfer"), text("state = 'admitted'"))
+    .where(
+        text(TRANSFER_ADMITTED),
+        transfers.c.direction == bindparam("way"),
+        transfers.c.bundle == bindparam("number"),
+    )
     .values(
         state="running",
         owner=bindparam("by"),
@@ -45,9 +50,27 @@ _HELD = and_(
     transfers.c.owner == bindparam("held_by"),
     text("state = 'running'"),
 )
-_CHECK = select(transfers.c.id).where(_HELD)
+_IDS: BindParameter[Sequence[int]] = bindparam("ids", expanding=True)
+_RUNNING = select(transfers.c.id, transfers.c.fence, transfers.c.owner).where(
+    transfers.c.id.in_(_IDS), text("state = 'running'")
+)
+_LOCKED_RUNNING = _RUNNING.order_by(transfers.c.id).with_for_update()
 _SAVE = update(transfers).where(_HELD)
-_SAVE_AND_SEE = _SAVE.returning(waits.SOME_FROM_ELSEWHERE)
+_DONE = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("held"))
+    .values(
+        state="done",
+        owner=None,
+        upload_session=None,
+        error=None,
+        finished_at=bindparam("now"),
+        bytes_done=transfers.c.size,
+        furthest=transfers.c.size,
+        bytes_moved=bindparam("moved"),
+    )
+)
+_FROM_ELSEWHERE = select(transfers.c.id).where(transfers.c.id.in_(_IDS), waits.SOME_FROM_ELSEWHERE)
 
 
 @dataclass(slots=True)
@@ -88,29 +111,34 @@ class TransferLease:
         return Carried(self.done, self.bytes_moved + self.moved)
 
 
-def claim(connection: Connection, id_: int, owner: str, now: float) -> TransferLease | None:
-    """Take up an admitted transfer, or return None: someone has it, or it has ended."""
-    row = connection.execute(_CLAIM, {"transfer": id_, "by": owner, "now": now}).one_or_none()
-    if row is None:
-        return None
-    return TransferLease(
-        id=row.id,
-        direction=row.direction,
-        digest=row.digest,
-        size=row.size,
-        media_type=row.media_type,
-        registry=row.registry,
-        repository=row.repository,
-        attempts=row.attempts,
-        tries=row.tries,
-        furthest=row.furthest,
-        bytes_moved=row.bytes_moved,
-        fence=row.fence,
-        owner=owner,
-        sources=sources.of_transfer(connection, row.id, now),
-        listening=bool(row.silent),
-        session=row.upload_session,
-    )
+def claim(
+    connection: Connection, direction: str, bundle: int, owner: str, now: float
+) -> list[TransferLease]:
+    """Take up what was admitted as a bundle, in turn; none is left where someone has it."""
+    where = {"way": direction, "number": bundle, "by": owner, "now": now}
+    rows = connection.execute(_CLAIM, where).all()
+    places = sources.of_transfers(connection, [row.id for row in rows], now)
+    return [
+        TransferLease(
+            id=row.id,
+            direction=row.direction,
+            digest=row.digest,
+            size=row.size,
+            media_type=row.media_type,
+            registry=row.registry,
+            repository=row.repository,
+            attempts=row.attempts,
+            tries=row.tries,
+            furthest=row.furthest,
+            bytes_moved=row.bytes_moved,
+            fence=row.fence,
+            owner=owner,
+            sources=places[row.id],
+            listening=bool(row.silent),
+            session=row.upload_session,
+        )
+        for row in sorted(rows, key=lambda row: (row.turn, row.id))
+    ]
 
 
 def heard(connection: Connection, claim_: TransferLease) -> None:
@@ -132,52 +160,58 @@ def keep_session(
     claim_.session = sealed
 
 
-def check(connection: Connection, claim_: TransferLease) -> None:
-    """Make sure that the transfer is still ours.
-
-    Raises:
-        LeaseLostError: it is not.
-    """
-    if connection.execute(_CHECK, _held(claim_)).first() is None:
-        raise _lost(claim_)
+def held(
+    connection: Connection, claims: Iterable[TransferLease], *, locked: bool = False
+) -> set[int]:
+    """The ids of those of *claims* that are still ours; *locked*: until the transaction ends."""
+    mine = {(one.id, one.fence, one.owner) for one in claims}
+    ids = sorted(id_ for id_, _, _ in mine)
+    rows = connection.execute(_LOCKED_RUNNING if locked else _RUNNING, {"ids": ids})
+    return {row.id for row in rows if (row.id, row.fence, row.owner) in mine}
 
 
 def complete(
     connection: Connection,
-    claim_: TransferLease,
-    source: WaitSource,
+    arrived: Sequence[tuple[TransferLease, WaitSource]],
     now: float,
     *,
     shared: bool = False,
-) -> bool:
-    """The blob has arrived: in the store for a download, in the registry for an upload.
+) -> waits.Woken:
+    """Blobs have arrived: in the store if they are downloads, in their registry if uploads.
 
-    A download serves those who want the blob from the repository that it came from, or everybody
-    where trust is *shared*. The others get a transfer of their own: their places are read too, and
-    compared, for to know a digest grants nothing. Returns whether a job is due now.
+    All are of one direction, and are ours: see `held`. A download serves those who want the blob
+    from the repository that it came from, or everybody where trust is *shared*. The others get a
+    transfer of their own: their places are read too, and compared, for to know a digest grants
+    nothing. Returns what became possible.
     """
-    seen = blobs.Source(source.registry, source.repository, source.fingerprint)
-    size = claim_.size
-    blobs.confirm(connection, [claim_.digest], seen, now)
-    values = _ended(claim_, "done", now, error=None, bytes_done=size, furthest=size)
-    served = {"at_registry": source.registry, "at_repository": source.repository}
-    row = connection.execute(_SAVE_AND_SEE, {**_held(claim_), **values, **served}).one_or_none()
-    if row is None:
-        raise _lost(claim_)
-    if claim_.direction == "download":
-        blobs.add(connection, claim_.digest, size, now)
-        blobs.record_bytes(connection, [claim_.digest], seen)
-        if not shared and row[0]:
-            waits.hand_on(connection, claim_.id, source, now)
-    heard(connection, claim_)
-    carried = Carried(size, claim_.bytes_moved + claim_.moved, whole=True)
-    return waits.end(connection, claim_.id, carried, error=None)
+    places: defaultdict[WaitSource, list[TransferLease]] = defaultdict(list)
+    for claim_, source in arrived:
+        places[source].append(claim_)
+    moved = {one.id: one.bytes_moved + one.moved for one, _ in arrived}
+    connection.execute(_DONE, [{"held": id_, "moved": n, "now": now} for id_, n in moved.items()])
+    for source, some in places.items():
+        seen = blobs.Source(source.registry, source.repository, source.fingerprint)
+        digests = [one.digest for one in some]
+        blobs.confirm(connection, digests, seen, now)
+        if some[0].direction == "download":
+            blobs.record_bytes(connection, digests, seen)
+            if not shared:
+                at = {"at_registry": source.registry, "at_repository": source.repository}
+                ids = {"ids": [one.id for one in some]}
+                for id_ in connection.execute(_FROM_ELSEWHERE, {**ids, **at}).scalars().all():
+                    waits.hand_on(connection, id_, source, now)
+    if arrived[0][0].direction == "download":
+        blobs.add(connection, {one.digest: one.size for one, _ in arrived}, now)
+    for claim_, _ in arrived:
+        heard(connection, claim_)
+    ended = {one.id: Carried(one.size, moved[one.id], whole=True) for one, _ in arrived}
+    return waits.end(connection, ended, error=None)
 
 
 def fail(connection: Connection, claim_: TransferLease, error: dict[str, Any], now: float) -> None:
     """The transfer has failed for all who wait for it."""
     _end(connection, claim_, "failed", now, error=error)
-    waits.end(connection, claim_.id, claim_.carried, error=error)
+    waits.end(connection, {claim_.id: claim_.carried}, error=error)
 
 
 def exclude(
@@ -279,23 +313,19 @@ def end_dead(
             .returning(transfers.c.bytes_done, transfers.c.bytes_moved)
         ).one_or_none()
         if row is not None:
-            waits.end(connection, id_, Carried(*row), error=error)
+            waits.end(connection, {id_: Carried(*row)}, error=error)
     events.record_for_waiting(connection, id_, "worker-died", now, transfer=id_)
 
 
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _ended(claim_: TransferLease, state: str, now: float, **more: Any) -> dict[str, Any]:
-    """What a row says of a transfer that has ended: nobody owns it, no upload goes on from it."""
-    values: dict[str, Any] = {**claim_.figures, **more}
-    return values | {"state": state, "owner": None, "upload_session": None, "finished_at": now}
-
-
 def _end(
     connection: Connection, claim_: TransferLease, state: str, now: float, **more: Any
 ) -> None:
-    _save(connection, claim_, **_ended(claim_, state, now, **more))
+    """Nobody owns what has ended, and no upload goes on from it."""
+    ended = {"state": state, "owner": None, "upload_session": None, "finished_at": now}
+    _save(connection, claim_, **claim_.figures, **ended, **more)
 
 
 def _held(claim_: TransferLease) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Row,
     Update,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal_column,
     or_,
     select,
     text,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 from transship.store.catalog.content import blobs
 from transship.store.catalog.db.schema import (
     JOB_WAITING,
+    SMALL_BLOB_BYTES,
     TRANSFER_ACTIVE,
     TRANSFER_DOWNLOAD,
     jobs,
@@ -69,7 +72,8 @@ _LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
 )
 MAX_TOLD = 500  # jobs a transaction that are told that a transfer has ended
 
-_OPEN = select(waits.c.job).where(waits.c.transfer == bindparam("waited_for"), text("NOT ended"))
+_WAITED_FOR: BindParameter[Sequence[int]] = bindparam("waited_for", expanding=True)
+_OPEN = select(waits.c.job).where(waits.c.transfer.in_(_WAITED_FOR), text("NOT ended"))
 _ELSEWHERE = or_(
     waits.c.registry != bindparam("at_registry"), waits.c.repository != bindparam("at_repository")
 )
@@ -81,12 +85,12 @@ _OF_PLACE = (
 _END, _END_OF_PLACE = (
     update(waits)
     .where(
-        waits.c.transfer == bindparam("waited_for"),
+        waits.c.transfer.in_(_WAITED_FOR),
         waits.c.job.in_(page.limit(MAX_TOLD)),
         text("NOT ended"),
     )
     .values(ended=True, error=bindparam("failure"))
-    .returning(waits.c.job, waits.c.joined, waits.c.counted)
+    .returning(waits.c.job, waits.c.transfer, waits.c.joined, waits.c.counted)
     for page in (_OPEN, _OPEN.where(*_OF_PLACE))
 )
 # Some wait for a transfer who have not brought the place that served it.
@@ -100,7 +104,7 @@ _MOVE = (
 )
 _TELLING = (
     update(transfers)
-    .where(transfers.c.id == bindparam("waited_for"))
+    .where(transfers.c.id.in_(_WAITED_FOR))
     .values(telling=bindparam("more"), error=bindparam("failure"))
 )
 _CARRIED = (transfers.c.id, transfers.c.state, transfers.c.bytes_done, transfers.c.bytes_moved)
@@ -110,14 +114,7 @@ _WAKE_ALL = (
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_WAITING))
     .values(due=True)
 )
-_HAS_ALL = or_(
-    exists().where(
-        waits.c.job == jobs.c.id,
-        waits.c.transfer == bindparam("waited_for"),
-        text("waits.eager AND waits.ended"),
-    ),
-    ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")),
-)
+_HAS_ALL = ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
 _WAKE = _WAKE_ALL.where(_HAS_ALL)
 # Most have gained something, and are written anyway.
 _CREDIT_AND_WAKE_ALL, _CREDIT_AND_WAKE = (
@@ -125,6 +122,37 @@ _CREDIT_AND_WAKE_ALL, _CREDIT_AND_WAKE = (
         due=case((and_(text(JOB_WAITING), condition), true()), else_=jobs.c.due)
     ).returning(jobs.c.due)
     for condition in (true(), _HAS_ALL)
+)
+# Uploads that somebody may have for whom the blob has come now.
+_DOWNLOAD, _FOR_IT, _FOR_UPLOAD = transfers.alias("download"), waits.alias(), waits.alias()
+_UNBLOCKED = (
+    select(*(transfers.c[name] for name in ("id", "registry", "priority", "root", "requester")))
+    .join_from(
+        _DOWNLOAD,
+        transfers,
+        and_(transfers.c.digest == _DOWNLOAD.c.digest, transfers.c.size == _DOWNLOAD.c.size),
+    )
+    .where(
+        _DOWNLOAD.c.id.in_(_WAITED_FOR),
+        _DOWNLOAD.c.direction == literal_column("'download'"),
+        text("transfers.state = 'blocked'"),
+        exists()
+        .where(
+            _FOR_IT.c.transfer == _DOWNLOAD.c.id,
+            _FOR_IT.c.ended,
+            _FOR_IT.c.error.is_(None),
+            _FOR_UPLOAD.c.job == _FOR_IT.c.job,
+            _FOR_UPLOAD.c.transfer == transfers.c.id,
+            ~_FOR_UPLOAD.c.ended,
+        )
+        .correlate(_DOWNLOAD, transfers),
+    )
+    .order_by(transfers.c.id)
+)
+_QUEUE = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("unblocked"))
+    .values(state="pending", turn=bindparam("at"))
 )
 
 
@@ -140,8 +168,8 @@ class Wanted:
     repository: str
     fingerprint: str
     counted: bool = True  # its bytes are the job's progress
-    eager: bool = False  # wake the job when this one ends, not with the last one
     absent_at: float = 0.0  # when the destination of an upload was found to lack it
+    after: Wanted | None = None  # the download that an upload has to wait for
 
     @property
     def key(self) -> str:
@@ -153,6 +181,13 @@ class Wanted:
         if self.direction == "download":
             return f"download {self.digest} {self.size}"
         return f"upload {self.digest} {self.registry} {self.repository} {self.size}"
+
+
+class Woken(NamedTuple):
+    """What became possible when a transfer ended."""
+
+    jobs: bool = False  # one is due
+    uploads: bool = False  # one queues that was blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,27 +216,31 @@ def want(
     looks again instead. What the store holds by way of others has not arrived for this job, unless
     trust is *shared*.
 
+    An upload whose blob is still to come is blocked, until the blob has come for one of those who
+    wait for it. One that is on its way already needs no download.
+
+    Large blobs get the first turns, the largest first: it takes longest.
+
     Raises:
         LeaseLostError: the job is held no more; it waits for nothing new.
     """
     job_rows.save(connection, lease)
-    everything = list(wanted)
-    arrived = _arrived(connection, everything, now, shared=shared)
-    if arrived:
+    wanted = sorted(wanted, key=lambda one: -one.size if one.size > SMALL_BLOB_BYTES else 0)
+    downloads = [one.after for one in wanted if one.after is not None]
+    arrived = _arrived(connection, [*wanted, *downloads], now, shared=shared)
+    if any(one.key in arrived for one in wanted):
         connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
     turns = lanes.Turns(lease.root, lease.requester)
     joined: list[Row[Any]] = []
-    for direction, registry in {(one.direction, one.registry) for one in everything}:
+    for direction, registry in {(one.direction, one.registry) for one in (*wanted, *downloads)}:
         lanes.open_lane(connection, direction, registry)
-    for one in everything:
-        if one.key in arrived:
-            continue
-        active = connection.execute(_ACTIVE, {"wanted": one.key}).one_or_none()
+
+    def wait_for(one: Wanted, *, blocked: bool, active: Row[Any] | None) -> None:
         if active is None:
-            id_ = _insert(connection, lease, one, turns, now)
+            id_ = _insert(connection, lease, one, turns, now, blocked=blocked)
         else:
             id_ = active.id
-            _join(connection, lease, one, active, turns)
+            _join(connection, lease, one, active, turns, blocked=blocked)
             joined.append(active)
         row = {
             "job": lease.id,
@@ -213,10 +252,22 @@ def want(
             "seq": lease.seq,
             "joined": active is not None,
             "counted": one.counted,
-            "eager": one.eager,
             "ended": False,
         }
         connection.execute(_WAIT, row)
+
+    for one in wanted:
+        if one.key in arrived:
+            continue
+        active = _active(connection, one)
+        blocked = one.after is not None and one.after.key not in arrived
+        if blocked and active is not None and active.state != "blocked":
+            blocked = False
+        if blocked:
+            assert one.after is not None
+            before = _active(connection, one.after)
+            wait_for(one.after, blocked=False, active=before)
+        wait_for(one, blocked=blocked, active=active)
     queued = [
         active
         for active in joined
@@ -243,7 +294,7 @@ def of_job(connection: Connection, job: str) -> list[WaitState]:
 
 def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
     """Some of the jobs that still wait for a transfer, *limit* at most."""
-    return list(connection.execute(_OPEN.limit(limit), {"waited_for": id_}).scalars())
+    return list(connection.execute(_OPEN.limit(limit), {"waited_for": [id_]}).scalars())
 
 
 def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bool:
@@ -264,7 +315,7 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bo
         lonely = and_(transfers.c.id.in_(ids), UNWANTED)
         connection.execute(
             update(transfers)
-            .where(lonely, text("state IN ('pending', 'delayed', 'admitted')"))
+            .where(lonely, text("state IN ('blocked', 'pending', 'delayed', 'admitted')"))
             .values(state="cancelled", finished_at=now, upload_session=None)
         )
         connection.execute(
@@ -274,18 +325,18 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bo
 
 
 def end(
-    connection: Connection, id_: int, carried: Carried, *, error: dict[str, Any] | None
-) -> bool:
-    """A transfer has ended, with *error* if it failed: tell those who wait for it.
+    connection: Connection, ended: Mapping[int, Carried], *, error: dict[str, Any] | None
+) -> Woken:
+    """Transfers have ended, with *error* if they failed: tell those who wait for them.
 
-    What it has *carried* is written down as the progress of their jobs. Very many are told in
-    pages: this is the first one, and `tell_more` does the others. Returns whether a job is due now.
+    What each has *carried* is written down as the progress of their jobs. Very many are told in
+    pages: this is the first one, and `tell_more` does the others. Returns what became possible.
     """
-    told = _tell(connection, _END, {"waited_for": id_, "failure": error}, carried)
+    told = _tell(connection, _END, {"waited_for": list(ended), "failure": error}, ended)
     if told.more:
-        where = {"waited_for": id_, "more": True, "failure": error}
+        where = {"waited_for": list(ended), "more": True, "failure": error}
         connection.execute(_TELLING, where)
-    return told.woken > 0
+    return Woken(told.woken > 0, uploads=told.unblocked > 0)
 
 
 def telling(connection: Connection) -> bool:
@@ -298,8 +349,8 @@ def tell_more(connection: Connection) -> bool:
     row = connection.execute(_UNTOLD).one_or_none()
     if row is None:
         return False
-    where = {"waited_for": row.id, "failure": row.error}
-    if not _tell(connection, _END, where, _carried(row)).more:
+    where = {"waited_for": [row.id], "failure": row.error}
+    if not _tell(connection, _END, where, {row.id: _carried(row)}).more:
         connection.execute(_TELLING, {**where, "more": False})
     return True
 
@@ -358,13 +409,13 @@ def exclude(
     What it has *carried* until now stays the progress of these jobs.
     """
     where = {
-        "waited_for": id_,
+        "waited_for": [id_],
         "at_registry": source.registry,
         "at_repository": source.repository,
         "with_credential": source.fingerprint,
         "failure": error,
     }
-    while _tell(connection, _END_OF_PLACE, where, carried).more:
+    while _tell(connection, _END_OF_PLACE, where, {id_: carried}).more:
         pass
 
 
@@ -372,30 +423,53 @@ def exclude(
 
 
 class _Told(NamedTuple):
-    woken: int
+    woken: int  # jobs
+    unblocked: int  # uploads
     more: bool  # there may be others to tell
 
 
 def _tell(
-    connection: Connection, statement: Update, where: Mapping[str, Any], carried: Carried
+    connection: Connection,
+    statement: Update,
+    where: Mapping[str, Any],
+    carried: Mapping[int, Carried],
 ) -> _Told:
-    """End a page of waits, credit and wake their jobs.
+    """End a page of waits, credit and wake their jobs, unblock their uploads.
 
-    A job whose wait has failed has something to do at once. Else it is woken by its last wait, or
-    by one for which it is eager.
+    A job whose wait has failed has something to do at once. Else it is woken by its last wait.
     """
     told = connection.execute(statement, where).all()
     failed = where["failure"] is not None
-    ended = [EndedWait(one.job, one.joined, carried) for one in told if one.counted]
-    served = {} if failed else {"waited_for": where["waited_for"]}
+    ended = [EndedWait(one.job, one.joined, carried[one.transfer]) for one in told if one.counted]
     both = _CREDIT_AND_WAKE_ALL if failed else _CREDIT_AND_WAKE
-    credited = progress.credit(connection, ended, both, served)
+    credited = progress.credit(connection, ended, both)
     woken = sum(row.due for row in credited)
     rest = sorted({one.job for one in told} - {row.id for row in credited})
-    if rest:
+    for some in chunks(rest):
         wake = _WAKE_ALL if failed else _WAKE
-        woken += connection.execute(wake, {"ids": rest, **served}).rowcount
-    return _Told(woken, more=len(told) == MAX_TOLD)
+        woken += connection.execute(wake, {"ids": some}).rowcount
+    unblocked = 0 if failed else _unblock(connection, where["waited_for"])
+    return _Told(woken, unblocked, more=len(told) >= MAX_TOLD)
+
+
+def _unblock(connection: Connection, ended: Sequence[int]) -> int:
+    """Let uploads queue for one of whose jobs the blob has come, by a download that has *ended*."""
+    rows = connection.execute(_UNBLOCKED, {"waited_for": ended}).all()
+    turns: dict[tuple[str, str], lanes.Turns] = {}
+    queued: dict[int, int] = {}
+    for row in rows:
+        owner = (row.root, row.requester)
+        mine = turns.setdefault(owner, lanes.Turns(*owner))
+        if row.id not in queued:
+            queued[row.id] = mine.take(connection, "upload", row.registry, row.priority)
+    if queued:
+        connection.execute(_QUEUE, [{"unblocked": id_, "at": at} for id_, at in queued.items()])
+    return len(queued)
+
+
+def _active(connection: Connection, one: Wanted) -> Row[Any] | None:
+    found: list[Row[Any]] = [*connection.execute(_ACTIVE, {"wanted": one.key})]
+    return found[0] if found else None
 
 
 def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:
@@ -458,10 +532,15 @@ def _insert(
     want_: Wanted,
     turns: lanes.Turns,
     now: float,
+    *,
+    blocked: bool,
 ) -> int:
-    turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
+    turn = 0  # until it queues
+    if not blocked:
+        turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
     row = {
         **_FRESH,
+        "state": "blocked" if blocked else "pending",
         "key": want_.key,
         "direction": want_.direction,
         "digest": want_.digest,
@@ -494,8 +573,21 @@ def _join(
     want_: Wanted,
     active: Row[Any],
     turns: lanes.Turns,
+    *,
+    blocked: bool,
 ) -> None:
     changes: dict[str, Any] = {"stop_requested": False}
+    if active.state == "blocked":
+        if lease.priority > active.priority:
+            changes |= {"priority": lease.priority, "requester": lease.requester}
+        if not blocked:  # this job has the blob
+            owner = (
+                turns if lease.root == active.root else lanes.Turns(active.root, lease.requester)
+            )
+            lane = (active.direction, active.registry, max(lease.priority, active.priority))
+            changes |= {"state": "pending", "turn": owner.take(connection, *lane)}
+        connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))
+        return
     brought = (want_.registry, want_.fingerprint)
     if active.direction == "download" and brought != (active.registry, active.credential):
         changes["elsewhere"] = True

@@ -134,8 +134,7 @@ def publish(
     root = new.root
     blobs.lease(connection, holder, new.digests)
     held = {**new.sizes, **{str(one.digest): len(one.raw) for one in new.manifests}}
-    for digest, size in sorted(held.items()):
-        blobs.add(connection, digest, size, now)
+    blobs.add(connection, held, now)
     for manifest in new.manifests:
         below = manifest.manifests if isinstance(manifest, Index) else manifest.blobs
         children = dict.fromkeys(str(one.digest) for one in below)

@@ -43,12 +43,11 @@ def work(url: str, name: str) -> dict[str, Any]:
             most_busy = max(most_busy, connection.execute(_BUSY).scalar_one())
         for one in admitted:
             with catalog.write() as connection:
-                claim = transfers.claim(connection, one.id, name, NOW)
-            if claim is None:  # somebody else admitted it too
-                continue
-            with catalog.write() as connection:
-                transfers.complete(connection, claim, claim.sources[0], NOW)
-            completed.append(one.digest)
+                claims = transfers.claim(connection, DIRECTION, one.bundle, name, NOW)
+            for claim in claims:  # none where somebody else admitted it too
+                with catalog.write() as connection:
+                    transfers.complete(connection, [(claim, claim.sources[0])], NOW)
+                completed.append(claim.digest)
         with catalog.read() as connection:
             if connection.execute(_ACTIVE).first() is None:
                 break

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, text
 
 from transship.store.catalog.db.engine import Catalog
-from transship.store.catalog.db.schema import TRANSFER_BUSY, lanes
+from transship.store.catalog.db.schema import SMALL_BLOB_BYTES, TRANSFER_BUSY, lanes
 from transship.store.catalog.db.schema import transfers as transfer_rows
 from transship.store.catalog.scheduling import events, heartbeats, jobs, progress, transfers, waits
 from transship.store.catalog.scheduling.admission import admission, job_admission, limits, parking
@@ -24,9 +24,11 @@ from transship.store.catalog.scheduling.jobs import JobLease, NewJob
 from transship.store.catalog.scheduling.progress import Progress
 from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.catalog.scheduling.waits import WaitState, Wanted
+from transship.store.errors import LeaseLostError
 from transship.workers.jobs.stopping import stop_jobs
 
 HERE, THERE = "here.test", "there.test"
+BLOB_BYTES = SMALL_BLOB_BYTES + 1  # it gets a slot of its own
 FAILURE: dict[str, Any] = {
     "code": "not-in-registry",
     "side": "source",
@@ -144,16 +146,20 @@ class Scene:
     def admit(self, direction: str = "download") -> list[str]:
         """Admit what there is room for; the digests, in the order of admission."""
         with self.catalog.write() as connection:
-            return [one.digest for one in admission.admit(connection, direction, self.now)]
+            admitted = admission.admit(connection, direction, self.now)
+        return [digest for one in admitted for digest in one.digests]
 
     def promote(self) -> int:
         with self.catalog.write() as connection:
             return admission.promote(connection, self.now)
 
     def claim(self, digest: str, owner: str = "a worker") -> TransferLease | None:
-        """Take up the newest transfer of *digest*."""
+        """Take up the newest transfer of *digest*, which has a slot of its own."""
+        row = self.transfer(digest)
         with self.catalog.write() as connection:
-            return transfers.claim(connection, self.transfer(digest).id, owner, self.now)
+            found = transfers.claim(connection, row.direction, row.bundle, owner, self.now)
+        assert len(found) <= 1
+        return found[0] if found else None
 
     def running(
         self, digest: str, owner: str = "a worker", direction: str = "download"
@@ -167,7 +173,9 @@ class Scene:
     def complete(self, claim: TransferLease, source: WaitSource | None = None) -> None:
         claim.moved, claim.done = claim.size - claim.done + claim.moved, claim.size
         with self.catalog.write() as connection:
-            transfers.complete(connection, claim, source or claim.sources[0], self.now)
+            if not transfers.held(connection, [claim], locked=True):
+                raise LeaseLostError("it is held no more", subject=claim.digest)
+            transfers.complete(connection, [(claim, source or claim.sources[0])], self.now)
 
     def fail(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
@@ -191,7 +199,7 @@ class Scene:
 
     def beat(self, claim: TransferLease) -> bool | None:
         with self.catalog.write() as connection:
-            return heartbeats.beat_transfer(connection, claim)
+            return heartbeats.beat_transfers(connection, [claim], claim.owner).get(claim.id)
 
     def park(self, registry: str, seconds: float) -> None:
         with self.catalog.write() as connection:
@@ -254,10 +262,10 @@ def new_job(id_: str, **fields: Any) -> NewJob:
 
 
 def wanted(digest: str, **fields: Any) -> Wanted:
-    """A blob of 100 bytes, to be downloaded."""
+    """A blob that gets a slot of its own, to be downloaded."""
     values: dict[str, Any] = {
         "direction": "download",
-        "size": 100,
+        "size": BLOB_BYTES,
         "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
         "registry": HERE,
         "repository": "app",

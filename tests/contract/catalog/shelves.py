@@ -74,7 +74,7 @@ class ImageFixtures:
             for member in members:
                 parts = [member.manifest.descriptor, *member.manifest.blobs]
                 for part in parts:
-                    blobs.add(connection, str(part.digest), part.size, self.now)
+                    blobs.add(connection, {str(part.digest): part.size}, self.now)
                 below = (str(blob.digest) for blob in member.manifest.blobs)
                 blobs.link(connection, str(member.digest), below)
                 references.add_image(connection, describe(member.manifest, self.content))

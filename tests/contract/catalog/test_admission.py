@@ -104,7 +104,7 @@ def test_threads_for_uploads_take_no_downloads(crowded: Scene) -> None:
 
 def _unstarted(scene: Scene) -> list[str]:
     with scene.catalog.write() as connection:
-        return [one.digest for one in admission.unstarted(connection, scene.now)]
+        return [one.digests[0] for one in admission.unstarted(connection, scene.now)]
 
 
 def test_what_was_admitted_a_moment_ago_is_not_rung_again(crowded: Scene) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.catalog.scene import THERE, Scene, new_job
+from tests.contract.catalog.scene import BLOB_BYTES, THERE, Scene, new_job
 from tests.contract.catalog.sums import Sums, counted, kept
 from transship.store.catalog.scheduling import (
     children,
@@ -241,7 +241,7 @@ def test_very_many_who_wait_for_one_blob_are_all_credited(scene: Scene) -> None:
     found, sums = _both(scene)
     assert found == sums
     assert found["parent"]["blobs_moved"] == waits.MAX_TOLD + 2
-    assert found["parent"]["bytes_moved"] == 100
+    assert found["parent"]["bytes_moved"] == BLOB_BYTES
 
 
 def test_a_wait_that_ends_is_written_down_in_two_statements_however_many_wait(

@@ -34,7 +34,7 @@ class Store:
         with self.scene.catalog.write() as connection:
             for name in names:
                 digest = self.content.put(name.encode())
-                blobs.add(connection, str(digest), len(name), used_at)
+                blobs.add(connection, {str(digest): len(name)}, used_at)
 
     def link(self, parent: str, *children: str) -> None:
         with self.scene.catalog.write() as connection:
@@ -229,7 +229,7 @@ def test_what_is_wanted_again_as_its_file_is_moved_is_taken_back(
             store.lease("a")
         else:
             with store.scene.catalog.write() as connection:
-                blobs.add(connection, str(digest), 1, 0.0)
+                blobs.add(connection, {str(digest): 1}, 0.0)
         return remove(digest)
 
     monkeypatch.setattr(store.content, "remove", remove_as_it_comes_again)

@@ -177,7 +177,7 @@ def test_a_blob_of_no_image_is_taken_only_where_all_is_shared(shelves: ImageFixt
     blob = IMAGE.manifest.layers[0]
     shelves.content.put(IMAGE.read(blob.digest))
     with shelves.catalog.write() as connection:
-        blobs.add(connection, str(blob.digest), blob.size, shelves.now)
+        blobs.add(connection, {str(blob.digest): blob.size}, shelves.now)
         layers.record(connection, [Pair(str(blob.digest), DIFF_IDS[0])], verified=True)
     with pytest.raises(NotFoundError):
         create(shelves, config(DIFF_IDS[0]))

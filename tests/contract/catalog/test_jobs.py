@@ -202,8 +202,8 @@ def test_a_job_that_waits_for_nothing_is_due_whatever_it_thought(scene: Scene) -
 
 def test_what_woke_a_job_while_it_was_held_is_not_forgotten(scene: Scene) -> None:
     lease = scene.job("one")
-    scene.want(lease, "first", "second", eager=True)
-    scene.complete(scene.running("first"))
+    scene.want(lease, "first", "second")
+    scene.fail(scene.running("first"))
     scene.release(lease)
     assert scene.is_due("one")
 

@@ -14,6 +14,7 @@ And when all settles, every job has ended.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from sqlalchemy import select, text
+from sqlalchemy import and_, func, select, text
 
 from tests.contract.catalog.prepared import prepared_sqlite
 from tests.contract.catalog.scene import HERE, THERE, new_job
@@ -56,7 +57,7 @@ from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.transfers import TransferLease
-from transship.store.catalog.scheduling.waits import Wanted
+from transship.store.catalog.scheduling.waits import WaitState, Wanted
 from transship.store.errors import (
     LeaseLostError,
     RegistryNotFoundError,
@@ -69,10 +70,11 @@ from transship.store.oci.digest import Digest
 from transship.workers.jobs.stopping import stop_jobs
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.wire import Message
-from transship.workers.transfers import attempt
+from transship.workers.transfers.settle import arrived, failed
 
 NAMES = [f"layer {n}" for n in range(6)]
 MAX_TRIES = 3
+UPLOADS = 2  # at a time
 LEASE_SECONDS = 20.0
 
 
@@ -140,6 +142,8 @@ class Machine(RuleBasedStateMachine):
                 now=0,
             )
             limits.override(connection, "max_download_attempts", MAX_TRIES)
+            limits.override(connection, "max_upload_attempts", MAX_TRIES)
+            limits.override(connection, "max_concurrent_uploads", UPLOADS)
 
     def teardown(self) -> None:
         self._settle()
@@ -151,28 +155,35 @@ class Machine(RuleBasedStateMachine):
     @rule(
         names=st.sets(st.sampled_from(NAMES), min_size=1, max_size=4),
         registry=st.sampled_from([HERE, THERE]),
+        to=st.sampled_from([None, None, "one.test", "two.test"]),
         priority=st.sampled_from([-10, 0, 50]),
     )
-    def submit(self, names: set[str], registry: str, priority: int) -> None:
+    def submit(self, names: set[str], registry: str, to: str | None, priority: int) -> None:
+        """A pull, or a copy to a target."""
         self.count += 1
         made = new_job(
             f"job {self.count}",
-            spec={"names": sorted(names)},
+            spec={"names": sorted(names), "to": to},
             registry=registry,
+            other_registry=to or "",
             priority=priority,
         )
         with self.context.change() as change:
             jobs.create(change.connection, [made], change.now)
 
-    @rule(families=st.lists(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=3))
-    def submit_a_mirror(self, families: list[set[str]]) -> None:
+    @rule(
+        families=st.lists(st.sets(st.sampled_from(NAMES), min_size=1, max_size=3), max_size=3),
+        to=st.sampled_from([None, "one.test"]),
+    )
+    def submit_a_mirror(self, families: list[set[str]], to: str | None) -> None:
         """A job with a child for each set of names, in one transaction."""
         self.count += 1
         parent = f"job {self.count}"
         children = [
             new_job(
                 f"{parent}.{n}",
-                spec={"names": sorted(names)},
+                spec={"names": sorted(names), "to": to},
+                other_registry=to or "",
                 parent=parent,
                 child_key=str(n),
                 root=parent,
@@ -185,7 +196,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def deliver_a_job(self, data: st.DataObject) -> None:
         """A bell for a job arrives; perhaps it was late, or comes again."""
-        due = [m for m in self.bell.dispatched if m.task != "transship.download"]
+        due = [m for m in self.bell.dispatched if m.queue.direction is None]
         if due:
             message = data.draw(st.sampled_from(due))
             if data.draw(st.booleans()):
@@ -193,16 +204,14 @@ class Machine(RuleBasedStateMachine):
             self._advance(message.id)
 
     @rule(target=running, data=st.data())
-    def deliver_a_transfer(self, data: st.DataObject) -> Any:
-        admitted = [m for m in self.bell.dispatched if m.task == "transship.download"]
+    def deliver_a_bundle(self, data: st.DataObject) -> Any:
+        admitted = [m for m in self.bell.dispatched if m.queue.direction is not None]
         if not admitted:
             return multiple()
         message = data.draw(st.sampled_from(admitted))
         if data.draw(st.booleans()):
             self.bell.dispatched.remove(message)
-        with self.catalog.write() as connection:
-            claim = transfers.claim(connection, int(message.id), "w", self.context.now())
-        return multiple() if claim is None else claim
+        return multiple(*self._claim(message))
 
     @rule()
     def lose_every_message(self) -> None:
@@ -230,7 +239,7 @@ class Machine(RuleBasedStateMachine):
     @rule(claim=running)
     def beat(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
-            heartbeats.beat_transfer(connection, claim)
+            heartbeats.beat_transfers(connection, [claim], "w")
 
     @rule(claim=running)
     def die(self, claim: TransferLease) -> None:
@@ -253,18 +262,18 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 4))
     def change_the_limit(self, limit: int) -> None:
         self.limit = limit
-        before = self._busy()
+        before = self._busy("download")
         with self.context.change() as change:
             limits.override(change.connection, "max_concurrent_downloads", limit)
-        assert self._busy() <= max(limit, before)
+        assert self._busy("download") <= max(limit, before)
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 70.0, -3600.0]))
     def let_time_pass(self, seconds: float) -> None:
         """Forward, or back by an hour as a clock does that is set right."""
         ClockedWorld.at[0] += seconds
-        before = self._busy()
+        before = self._busy("download")
         self.scheduler.once()
-        assert self._busy() <= max(self.limit, before)
+        assert self._busy("download") <= max(self.limit, before)
 
     @rule(data=st.data())
     def remove_a_name(self, data: st.DataObject) -> None:
@@ -290,6 +299,32 @@ class Machine(RuleBasedStateMachine):
         assert len(keys) == len(set(keys))
 
     @invariant()
+    def no_more_uploads_have_a_slot_than_the_limit_says(self) -> None:
+        assert self._busy("upload") <= UPLOADS
+
+    @invariant()
+    def an_upload_is_blocked_while_its_blob_is_to_come_for_somebody(self) -> None:
+        """Who is due or held looks for itself."""
+        upload, download = transfer_rows.alias(), transfer_rows.alias()
+        mine, before = wait_rows.alias(), wait_rows.alias()
+        with self.catalog.read() as connection:
+            blocked = connection.execute(
+                select(upload.c.id, mine.c.job, job_rows.c.due, job_rows.c.owner)
+                .join(mine, and_(mine.c.transfer == upload.c.id, ~mine.c.ended))
+                .join(job_rows, job_rows.c.id == mine.c.job)
+                .where(upload.c.state == "blocked")
+            ).all()
+            coming = connection.execute(
+                select(upload.c.id, before.c.job)
+                .join(download, download.c.digest == upload.c.digest)
+                .join(before, and_(before.c.transfer == download.c.id, ~before.c.ended))
+                .where(upload.c.state == "blocked", download.c.direction == "download")
+            ).all()
+        coming_for = {(row.id, row.job) for row in coming}
+        for row in blocked:
+            assert row.due or row.owner or (row.id, row.job) in coming_for
+
+    @invariant()
     def nobody_waits_for_nothing(self) -> None:
         with self.catalog.read() as connection:
             open_waits = connection.execute(
@@ -301,7 +336,8 @@ class Machine(RuleBasedStateMachine):
             active = connection.execute(
                 select(job_rows).where(job_rows.c.state.in_(jobs.ACTIVE))
             ).all()
-        assert all(w.state in ("pending", "delayed", "admitted", "running") for w in open_waits)
+        active_states = ("blocked", "pending", "delayed", "admitted", "running")
+        assert all(w.state in active_states for w in open_waits)
         assert all(w.of_job in jobs.ACTIVE for w in open_waits)
         waiting = {w.job for w in open_waits} | {j.parent for j in active}
         lost = [
@@ -390,17 +426,35 @@ class Machine(RuleBasedStateMachine):
             )
         if lease.stop_requested is not None or any(state.error for state in found):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
-        elif missing := sorted(digests.keys() - held):
+        elif wanted := self._wanted(lease, digests, held, found):
             with self.context.change() as change:
-                waits.want(
-                    change.connection,
-                    lease,
-                    [_wanted(digest, lease.asks[0][0]) for digest in missing],
-                    change.now,
-                )
+                waits.want(change.connection, lease, wanted, change.now)
                 jobs.release(change.connection, lease, now=change.now)
+        elif any(not state.ended for state in found):
+            with self.context.change() as change:
+                jobs.release(change.connection, lease, now=change.now)
+        elif lease.spec["to"] is not None:
+            self._end(lease, "succeeded")
         else:
             self._publish(lease, digests)
+
+    def _wanted(
+        self, lease: JobLease, digests: Iterable[str], held: set[str], found: list[WaitState]
+    ) -> list[Wanted]:
+        """What a pull or a copy has to have moved."""
+        source, target = lease.asks[0][0], lease.spec["to"]
+        downloads = {digest: _wanted(digest, source) for digest in digests if digest not in held}
+        if target is None:
+            return list(downloads.values())
+        place = blobs.Source(target, "app", "")
+        with self.catalog.read() as connection:
+            there = blobs.confirmed(connection, list(digests), place)
+        there |= {state.digest for state in found if state.direction == "upload"}
+        return [
+            _wanted(digest, target, direction="upload", after=downloads.get(digest))
+            for digest in digests
+            if digest not in there
+        ]
 
     def _publish(self, lease: JobLease, digests: dict[str, str]) -> None:
         manifest = ("manifest of " + ", ".join(sorted(digests))).encode()
@@ -409,7 +463,7 @@ class Machine(RuleBasedStateMachine):
         root = str(self.content.put(manifest))
         with self.context.change() as change:
             connection = change.connection
-            blobs.add(connection, root, len(manifest), change.now)
+            blobs.add(connection, {root: len(manifest)}, change.now)
             blobs.link(connection, root, digests)
             references.publish(
                 connection,
@@ -440,18 +494,27 @@ class Machine(RuleBasedStateMachine):
             elif error is None:
                 self._bring(claim)
             else:
-                attempt._failed(claim, claim.sources[0], error, self.context)
+                failed(claim, claim.sources[0], error, self.context)
         except LeaseLostError:
             assert stale
         else:
             assert not stale
 
     def _bring(self, claim: TransferLease) -> None:
-        name = next(name for name in NAMES if digest_of(name) == claim.digest)
-        with self.catalog.read() as connection:
-            transfers.check(connection, claim)
-        self.content.put(name.encode())
-        attempt.done(claim, claim.sources[0], self.context)
+        if claim.direction == "download":
+            with self.catalog.read() as connection:
+                if not transfers.held(connection, [claim]):
+                    raise LeaseLostError("it is held no more", subject=claim.digest)
+            name = next(name for name in NAMES if digest_of(name) == claim.digest)
+            self.content.put(name.encode())
+        if not arrived([(claim, claim.sources[0])], [], self.context):
+            raise LeaseLostError("it is held no more", subject=claim.digest)
+
+    def _claim(self, message: Message) -> list[TransferLease]:
+        way = message.queue.direction
+        assert way is not None
+        with self.catalog.write() as connection:
+            return transfers.claim(connection, way, int(message.id), "w", self.context.now())
 
     def _fence(self, claim: TransferLease) -> int | None:
         with self.catalog.read() as connection:
@@ -460,11 +523,13 @@ class Machine(RuleBasedStateMachine):
             ).one()
         return int(row.fence) if row.state == "running" else None
 
-    def _busy(self) -> int:
+    def _busy(self, direction: str) -> int:
+        """How many slots are taken."""
+        slots = select(func.count(transfer_rows.c.bundle.distinct())).where(
+            text(TRANSFER_BUSY), transfer_rows.c.direction == direction
+        )
         with self.catalog.read() as connection:
-            return len(
-                connection.execute(select(transfer_rows.c.id).where(text(TRANSFER_BUSY))).all()
-            )
+            return connection.execute(slots).scalar_one()
 
     def _active_jobs(self) -> list[str]:
         with self.catalog.read() as connection:
@@ -495,12 +560,10 @@ class Machine(RuleBasedStateMachine):
             self.scheduler.once()
             dispatched, self.bell.dispatched = self.bell.dispatched, []
             for message in dispatched:
-                if message.task != "transship.download":
+                if message.queue.direction is None:
                     self._advance(message.id)
                     continue
-                with self.catalog.write() as connection:
-                    claim = transfers.claim(connection, int(message.id), "w", self.context.now())
-                if claim is not None:
+                for claim in self._claim(message):
                     self._finish(claim, None)
         assert self._active_jobs() == []
         self.what_has_ended_stays_so()
@@ -514,15 +577,17 @@ class _Nothing:
         """Nothing is open."""
 
 
-def _wanted(digest: str, registry: str) -> Wanted:
+def _wanted(digest: str, registry: str, *, direction: str = "download", **more: Any) -> Wanted:
+    more = {"counted": direction == "upload", **more}
     return Wanted(
-        direction="download",
+        direction=direction,
         digest=digest,
         size=len(NAMES[0]),
         media_type="t",
         registry=registry,
         repository="app",
         fingerprint="",
+        **more,
     )
 
 

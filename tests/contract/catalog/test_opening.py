@@ -22,7 +22,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from tests.contract.catalog.scene import HERE, Scene, new_job
+from tests.contract.catalog.scene import BLOB_BYTES, HERE, Scene, new_job
 from tests.contract.catalog.sums import kept
 from tests.support.postgres import PostgresCluster
 from transship.store.catalog.access import credentials, tenants, tokens
@@ -229,7 +229,9 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
         assert lease is not None
         leases[name] = lease
         with migrated.write() as connection:
-            jobs.save(connection, lease, bytes_total=300, blobs_total=3, bytes_skipped=100)
+            jobs.save(
+                connection, lease, bytes_total=3 * BLOB_BYTES, blobs_total=3, bytes_skipped=100
+            )
         scene.want(lease, "blob")
     scene.want(leases["runs"], "another")
     scene.complete(scene.running("blob"))
@@ -239,7 +241,7 @@ def test_what_children_come_to_is_counted_where_it_was_not_kept(migrated: Catalo
     assert before[0] == {
         "parent": {
             "queued": 1, "running": 2, "succeeded": 1, "failed": 0, "cancelled": 0,
-            "bytes_total": 900, "bytes_skipped": 500, "bytes_moved": 100,
+            "bytes_total": 9 * BLOB_BYTES, "bytes_skipped": 300 + 2 * BLOB_BYTES, "bytes_moved": BLOB_BYTES,
             "blobs_total": 9, "blobs_skipped": 0, "blobs_moved": 3,
         }
     }  # fmt: skip

@@ -48,7 +48,7 @@ def test_what_was_in_place_is_skipped_and_done(scene: Scene) -> None:
 def test_a_running_transfer_is_counted_as_it_moves(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 200, blobs=2, skipped=100, whole=1)
-    scene.want(lease, "blob")
+    scene.want(lease, "blob", size=100)
     _moves(scene, scene.running("blob"), 40)
     assert scene.progress_of("one") == Progress(
         bytes_total=200,
@@ -63,17 +63,17 @@ def test_a_running_transfer_is_counted_as_it_moves(scene: Scene) -> None:
 def test_a_blob_is_done_when_its_transfer_is(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 100, blobs=1)
-    scene.want(lease, "blob")
+    scene.want(lease, "blob", size=100)
     scene.complete(scene.running("blob"))
     figures = scene.progress_of("one")
     assert (figures.blobs_done, figures.bytes_done) == (1, 100)
 
 
 def test_what_came_with_another_jobs_transfer_is_skipped(scene: Scene) -> None:
-    scene.want(scene.job("first"), "blob")
+    scene.want(scene.job("first"), "blob", size=100)
     second = scene.job("second")
     _comprises(scene, second, 100, blobs=1)
-    scene.want(second, "blob")
+    scene.want(second, "blob", size=100)
     scene.complete(scene.running("blob"))
     figures = scene.progress_of("second")
     assert (figures.bytes_moved, figures.bytes_skipped, figures.bytes_done) == (0, 100, 100)
@@ -82,7 +82,7 @@ def test_what_came_with_another_jobs_transfer_is_skipped(scene: Scene) -> None:
 def test_what_an_earlier_life_left_on_the_disk_is_skipped(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 100, blobs=1)
-    scene.want(lease, "blob")
+    scene.want(lease, "blob", size=100)
     claim = scene.running("blob")
     claim.done = 60  # of a partial blob that no transfer on record has moved
     _moves(scene, claim, 40)
@@ -93,7 +93,7 @@ def test_what_an_earlier_life_left_on_the_disk_is_skipped(scene: Scene) -> None:
 def test_no_more_is_done_than_there_is(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 150, blobs=2, skipped=100, whole=1)
-    scene.want(lease, "blob")
+    scene.want(lease, "blob", size=100)
     _moves(scene, scene.running("blob"), 100)
     assert scene.progress_of("one").bytes_done == 150
 
@@ -101,16 +101,16 @@ def test_no_more_is_done_than_there_is(scene: Scene) -> None:
 def test_a_download_on_the_way_to_an_upload_is_not_counted(scene: Scene) -> None:
     lease = scene.job("copy")
     _comprises(scene, lease, 100, blobs=1)
-    scene.want(lease, "blob", counted=False)
+    scene.want(lease, "blob", counted=False, size=100)
     scene.complete(scene.running("blob"))
     assert scene.progress_of("copy").bytes_done == 0
 
 
 def test_figures_stay_when_the_job_has_ended(scene: Scene) -> None:
-    scene.want(scene.job("other"), "joined")
+    scene.want(scene.job("other"), "joined", size=100)
     lease = scene.job("one")
     _comprises(scene, lease, 300, blobs=3, skipped=100, whole=1)
-    scene.want(lease, "own", "joined")
+    scene.want(lease, "own", "joined", size=100)
     for digest in ("own", "joined"):
         scene.complete(scene.running(digest))
     before = scene.progress_of("one")
@@ -121,8 +121,8 @@ def test_figures_stay_when_the_job_has_ended(scene: Scene) -> None:
 def test_figures_of_an_ended_job_do_not_grow_with_transfers_that_go_on(scene: Scene) -> None:
     lease = scene.job("one")
     _comprises(scene, lease, 100, blobs=1)
-    scene.want(lease, "blob")
-    scene.want(scene.job("two"), "blob")
+    scene.want(lease, "blob", size=100)
+    scene.want(scene.job("two"), "blob", size=100)
     claim = scene.running("blob")
     _moves(scene, claim, 30)
     scene.end(lease, "cancelled")
@@ -134,12 +134,12 @@ def test_a_parent_shows_the_sums_of_its_children(scene: Scene) -> None:
     scene.submit("parent")
     ended = scene.job("ended", parent="parent", child_key="a", root="parent")
     _comprises(scene, ended, 100, blobs=1)
-    scene.want(ended, "blob")
+    scene.want(ended, "blob", size=100)
     scene.complete(scene.running("blob"))
     scene.end(ended)
     running = scene.job("running", parent="parent", child_key="b", root="parent")
     _comprises(scene, running, 300, blobs=2, skipped=200, whole=1)
-    scene.want(running, "another")
+    scene.want(running, "another", size=100)
     _moves(scene, scene.running("another"), 50)
     assert scene.progress_of("parent") == Progress(
         bytes_total=400,
@@ -155,10 +155,10 @@ def test_what_is_in_flight_for_a_parent_is_what_its_children_count(scene: Scene)
     scene.submit("parent", kind="mirror")
     lease = scene.job("child", parent="parent", child_key="a", root="parent")
     _comprises(scene, lease, 100, blobs=1)
-    scene.want(lease, "on the way", counted=False)
+    scene.want(lease, "on the way", counted=False, size=100)
     _moves(scene, scene.running("on the way"), 50)
     assert scene.progress_of("parent").bytes_done == 0
-    scene.want(lease, "blob")
+    scene.want(lease, "blob", size=100)
     _moves(scene, scene.running("blob"), 30)
     assert scene.progress_of("parent").bytes_done == 30
 

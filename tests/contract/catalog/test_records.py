@@ -335,7 +335,7 @@ ME, YOU = Source(HERE, "app", "me"), Source(HERE, "app", "you")
 
 def test_only_blobs_that_were_added_are_held(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        blobs.add(connection, "a", 10, scene.now)
+        blobs.add(connection, {"a": 10}, scene.now)
         assert blobs.held(connection, ["a", "b"], scene.now) == {"a"}
 
 
@@ -343,13 +343,13 @@ def test_many_blobs_are_asked_for_at_once(scene: Scene) -> None:
     digests = named("blob", 1234)
     with scene.catalog.write() as connection:
         for digest in digests:
-            blobs.add(connection, digest, 10, scene.now)
+            blobs.add(connection, {digest: 10}, scene.now)
         assert blobs.held(connection, digests, scene.now) == set(digests)
 
 
 def test_a_forgotten_blob_is_not_held(scene: Scene) -> None:
     with scene.catalog.write() as connection:
-        blobs.add(connection, "a", 10, scene.now)
+        blobs.add(connection, {"a": 10}, scene.now)
         blobs.forget(connection, "a")
         assert blobs.held(connection, ["a"], scene.now) == set()
 

@@ -124,7 +124,7 @@ def test_events_of_images_go_too(scene: Scene) -> None:
 def test_words_of_last_year_are_forgotten_even_of_what_is_held(scene: Scene) -> None:
     """A registry gives out a new token a day, and each leaves a row."""
     with scene.catalog.write() as connection:
-        blobs.add(connection, "sha256:aa", 1, scene.now)
+        blobs.add(connection, {"sha256:aa": 1}, scene.now)
         blobs.record_bytes(connection, ["sha256:aa"], blobs.Source(HERE, "app", ""))
         for day in range(1000):
             source = blobs.Source(HERE, "app", f"token {day}")

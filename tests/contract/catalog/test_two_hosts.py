@@ -179,11 +179,11 @@ def test_an_admitted_transfer_is_taken_up_by_one(hosts: Hosts) -> None:
     scene = hosts.scene
     scene.want(scene.job("one"), "a")
     scene.admit()
-    id_ = scene.transfer("a").id
-    claim = hosts.elsewhere(lambda c: transfers.claim(c, id_, ANOTHER, NOW))
+    number = scene.transfer("a").bundle
+    claim = hosts.elsewhere(lambda c: transfers.claim(c, "download", number, ANOTHER, NOW))
     with hosts.meanwhile(claim) as (connection, claimed):
-        assert transfers.claim(connection, id_, "a worker", NOW) is not None
-    assert claimed == [None]
+        assert transfers.claim(connection, "download", number, "a worker", NOW) != []
+    assert claimed == [[]]
 
 
 def test_a_due_job_is_taken_up_by_one(hosts: Hosts) -> None:
@@ -204,7 +204,7 @@ def test_a_job_that_is_let_go_while_its_last_blob_arrives_is_due(hosts: Hosts) -
     claim = scene.running("a")
     let_go = hosts.elsewhere(lambda c: jobs.release(c, lease, now=NOW))
     with hosts.meanwhile(let_go) as (connection, _):
-        transfers.complete(connection, claim, claim.sources[0], NOW)
+        transfers.complete(connection, [(claim, claim.sources[0])], NOW)
     assert scene.is_due("one")
 
 
@@ -213,7 +213,7 @@ def test_a_job_whose_last_blob_arrives_while_it_is_let_go_is_due(hosts: Hosts) -
     lease = scene.job("one")
     scene.want(lease, "a")
     claim = scene.running("a")
-    arrive = hosts.elsewhere(lambda c: transfers.complete(c, claim, claim.sources[0], NOW))
+    arrive = hosts.elsewhere(lambda c: transfers.complete(c, [(claim, claim.sources[0])], NOW))
     with hosts.meanwhile(arrive) as (connection, _):
         jobs.release(connection, lease, now=NOW)
     assert scene.is_due("one")
@@ -226,9 +226,9 @@ def test_a_job_whose_last_two_blobs_arrive_at_once_is_due(hosts: Hosts) -> None:
     first, second = scene.running("a"), scene.claim("b")
     assert second is not None
     scene.release(lease)
-    arrive = hosts.elsewhere(lambda c: transfers.complete(c, second, second.sources[0], NOW))
+    arrive = hosts.elsewhere(lambda c: transfers.complete(c, [(second, second.sources[0])], NOW))
     with hosts.meanwhile(arrive) as (connection, _):
-        transfers.complete(connection, first, first.sources[0], NOW)
+        transfers.complete(connection, [(first, first.sources[0])], NOW)
     assert scene.is_due("one")
 
 

@@ -159,23 +159,6 @@ def test_a_job_is_woken_with_the_last_of_its_waits(scene: Scene) -> None:
     assert scene.is_due("one")
 
 
-def test_an_eager_wait_wakes_its_job_at_once(scene: Scene) -> None:
-    lease = scene.job("one")
-    scene.want(lease, "first", "second", eager=True)
-    scene.release(lease)
-    scene.complete(scene.running("first"))
-    assert scene.is_due("one")
-
-
-def test_an_eager_wait_does_not_wake_others(scene: Scene) -> None:
-    eager, patient = scene.job("eager"), scene.job("patient")
-    scene.want(eager, "blob", eager=True)
-    scene.want(patient, "blob", "another")
-    scene.release(patient)
-    scene.complete(scene.running("blob"))
-    assert not scene.is_due("patient")
-
-
 def test_a_failure_wakes_a_job_that_waits_for_more(scene: Scene) -> None:
     lease = scene.job("one")
     scene.want(lease, "first", "second")
@@ -278,7 +261,6 @@ def test_ten_thousand_who_wait_are_told_in_one_statement_each(scene: Scene) -> N
                         "seq": n,
                         "joined": True,
                         "counted": True,
-                        "eager": False,
                         "ended": False,
                     }
                     for n in some

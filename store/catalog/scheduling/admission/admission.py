@@ -1,5 +1,8 @@
 """Which pending transfers may start: how the limits are kept.
 
+What is admitted is a *bundle*, which has one slot: a large blob, or some small ones of one lane,
+root and priority. Its number is that of the slot, counted in its direction; none is given twice.
+
 A lane is a direction and a registry. Between lanes the higher priority goes first, then the lane
 that was served least recently; within one it is as `turns` has it. Lanes of closed registries
 (`lanes`) have no turn.
@@ -9,6 +12,8 @@ The queues never hold more than the limit: what is admitted here is what is publ
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +34,12 @@ from sqlalchemy import (
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.due import NOW, due, is_due
 from transship.store.catalog.db.schema import (
+    SMALL_BLOB_BYTES,
     TRANSFER_ADMITTED,
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
     TRANSFER_PENDING,
+    TRANSFER_SMALL,
     lanes,
     registries,
     transfers,
@@ -46,11 +53,15 @@ from transship.store.catalog.scheduling.admission.turns import Line, Rounds, Sif
 
 RESEND_SECONDS = 5.0  # a message that was not taken up for so long may be lost: send it again
 _PROMOTIONS = 200  # at a time; more would hold the write lock too long
+# A bundle takes about a second. Of fewer blobs than these, or bytes, its message and transactions
+# would cost more than they do.
+_LEAST_BLOBS, _MOST_BLOBS = 16, 32
+_LEAST_BYTES, _MOST_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
 _DIRECTION = transfers.c.direction == bindparam("direction")
-_BUSY = select(func.count()).select_from(transfers).where(text(TRANSFER_BUSY))
+_BUSY = select(func.count(transfers.c.bundle.distinct())).where(text(TRANSFER_BUSY))
 
 
 def _standing(direction: str, threads: Column[int]) -> Select[Any]:
@@ -117,16 +128,25 @@ _PENDING_IN_LANE = select(func.count()).select_from(
     .subquery()
 )
 _BUSY_IN_LANE = _BUSY.where(_DIRECTION, transfers.c.registry == bindparam("registry"))
+_SHOWN = (
+    *(transfers.c.id, transfers.c.digest, transfers.c.size, transfers.c.elsewhere),
+    *(transfers.c.registry, transfers.c.credential, transfers.c.root, transfers.c.alone),
+    *(transfers.c.priority, transfers.c.requester),
+)
 _QUEUE = Waiting(
-    transfers,
-    TRANSFER_PENDING,
-    ("direction", "registry"),
-    last=transfers.c.id,
-    shown=(
-        *(transfers.c.id, transfers.c.digest, transfers.c.size, transfers.c.elsewhere),
-        *(transfers.c.registry, transfers.c.credential),
-        *(transfers.c.priority, transfers.c.requester),
-    ),
+    transfers, TRANSFER_PENDING, ("direction", "registry"), last=transfers.c.id, shown=_SHOWN
+)
+_SMALL_OF_ROOT = (
+    select(*_SHOWN)
+    .where(
+        text(TRANSFER_SMALL),
+        _DIRECTION,
+        transfers.c.registry == bindparam("registry"),
+        transfers.c.root == bindparam("root"),
+        transfers.c.priority == bindparam("priority"),
+    )
+    .order_by(transfers.c.turn, transfers.c.id)
+    .limit(bindparam("most"))
 )
 _PUT_OFF = (
     update(transfers)
@@ -140,7 +160,12 @@ _PUT_OFF = (
 _ADMIT = (
     update(transfers)
     .where(transfers.c.id.in_(bindparam("ids", expanding=True)), text(TRANSFER_PENDING))
-    .values(state="admitted", dispatched_until=bindparam("until"))
+    .values(
+        state="admitted",
+        dispatched_until=bindparam("until"),
+        bundle=bindparam("number"),
+        shared=bindparam("together"),
+    )
 )
 _SERVED = (
     update(lanes)
@@ -151,17 +176,17 @@ _UNSTARTED = (
     update(transfers)
     .where(text(TRANSFER_ADMITTED), due(transfers.c.dispatched_until, literal(RESEND_SECONDS), NOW))
     .values(dispatched_until=bindparam("until"))
-    .returning(transfers.c.id, transfers.c.direction, transfers.c.digest, transfers.c.size)
+    .returning(transfers.c.bundle, transfers.c.direction, transfers.c.digest, transfers.c.size)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A transfer to be published to the queue of its direction."""
+    """A bundle to be published to the queue of its direction: its number, and what is in it."""
 
-    id: int
+    bundle: int
     direction: str
-    digest: str
+    digests: tuple[str, ...]
     size: int
 
 
@@ -181,9 +206,9 @@ def wanting(
     if not free.pending or free.slots > 0:
         return 0
     found = 0
-    for registry, *_ in _with_work(connection, direction, max(1, free.most), now):
-        if registry not in without and found < most:
-            where = {"direction": direction, "registry": registry, "most": most - found}
+    for one in _with_work(connection, direction, max(1, free.most), now):
+        if one.registry not in without and found < most:
+            where = {"direction": direction, "registry": one.registry, "most": most - found}
             found += int(connection.execute(_PENDING_IN_LANE, where).scalar_one())
     return found
 
@@ -206,41 +231,44 @@ def admit(connection: Connection, direction: str, now: float) -> list[Admitted]:
     work = _with_work(connection, direction, free, now)
     open_lanes = [
         _Lane(
-            registry,
-            served_at,
-            room,
+            one,
+            one.served,
             Line(
                 _QUEUE,
                 connection,
-                {"direction": direction, "registry": registry},
-                Rounds(direction, registry),
-                room,
-                head,
+                {"direction": direction, "registry": one.registry},
+                Rounds(direction, one.registry),
+                one.room,
+                one.head,
                 sift,
             ),
         )
-        for registry, served_at, room, head in work
+        for one in work
     ]
-    picked: list[Row[Any]] = []
-    while len(picked) < free:
+    admitted: list[Admitted] = []
+    while len(admitted) < free:
         heads = [(lane, head) for lane in open_lanes if (head := lane.head()) is not None]
         if not heads:
             break
         lane, _ = min(heads, key=lambda one: (-one[1].priority, one[0].served))
-        picked.append(lane.line.take(in_turn=len(lane.line.requesters) > 1))
+        head = lane.line.take(in_turn=len(lane.line.requesters) > 1)
+        slots = min(free - len(admitted), lane.open.room - lane.taken)
+        others = [] if lane.open.wary else _companions(connection, direction, head, slots, sift)
         served += 1
         lane.served = served
         lane.taken += 1
-    if not picked:
-        return []
-    ids = [row.id for row in picked]
-    connection.execute(_ADMIT, {"ids": ids, "until": now + RESEND_SECONDS})
+        rows = [head, *others]
+        fields = {"number": served, "together": bool(others), "until": now + RESEND_SECONDS}
+        connection.execute(_ADMIT, {"ids": [row.id for row in rows], **fields})
+        if others:
+            lane.line.read_again()
+        admitted.append(_admitted(served, direction, rows))
     for lane in open_lanes:
         if lane.taken:
-            where = {"way": direction, "lane": lane.registry, "turns": lane.served}
+            where = {"way": direction, "lane": lane.open.registry, "turns": lane.served}
             connection.execute(_SERVED, where)
             lane.line.rounds.write(connection)
-    return [Admitted(row.id, direction, row.digest, row.size) for row in picked]
+    return admitted
 
 
 def promote(connection: Connection, now: float) -> int:
@@ -283,7 +311,10 @@ def promote(connection: Connection, now: float) -> int:
 def unstarted(connection: Connection, now: float) -> list[Admitted]:
     """What was admitted and not taken up in time, marked as sent: its message may be lost."""
     rows = connection.execute(_UNSTARTED, {"now": now, "until": now + RESEND_SECONDS}).all()
-    return [Admitted(row.id, row.direction, row.digest, row.size) for row in rows]
+    bundles: defaultdict[tuple[str, int], list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        bundles[row.direction, row.bundle].append(row)
+    return [_admitted(number, direction, some) for (direction, number), some in bundles.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,25 +344,69 @@ class Free:
         return cls(direction, pending, row.busy > 0, slots, row.most, row.served, row.exhausted)
 
 
-@dataclass(slots=True)
-class _Lane:
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A lane in which something waits and may start.
+
+    *served* is its stamp, *room* how many slots it can have, *head* the highest priority there.
+    In a *wary* one it is not known yet whether the registry answers: one blob goes ahead.
+    """
+
     registry: str
     served: int
     room: int
+    head: int
+    wary: bool
+
+
+@dataclass(slots=True)
+class _Lane:
+    open: _Open
+    served: int
     line: Line
     taken: int = 0
 
     def head(self) -> Row[Any] | None:
-        return self.line.head() if self.taken < self.room else None
+        return self.line.head() if self.taken < self.open.room else None
 
 
-def _with_work(
-    connection: Connection, direction: str, most: int, now: float
-) -> list[tuple[str, int, int, int]]:
+def _admitted(number: int, direction: str, rows: Sequence[Row[Any]]) -> Admitted:
+    digests = tuple(row.digest for row in rows)
+    return Admitted(number, direction, digests, sum(row.size for row in rows))
+
+
+def _companions(
+    connection: Connection, direction: str, head: Row[Any], slots: int, sift: Sift
+) -> list[Row[Any]]:
+    """Which small blobs share a slot with *head*, where it is one: a part of what its root has.
+
+    The root's blobs are divided by the *slots* that there are now, so that all of them are used.
+    """
+    if head.alone or head.size > SMALL_BLOB_BYTES:
+        return []
+    where = {"direction": direction, "registry": head.registry}
+    where |= {"root": head.root, "priority": head.priority, "most": _MOST_BLOBS * slots}
+    rows = sift([*connection.execute(_SMALL_OF_ROOT, where)])
+    share = math.ceil(len(rows) / slots)
+    found: list[Row[Any]] = []
+    size = head.size
+    for row in rows:
+        if row.id == head.id:
+            continue
+        count = len(found) + 1
+        if count >= share and (count >= _LEAST_BLOBS or size >= _LEAST_BYTES):
+            break
+        if count == _MOST_BLOBS or size + row.size > _MOST_BYTES:
+            break
+        found.append(row)
+        size += row.size
+    return found
+
+
+def _with_work(connection: Connection, direction: str, most: int, now: float) -> list[_Open]:
     """The open lanes in which something waits, those first that are next.
 
-    Of each its registry, its stamp, its room, and the highest priority there. With *most* slots to
-    give, no lane beyond the first *most* can get one.
+    With *most* slots to give, no lane beyond the first *most* can get one.
     """
     rows = [
         row
@@ -347,14 +422,15 @@ def _with_work(
         (row for row in rows if room.get(row.registry, most) > 0),
         key=lambda row: (-row.head, row.served),
     )
-    found: list[tuple[str, int, int, int]] = []
+    found: list[_Open] = []
     for row in ranked:
         takes = min(most, room.get(row.registry, most))
         if row.silent_delay > 0:
             where = {"direction": direction, "registry": row.registry}
             takes = min(takes, 1 - int(connection.execute(_BUSY_IN_LANE, where).scalar_one()))
         if takes > 0:
-            found.append((row.registry, row.served, takes, row.head))
+            wary = row.silent_delay > 0 or row.parked_delay > 0
+            found.append(_Open(row.registry, row.served, takes, row.head, wary))
         if len(found) == most:
             break
     return found

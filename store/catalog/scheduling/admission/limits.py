@@ -6,6 +6,7 @@ take turns. Migrations make the rows; nothing deletes them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,9 +114,9 @@ def reset(connection: Connection, *, registries_only: Collection[str] | None = N
 _REGISTRY_FIELDS = tuple(RegistryLimits.__dataclass_fields__)
 _OF_REGISTRIES = select(registries).order_by(registries.c.registry)
 _BUSY = (
-    select(transfers.c.registry, func.count().label("busy"))
+    select(transfers.c.registry, func.count(transfers.c.bundle.distinct()).label("busy"))
     .where(text(TRANSFER_BUSY))
-    .group_by(transfers.c.registry)
+    .group_by(transfers.c.registry, transfers.c.direction)
 )
 
 
@@ -128,11 +129,13 @@ def of_registries(connection: Connection) -> dict[str, RegistryLimits]:
 
 
 def room(connection: Connection, concurrency: Mapping[str, int]) -> dict[str, int]:
-    """How many transfers more each registry takes whose *concurrency* is limited."""
+    """How many slots more each registry takes whose *concurrency* is limited."""
     if not concurrency:
         return {}
-    busy = {row.registry: row.busy for row in connection.execute(_BUSY)}
-    return {name: limit - busy.get(name, 0) for name, limit in concurrency.items()}
+    busy: Counter[str] = Counter()
+    for row in connection.execute(_BUSY):
+        busy[row.registry] += row.busy
+    return {name: limit - busy[name] for name, limit in concurrency.items()}
 
 
 def set_lease_seconds(connection: Connection, seconds: float) -> None:

@@ -199,6 +199,10 @@ class Line:
             self.rounds.serve(row.requester)
         return row
 
+    def read_again(self) -> None:
+        """Others of these rows were taken: what is left is read when it is asked for."""
+        self._queues = dict.fromkeys(self._before)
+
     def skip(self) -> None:
         """Pass over the head, which somebody has taken already."""
         self._pop()

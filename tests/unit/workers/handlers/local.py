@@ -20,9 +20,8 @@ from transship.workers.jobs.intake import Receiver
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.runtime.wire import Queue
 from transship.workers.specs import parse_spec
-from transship.workers.transfers.attempt import attempt
+from transship.workers.transfers.bundle import run_bundle
 
 __all__ = ["Local", "harness", "local"]
 
@@ -64,10 +63,11 @@ class Local:
         run_job(job, WORKER, self.context, self.harness.renewer)
         while self.harness.broker.waiting:
             message = self.harness.broker.waiting.pop(0)
-            if message.queue in (Queue.CONTROL, Queue.LOCAL):
+            way = message.queue.direction
+            if way is None:
                 run_job(message.id, WORKER, self.context, self.harness.renewer)
             else:
-                attempt(int(message.id), WORKER, self.context, self.harness.renewer)
+                run_bundle(way, int(message.id), WORKER, self.context, self.harness.renewer)
         return self.row(job)
 
     def row(self, job: str) -> Row[Any]:

@@ -115,7 +115,7 @@ def test_of_an_index_docker_loads_the_platform_asked_for(local: Local) -> None:
     index = build_index([small("app"), small("app", platform=ARM64)])
     local.shelves.hold(index, NAME)
     with local.catalog.write() as connection:
-        blobs.add(connection, str(index.digest), len(index.index.raw), local.shelves.now)
+        blobs.add(connection, {str(index.digest): len(index.index.raw)}, local.shelves.now)
     job = local.submit(kind="export", references=["app:1"], platform="linux/arm64")
     local.result(job)
     files = _files(archive_of(local, job))

@@ -32,11 +32,11 @@ from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.process.run import run_job
-from transship.workers.runtime.context import WorkerContext, dispatch, transfer_message
+from transship.workers.runtime.context import WorkerContext, bundle_message, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message, Queue
+from transship.workers.runtime.wire import Message
 from transship.workers.specs import parse_spec
-from transship.workers.transfers.attempt import attempt
+from transship.workers.transfers.bundle import run_bundle
 
 NAME = "r.test/app:1"
 WORKER = "a worker"
@@ -118,10 +118,11 @@ class Harness:
         return str(made)
 
     def run(self, message: Message) -> None:
-        if message.queue is Queue.CONTROL:
+        way = message.queue.direction
+        if way is None:
             run_job(message.id, WORKER, self.context, self.renewer)
         else:
-            attempt(int(message.id), WORKER, self.context, self.renewer)
+            run_bundle(way, int(message.id), WORKER, self.context, self.renewer)
 
     def run_all(self, *, times: int = 1) -> None:
         """Run every message, each so often, and those that they lead to."""
@@ -140,7 +141,7 @@ class Harness:
         later = self.context.now() + self.crashes * 3 * RESEND_SECONDS
         with self.context.catalog.write() as connection:
             again = admission.unstarted(connection, later)
-            messages = [*map(transfer_message, again), *dispatch(connection, later)]
+            messages = [*map(bundle_message, again), *dispatch(connection, later)]
         self.broker.publish(messages)
 
     def stands_for(self) -> str | None:

@@ -162,7 +162,7 @@ def _index(local: Local, **more: Any) -> ImageIndex:
     index = build_index([small("m"), *images], attestations=True)
     local.shelves.hold(index, "docker.io/library/multi:1", **more)
     with local.catalog.write() as connection:
-        blobs.add(connection, str(index.digest), len(index.index.raw), local.shelves.now)
+        blobs.add(connection, {str(index.digest): len(index.index.raw)}, local.shelves.now)
     return index
 
 
