@@ -17,6 +17,7 @@ from typing import Any
 from tests.unit.store.archives import test_receive
 from tests.unit.store.layers import test_codecs, test_tar
 from tests.unit.store.oci import test_manifest, test_reference, test_strictjson
+from tests.unit.workers.registry import test_direct
 
 MAX_BYTES = 8192  # of which hypothesis makes one example
 
@@ -29,6 +30,7 @@ TARGETS: tuple[Callable[..., Any], ...] = (
     test_manifest.test_any_bytes_put_in_are_read_or_refused,
     test_strictjson.test_any_bytes_are_read_or_refused,
     test_reference.test_any_text_is_a_reference_or_refused,
+    test_direct.test_whatever_a_server_says_is_an_answer_or_a_clean_error,
 )
 
 

@@ -8,9 +8,8 @@ first kind is never lent to the second.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,15 @@ from transship.workers.registry.transport.addresses import (
     Unproven,
     resolve,
 )
+from transship.workers.registry.transport.direct import DirectTransport, Message
 from transship.workers.registry.transport.errors import RequestContext, translated
 from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
-from transship.workers.registry.transport.limits import ANSWER_SECONDS, CONNECT_SECONDS
-from transship.workers.registry.transport.origins import Origin, origin_of
+from transship.workers.registry.transport.limits import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+)
+from transship.workers.registry.transport.origins import Origin, origin_of, target_of
 from transship.workers.registry.transport.transport import (
     CheckedTransport,
     asking,
@@ -39,6 +43,7 @@ from transship.workers.registry.transport.transport import (
 )
 
 Body = bytes | Callable[[], Iterator[bytes]] | None  # a function, so that it can be sent again
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 DROPPED = (
     httpx.RemoteProtocolError,
     httpx.ReadError,
@@ -86,11 +91,17 @@ class Connections:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.policy = policy
-        self._user_agent = user_agent
+        # No cookies: some registries set them for a session, and then ask for a CSRF token.
+        self._headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
+            "User-Agent": user_agent,
+        }
         self._transport = transport
         self._peers = KnownPeers()
         self._lock = threading.Lock()
-        self._clients: dict[_PoolKey, httpx.Client] = {}
+        self._transports: dict[_PoolKey, httpx.BaseTransport] = {}
         self._closed = False
 
     def send(
@@ -112,22 +123,15 @@ class Connections:
             request's check raises.
         """
         origin = origin_of(request.url)
-        client = self._client(origin, registry, given=given)
+        transport = self._transport_to(origin, registry, given=given)
+        headers = {**self._headers, **request.headers}
         while True:
             connection = _Connection()
-            message = client.build_request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                content=request.body() if callable(request.body) else request.body,
-                extensions={
-                    "timeout": timeouts(request.answer_seconds, CONNECT_SECONDS),
-                    "trace": connection.note,
-                },
-            )
             with translated(asked), attentive(request.check), asking(registry.name):
                 try:
-                    return client.send(message, stream=True)
+                    if isinstance(transport, DirectTransport):
+                        return transport.exchange(_message(request, origin, headers, connection))
+                    return _by_httpx(transport, request, headers, connection)
                 except DROPPED:
                     # Happens for each kept connection at most once: the next may be old as well.
                     if not connection.was_kept or callable(request.body):
@@ -137,11 +141,13 @@ class Connections:
         """Close every connection; nothing can be sent any more."""
         with self._lock:
             self._closed = True
-            clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            client.close()
+            transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            transport.close()
 
-    def _client(self, origin: Origin, registry: RegistryHost, *, given: bool) -> httpx.Client:
+    def _transport_to(
+        self, origin: Origin, registry: RegistryHost, *, given: bool
+    ) -> httpx.BaseTransport:
         plain = origin.scheme == "http"
         proxy = self.policy.proxies.proxy_for(origin)
         if proxy is not None and (given or registry.confined or self.policy.deny_private):
@@ -159,35 +165,29 @@ class Connections:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the registry client was closed")
-            client = self._clients.get(key)
-            if client is None:
-                client = self._clients[key] = self._make(key, registry)
-            return client
+            transport = self._transports.get(key)
+            if transport is None:
+                transport = self._transports[key] = self._make(key, registry)
+            return transport
 
     def _certs(self, origin: Origin, registry: RegistryHost) -> Path | None:
         if origin.authority == registry.api:
             return self.policy.certs_of(registry.name) or self.policy.certs_of(registry.api)
         return self.policy.certs_of(origin.authority)
 
-    def _make(self, key: _PoolKey, registry: RegistryHost) -> httpx.Client:
-        transport = self._transport
-        if transport is None:
-            unproven = key.plain or key.unverified
-            context = self.policy.tls_context(key.certs, verified=not unproven)
-            rule: PeerRule = ProxyItself()
-            if key.proxy is None:
-                rule = self._rule(registry, given=key.given_by is not None)
-                if unproven:
-                    rule = Unproven(rule, self.policy.insecure_hosts)
-            transport = CheckedTransport(rule, context, key.proxy)
-        return httpx.Client(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
-            # Some registries set session cookies, and then ask for a CSRF token.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+    def _make(self, key: _PoolKey, registry: RegistryHost) -> httpx.BaseTransport:
+        if self._transport is not None:
+            return self._transport
+        unproven = key.plain or key.unverified
+        context = self.policy.tls_context(key.certs, verified=not unproven)
+        rule: PeerRule = ProxyItself()
+        if key.proxy is None:
+            rule = self._rule(registry, given=key.given_by is not None)
+            if unproven:
+                rule = Unproven(rule, self.policy.insecure_hosts)
+        if key.proxy is None:
+            return DirectTransport(rule, context)
+        return CheckedTransport(rule, context, key.proxy)
 
     def _rule(self, registry: RegistryHost, *, given: bool) -> PeerRule:
         if given:
@@ -217,8 +217,59 @@ def check_by_name(rule: PeerRule, origin: Origin, *, registry: str) -> None:
         rule.check(origin.host, origin.port, address)
 
 
+def _message(
+    request: Outgoing, origin: Origin, headers: Mapping[str, str], connection: _Connection
+) -> Message:
+    lines = [("Host", origin.authority), *headers.items()]
+    pieces: Iterable[bytes] = ()
+    if callable(request.body):
+        pieces = request.body()
+        if not any(name.lower() == "content-length" for name in headers):
+            lines.append(("Transfer-Encoding", "chunked"))
+    elif request.body is not None:
+        pieces = (request.body,)
+        lines.append(("Content-Length", str(len(request.body))))
+    elif request.method in _WITH_BODY:
+        lines.append(("Content-Length", "0"))
+    return Message(
+        method=request.method,
+        origin=origin,
+        target=target_of(request.url),
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines],
+        pieces=pieces,
+        connect_seconds=CONNECT_SECONDS,
+        write_seconds=SILENCE_SECONDS,
+        answer_seconds=request.answer_seconds,
+        on_connection=connection.taken,
+    )
+
+
+def _by_httpx(
+    transport: httpx.BaseTransport,
+    request: Outgoing,
+    headers: Mapping[str, str],
+    connection: _Connection,
+) -> httpx.Response:
+    """Through a proxy, or to what stands for the network in tests."""
+    message = httpx.Request(
+        request.method,
+        request.url,
+        headers=headers,
+        content=request.body() if callable(request.body) else request.body,
+        extensions={
+            "timeout": timeouts(request.answer_seconds, CONNECT_SECONDS),
+            "trace": connection.note,
+        },
+    )
+    response = transport.handle_request(message)
+    response.request = message
+    if request.method == "HEAD" or response.status_code in {204, 304}:
+        response.extensions["bodiless"] = True
+    return response
+
+
 class _Connection:
-    """Learns from httpcore's trace whether a request went over a kept connection."""
+    """Learns, also from httpcore's trace, whether a request went over a kept connection."""
 
     def __init__(self) -> None:
         self._opened = False
@@ -227,6 +278,10 @@ class _Connection:
     def note(self, event: str, _: Mapping[str, Any]) -> None:
         self._opened |= event == "connection.connect_tcp.started"
         self._sent |= event == "http11.send_request_headers.started"
+
+    def taken(self, was_kept: bool) -> None:
+        """A connection was chosen."""
+        self._sent, self._opened = True, not was_kept
 
     @property
     def was_kept(self) -> bool:

@@ -38,7 +38,7 @@ from transship.store.errors import (
 from transship.workers.registry.transport.addresses import is_private, parse_address
 from transship.workers.registry.transport.limits import MAX_ERROR_BYTES
 from transship.workers.registry.transport.responses import read_bounded
-from transship.workers.registry.transport.transport import NETWORK_ERRORS, HandshakeError
+from transship.workers.registry.transport.transport import CLOSED, NETWORK_ERRORS, HandshakeError
 
 MAX_QUOTE_CHARS = 240
 _RETRYABLE_STATUSES = frozenset({408, 425, 499})
@@ -168,6 +168,8 @@ def _detail_of(broken: Exception) -> str:
             if "disconnected" in str(broken):
                 return "connection closed without an answer"
             return f"not a valid HTTP answer: {clean(str(broken))}"
+        case httpcore.ReadError() if str(broken).startswith(CLOSED):
+            return str(broken)
         case httpx.ProxyError() | httpcore.ProxyError():
             return "the proxy refused"
     return "the connection failed"

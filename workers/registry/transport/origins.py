@@ -15,6 +15,14 @@ import httpx
 from transship.store.errors import ProtocolError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# What everybody reads alike: nearly every URL there is. A last label of digits may be an address,
+# which is written in several ways.
+_PLAIN = re.compile(
+    r"(https?)://(?![^/?#]*xn--)((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*|127\.0\.0\.1)(?::([1-9][0-9]{1,3}|[1-5][0-9]{4}))?"
+    r"(?:/[A-Za-z0-9/._~:+=%-]*(?:\?[A-Za-z0-9/._~:+=%&-]*)?)?\Z"
+)
+_MAX_PLAIN = 4096
+_TARGET = re.compile(r"[/?]")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 
@@ -43,6 +51,11 @@ def origin_of(url: str) -> Origin:
         ProtocolError: another scheme, user information, characters that two parsers could read
             differently, or no host.
     """
+    plain = _PLAIN.match(url)
+    if plain is not None and len(url) <= _MAX_PLAIN:  # the same, sooner
+        scheme, host, port_text = plain.groups()
+        default = _DEFAULT_PORTS[scheme]
+        return Origin(scheme, host, int(port_text) if port_text else default)
     if _UNSAFE.search(url):
         raise ProtocolError("a URL with characters that no URL may have")
     try:
@@ -88,6 +101,14 @@ def absolute(given: str, *, base: str) -> str:
 def with_query(url: str, query: str) -> str:
     """Append *query* as raw text; what is there stays byte for byte (protocol A2)."""
     return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def target_of(url: str) -> str:
+    """What is asked for, of an absolute URL that has an origin: path and query, byte for byte."""
+    after = url.partition("#")[0].partition("://")[2]
+    begin = _TARGET.search(after)
+    target = "" if begin is None else after[begin.start() :]
+    return target if target.startswith("/") else f"/{target}"
 
 
 def without_query(url: str) -> str:

@@ -60,7 +60,7 @@ def discard(response: httpx.Response) -> None:
         return
     length = response.headers.get("content-length", "")
     is_short = length.isascii() and length.isdigit() and int(length[:9]) <= MAX_ERROR_BYTES
-    if is_short or response.request.method == "HEAD" or response.status_code in {204, 304}:
+    if is_short or response.extensions.get("bodiless"):
         with suppress(*NETWORK_ERRORS), attentive(_nothing, silence_seconds=DISCARD_SECONDS):
             for _ in response.iter_raw():
                 pass

@@ -42,6 +42,7 @@ NETWORK_ERRORS: tuple[type[Exception], ...] = (
 
 T = TypeVar("T")
 
+CLOSED = "connection closed"  # so begins what a ReadError says that is only that
 KEEP_ALIVE_SECONDS = 60.0
 KEEP_ALIVE_CONNECTIONS = 32
 

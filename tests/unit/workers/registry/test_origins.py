@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+
 import pytest
 
 from transship.store.errors import ProtocolError
+from transship.workers.registry.transport import origins
 from transship.workers.registry.transport.origins import (
     Origin,
     absolute,
     origin_of,
     split_host,
+    target_of,
     with_query,
 )
 
@@ -91,3 +96,44 @@ def test_the_first_query_begins_with_a_question_mark() -> None:
 )
 def test_hosts_are_split_from_ports(host: str, parts: tuple[str, int | None]) -> None:
     assert split_host(host) == parts
+
+
+def _read(url: str) -> Origin | None:
+    try:
+        return origin_of(url)
+    except ProtocolError:
+        return None
+
+
+def test_plain_urls_are_read_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read at a glance is what two parsers make of it."""
+    hosts = (
+        *("r.test", "localhost", "127.0.0.1", "1.2.3.4", "0x7f.1", "a1", "a-b.c-d", "a..b", ".a"),
+        *("-a", "a.", "xn--bcher-kva.example", "a.1", "1a", "256.0.0.1", "a" * 64 + ".b", "0.a"),
+    )
+    ports = ("", ":80", ":443", ":5000", ":0", ":00080", ":65535", ":65536", ":59999", ":a", ":")
+    paths = ("", "/", "/v2/a?b=c", "?a", "#f", "/%zz", "/a b", "//x", "/a\\b", "/?x=1&y=%20", "/@x")
+    urls = [
+        f"{scheme}://{host}{port}{path}"
+        for scheme, host, port, path in product(("http", "https", "HTTP"), hosts, ports, paths)
+    ]
+    at_a_glance = [url for url in urls if origins._PLAIN.match(url)]
+    assert len(at_a_glance) > 300
+    soon = [_read(url) for url in at_a_glance]
+    monkeypatch.setattr(origins, "_PLAIN", re.compile("(?!)"))
+    assert [_read(url) for url in at_a_glance] == soon
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://r.test", "/"),
+        ("http://r.test/", "/"),
+        ("http://r.test:5000?a=b", "/?a=b"),
+        ("http://r.test/v2/x?_state=a/b=&c=%2f", "/v2/x?_state=a/b=&c=%2f"),
+        ("http://[::1]:5000/v2/#part", "/v2/"),
+        ("http://r.test//x", "//x"),
+    ],
+)
+def test_a_target_is_sent_byte_for_byte(url: str, target: str) -> None:
+    assert target_of(url) == target

@@ -13,10 +13,10 @@ from transship.workers.registry import network
 from transship.workers.registry.network import Network
 from transship.workers.registry.transport.addresses import Address, parse_address
 from transship.workers.registry.transport.connections import Connections, Outgoing
+from transship.workers.registry.transport.direct import DirectTransport
 from transship.workers.registry.transport.errors import RequestContext
 from transship.workers.registry.transport.hosts import HostPolicy, RegistryHost
 from transship.workers.registry.transport.origins import origin_of
-from transship.workers.registry.transport.transport import CheckedTransport
 
 INSIDE, OUTSIDE = "10.0.0.1", "93.184.216.34"
 REGISTRY = RegistryHost.of("r.test")
@@ -64,19 +64,19 @@ def test_what_a_pool_is_called_and_what_it_does_come_from_one_look(
 ) -> None:
     contexts: list[ssl.SSLContext] = []
 
-    class Kept(CheckedTransport):
-        def __init__(self, rule: Any, context: ssl.SSLContext, proxy: str | None) -> None:
+    class Kept(DirectTransport):
+        def __init__(self, rule: Any, context: ssl.SSLContext) -> None:
             contexts.append(context)
-            super().__init__(rule, context, proxy)
+            super().__init__(rule, context)
 
-    monkeypatch.setattr("transship.workers.registry.transport.connections.CheckedTransport", Kept)
+    monkeypatch.setattr("transship.workers.registry.transport.connections.DirectTransport", Kept)
     monkeypatch.setattr("transship.workers.registry.transport.hosts.resolve", resolving(*answers))
     monkeypatch.setattr(
         "transship.workers.registry.transport.transport.resolve", resolving(OUTSIDE)
     )
     for _ in range(2):
-        own._client(origin_of("https://r.test/"), REGISTRY, given=False)
-    made = {key.unverified: client for key, client in own._clients.items()}
+        own._transport_to(origin_of("https://r.test/"), REGISTRY, given=False)
+    made = {key.unverified: one for key, one in own._transports.items()}
     assert set(made) == {True, False}
     modes = [context.verify_mode for context in contexts]
     expected = [ssl.CERT_REQUIRED, ssl.CERT_NONE]
