@@ -38,8 +38,8 @@ from transship.store.settings import Settings
 from transship.workers.broker.rates import LocalBuckets
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
+from transship.workers.process.batch import run_batch
 from transship.workers.process.bootstrap import registry_client
-from transship.workers.process.run import run_job
 from transship.workers.runtime.context import WorkerContext, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
 from transship.workers.runtime.wire import Message
@@ -273,7 +273,7 @@ class Faulted:
         if way is not None:
             run_bundle(way, int(message.id), self._worker, self.context, self._renewer)
         else:
-            run_job(message.id, self._worker, self.context, self._renewer)
+            run_batch(message.id, self._worker, self.context, self._renewer)
 
     def wait(self) -> None:
         """Set the clock to when the next thing is due, and dispatch for it."""

@@ -233,16 +233,21 @@ def test_an_urgent_pull_overtakes_what_waits(
     here.put("urgent")
     slow = [here.submit(kind="pull", reference=f"{gated.host}/team/slow{n}:1") for n in range(3)]
     wait_until(lambda: gated.blob_bodies == 3, 20, "all slots to be taken")
-    wait_until(
-        lambda: all(here.up.client.transfers(job)["items"] for job in slow), 20, "all to wait"
-    )
+
+    def all_wait() -> bool:
+        """What shares a slot with a blob that takes long waits for another one."""
+        found = [here.up.client.transfers(job)["items"] for job in slow]
+        running = sum(one["state"] == "running" for some in found for one in some)
+        return all(found) and running == 3
+
+    wait_until(all_wait, 20, "all to wait")
     urgent = here.submit(kind="pull", reference=f"{gated.host}/team/urgent:1", priority=100)
     wait_until(lambda: here.up.client.transfers(urgent)["items"], 20, "the urgent one to wait")
     gate.open()
     for job in (urgent, *slow):
         assert here.up.client.wait(job)["state"] == "succeeded"
     order = [r.path.split("/")[3] for r in gated.requests() if r.is_blob_get]
-    assert order[3:7].count("urgent") == 3  # two that are admitted at once may race to the wire
+    assert "urgent" in order[3:5]  # it gets the next slot; its blobs share it
 
 
 def test_two_jobs_for_one_target_end_in_the_order_in_which_they_came(

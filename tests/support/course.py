@@ -56,7 +56,8 @@ from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import stop_late
 from transship.workers.jobs.submission import Submission
-from transship.workers.process.run import run_job, settle
+from transship.workers.process.batch import run_batch
+from transship.workers.process.outcomes import settle
 from transship.workers.registry.client import RegistryClient
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseRenewer
@@ -155,7 +156,8 @@ class Course:
 
     def finish_job(self, lease: JobLease) -> None:
         """End a job as its worker does, and dispatch what that makes possible."""
-        settle(lease, self.context, Done({}))
+        with self.context.change() as change:
+            settle(change, [(lease, Done({}))])
 
     def make_children(self, lease: JobLease, number: int) -> None:
         """Make children of a job, as a mirror does in pages."""
@@ -187,7 +189,7 @@ class Course:
 
     def take_mirror_up(self, renewer: LeaseRenewer) -> None:
         """Let a worker take the mirror up, which was asked to stop."""
-        run_job(job_id(self.size.mirror), WORKER, self.context, renewer)
+        run_batch(job_id(self.size.mirror), WORKER, self.context, renewer)
 
     def mirror_has_ended(self) -> bool:
         """Whether no child of the mirror is active, nor the mirror itself."""
@@ -226,7 +228,7 @@ class Course:
                 )
                 for one in digests
             ]
-            waits.want(change.connection, lease, wanted, change.now)
+            waits.want(change.connection, [(lease, wanted)], change.now)
 
     def claim_transfer(self) -> TransferLease:
         """Take up the transfer that was sent last; admit some where none was."""
@@ -267,8 +269,8 @@ class Course:
     def heartbeat(self, lease: JobLease, claim: TransferLease) -> None:
         """Renew a job's lease, a transfer's, and the worker's own row."""
         with self.catalog.write() as connection:
-            heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
-            heartbeats.beat_transfers(connection, [claim], WORKER)
+            heartbeats.beat_jobs(connection, [lease])
+            heartbeats.beat_transfers(connection, [claim])
             heartbeats.beat_worker(connection, WORKER)
 
     def show_life(self) -> None:
@@ -467,8 +469,8 @@ class Course:
 
     def _write_target(self, lease: JobLease) -> None:
         with self.catalog.write() as connection:
-            targets.hold(connection, "t.test/x:new", lease)
-            targets.written(connection, "t.test/x:new", lease)
+            targets.hold(connection, [(lease, "t.test/x:new")])
+            targets.written(connection, [(lease, "t.test/x:new")])
             targets.record_derivation(connection, digest(1), "platforms", digest(2), time.time())
             targets.derived(connection, digest(1), "platforms")
 
@@ -509,7 +511,7 @@ class Course:
         lease = self.claim_job()
         with self.context.change() as change:
             waits.abandon(change.connection, [lease.id], change.now)
-            jobs.finish(change.connection, lease, "failed", change.now)
+            jobs.finish(change.connection, [jobs.End(lease, "failed")], change.now)
         self.queue.retry(lease.id, requested_by="user1", tenant=HOUSE)
 
     def _parked(self, name: str) -> None:

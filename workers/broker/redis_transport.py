@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from kombu import transport as kombu_transports
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps
@@ -125,6 +126,8 @@ class Transport(kombu_redis.Transport):
 
 
 def install() -> None:
-    """Let every connection of this process to a Redis use this transport."""
+    """Let every connection of this process to a Redis use this transport, from now on."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:{Transport.__name__}"
+        # Somebody may have had one already.
+        vars(kombu_transports)["_transport_cache"].pop(scheme, None)

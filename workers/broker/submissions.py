@@ -256,7 +256,7 @@ class Submissions:
                 jobs.create(connection, [one.job()], now)
                 lease = jobs.claim(connection, one.id, REQUESTER, now)
                 assert lease is not None
-                jobs.finish(connection, lease, "failed", now, error=one.error)
+                jobs.finish(connection, [jobs.End(lease, "failed", error=one.error)], now)
             rejections.record(connection, rejected, now)
         for reason, _ in rejected:
             log.warning("a message was rejected, see `transship jobs rejected`: %s", reason)

@@ -1,4 +1,4 @@
-"""One idempotent function a kind of job.
+"""One idempotent function a kind of job: plain, or a generator of needs (`steps.needs`).
 
 It looks at what is there, does what is missing, and stops when it waits. Running it twice, late,
 or after a crash changes nothing.
@@ -26,10 +26,13 @@ from transship.workers.handlers import (
 )
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
+from transship.workers.steps.needs import Steps
 from transship.workers.steps.outcome import Outcome
 
 # One for each kind in `specs.KINDS`.
-HANDLERS: Final[Mapping[str, Callable[[JobLease, WorkerContext, LeaseMonitor], Outcome]]] = {
+HANDLERS: Final[
+    Mapping[str, Callable[[JobLease, WorkerContext, LeaseMonitor], Outcome | Steps[Outcome]]]
+] = {
     "pull": pull.advance,
     "push": push.advance,
     "copy": copy.advance,

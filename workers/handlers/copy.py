@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
 from transship.store.catalog.scheduling import targets
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import Side
@@ -10,12 +15,15 @@ from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import CopySpec
 from transship.workers.steps import checkpoint, compare, deliver
-from transship.workers.steps.closure import narrowed, resolve
+from transship.workers.steps.closure import narrowed, resolve_by_steps
+from transship.workers.steps.needs import Steps, transact
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
+LACKING_SECONDS: Final = 3600.0  # so long what a mirror saw of a destination is not asked again
 
-def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
+
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
     """Compare digests first; move what the target lacks; put manifests, the tag last.
 
     A blob that the target has, or can mount, is never downloaded.
@@ -23,48 +31,76 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
     spec = CopySpec.model_validate(lease.spec)
     source = Remote.of(spec.origin, Side.SOURCE, lease, context, monitor)
     target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
-    root = checkpoint.fixed_root(lease, source)
-    if "absent" not in lease.checkpoint:
-        there = _up_to_date(spec, root, target, lease, context)
+    lacks = _lacks(lease, context)
+    root = yield from checkpoint.fixed_root(lease, source, whole=lacks is not None)
+    if "absent" not in lease.checkpoint and lacks is None:
+        there = yield from _up_to_date(spec, root, target, lease, context)
         if there is not None:
             return there
-    whole = resolve(root, spec.wanted_platforms(), source.manifests)
-    closure = narrowed(whole, spec.wanted_platforms())
+    platforms = spec.wanted_platforms()
+    whole = yield from resolve_by_steps(root, platforms, source.manifests)
+    closure = narrowed(whole, platforms)
     same_registry = source.source.registry == target.source.registry
-    absent = deliver.absent_blobs(
-        lease, target, closure, mount_from=source.source.repository if same_registry else None
+    absent = yield from deliver.absent_blobs(
+        lease,
+        target,
+        closure,
+        mount_from=source.source.repository if same_registry else None,
+        new_at=lacks["at"] if lacks is not None and lacks["repository"] else None,
     )
-    states = checkpoint.waits(lease, context)
-    left, idle = deliver.left_to_upload(target, absent, states, lease, context)
+    left, idle = yield from deliver.left_to_upload(target, absent, lease)
     if left:
-        usable = source.usable(idle)
-        ready = [blob for blob in idle if blob.digest in usable]
-        missing = [blob for blob in idle if blob.digest not in usable]
-        deliver.want_uploads(target, ready, lease, context, source=source, missing=missing)
+        if idle:
+            usable = yield from source.usable(idle)
+            ready = [blob for blob in idle if blob.digest in usable]
+            missing = [blob for blob in idle if blob.digest not in usable]
+            yield from deliver.want_uploads(target, ready, lease, source=source, missing=missing)
         return Waiting()
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
-    outcome = deliver.put_manifests(closure, target, lease, context, result)
+    outcome = yield from deliver.put_manifests(closure, target, result)
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
-        with context.catalog.write() as connection:
-            targets.record_derivation(
-                connection,
-                str(root.digest),
-                compare.transform(spec.platforms),
-                str(closure.root.digest),
-                context.now(),
-            )
+        became = (str(root.digest), compare.transform(spec.platforms), str(closure.root.digest))
+        yield from transact(_derived, became)
     return outcome
+
+
+def _lacks(lease: JobLease, context: WorkerContext) -> dict[str, Any] | None:
+    """What a mirror has found its destination to lack, as long as that is worth something."""
+    found: dict[str, Any] | None = lease.checkpoint.get(compare.LACKS)
+    if found is None or context.now() - found["at"] > LACKING_SECONDS:
+        return None
+    return found
 
 
 def _up_to_date(
     spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, context: WorkerContext
-) -> Done | None:
+) -> Steps[Done | None]:
     """The job is done if the target stands already for what the source would become."""
-    expected = compare.expected_digest(root, spec.platforms, context)
-    there = target.head()
-    if there is None or str(there.digest) != expected:
+    there = yield from target.stands_for()
+    if there is None:
         return None
-    checkpoint.count(lease, context, compare.known_blobs(there, context), ())
-    with context.catalog.write() as connection:
-        targets.found_up_to_date(connection, {lease.id: str(target.reference)})
+    expected = compare.expected_digest(root, spec.platforms, context)
+    if str(there.digest) != expected:
+        return None
+    yield from checkpoint.count(lease, compare.known_blobs(there, context), ())
+    yield from transact(_found_up_to_date, str(target.reference))
     return Done(compare.result(spec, root, expected, up_to_date=True))
+
+
+# --- pieces of transactions ----------------------------------------------------------------------
+
+
+def _found_up_to_date(
+    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+) -> list[None]:
+    del now
+    targets.found_up_to_date(connection, {lease.id: name for lease, name in names})
+    return [None] * len(names)
+
+
+def _derived(
+    connection: Connection, now: float, became: Sequence[tuple[JobLease, tuple[str, str, str]]]
+) -> list[None]:
+    for _, (source, transform, target) in became:
+        targets.record_derivation(connection, source, transform, target, now)
+    return [None] * len(became)

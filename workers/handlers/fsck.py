@@ -23,6 +23,7 @@ from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import FsckSpec
 from transship.workers.steps import checkpoint
+from transship.workers.steps.needs import Steps
 from transship.workers.steps.outcome import Done, Later, Outcome, Waiting
 
 CHUNK = 100
@@ -31,7 +32,7 @@ MAX_SOURCES = 5  # registries to ask for a blob that is gone
 MAX_REPORTED = 1000
 
 
-def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
     """Check every blob once; with *repair* bring in what is in use and wrong, and report.
 
     Raises:
@@ -43,9 +44,11 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
             return Later(TURN_SECONDS)
         _check_everything(lease, context, monitor)
     damaged: list[dict[str, Any]] = lease.checkpoint["damaged"]
-    if spec.repair and _repair(damaged, lease, context, monitor):
-        checkpoint.remember(lease, context, damaged=damaged)
-        return Waiting()
+    if spec.repair:
+        waiting = yield from _repair(damaged, lease, context, monitor)
+        if waiting:
+            checkpoint.remember(lease, context, damaged=damaged)
+            return Waiting()
     report = _report(lease.checkpoint)
     left = [one["digest"] for one in damaged if not one.get("repaired")]
     if left:
@@ -172,7 +175,7 @@ def _described(digests: set[str], snapshot: Snapshot, context: WorkerContext) ->
 
 def _repair(
     damaged: list[dict[str, Any]], lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
-) -> bool:
+) -> Steps[bool]:
     """Ask for what is damaged, one source after the other; whether there is something to wait for.
 
     Manifests are fetched here; blobs are downloads like any other, and keep to the limits.
@@ -197,7 +200,7 @@ def _repair(
             one["repaired"] = _fetch_manifest(one, lease, context)
         elif one["size"] is not None and one["sources"]:
             wanted.append(_wanted(one, one["sources"].pop(0), lease, context))
-    checkpoint.want(lease, context, wanted)
+    yield from checkpoint.want(wanted, context)
     return waiting or bool(wanted)
 
 

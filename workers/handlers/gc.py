@@ -50,4 +50,4 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
 def upkeep_turn(lease: JobLease, context: WorkerContext) -> bool:
     """Become the one job that looks after the store; False while another is at it."""
     with context.catalog.write() as connection:
-        return targets.hold(connection, TURN, lease) is None
+        return targets.hold(connection, [(lease, TURN)]) == [None]

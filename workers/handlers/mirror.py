@@ -58,7 +58,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         lease,
         context,
         monitor,
-        compare=Comparison(lease, context, monitor).up_to_date,
+        compare=Comparison(lease, context, monitor).compare,
         page=PAGE,
     )
     ended = children.ended(lease, context)

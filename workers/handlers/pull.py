@@ -26,42 +26,40 @@ from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PullSpec
 from transship.workers.steps import checkpoint
-from transship.workers.steps.closure import Closure, resolve
+from transship.workers.steps.closure import Closure, resolve_by_steps
+from transship.workers.steps.needs import Steps, outside
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
     """Resolve once, ask for the blobs that are missing, and publish the reference last."""
     published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = PullSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.pull(spec, lease, context, monitor)
+        return (yield from outside(lambda: all_tags.pull(spec, lease, context, monitor)))
     source = Remote.of(spec.source, Side.SOURCE, lease, context, monitor)
-    root = checkpoint.fixed_root(lease, source)
-    closure = resolve(root, spec.wanted_platforms(), source.manifests)
+    root = yield from checkpoint.fixed_root(lease, source)
+    closure = yield from resolve_by_steps(root, spec.wanted_platforms(), source.manifests)
     wanted = closure.blobs
-    usable = source.usable(wanted)
+    usable = yield from source.usable(wanted)
     missing = {blob.digest: blob for blob in wanted if blob.digest not in usable}
-    checkpoint.count(
+    yield from checkpoint.count(
         lease,
-        context,
         wanted,
         missing,
         absent=[str(digest) for digest in missing],
         layers=_fetched_layers(closure, missing),
         manifests=[str(manifest.digest) for manifest in closure.manifests],
     )
-    checkpoint.waits(lease, context)
+    yield from checkpoint.waits()
     if missing:
-        checkpoint.want(
-            lease, context, [source.wanted("download", blob) for blob in missing.values()]
-        )
+        downloads = [source.wanted("download", blob) for blob in missing.values()]
+        yield from checkpoint.want(downloads, context)
         return Waiting()
-    monitor.check()
-    return _publish(closure, spec, lease, context)
+    return (yield from outside(lambda: _publish(closure, spec, lease, context)))
 
 
 def _publish(closure: Closure, spec: PullSpec, lease: JobLease, context: WorkerContext) -> Done:

@@ -8,6 +8,7 @@ from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import Side
 from transship.store.images.edit.records import happened
 from transship.store.images.view.view import lead
+from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
 from transship.workers.handlers import all_tags
@@ -16,32 +17,37 @@ from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PushSpec
 from transship.workers.steps import checkpoint, deliver, local_image
 from transship.workers.steps.closure import Closure
+from transship.workers.steps.needs import Steps, outside
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
     """Upload what the target lacks of the image in the store; put manifests, the tag last."""
     spec = PushSpec.model_validate(lease.spec)
     if spec.all_tags:
-        return all_tags.push(spec, lease, context, monitor)
+        return (yield from outside(lambda: all_tags.push(spec, lease, context, monitor)))
     target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
-    root = local_image.fixed_root(spec.reference, lease, context)
-    closure = local_image.closure(
-        root,
-        spec.reference,
-        spec.wanted_platforms(),
-        lease,
-        context,
-        whole=spec.all_platforms,
-    )
+
+    def held() -> tuple[Descriptor, Closure]:
+        root = local_image.fixed_root(spec.reference, lease, context)
+        closure = local_image.closure(
+            root,
+            spec.reference,
+            spec.wanted_platforms(),
+            lease,
+            context,
+            whole=spec.all_platforms,
+        )
+        return root, closure
+
+    root, closure = yield from outside(held)
     sent = {str(blob.digest) for blob in closure.distributable_blobs()}
     layers = [digest for digest in checkpoint.layers(closure.images)[::-1] if digest in sent]
-    absent = deliver.absent_blobs(lease, target, closure, mount_from=None, layers=layers)
-    states = checkpoint.waits(lease, context)
-    left, idle = deliver.left_to_upload(target, absent, states, lease, context)
+    absent = yield from deliver.absent_blobs(lease, target, closure, mount_from=None, layers=layers)
+    left, idle = yield from deliver.left_to_upload(target, absent, lease)
     if left:
-        deliver.want_uploads(target, idle, lease, context)
+        yield from deliver.want_uploads(target, idle, lease)
         return Waiting()
     result = {
         "reference": str(spec.target),
@@ -49,9 +55,9 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         "source": {"reference": spec.reference, "digest": str(root.digest)},
         "size": len(closure.root.raw),
     }
-    outcome = deliver.put_manifests(closure, target, lease, context, result)
+    outcome = yield from deliver.put_manifests(closure, target, result)
     if isinstance(outcome, Done) and outcome.superseded_by is None:
-        _record(closure, spec, lease, context)
+        yield from outside(lambda: _record(closure, spec, lease, context))
     return outcome
 
 

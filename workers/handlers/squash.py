@@ -36,21 +36,22 @@ from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import SquashSpec
 from transship.workers.steps import checkpoint, deliver, local_image
-from transship.workers.steps.closure import Closure, narrowed, resolve
+from transship.workers.steps.closure import Closure, narrowed, resolve_by_steps
+from transship.workers.steps.needs import Steps
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
 
 
-def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
+def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
     """Bring in what lies in a registry; squash one image after the other; publish or deliver."""
     published = lease.checkpoint.get("published")
     if published is not None:
         return Done(**published)
     spec = SquashSpec.model_validate(lease.spec)
     if "made" not in lease.checkpoint:
-        closure = _source(spec, lease, context, monitor)
-        parents = _parents(spec, lease, context, monitor)
-        checkpoint.waits(lease, context)
+        closure = yield from _source(spec, lease, context, monitor)
+        parents = yield from _parents(spec, lease, context, monitor)
+        yield from checkpoint.waits()
         if closure is None or parents is None:
             return Waiting()
         monitor.unbounded()
@@ -58,7 +59,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
     squashed = _made(lease, context)
     if spec.remote_target is None:
         return _publish(squashed, spec, lease, context)
-    return _deliver(squashed, spec.remote_target, spec, lease, context, monitor)
+    return (yield from _deliver(squashed, spec.remote_target, spec, lease, context, monitor))
 
 
 # --- where it comes from -------------------------------------------------------------------------
@@ -66,22 +67,23 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
 
 def _source(
     spec: SquashSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
-) -> Closure | None:
+) -> Steps[Closure | None]:
     """The image to squash, all its blobs in the store; None while some are on their way."""
     platforms = spec.wanted_platforms()
     if spec.remote_source is None:
         root = local_image.fixed_root(spec.reference, lease, context)
         return local_image.closure(root, spec.reference, platforms, lease, context)
     source = Remote.of(spec.remote_source, Side.SOURCE, lease, context, monitor)
-    root = checkpoint.fixed_root(lease, source)
-    closure = narrowed(resolve(root, platforms, source.manifests), platforms)
-    here = _brought(source, closure.blobs, spec, lease, context)
+    root = yield from checkpoint.fixed_root(lease, source)
+    whole = yield from resolve_by_steps(root, platforms, source.manifests)
+    closure = narrowed(whole, platforms)
+    here = yield from _brought(source, closure.blobs, spec, lease)
     return closure if here else None
 
 
 def _parents(
     spec: SquashSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
-) -> list[ImageConfig] | None:
+) -> Steps[list[ImageConfig] | None]:
     """The configs of the images that the parent stands for; None while some are on their way."""
     if spec.parent is None:
         return []
@@ -93,11 +95,14 @@ def _parents(
     else:
         source = Remote.of(spec.remote_parent, Side.SOURCE, lease, context, monitor)
         if "parent" not in lease.checkpoint:
-            checkpoint.remember(lease, context, parent=source.resolve().to_json())
+            found = yield from source.resolve()
+            checkpoint.remember(lease, context, parent=found.to_json())
         root = Descriptor.from_json(lease.checkpoint["parent"])
-        images = resolve(root, (), source.manifests).images
+        whole = yield from resolve_by_steps(root, (), source.manifests)
+        images = whole.images
         configs = [image.config for image in images if squashable(image)]
-        if not _brought(source, configs, spec, lease, context):
+        here = yield from _brought(source, configs, spec, lease)
+        if not here:
             return None
         ids = [config.digest for config in configs]
     return [
@@ -111,17 +116,15 @@ def _brought(
     wanted: Sequence[Descriptor],
     spec: SquashSpec,
     lease: JobLease,
-    context: WorkerContext,
-) -> bool:
+) -> Steps[bool]:
     """Whether all of *wanted* is in the store; what is not is asked for."""
-    usable = source.usable(wanted)
+    usable = yield from source.usable(wanted)
     missing = [blob for blob in wanted if blob.digest not in usable]
     to_store = spec.remote_target is None  # else what is sent is what counts
     if to_store:
-        checkpoint.count(lease, context, wanted, {blob.digest for blob in missing})
-    checkpoint.want(
-        lease, context, [source.wanted("download", blob, counted=to_store) for blob in missing]
-    )
+        yield from checkpoint.count(lease, wanted, {blob.digest for blob in missing})
+    downloads = [source.wanted("download", blob, counted=to_store) for blob in missing]
+    yield from checkpoint.want(downloads, source.context)
     return not missing
 
 
@@ -297,22 +300,20 @@ def _deliver(
     lease: JobLease,
     context: WorkerContext,
     monitor: LeaseMonitor,
-) -> Outcome:
+) -> Steps[Outcome]:
     """Send the new image to its registry, as a push does."""
     target = Remote.of(reference, Side.DESTINATION, lease, context, monitor)
     origin = spec.remote_source
     same = origin is not None and origin.domain == reference.domain
-    absent = deliver.absent_blobs(
+    absent = yield from deliver.absent_blobs(
         lease, target, squashed, mount_from=origin.path if same and origin is not None else None
     )
-    left, idle = deliver.left_to_upload(
-        target, absent, checkpoint.waits(lease, context), lease, context
-    )
+    left, idle = yield from deliver.left_to_upload(target, absent, lease)
     if left:
-        deliver.want_uploads(target, idle, lease, context)
+        yield from deliver.want_uploads(target, idle, lease)
         return Waiting()
     result = _result(squashed, reference, lease, context)
-    return deliver.put_manifests(squashed, target, lease, context, result)
+    return (yield from deliver.put_manifests(squashed, target, result))
 
 
 def _result(

@@ -138,13 +138,9 @@ class Receiver:
         cancelled = isinstance(error, CancelledError)
         try:
             with self._context.change() as change:
-                jobs.finish(
-                    change.connection,
-                    lease,
-                    "cancelled" if cancelled else "failed",
-                    change.now,
-                    error=None if cancelled else error,
-                )
+                state = "cancelled" if cancelled else "failed"
+                end = jobs.End(lease, state, error=None if cancelled else error)
+                jobs.finish(change.connection, [end], change.now)
                 change.jobs.add(lease.id)
             self._context.content.discard_drafts(lease.id)
         except (LeaseLostError, StoreError) as lost:  # whoever takes it up finds nothing received

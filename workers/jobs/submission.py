@@ -119,6 +119,7 @@ def make(
         **lane(spec, lambda one: entitled.fingerprint(f"{one.domain}/{one.path}")),
         queue=spec.queue,
         writes_store=spec.writes_store,
+        batched=spec.batched,
         priority=spec.priority,
         requested_by=wanted.requested_by,
         tenant=wanted.tenant,

@@ -17,8 +17,8 @@ from transship.store.catalog.scheduling.admission import limits
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.errors import LeaseLostError, StoreError
+from transship.workers.process.batch import run_batch
 from transship.workers.process.maintenance import Maintenance
-from transship.workers.process.run import run_job
 from transship.workers.process.scheduler import Scheduler
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor, LeaseRenewer
@@ -97,7 +97,7 @@ class Worker:
         self._scheduler.wake()
         direction = message.queue.direction
         if direction is None:
-            run_job(message.id, self.id, self._context, self._renewer)
+            run_batch(message.id, self.id, self._context, self._renewer)
         else:
             run_bundle(direction, int(message.id), self.id, self._context, self._renewer)
         self._scheduler.wake()

@@ -117,12 +117,23 @@ def dispatch(
         for admitted in admission.admit(connection, direction, now)
     ]
     messages += [
-        Message(Queue.of(row.queue), f"transship.{row.kind}", row.id, row.label)
-        for row in job_admission.take_due(
+        batch_message(dispatched)
+        for dispatched in job_admission.take_due(
             connection, now, queues=[one for one in job_admission.QUEUES if one in queues]
         )
     ]
     return messages
+
+
+def batch_message(dispatched: job_admission.Dispatched) -> Message:
+    """The message for a batch of jobs, which names the first."""
+    others = f" and {dispatched.others} more" if dispatched.others else ""
+    return Message(
+        Queue.of(dispatched.queue),
+        f"transship.{dispatched.kind}",
+        dispatched.id,
+        f"{dispatched.label}{others}",
+    )
 
 
 def bundle_message(admitted: admission.Admitted) -> Message:

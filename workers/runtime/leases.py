@@ -274,13 +274,16 @@ class LeaseRenewer:
     def _beat(self, held: list[LeaseMonitor], now: float) -> None:
         with self._catalog.write() as connection:
             moving: list[tuple[LeaseMonitor, TransferLease]] = []
+            advancing: list[tuple[LeaseMonitor, JobLease]] = []
             for one in held:
                 if one.stuck(now):
                     one.report_stuck()
                 elif isinstance(one.lease, TransferLease):
                     moving.append((one, one.lease))
                 else:
-                    self._beat_job(connection, one, one.lease)
+                    advancing.append((one, one.lease))
+            if advancing:
+                self._beat_jobs(connection, advancing)
             if moving:
                 self._beat_transfers(connection, moving)
             silent = [(one, found) for one in held if (found := one.silent(now)) is not None]
@@ -293,19 +296,22 @@ class LeaseRenewer:
             shown = self._show(connection)
         self._has_shown(*shown)
 
-    def _beat_job(self, connection: Connection, monitor: LeaseMonitor, lease: JobLease) -> None:
-        reason = heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
-        if reason is False:
-            monitor.lose()
-        else:
-            assert not isinstance(reason, bool)
-            monitor.request_stop(reason)
+    def _beat_jobs(
+        self, connection: Connection, advancing: list[tuple[LeaseMonitor, JobLease]]
+    ) -> None:
+        leases = [lease for _, lease in advancing]
+        reasons = heartbeats.beat_jobs(connection, leases)
+        for monitor, lease in advancing:
+            if lease.id in reasons:
+                monitor.request_stop(reasons[lease.id])
+            else:
+                monitor.lose()
 
     def _beat_transfers(
         self, connection: Connection, moving: list[tuple[LeaseMonitor, TransferLease]]
     ) -> None:
         claims = [lease for _, lease in moving]
-        stops = heartbeats.beat_transfers(connection, claims, self._worker)
+        stops = heartbeats.beat_transfers(connection, claims)
         for monitor, lease in moving:
             if lease.id not in stops:
                 monitor.lose()

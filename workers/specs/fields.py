@@ -69,6 +69,7 @@ class JobSpec(BaseModel):
     needs_body: ClassVar[bool] = False  # whether it cannot be asked for without one
     writes_store: ClassVar[bool] = False  # whether its tenant has more in the store afterwards
     leaves_drafts: ClassVar[bool] = False  # whether a crash leaves drafts behind
+    batched: ClassVar[bool] = False  # whether its jobs are advanced together where several are due
 
     priority: int = Field(default=0, ge=-100, le=100)
     deadline: float | None = Field(

@@ -20,6 +20,7 @@ class PullSpec(PlatformsSpec):
     """Pull an image from a registry into the store. Without platforms: that of the API's host."""
 
     writes_store: ClassVar[bool] = True
+    batched: ClassVar[bool] = True
 
     kind: Literal["pull"] = "pull"
     reference: ReferenceText
@@ -56,6 +57,8 @@ class PullSpec(PlatformsSpec):
 
 class PushSpec(PlatformsSpec):
     """Push an image from the store to a registry, by default under its own name."""
+
+    batched: ClassVar[bool] = True
 
     kind: Literal["push"] = "push"
     reference: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -113,6 +116,8 @@ class PushSpec(PlatformsSpec):
 
 class CopySpec(PlatformsSpec):
     """Bring an image from one registry to another. Without platforms: all of them."""
+
+    batched: ClassVar[bool] = True
 
     kind: Literal["copy"] = "copy"
     source: ReferenceText

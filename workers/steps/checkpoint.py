@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+
+from sqlalchemy import Connection
 
 from transship.store.catalog.scheduling import jobs, progress
 from transship.store.catalog.scheduling import waits as wait_rows
@@ -15,11 +17,12 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Manifest
 from transship.workers.runtime.context import WorkerContext
+from transship.workers.steps.needs import Steps, transact
 from transship.workers.steps.remote import Remote
 
 
-def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
-    """What the source stood for when the job first looked.
+def fixed_root(lease: JobLease, source: Remote, *, whole: bool = False) -> Steps[Descriptor]:
+    """What the source stood for when the job first looked; *whole*: its manifest is needed anyway.
 
     No later advance asks again, so that a tag that moves meanwhile cannot mix two images. It is
     written with the next change of the job, which is before anything depends on it.
@@ -27,7 +30,7 @@ def fixed_root(lease: JobLease, source: Remote) -> Descriptor:
     stored = lease.checkpoint.get("root")
     if stored is not None:
         return Descriptor.from_json(stored)
-    root = source.resolve()
+    root = yield from source.fetch() if whole else source.resolve()
     lease.learn(root=root.to_json())
     return root
 
@@ -41,11 +44,10 @@ def remember(lease: JobLease, context: WorkerContext, **facts: Any) -> None:
 
 def count(
     lease: JobLease,
-    context: WorkerContext,
     everything: Collection[Descriptor],
     missing: Collection[Digest],
     **facts: Any,
-) -> None:
+) -> Steps[None]:
     """Write down, once, how much the job comprises and how much of it is in place already.
 
     *facts* go into the plan with it. Where it lacks some, what was written is replaced: a copy that
@@ -56,15 +58,13 @@ def count(
         return
     lease.learn(**new, counted=True)
     skipped = [blob for blob in everything if blob.digest not in missing]
-    with context.catalog.write() as connection:
-        jobs.save(
-            connection,
-            lease,
-            bytes_total=sum(blob.size for blob in everything),
-            blobs_total=len(everything),
-            bytes_skipped=sum(blob.size for blob in skipped),
-            blobs_skipped=len(skipped),
-        )
+    figures = {
+        "bytes_total": sum(blob.size for blob in everything),
+        "blobs_total": len(everything),
+        "bytes_skipped": sum(blob.size for blob in skipped),
+        "blobs_skipped": len(skipped),
+    }
+    yield from transact(_save, figures)
 
 
 def layers(images: Iterable[Manifest]) -> list[str]:
@@ -72,39 +72,35 @@ def layers(images: Iterable[Manifest]) -> list[str]:
     return list(dict.fromkeys(str(layer.digest) for image in images for layer in image.layers))
 
 
-def want(lease: JobLease, context: WorkerContext, wanted: Collection[Wanted]) -> None:
+def want(wanted: Collection[Wanted], context: WorkerContext) -> Steps[None]:
     """Make the job wait for blobs, if there are any, and admit what may start at once."""
     if not wanted:
         return
-    with context.change() as change:
-        wait_rows.want(change.connection, lease, wanted, change.now, shared=context.shared_trust)
-        change.directions = {one.direction for one in wanted} | {
-            one.after.direction for one in wanted if one.after is not None
-        }
-        change.queues = ()
+    directions = {one.direction for one in wanted} | {
+        one.after.direction for one in wanted if one.after is not None
+    }
+    rows = sum(1 if one.after is None else 2 for one in wanted)
+    yield from transact(_want, (wanted, context.shared_trust), admits=directions, rows=rows)
 
 
-def spare(lease: JobLease, context: WorkerContext, arrived: Collection[Descriptor]) -> None:
+def spare(lease: JobLease, arrived: Collection[Descriptor]) -> Steps[None]:
     """Write down that *arrived* came with other jobs, and need not move for this one; once each."""
     known = set(lease.checkpoint.get("arrived", ()))
     new = [blob for blob in arrived if str(blob.digest) not in known]
     if not new:
         return
     lease.learn(arrived=sorted(known | {str(blob.digest) for blob in new}))
-    with context.catalog.write() as connection:
-        jobs.save(connection, lease)
-        gain = Counter(bytes_skipped=sum(blob.size for blob in new), blobs_skipped=len(new))
-        progress.add(connection, {lease.id: gain})
+    gain = Counter(bytes_skipped=sum(blob.size for blob in new), blobs_skipped=len(new))
+    yield from transact(_spare, gain)
 
 
-def waits(lease: JobLease, context: WorkerContext) -> dict[tuple[str, str], WaitState]:
+def waits() -> Steps[dict[tuple[str, str], WaitState]]:
     """How each blob stands that the job has asked for, by direction and digest.
 
     Raises:
         RecordedError: one of them has failed for this job.
     """
-    with context.catalog.read() as connection:
-        states = wait_rows.of_job(connection, lease.id)
+    states = yield from transact(_waits, None)
     raise_failure(states)
     return {(state.direction, state.digest): state for state in states}
 
@@ -114,3 +110,44 @@ def raise_failure(states: Iterable[WaitState]) -> None:
     for state in states:
         if state.error is not None:
             raise RecordedError(state.error)
+
+
+# --- pieces of transactions ----------------------------------------------------------------------
+
+
+def _save(
+    connection: Connection, now: float, figures: Sequence[tuple[JobLease, dict[str, int]]]
+) -> list[None]:
+    del now
+    jobs.save_all(connection, figures)
+    return [None] * len(figures)
+
+
+def _want(
+    connection: Connection,
+    now: float,
+    wishes: Sequence[tuple[JobLease, tuple[Collection[Wanted], bool]]],
+) -> list[None]:
+    shared = all(trusting for _, (_, trusting) in wishes)
+    jobs.save_all(connection, [(lease, {}) for lease, _ in wishes if lease.unsaved])
+    wait_rows.want(
+        connection, [(lease, list(some)) for lease, (some, _) in wishes], now, shared=shared
+    )
+    return [None] * len(wishes)
+
+
+def _spare(
+    connection: Connection, now: float, gains: Sequence[tuple[JobLease, Counter[str]]]
+) -> list[None]:
+    del now
+    jobs.save_all(connection, [(lease, {}) for lease, _ in gains])
+    progress.add(connection, {lease.id: gain for lease, gain in gains})
+    return [None] * len(gains)
+
+
+def _waits(
+    connection: Connection, now: float, asked: Sequence[tuple[JobLease, None]]
+) -> list[list[WaitState]]:
+    del now
+    found = wait_rows.of_jobs(connection, [lease.id for lease, _ in asked])
+    return [found[lease.id] for lease, _ in asked]

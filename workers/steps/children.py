@@ -11,7 +11,7 @@ from sqlalchemy import Column, Row, select
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import children as child_rows
 from transship.store.catalog.scheduling import jobs, targets
-from transship.store.catalog.scheduling.jobs import AlreadyThere, JobLease, NewJob
+from transship.store.catalog.scheduling.jobs import JobLease, NewJob
 from transship.store.errors import Side
 from transship.store.oci.reference import Reference
 from transship.workers.jobs.submission import lane
@@ -20,6 +20,7 @@ from transship.workers.runtime.ids import new_id
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import AnySpec, as_json
 from transship.workers.steps import checkpoint
+from transship.workers.steps.compare import Compared
 from transship.workers.steps.remote import Remote
 
 SomeSpec = TypeVar("SomeSpec", bound=AnySpec)
@@ -52,7 +53,7 @@ def make(
     context: WorkerContext,
     monitor: LeaseMonitor,
     *,
-    compare: Callable[[Sequence[SomeSpec]], Sequence[AlreadyThere | None]] | None = None,
+    compare: Callable[[Sequence[SomeSpec]], Sequence[Compared]] | None = None,
     page: int = CHUNK,
 ) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
@@ -68,10 +69,12 @@ def make(
     rest = islice(wanted, made, None)
     while chunk := list(islice(rest, page)):
         monitor.check()
-        found = compare([spec for _, spec in chunk]) if compare is not None else [None] * len(chunk)
+        found: Sequence[Compared] = [Compared()] * len(chunk)
+        if compare is not None:
+            found = compare([spec for _, spec in chunk])
         new = [
-            _child(key, spec, lease, context, up_to_date)
-            for (key, spec), up_to_date in zip(chunk, found, strict=True)
+            _child(key, spec, lease, context, compared)
+            for (key, spec), compared in zip(chunk, found, strict=True)
         ]
         ended = {one.id: one.up_to_date.result["reference"] for one in new if one.up_to_date}
         with context.change() as change:
@@ -119,7 +122,7 @@ def _child(
     spec: AnySpec,
     lease: JobLease,
     context: WorkerContext,
-    up_to_date: AlreadyThere | None,
+    compared: Compared,
 ) -> NewJob:
     def credential(repository: Reference) -> str:
         return context.fingerprint(lease.root, repository.domain, repository.path)
@@ -130,6 +133,7 @@ def _child(
         spec=as_json(spec),
         label=spec.label,
         **lane(spec, credential),
+        batched=spec.batched,
         priority=spec.priority,
         requested_by=f"job {lease.id}",
         requester=lease.requester,
@@ -138,5 +142,6 @@ def _child(
         child_key=key,
         root=lease.root,
         deadline=lease.deadline,
-        up_to_date=up_to_date,
+        checkpoint=compared.facts,
+        up_to_date=compared.up_to_date,
     )

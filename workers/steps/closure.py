@@ -11,11 +11,13 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.platform import Platform, select
+from transship.workers.steps.needs import Steps
 
 DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
 MAX_MANIFESTS = 2000
 
 Fetch = Callable[[Sequence[Descriptor]], Sequence[Manifest | Index]]
+FetchSteps = Callable[[Sequence[Descriptor]], Steps[Sequence[Manifest | Index]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,26 @@ def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Cl
         InvalidManifestError: nested too deep, too many manifests, or a child that contradicts
             its descriptor.
     """
+
+    def at_once(wanted: Sequence[Descriptor]) -> Steps[Sequence[Manifest | Index]]:
+        yield from ()  # it needs nothing
+        return fetch(wanted)
+
+    try:
+        next(resolve_by_steps(root, platforms, at_once))
+    except StopIteration as end:
+        closure: Closure = end.value
+        return closure
+    raise AssertionError("it needs nothing")
+
+
+def resolve_by_steps(
+    root: Descriptor, platforms: Sequence[Platform], fetch: FetchSteps
+) -> Steps[Closure]:
+    """The same, where *fetch* has needs."""
     walk = _Walk(fetch)
-    walk.get([root])
-    walk.down(root, platforms, depth=0)
+    yield from walk.get([root])
+    yield from walk.down(root, platforms, depth=0)
     return Closure(root=walk.fetched[root.digest], manifests=tuple(walk.order.values()))
 
 
@@ -87,11 +106,13 @@ def narrowed(closure: Closure, platforms: Sequence[Platform]) -> Closure:
 
 @dataclass(slots=True)
 class _Walk:
-    fetch: Fetch
+    fetch: FetchSteps
     fetched: dict[Digest, Manifest | Index] = field(default_factory=dict)
     order: dict[Digest, Manifest | Index] = field(default_factory=dict)
 
-    def down(self, descriptor: Descriptor, platforms: Sequence[Platform], depth: int) -> None:
+    def down(
+        self, descriptor: Descriptor, platforms: Sequence[Platform], depth: int
+    ) -> Steps[None]:
         manifest = self.fetched[descriptor.digest]
         if isinstance(manifest, Index):
             below = [d for d in _children(manifest, platforms) if d.digest not in self.order]
@@ -99,18 +120,18 @@ class _Walk:
                 raise InvalidManifestError(
                     "indexes are nested too deep", subject=str(manifest.digest)
                 )
-            self.get(below)
+            yield from self.get(below)
             for child in below:
                 if child.digest not in self.order:
-                    self.down(child, (), depth + 1)
+                    yield from self.down(child, (), depth + 1)
         self.order[descriptor.digest] = manifest
 
-    def get(self, wanted: Sequence[Descriptor]) -> None:
+    def get(self, wanted: Sequence[Descriptor]) -> Steps[None]:
         new = list({d.digest: d for d in wanted if d.digest not in self.fetched}.values())
         if len(self.fetched) + len(new) > MAX_MANIFESTS:
             raise InvalidManifestError("too many manifests", subject=str(new[0].digest))
         if new:
-            found = self.fetch(new)
+            found = yield from self.fetch(new)
             self.fetched.update(zip((d.digest for d in new), found, strict=True))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -39,6 +40,7 @@ from transship.workers.steps.remote import Remote
 T = TypeVar("T")
 R = TypeVar("R")
 
+LACKS: Final = "target_lacks"  # a fact of a checkpoint
 PAGE: Final = 64  # images compared before what was found is on record
 LISTED_FROM: Final = 8  # tags of one repository: so many are looked up in its list
 MAX_LISTED: Final = 10_000  # tags of a destination; of one that has more each is asked for
@@ -80,6 +82,17 @@ def result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What was found of one copy: there is nothing to do; or what its destination lacks, if known.
+
+    *facts* are of the checkpoint of the job that is made for it.
+    """
+
+    up_to_date: AlreadyThere | None = None
+    facts: dict[str, Any] | None = None
+
+
 class Comparison:
     """Compares the images of one run of a mirror, a page at a time."""
 
@@ -87,11 +100,13 @@ class Comparison:
         """Ask with the credentials of the job that *lease* holds."""
         self._lease, self._context, self._monitor = lease, context, monitor
         self._tags: dict[str, frozenset[str] | None] = {}  # of destinations; None: not known
+        self._listed_at: dict[str, float] = {}  # when they were asked for
+        self._new: set[str] = set()  # destinations that there were not
         self._useless: set[str] = set()  # registries that gave no answer
         self._state: Openness | None = None
 
-    def up_to_date(self, specs: Sequence[CopySpec]) -> list[AlreadyThere | None]:
-        """For each copy what it comes to where there is nothing to do; None: there may be.
+    def compare(self, specs: Sequence[CopySpec]) -> list[Compared]:
+        """What is known of each copy.
 
         Raises:
             Interruption: the job is to stop, or its lease is lost.
@@ -110,25 +125,34 @@ class Comparison:
 
     def _compared(
         self, spec: CopySpec, root: Descriptor | None, there: Descriptor | None
-    ) -> AlreadyThere | None:
+    ) -> Compared:
+        if self._lacks(spec.target):
+            name = spec.target.repository
+            looked_at = self._listed_at[name]
+            return Compared(facts={LACKS: {"repository": name in self._new, "at": looked_at}})
         if root is None or there is None:
-            return None
+            return Compared()
         digest = str(there.digest)
         if expected_digest(root, spec.platforms, self._context) != digest:
-            return None
+            return Compared()
         blobs = known_blobs(there, self._context)
-        return AlreadyThere(
-            result=result(spec, root, digest, up_to_date=True),
-            blobs=len(blobs),
-            size=sum(blob.size for blob in blobs),
+        return Compared(
+            up_to_date=AlreadyThere(
+                result=result(spec, root, digest, up_to_date=True),
+                blobs=len(blobs),
+                size=sum(blob.size for blob in blobs),
+            )
         )
 
-    def _may_be_there(self, spec: CopySpec) -> bool:
-        target = spec.target
+    def _lacks(self, target: Reference) -> bool:
+        """Whether the destination was listed, and the tag was not there."""
         tags = self._tags.get(target.repository)
-        if tags is not None and target.digest is None and target.identifier not in tags:
+        return tags is not None and target.digest is None and target.identifier not in tags
+
+    def _may_be_there(self, spec: CopySpec) -> bool:
+        if self._lacks(spec.target):
             return False
-        return self._open(target) and self._open(spec.origin)
+        return self._open(spec.target) and self._open(spec.origin)
 
     def _list_targets(self, specs: Sequence[CopySpec]) -> None:
         """Ask for the tags of destinations of which several are of interest, each once a run."""
@@ -144,10 +168,13 @@ class Comparison:
             remote = self._remote(by_name[name], Side.DESTINATION)
             try:
                 tags = frozenset(islice(remote.repository.list_tags(), MAX_LISTED + 1))
-            except RegistryNotFoundError:  # the repository is new
+            except RegistryNotFoundError:
+                self._new.add(name)
                 return frozenset()
             return tags if len(tags) <= MAX_LISTED else None
 
+        asked = self._context.now()
+        self._listed_at |= dict.fromkeys(names, asked)
         answers = self._ask(listed, names, lambda name: by_name[name].domain)
         self._tags |= dict(zip(names, answers, strict=True))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from transship.store.catalog.content import blobs
-from transship.store.catalog.scheduling import jobs, targets
+from transship.store.catalog.content.blobs import Source
+from transship.store.catalog.scheduling import targets
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.catalog.scheduling.waits import WaitState
 from transship.store.errors import ConflictError, Side
 from transship.store.oci.descriptor import Descriptor
-from transship.workers.runtime.context import WorkerContext, at
+from transship.workers.runtime.context import at
 from transship.workers.steps import checkpoint
 from transship.workers.steps.closure import Closure
+from transship.workers.steps.needs import Steps, ask, transact
 from transship.workers.steps.outcome import Done, Later, Outcome
 from transship.workers.steps.remote import Remote
 
@@ -21,20 +24,28 @@ TARGET_BUSY_SECONDS = 0.5  # another job is writing the same tag: one PUT, so so
 
 
 def absent_blobs(
-    lease: JobLease, target: Remote, closure: Closure, *, mount_from: str | None, **facts: Any
-) -> list[Descriptor]:
+    lease: JobLease,
+    target: Remote,
+    closure: Closure,
+    *,
+    mount_from: str | None,
+    new_at: float | None = None,
+    **facts: Any,
+) -> Steps[list[Descriptor]]:
     """The blobs that the target lacks. Found out once a job, after mounting what can be mounted.
 
-    *facts* go into the plan with the answer.
+    *new_at* is when the repository was found not to be there: what it has since, jobs have brought
+    that are on record. *facts* go into the plan with the answer.
     """
     everything = closure.distributable_blobs()
     if "absent" not in lease.checkpoint:
-        asked = target.context.now()
-        there, mounted = target.present(everything, mount_from=mount_from)
+        asked = target.context.now() if new_at is None else new_at
+        there, mounted = yield from target.present(
+            everything, mount_from=mount_from, is_new=new_at is not None
+        )
         absent = {blob.digest for blob in everything if blob.digest not in there}
-        checkpoint.count(
+        yield from checkpoint.count(
             lease,
-            target.context,
             everything,
             absent,
             absent=[str(digest) for digest in absent],
@@ -48,26 +59,22 @@ def absent_blobs(
 
 
 def left_to_upload(
-    target: Remote,
-    absent: Sequence[Descriptor],
-    states: dict[tuple[str, str], WaitState],
-    lease: JobLease,
-    context: WorkerContext,
-) -> tuple[list[Descriptor], list[Descriptor]]:
+    target: Remote, absent: Sequence[Descriptor], lease: JobLease
+) -> Steps[tuple[list[Descriptor], list[Descriptor]]]:
     """Of the blobs that were absent, those that still are, and of these the ones not asked for.
 
     What another job has brought there meanwhile is skipped, and not sent again.
+
+    Raises:
+        RecordedError: one that was asked for has failed.
     """
+    states = yield from checkpoint.waits()
     idle = [blob for blob in absent if ("upload", str(blob.digest)) not in states]
-    with context.catalog.read() as connection:
-        arrived = blobs.confirmed(
-            connection,
-            [str(blob.digest) for blob in idle],
-            target.source,
-            since=lease.checkpoint["absent_at"],
-        )
-    checkpoint.spare(lease, context, [blob for blob in idle if str(blob.digest) in arrived])
-    idle = [blob for blob in idle if str(blob.digest) not in arrived]
+    if idle:
+        wish = (target.source, [str(blob.digest) for blob in idle], lease.checkpoint["absent_at"])
+        arrived = yield from transact(_confirmed, wish)
+        yield from checkpoint.spare(lease, [blob for blob in idle if str(blob.digest) in arrived])
+        idle = [blob for blob in idle if str(blob.digest) not in arrived]
     on_their_way = [
         blob
         for blob in absent
@@ -80,11 +87,10 @@ def want_uploads(
     target: Remote,
     ready: Collection[Descriptor],
     lease: JobLease,
-    context: WorkerContext,
     *,
     source: Remote | None = None,
     missing: Collection[Descriptor] = (),
-) -> None:
+) -> Steps[None]:
     """Make the job wait for the upload of each of *ready*, which the store holds.
 
     Those that are *missing* come from *source* first.
@@ -101,16 +107,10 @@ def want_uploads(
             )
             for blob in missing
         ]
-    checkpoint.want(lease, context, wanted)
+    yield from checkpoint.want(wanted, target.context)
 
 
-def put_manifests(
-    closure: Closure,
-    target: Remote,
-    lease: JobLease,
-    context: WorkerContext,
-    result: dict[str, Any],
-) -> Outcome:
+def put_manifests(closure: Closure, target: Remote, result: dict[str, Any]) -> Steps[Outcome]:
     """Put the manifests, children before parents and the tag last, as the only writer of it.
 
     A newer job that wrote the tag first is left alone: its image stands.
@@ -126,24 +126,75 @@ def put_manifests(
             hint="give the destination a tag",
             side=Side.DESTINATION,
         )
-    with context.catalog.write() as connection:
-        newer = targets.hold(connection, name, lease)
+    newer = yield from transact(_hold, name)
     if newer == "":
         return Later(TARGET_BUSY_SECONDS)
     if newer is not None:
         return Done(result, superseded_by=newer)
-    with at(Side.DESTINATION):
-        for manifest in closure.manifests:
-            target.monitor.check()
-            if manifest.digest != closure.root.digest:
-                target.repository.put_manifest(str(manifest.digest), manifest)
-        with context.catalog.write() as connection:  # the last look before others see it
-            jobs.save(connection, lease)
-            newer = targets.is_superseded(connection, name, lease)
+    repository, registry = target.repository, target.source.registry
+    below = [one for one in closure.manifests if one.digest != closure.root.digest]
+
+    def put_below(_: None) -> None:
+        with at(Side.DESTINATION):
+            for manifest in below:
+                target.monitor.check()
+                repository.put_manifest(str(manifest.digest), manifest)
+
+    def put_root(_: None) -> None:
+        with at(Side.DESTINATION):
+            repository.put_manifest(target.reference.identifier, closure.root)
+
+    if below:
+        yield from ask(put_below, [None], registry=registry)
+        newer = yield from transact(_superseded, name)  # the last look before others see it
         if newer is not None:
             return Done(result, superseded_by=newer)
-        target.monitor.check()
-        target.repository.put_manifest(target.reference.identifier, closure.root)
-    with context.catalog.write() as connection:
-        targets.written(connection, name, lease)
+    yield from ask(put_root, [None], registry=registry)
+    yield from transact(_written, name)
     return Done(result)
+
+
+# --- pieces of transactions ----------------------------------------------------------------------
+
+
+def _confirmed(
+    connection: Connection,
+    now: float,
+    wishes: Sequence[tuple[JobLease, tuple[Source, list[str], float]]],
+) -> list[set[str]]:
+    """What destinations have been seen to hold since they were found to lack it."""
+    del now
+    seen = {
+        source: blobs.confirmed_at(
+            connection,
+            sorted({d for _, (one, some, _) in wishes if one == source for d in some}),
+            source,
+        )
+        for source in {source for _, (source, _, _) in wishes}
+    }
+    return [
+        {digest for digest in some if seen[source].get(digest, 0.0) > since}
+        for _, (source, some, since) in wishes
+    ]
+
+
+def _hold(
+    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+) -> list[str | None]:
+    del now
+    return targets.hold(connection, names)
+
+
+def _superseded(
+    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+) -> list[str | None]:
+    del now
+    return targets.superseded(connection, names)
+
+
+def _written(
+    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+) -> list[None]:
+    del now
+    targets.written(connection, names)
+    return [None] * len(names)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from transship.store.catalog.content import blobs
 from transship.store.catalog.content.blobs import Source
-from transship.store.catalog.scheduling import jobs
+from transship.store.catalog.db.schema import SMALL_BLOB_BYTES
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.waits import Wanted
 from transship.store.errors import (
@@ -27,6 +27,7 @@ from transship.store.oci.reference import Reference
 from transship.workers.registry.client import Repository
 from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
+from transship.workers.steps.needs import Steps, ask, transact
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,6 +48,7 @@ class Remote:
     lease: JobLease
     context: WorkerContext
     monitor: LeaseMonitor
+    _fetched: dict[str, Manifest | Index] = field(default_factory=dict)  # and not stored yet
 
     @classmethod
     def of(
@@ -77,24 +79,51 @@ class Remote:
         with at(self.side):
             return self.repository.head_manifest(self.reference.identifier)
 
-    def resolve(self) -> Descriptor:
+    def resolve(self) -> Steps[Descriptor]:
         """What the reference stands for now.
 
         Raises:
             ManifestNotFoundError: nothing.
         """
-        found = self.head()
+        found = yield from self.stands_for()
         if found is None:
-            raise ManifestNotFoundError(
-                "image not found, or access denied",
-                registry=self.reference.domain,
-                subject=str(self.reference),
-                http_status=404,
-                hint="check the name and the tag, and whether it needs credentials",
-            ).at(self.side)
+            raise self._not_found()
         return found
 
-    def manifests(self, wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
+    def fetch(self) -> Steps[Descriptor]:
+        """The same, by one GET: `manifests` has it then.
+
+        Raises:
+            ManifestNotFoundError: the reference stands for nothing.
+        """
+
+        def get(_: None) -> Manifest | Index:
+            try:
+                return self.repository.get_manifest(self.reference.identifier)
+            except ManifestNotFoundError:
+                raise self._not_found() from None
+
+        (manifest,) = yield from self._ask(get, [None])
+        self._fetched[str(manifest.digest)] = manifest
+        return manifest.descriptor
+
+    def _not_found(self) -> ManifestNotFoundError:
+        error = ManifestNotFoundError(
+            "image not found, or access denied",
+            registry=self.reference.domain,
+            subject=str(self.reference),
+            http_status=404,
+            hint="check the name and the tag, and whether it needs credentials",
+        )
+        error.at(self.side)
+        return error
+
+    def stands_for(self) -> Steps[Descriptor | None]:
+        """The same; None where the reference stands for nothing."""
+        (found,) = yield from self._ask(lambda _: self.head(), [None])
+        return found
+
+    def manifests(self, wanted: Sequence[Descriptor]) -> Steps[Sequence[Manifest | Index]]:
         """Manifests of this repository, from the store where this job may have them from there.
 
         They are stored and leased to the job. Those that the job has had before are not asked for
@@ -102,10 +131,12 @@ class Remote:
         """
         had = set(self.lease.checkpoint.get("manifests", ()))
         new = {str(d.digest): d for d in wanted if str(d.digest) not in had}
-        got = self._get_manifests(new) if new else {}
+        got: dict[Digest, Manifest | Index] = {}
+        if new:
+            got = yield from self._get_manifests(new)
         return [got.get(d.digest) or read_manifest(d, self.context.content) for d in wanted]
 
-    def usable(self, wanted: Collection[Descriptor]) -> set[Digest]:
+    def usable(self, wanted: Collection[Descriptor]) -> Steps[set[Digest]]:
         """Those of *wanted* that are in the store and that this job may use.
 
         All are leased to the job first. It may use what has come from this very repository, as
@@ -117,53 +148,54 @@ class Remote:
             RegistryNotFoundError: the repository does not have it for this credential.
         """
         digests = {str(d.digest): d.digest for d in wanted}
-        catalog = self.context.catalog
-        with catalog.write() as connection:
-            now = self.context.now()
-            blobs.lease(connection, self.lease.id, digests)
-            held = blobs.sizes(connection, digests, now)
-            own, unknown = self._own(connection, held, now)
+        held = yield from self._lease(digests)
         with at(self.side):
-            check_sizes(wanted, held)
-        if unknown:
-            seen = self._ask(digests[d] for d in sorted(unknown))
-            with catalog.write() as connection:
-                blobs.confirm(connection, map(str, seen), self.source, now)
-            for digest in sorted(unknown - {str(d) for d in seen}):
+            check_sizes(wanted, held.sizes)
+        if held.unknown:
+            seen = yield from self._seen([digests[d] for d in sorted(held.unknown)])
+            yield from transact(_confirm, (self.source, {str(d) for d in seen}))
+            for digest in sorted(held.unknown - {str(d) for d in seen}):
                 raise RegistryNotFoundError(
                     "blob not found, or access denied",
                     registry=self.source.registry,
                     subject=f"{self.reference.repository}@{digest}",
                     http_status=404,
                 ).at(self.side)
-        return {digests[d] for d in own}
+        return {digests[d] for d in held.own}
 
     def present(
-        self, wanted: Sequence[Descriptor], *, mount_from: str | None
-    ) -> tuple[set[Digest], dict[Digest, str]]:
+        self, wanted: Sequence[Descriptor], *, mount_from: str | None, is_new: bool = False
+    ) -> Steps[tuple[set[Digest], dict[Digest, str]]]:
         """Those of *wanted* that this repository holds, after mounting what can be mounted.
 
         Blobs are mounted from *mount_from*, or from where the catalog has seen them with this
-        credential. Also returned is from which repository each of those was mounted.
+        credential. Also returned is from which repository each of those was mounted. A repository
+        that *is_new* is only asked for blobs that would take long to send for nothing.
         """
-        there = self._ask(d.digest for d in wanted)
+        asked = [d.digest for d in wanted if not is_new or d.size > SMALL_BLOB_BYTES]
+        there = yield from self._seen(asked)
         absent = [d for d in wanted if d.digest not in there]
+        candidates: dict[str, list[str]] = {}
+        if mount_from is not None:
+            candidates = {str(blob.digest): [mount_from] for blob in absent}
+        elif absent:
+            candidates = yield from transact(_elsewhere, (self.source, absent))
 
         def mounted(blob: Descriptor) -> str | None:
-            candidates = self._elsewhere(blob, mount_from)
-            return next((one for one in candidates if self._mount(blob.digest, one)), None)
+            with at(self.side):
+                tried = candidates.get(str(blob.digest), ())
+                return next((one for one in tried if self._mount(blob.digest, one)), None)
 
-        with at(self.side):
-            answers = self._probe(mounted, absent)
+        likely = [blob for blob in absent if candidates.get(str(blob.digest))]
+        answers = yield from self._ask(mounted, likely)
         origins = {
             blob.digest: repository
-            for blob, repository in zip(absent, answers, strict=True)
+            for blob, repository in zip(likely, answers, strict=True)
             if repository is not None
         }
         there |= origins.keys()
         if there:
-            with self.context.catalog.write() as connection:
-                blobs.confirm(connection, map(str, there), self.source, self.context.now())
+            yield from transact(_confirm, (self.source, {str(d) for d in there}))
         return there, origins
 
     def wanted(self, direction: str, blob: Descriptor, **more: Any) -> Wanted:
@@ -179,37 +211,34 @@ class Remote:
             **more,
         )
 
-    def _get_manifests(self, new: Mapping[str, Descriptor]) -> dict[Digest, Manifest | Index]:
-        catalog, content = self.context.catalog, self.context.content
-        with catalog.write() as connection:
-            now = self.context.now()
-            jobs.save(connection, self.lease)
-            blobs.lease(connection, self.lease.id, new)
-            held = blobs.sizes(connection, new, now)
-            own, unknown = self._own(connection, held, now)
+    def _get_manifests(
+        self, new: Mapping[str, Descriptor]
+    ) -> Steps[dict[Digest, Manifest | Index]]:
+        content = self.context.content
+        held = yield from self._lease(new)
 
         def get(digest: str) -> tuple[Manifest | Index, bool]:
             """The manifest, and whether its bytes came from here now."""
-            self.monitor.check()
             descriptor = new[digest]
-            there = digest in own and content.size(descriptor.digest) is not None
+            there = digest in held.own and content.size(descriptor.digest) is not None
             if there and (
-                digest not in unknown or self.repository.head_manifest(digest) is not None
+                digest not in held.unknown or self.repository.head_manifest(digest) is not None
             ):
                 return read_manifest(descriptor, content), False
-            manifest = self.repository.get_manifest(digest, expected=descriptor)
+            manifest = self._fetched.pop(digest, None) or self.repository.get_manifest(
+                digest, expected=descriptor
+            )
             content.put(manifest.raw)
             return manifest, True
 
         with at(self.side):
-            check_sizes(new.values(), held)
-            got = self._probe(get, list(new))
-        with catalog.write() as connection:
-            blobs.add(connection, {str(m.digest): len(m.raw) for m, _ in got}, now)
-            came = [str(manifest.digest) for manifest, came_now in got if came_now]
-            blobs.record_bytes(connection, came, self.source)
-            blobs.confirm(connection, new, self.source, now)
+            check_sizes(new.values(), held.sizes)
+        got = yield from self._ask(get, list(new))
+        yield from transact(_record_manifests, (self.source, got))
         return {manifest.digest: manifest for manifest, _ in got}
+
+    def _lease(self, digests: Iterable[str]) -> Steps[_Held]:
+        return transact(_lease_and_look, _Look(self.source, list(digests), self.context))
 
     def _mount(self, digest: Digest, repository: str) -> bool:
         """Take a blob over from another repository, if the registry lets us."""
@@ -221,49 +250,29 @@ class Remote:
             self.repository.cancel_upload(session)
         return session is None
 
-    def _elsewhere(self, blob: Descriptor, mount_from: str | None) -> list[str]:
-        """From where a mount is tried: as often as uploading the blob would be worth it."""
-        if mount_from is not None:
-            return [mount_from]
-        limit = next(tries for size, tries in MOUNT_TRIES if blob.size > size)
-        with self.context.catalog.read() as connection:
-            return blobs.repositories_with(
-                connection,
-                str(blob.digest),
-                registry=self.source.registry,
-                fingerprint=self.source.fingerprint,
-                but=self.source.repository,
-                limit=limit,
-            )
-
-    def _ask(self, digests: Iterable[Digest]) -> set[Digest]:
-        ordered = list(digests)
+    def _seen(self, digests: Sequence[Digest]) -> Steps[set[Digest]]:
+        """Those of some blobs that the repository holds, by HEAD."""
 
         def exists(digest: Digest) -> bool:
-            self.monitor.check()
             return self.repository.head_blob(digest) is not None
 
-        with at(self.side):
-            answers = self._probe(exists, ordered)
-        return {digest for digest, yes in zip(ordered, answers, strict=True) if yes}
-
-    def _probe(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return self.context.probes.ask(ask, items, of=lambda _: self.source.registry)
-
-    def _own(
-        self, connection: Connection, held: Collection[str], now: float
-    ) -> tuple[set[str], set[str]]:
-        """What of *held* this job may use, and of that what its credential has to show yet."""
-        if self.context.shared_trust:
-            return set(held), set()
-        own = blobs.proven(
-            connection,
-            held,
-            registry=self.source.registry,
-            repository=self.source.repository,
+        answers = yield from self._ask(
+            exists, digests, key=lambda digest: ("blob", self.source, digest)
         )
-        heard = blobs.confirmed(connection, own, self.source, since=now - WORD_SECONDS)
-        return own, own - heard
+        return {digest for digest, yes in zip(digests, answers, strict=True) if yes}
+
+    def _ask(
+        self,
+        question: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        key: Callable[[T], Hashable] | None = None,
+    ) -> Steps[list[R]]:
+        def placed(item: T) -> R:
+            with at(self.side):
+                return question(item)
+
+        return ask(placed, items, registry=self.source.registry, key=key)
 
 
 def check_sizes(claims: Iterable[Descriptor], held: Mapping[str, int]) -> None:
@@ -276,3 +285,106 @@ def check_sizes(claims: Iterable[Descriptor], held: Mapping[str, int]) -> None:
         actual = held.get(str(claim.digest))
         if actual is not None and actual != claim.size:
             raise WrongSizeError(subject=str(claim.digest), claimed=claim.size, actual=actual)
+
+
+# --- pieces of transactions ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    source: Source
+    digests: Collection[str]
+    context: WorkerContext
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the store holds of some blobs, by size.
+
+    A job may use its *own*; of these the *unknown* ones its credential has to show yet.
+    """
+
+    sizes: Mapping[str, int]
+    own: set[str]
+    unknown: set[str]
+
+
+def _lease_and_look(
+    connection: Connection, now: float, wishes: Sequence[tuple[JobLease, _Look]]
+) -> list[_Held]:
+    blobs.lease_all(connection, [(lease.id, look.digests) for lease, look in wishes])
+    everything = {digest for _, look in wishes for digest in look.digests}
+    sizes = blobs.sizes(connection, everything, now)
+    shared = all(look.context.shared_trust for _, look in wishes)
+    proven: dict[tuple[str, str], set[str]] = {}
+    heard: dict[Source, set[str]] = {}
+    for source in {look.source for _, look in wishes if sizes and not shared}:
+        place = (source.registry, source.repository)
+        if place not in proven:
+            proven[place] = blobs.proven(
+                connection, sizes, registry=source.registry, repository=source.repository
+            )
+        since = now - WORD_SECONDS
+        heard[source] = blobs.confirmed(connection, proven[place], source, since=since)
+    found: list[_Held] = []
+    for _, look in wishes:
+        held = {digest: sizes[digest] for digest in look.digests if digest in sizes}
+        own = set(held)
+        unknown: set[str] = set()
+        if not shared and held:
+            own &= proven[look.source.registry, look.source.repository]
+            unknown = own - heard[look.source]
+        found.append(_Held(held, own, unknown))
+    return found
+
+
+def _record_manifests(
+    connection: Connection,
+    now: float,
+    got: Sequence[tuple[JobLease, tuple[Source, Sequence[tuple[Manifest | Index, bool]]]]],
+) -> list[None]:
+    everything = [(source, manifest, came) for _, (source, some) in got for manifest, came in some]
+    blobs.add(connection, {str(m.digest): len(m.raw) for _, m, _ in everything}, now)
+    for source in {source for source, _, _ in everything}:
+        mine = {str(m.digest): came for where, m, came in everything if where == source}
+        blobs.record_bytes(connection, [digest for digest, came in mine.items() if came], source)
+        blobs.confirm(connection, mine, source, now)
+    return [None] * len(got)
+
+
+def _confirm(
+    connection: Connection, now: float, seen: Sequence[tuple[JobLease, tuple[Source, set[str]]]]
+) -> list[None]:
+    for source in {source for _, (source, _) in seen}:
+        digests = {d for _, (where, some) in seen if where == source for d in some}
+        blobs.confirm(connection, sorted(digests), source, now)
+    return [None] * len(seen)
+
+
+def _elsewhere(
+    connection: Connection,
+    now: float,
+    wanted: Sequence[tuple[JobLease, tuple[Source, Sequence[Descriptor]]]],
+) -> list[dict[str, list[str]]]:
+    """From where mounts are tried: as often as uploading the blob would be worth it."""
+    del now
+    by_source: dict[Source, dict[str, Descriptor]] = {}
+    for _, (source, absent) in wanted:
+        by_source.setdefault(source, {}).update((str(blob.digest), blob) for blob in absent)
+    found: dict[Source, dict[str, list[str]]] = {}
+    for source, some in by_source.items():
+        there = blobs.seen_elsewhere(
+            connection, some, registry=source.registry, but=source.repository
+        )
+        found[source] = {
+            digest: blobs.repositories_with(
+                connection,
+                digest,
+                registry=source.registry,
+                fingerprint=source.fingerprint,
+                but=source.repository,
+                limit=next(tries for size, tries in MOUNT_TRIES if some[digest].size > size),
+            )
+            for digest in sorted(there)
+        }
+    return [found[source] for _, (source, _) in wanted]

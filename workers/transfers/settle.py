@@ -39,9 +39,8 @@ def arrived(
             )
             change.directions = DIRECTIONS if woken.uploads else [done[0][0].direction]
             change.queues = QUEUES if woken.jobs else ()
-        for claim in not_begun:
-            if claim.id in ours:
-                transfers.hand_back(change.connection, claim)
+        left = [claim for claim in not_begun if claim.id in ours]
+        transfers.hand_back_all(change.connection, left)
     for claim in claims:
         if claim.id not in ours:
             log.warning("transfer %s: it is held by another worker now", claim.digest)

@@ -53,8 +53,28 @@ _ADD = (
         set_={"used_at": bindparam("now"), "collection": _COLLECTION},
     )
 )
+_STAMP = (
+    update(blobs)
+    .where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
+    .values(collection=_COLLECTION)
+)
 _ORIGIN = upsert(blob_origins).on_conflict_do_update(
     index_elements=["digest", "registry", "repository"], set_={"proven": True}
+)
+_CONFIRMED_AT = select(blob_sources.c.digest, blob_sources.c.confirmed_at).where(
+    blob_sources.c.digest.in_(bindparam("digests", expanding=True)),
+    blob_sources.c.registry == bindparam("registry"),
+    blob_sources.c.repository == bindparam("repository"),
+    blob_sources.c.fingerprint == bindparam("fingerprint"),
+)
+_SEEN_ELSEWHERE = (
+    select(blob_sources.c.digest)
+    .where(
+        blob_sources.c.digest.in_(bindparam("digests", expanding=True)),
+        blob_sources.c.registry == bindparam("registry"),
+        blob_sources.c.repository != bindparam("but"),
+    )
+    .distinct()
 )
 _CONFIRM = upsert(blob_sources).on_conflict_do_update(
     index_elements=["digest", "registry", "repository", "fingerprint"],
@@ -67,15 +87,21 @@ def lease(connection: Connection, holder: str, digests: Iterable[str]) -> None:
 
     A collection under way spares them, although it looked before they were leased.
     """
-    ordered = sorted(set(digests))
-    if not ordered:
-        return
-    for some in chunks(ordered):
+    lease_all(connection, [(holder, digests)])
+
+
+def lease_all(connection: Connection, wishes: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """The same for several holders, each with what it keeps."""
+    rows = [
+        {"holder": holder, "digest": digest}
+        for holder, digests in wishes
+        for digest in sorted(set(digests))
+    ]
+    for some in chunks(sorted({row["digest"] for row in rows})):
         _lock(connection, some)
-        connection.execute(
-            update(blobs).where(blobs.c.digest.in_(some)).values(collection=_COLLECTION)
-        )
-    connection.execute(_LEASE, [{"holder": holder, "digest": digest} for digest in ordered])
+        connection.execute(_STAMP, {"digests": some})
+    if rows:
+        connection.execute(_LEASE, rows)
 
 
 def release(connection: Connection, holder: str) -> None:
@@ -155,20 +181,19 @@ def confirmed(
     connection: Connection, digests: Collection[str], source: Source, *, since: float = 0.0
 ) -> set[str]:
     """Those of *digests* that *source* is known to hold, by what it said after *since*."""
-    found: set[str] = set()
-    for some in chunks(digests):
-        found.update(
-            connection.execute(
-                select(blob_sources.c.digest).where(
-                    blob_sources.c.digest.in_(some),
-                    blob_sources.c.registry == source.registry,
-                    blob_sources.c.repository == source.repository,
-                    blob_sources.c.fingerprint == source.fingerprint,
-                    blob_sources.c.confirmed_at > since,
-                )
-            ).scalars()
-        )
-    return found
+    times = confirmed_at(connection, digests, source)
+    return {digest for digest, at in times.items() if at > since}
+
+
+def confirmed_at(
+    connection: Connection, digests: Collection[str], source: Source
+) -> dict[str, float]:
+    """When *source* said last that it holds each of *digests* of which it ever did."""
+    return {
+        digest: at
+        for some in chunks(digests)
+        for digest, at in connection.execute(_CONFIRMED_AT, {"digests": some, **asdict(source)})
+    }
 
 
 def repositories_with(
@@ -198,6 +223,19 @@ def repositories_with(
         ),
     )
     return list(dict.fromkeys(row.repository for row in best_first))[:limit]
+
+
+def seen_elsewhere(
+    connection: Connection, digests: Collection[str], *, registry: str, but: str
+) -> set[str]:
+    """Those of *digests* that some other repository of a registry than *but* was seen to hold."""
+    return {
+        digest
+        for some in chunks(digests)
+        for digest in connection.execute(
+            _SEEN_ELSEWHERE, {"digests": some, "registry": registry, "but": but}
+        ).scalars()
+    }
 
 
 def _common_parts(one: str, other: str) -> int:

@@ -40,6 +40,7 @@ JOB_IS_ACTIVE: Final = "coalesce(state, '') IN ('queued', 'running')"
 JOB_IS_DUE: Final = f"{JOB_IS_ACTIVE} AND due AND owner IS NULL"
 # What a job waits for makes it due, unless it was let go for a time: then that has to pass first.
 JOB_WAITING: Final = f"{JOB_IS_ACTIVE} AND not_before = 0"
+JOB_BATCHED: Final = f"{JOB_DUE} AND batch_key <> '' AND NOT alone"
 JOB_STOPPING: Final = f"{JOB_DUE} AND stop_requested IS NOT NULL"
 JOB_OUT: Final = f"{JOB_ACTIVE} AND (owner IS NOT NULL OR dispatched_until > 0)"  # sent, or held
 JOB_DELAYED: Final = "not_before > 0 AND NOT due"
@@ -301,6 +302,13 @@ jobs = Table(
     Column("not_before_delay", Float, nullable=False),
     Column("dispatched_until", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # With what it may be advanced together: jobs of one lane that have the same; empty: with none.
+    Column("batch_key", String, nullable=False, server_default=""),
+    # Those that were dispatched together: a name that no other dispatch has.
+    Column("batch", String, nullable=False, server_default=""),
+    Column("shared", Boolean, nullable=False, server_default=text("false")),  # others were in it
+    # Its batch died: until it has got further, it is advanced by itself.
+    Column("alone", Boolean, nullable=False, server_default=text("false")),
     # who runs it
     Column("owner", String),
     Column("fence", Integer, nullable=False),
@@ -337,11 +345,21 @@ jobs = Table(
         "seq",
         where=JOB_DUE,
     ),
+    _partial(
+        "jobs_batch_key",
+        "queue",
+        "lane",
+        "priority",
+        "batch_key",
+        "turn",
+        "seq",
+        where=JOB_BATCHED,
+    ),
     _partial("jobs_stopping", "queue", "seq", where=JOB_STOPPING),
     _partial("jobs_delayed", "not_before", where=JOB_DELAYED),
     _partial("jobs_lane", "registry", "priority", "requester", "turn", where=JOB_ACTIVE),
     _partial("jobs_root", "root", "registry", "priority", "turn", where=JOB_ACTIVE),
-    _partial("jobs_out", "queue", where=JOB_OUT),
+    _partial("jobs_out", "queue", "batch", where=JOB_OUT),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
     _partial("jobs_deadline", "deadline", where=JOB_WITH_DEADLINE),
 )

@@ -38,7 +38,9 @@ _ADD = _NEW.on_conflict_do_update(
     index_elements=["job"],
     set_={name: job_children.c[name] + _NEW.excluded[name] for name in _NOTHING},
 ).returning(job_children.c.job, (job_children.c.queued + job_children.c.running).label("active"))
-_FIGURES_OF = select(*(jobs.c[name] for name in FIGURES)).where(jobs.c.id == bindparam("job"))
+_FIGURES_OF = select(jobs.c.id, *(jobs.c[name] for name in FIGURES)).where(
+    jobs.c.id.in_(bindparam("ids", expanding=True))
+)
 # The condition that no child of a job is queued or running.
 NONE_ACTIVE: Final[ColumnElement[bool]] = ~exists().where(
     job_children.c.job == jobs.c.id,
@@ -73,10 +75,13 @@ def add(
     return {row.job for one in rows for row in connection.execute(_ADD, one) if row.active == 0}
 
 
-def figures_of(connection: Connection, child: str) -> dict[str, int]:
-    """The figures in the row of a job, to tell by how much they are about to change."""
-    row = connection.execute(_FIGURES_OF, {"job": child}).one_or_none()
-    return dict(zip(FIGURES, row or [0] * len(FIGURES), strict=True))
+def figures_of(connection: Connection, jobs_: Collection[str]) -> dict[str, dict[str, int]]:
+    """The figures in the rows of jobs, to tell by how much they are about to change."""
+    found = {id_: dict.fromkeys(FIGURES, 0) for id_ in jobs_}
+    for some in chunks(jobs_):
+        for id_, *figures in connection.execute(_FIGURES_OF, {"ids": some}):
+            found[id_] = dict(zip(FIGURES, figures, strict=True))
+    return found
 
 
 def by_state(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, int]]:

@@ -12,25 +12,46 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, or_, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
 from transship.store.catalog.db.sql import chunks, upsert
 from transship.store.catalog.scheduling import events, maintenance
+from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.transfers import TransferLease, end_dead
 from transship.store.errors import RepeatedCrashError
 
 MAX_CRASHES = 5  # without progress between them
 
+# By owner as well: one who is taken for dead must not keep alive what another has now.
+_IDS: BindParameter[Sequence[Any]] = bindparam("ids", expanding=True)
+_OWNERS: BindParameter[Sequence[str]] = bindparam("owners", expanding=True)
+_BEAT_JOBS = (
+    update(jobs)
+    .where(jobs.c.id.in_(_IDS), jobs.c.owner.in_(_OWNERS))
+    .values(beat=jobs.c.beat + 1)
+    .returning(jobs.c.id, jobs.c.fence, jobs.c.owner, jobs.c.stop_requested)
+)
 _BEAT = (
     update(transfers)
     .where(
-        transfers.c.id.in_(bindparam("ids", expanding=True)),
-        transfers.c.owner == bindparam("by"),
+        transfers.c.id.in_(_IDS),
+        transfers.c.owner.in_(_OWNERS),
         text("state = 'running'"),
     )
     .values(beat=transfers.c.beat + 1)
-    .returning(transfers.c.id, transfers.c.fence, transfers.c.stop_requested)
+    .returning(*(transfers.c.id, transfers.c.fence, transfers.c.owner), transfers.c.stop_requested)
 )
 _FIGURES = update(transfers).where(
     transfers.c.id == bindparam("held"),
@@ -139,32 +160,36 @@ def beat_worker(connection: Connection, worker: str) -> bool:
     return done.rowcount == 1
 
 
-def beat_job(connection: Connection, id_: str, fence: int, owner: str) -> str | bool | None:
-    """Renew a job's lease. False: it is lost. Otherwise the reason of a requested stop, or None."""
-    row = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == id_, jobs.c.fence == fence, jobs.c.owner == owner)
-        .values(beat=jobs.c.beat + 1)
-        .returning(jobs.c.stop_requested)
-    ).one_or_none()
-    return False if row is None else row.stop_requested
+def beat_jobs(connection: Connection, leases: Collection[JobLease]) -> dict[str, str | None]:
+    """Renew leases of jobs that are still held.
+
+    Returns, of these, the reason of a requested stop. What is left out is lost.
+    """
+    mine = {(one.id, one.fence, one.owner) for one in leases}
+    owners = sorted({one.owner for one in leases})
+    return {
+        row.id: row.stop_requested
+        for ids in chunks({one.id for one in leases})
+        for row in connection.execute(_BEAT_JOBS, {"ids": ids, "owners": owners})
+        if (row.id, row.fence, row.owner) in mine
+    }
 
 
-def beat_transfers(
-    connection: Connection, claims: Collection[TransferLease], owner: str
-) -> dict[int, bool]:
-    """Renew what *owner* still holds of its *claims*, and write how far they are.
+def beat_transfers(connection: Connection, claims: Collection[TransferLease]) -> dict[int, bool]:
+    """Renew leases of transfers that are still held, and write how far they are.
 
     Returns, of these, whether a stop was requested. What is left out is lost.
     """
-    fences = {one.id: one.fence for one in claims}
-    found: dict[int, bool] = {}
-    for ids in chunks(fences):
-        for row in connection.execute(_BEAT, {"ids": ids, "by": owner}):
-            if fences[row.id] == row.fence:
-                found[row.id] = bool(row.stop_requested)
+    mine = {(one.id, one.fence, one.owner) for one in claims}
+    owners = sorted({one.owner for one in claims})
+    found = {
+        row.id: bool(row.stop_requested)
+        for ids in chunks({one.id for one in claims})
+        for row in connection.execute(_BEAT, {"ids": ids, "owners": owners})
+        if (row.id, row.fence, row.owner) in mine
+    }
     moved = [
-        {"held": one.id, "held_fence": one.fence, "held_by": owner, **one.figures}
+        {"held": one.id, "held_fence": one.fence, "held_by": one.owner, **one.figures}
         for one in claims
         if one.id in found and (one.done or one.moved)
     ]
@@ -240,7 +265,9 @@ def _bury_job(connection: Connection, id_: str, fence: int, beat: int, now: floa
             not_before=0,
             dispatched_until=0,
             fence=jobs.c.fence + 1,
-            crashes=jobs.c.crashes + 1,
+            # The death of a batch counts for none that were in it: each goes by itself now.
+            crashes=case((jobs.c.shared, jobs.c.crashes), else_=jobs.c.crashes + 1),
+            alone=or_(jobs.c.shared, jobs.c.alone),
         )
         .returning(jobs.c.crashes, jobs.c.owner)
     ).one_or_none()

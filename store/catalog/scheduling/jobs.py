@@ -7,18 +7,19 @@ happens meanwhile sets it again and is not missed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
-    ClauseElement,
     Column,
     ColumnElement,
     Connection,
     FromClause,
     Row,
+    Update,
     and_,
     bindparam,
     delete,
@@ -38,6 +39,7 @@ from transship.store.catalog.db.schema import (
     JOB_DELAYED,
     JOB_IS_ACTIVE,
     JOB_IS_DUE,
+    JOB_OUT,
     JOB_WAITING,
     JOB_WITH_DEADLINE,
     credentials,
@@ -79,7 +81,7 @@ _INSERTED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=Tru
 _CLAIM = (
     update(jobs)
     .where(
-        jobs.c.id == bindparam("job"),
+        jobs.c.id.in_(bindparam("ids", expanding=True)),
         text(JOB_IS_DUE),
         due(jobs.c.not_before, jobs.c.not_before_delay, NOW),
     )
@@ -93,12 +95,28 @@ _CLAIM = (
     )
     .returning(jobs)
 )
-_DUE_ROW = select(
-    *(jobs.c.registry, jobs.c.lane, jobs.c.credential, jobs.c.other_credential),
-    jobs.c.stop_requested,
-).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE))
+_ASKS = (
+    *(jobs.c.id, jobs.c.registry, jobs.c.lane, jobs.c.credential, jobs.c.other_credential),
+    *(jobs.c.stop_requested, jobs.c.queue, jobs.c.batch),
+)
+_DUE_ROW = select(*_ASKS).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE))
+_DISPATCHED_WITH = select(*_ASKS).where(
+    text(JOB_OUT),
+    text("due AND owner IS NULL"),
+    jobs.c.queue == bindparam("in_queue"),
+    jobs.c.batch == bindparam("name"),
+    jobs.c.id != bindparam("job"),
+)
 _UNDISPATCH = (
-    update(jobs).where(jobs.c.id == bindparam("job"), text(JOB_IS_DUE)).values(dispatched_until=0)
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text(JOB_IS_DUE))
+    .values(dispatched_until=0)
+)
+_HELD = (
+    select(jobs.c.id, jobs.c.fence, jobs.c.owner)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), text("state = 'running'"))
+    .order_by(jobs.c.id)
+    .with_for_update()
 )
 _SAVE = update(jobs).where(
     jobs.c.id == bindparam("held"),
@@ -115,6 +133,7 @@ _DUE_AGAIN = or_(
     jobs.c.due,
     and_(~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended")), children.NONE_ACTIVE),
 )
+_RELEASE = _SAVE.values(due=_DUE_AGAIN)
 _IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
 _LET_GO = delete(leases).where(leases.c.holder.in_(_IDS))
 _FREE_TARGETS = (
@@ -173,6 +192,7 @@ class NewJob:
     tenant: str = HOUSE  # whose images it works on
     queue: str = CONTROL
     writes_store: bool = False  # whether it puts something into the store
+    batched: bool = False  # whether it is advanced together with others of its kind
     fingerprint: str = ""
     idempotency_key: str | None = None
     deadline: float | None = None
@@ -184,7 +204,7 @@ class NewJob:
     up_to_date: AlreadyThere | None = None  # it has ended as soon as it is made
 
 
-_GIVEN = tuple(one.name for one in fields(NewJob) if one.name != "up_to_date")
+_GIVEN = tuple(one.name for one in fields(NewJob) if one.name not in ("up_to_date", "batched"))
 
 
 @dataclass(slots=True)
@@ -245,6 +265,7 @@ def create(connection: Connection, new: Iterable[NewJob], now: float) -> list[st
         other = row.pop("other_registry")
         other = _destination(job) if other is None else other
         row |= {"requester": requester, "lane": lane_of(job.registry, other)}
+        row["batch_key"] = f"{job.kind} {job.parent or requester}" if job.batched else ""
         if found:  # rows that are inserted together have the same columns
             row |= _ended(job.up_to_date, now)
         rows.append(row)
@@ -349,46 +370,67 @@ def asked(row: Row[Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def due_row(connection: Connection, id_: str) -> Row[Any] | None:
-    """What decides whether a due job may be taken up; None: it is not due, or someone has it."""
-    found: list[Any] = [*connection.execute(_DUE_ROW, {"job": id_})]
-    return found[0] if found else None
+def dispatched_with(connection: Connection, id_: str) -> list[Row[Any]]:
+    """What decides whether the due jobs may be taken up that were dispatched with this one."""
+    found: list[Row[Any]] = [*connection.execute(_DUE_ROW, {"job": id_})]
+    if found and found[0].batch:
+        where = {"job": id_, "in_queue": found[0].queue, "name": found[0].batch}
+        found += [*connection.execute(_DISPATCHED_WITH, where)]
+    return found
 
 
-def undispatch(connection: Connection, id_: str) -> None:
-    """A message for a due job was of no use: dispatch it when its turn comes again."""
-    connection.execute(_UNDISPATCH, {"job": id_})
+def undispatch(connection: Connection, ids: Collection[str]) -> None:
+    """A message for due jobs was of no use: dispatch them when their turn comes again."""
+    connection.execute(_UNDISPATCH, {"ids": sorted(ids)})
 
 
 def claim(connection: Connection, id_: str, owner: str, now: float) -> JobLease | None:
     """Take the job up, or return None: it is not due, has ended, or someone has it."""
-    row = connection.execute(_CLAIM, {"job": id_, "by": owner, "now": now}).one_or_none()
-    if row is None:
-        return None
-    if row.fence == 1:
-        children.add(connection, [(row.parent, {"queued": -1, "running": 1})])
-        events.record(connection, id_, "running", now)
-    return JobLease(
-        id=row.id,
-        seq=row.seq,
-        kind=row.kind,
-        root=row.root,
-        parent=row.parent,
-        priority=row.priority,
-        spec=row.spec,
-        checkpoint=row.checkpoint or {},
-        label=row.label,
-        queue=row.queue,
-        requester=row.requester,
-        tenant=row.tenant,
-        asks=asked(row),
-        attempts=row.attempts,
-        fence=row.fence,
-        owner=owner,
-        stop_requested=row.stop_requested,
-        created_at=row.created_at,
-        deadline=row.deadline,
+    return next(iter(claim_all(connection, [id_], owner, now)), None)
+
+
+def claim_all(
+    connection: Connection, ids: Collection[str], owner: str, now: float
+) -> list[JobLease]:
+    """Take jobs up, in turn; without those that are not due, have ended, or that someone has."""
+    where = {"ids": sorted(ids), "by": owner, "now": now}
+    rows = sorted(connection.execute(_CLAIM, where).all(), key=lambda row: (row.turn, row.seq))
+    begun = [row for row in rows if row.fence == 1]
+    children.add(connection, [(row.parent, {"queued": -1, "running": 1}) for row in begun])
+    events.record_all(
+        connection, [events.NewEvent(row.id, row.parent, "running", {}) for row in begun], now
     )
+    return [
+        JobLease(
+            id=row.id,
+            seq=row.seq,
+            kind=row.kind,
+            root=row.root,
+            parent=row.parent,
+            priority=row.priority,
+            spec=row.spec,
+            checkpoint=row.checkpoint or {},
+            label=row.label,
+            queue=row.queue,
+            requester=row.requester,
+            tenant=row.tenant,
+            asks=asked(row),
+            attempts=row.attempts,
+            fence=row.fence,
+            owner=owner,
+            stop_requested=row.stop_requested,
+            created_at=row.created_at,
+            deadline=row.deadline,
+        )
+        for row in rows
+    ]
+
+
+def held(connection: Connection, leases_: Iterable[JobLease]) -> set[str]:
+    """The ids of those jobs that are still held, until the transaction ends."""
+    mine = {(one.id, one.fence, one.owner) for one in leases_}
+    rows = connection.execute(_HELD, {"ids": sorted(id_ for id_, _, _ in mine)})
+    return {row.id for row in rows if (row.id, row.fence, row.owner) in mine}
 
 
 def save(connection: Connection, lease: JobLease, **values: Any) -> None:
@@ -400,25 +442,34 @@ def save(connection: Connection, lease: JobLease, **values: Any) -> None:
     Raises:
         LeaseLostError: it is held no more; what was written is to be rolled back.
     """
-    if lease.parent is not None and (figures := values.keys() & set(children.FIGURES)):
-        before = children.figures_of(connection, lease.id)
-        children.add(
-            connection,
-            [(lease.parent, {name: values[name] - before[name] for name in figures})],
-        )
-    values.setdefault("owner", lease.owner)
-    if lease.unsaved:
-        values["checkpoint"] = lease.checkpoint
-        lease.unsaved = False
-    if "checkpoint" in values:
-        values["crashes"] = 0
-    held = {"held": lease.id, "held_fence": lease.fence, "held_by": lease.owner}
-    computed = {k: v for k, v in values.items() if isinstance(v, ClauseElement)}
-    statement = _SAVE.values(**computed) if computed else _SAVE
-    plain = {k: v for k, v in values.items() if k not in computed}
-    written = connection.execute(statement, {**held, **plain})
-    if written.rowcount != 1:
-        raise LeaseLostError("the job is held by another worker now", subject=lease.id)
+    save_all(connection, [(lease, values)])
+
+
+def save_all(
+    connection: Connection,
+    changes: Iterable[tuple[JobLease, Mapping[str, Any]]],
+    statement: Update = _SAVE,
+) -> None:
+    """The same for several jobs. Rows of which the same is written take one statement.
+
+    Raises:
+        LeaseLostError: one of them is held no more; what was written is to be rolled back.
+    """
+    changes = list(changes)
+    _save_figures(connection, changes)
+    alike: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for lease, values in changes:
+        written = {"owner": lease.owner, **values}
+        if lease.unsaved:
+            written["checkpoint"] = lease.checkpoint
+            lease.unsaved = False
+        if "checkpoint" in written:
+            written |= {"crashes": 0, "alone": False}
+        same = {"held": lease.id, "held_fence": lease.fence, "held_by": lease.owner}
+        alike[tuple(sorted(written))].append({**written, **same})
+    for rows in alike.values():
+        if connection.execute(statement, rows).rowcount != len(rows):
+            raise LeaseLostError("the job is held by another worker now", subject=rows[0]["held"])
 
 
 def release(
@@ -431,25 +482,27 @@ def release(
     """Let the job go: until something wakes it, or for *again_in* seconds.
 
     A job that waits for nothing that is unfinished is due at once, whatever the caller thought.
+
+    Raises:
+        LeaseLostError: it is held no more.
     """
-    if again_in is not None:
-        save(
-            connection,
-            lease,
-            owner=None,
-            due=again_in <= 0,
-            not_before=now + again_in if again_in > 0 else 0,
-            not_before_delay=again_in,
-        )
+    if again_in is None:
+        release_all(connection, [lease])
         return
     save(
         connection,
         lease,
         owner=None,
-        due=_DUE_AGAIN,
-        not_before=0,
-        crashes=0,
+        due=again_in <= 0,
+        not_before=now + again_in if again_in > 0 else 0,
+        not_before_delay=again_in,
     )
+
+
+def release_all(connection: Connection, leases_: Iterable[JobLease]) -> None:
+    """Let jobs go until something wakes them."""
+    let_go = {"owner": None, "not_before": 0, "crashes": 0}
+    save_all(connection, [(lease, let_go) for lease in leases_], _RELEASE)
 
 
 def promote(connection: Connection, now: float, *, limit: int) -> int:
@@ -465,37 +518,66 @@ def promote(connection: Connection, now: float, *, limit: int) -> int:
     ).rowcount
 
 
-def finish(
-    connection: Connection,
-    lease: JobLease,
-    state: str,
-    now: float,
-    *,
-    result: dict[str, Any] | None = None,
-    error: TransshipError | None = None,
-    superseded_by: str | None = None,
-) -> None:
-    """End a held job, and let go of everything it held.
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job that is held ends."""
 
-    The caller ends the waits of the job first (`waits.abandon`), so that its figures are final.
+    lease: JobLease
+    state: str
+    result: dict[str, Any] | None = None
+    error: TransshipError | None = None
+    superseded_by: str | None = None
+
+
+def finish(connection: Connection, ends: Iterable[End], now: float) -> None:
+    """End held jobs, and let go of everything they held.
+
+    The caller ends the waits of the jobs first (`waits.abandon`), so that their figures are final.
+
+    Raises:
+        LeaseLostError: one of them is held no more; what was written is to be rolled back.
     """
-    described = None
-    if error is not None:
-        described = {"attempts": lease.attempts + 1, **error.as_json()}
-    save(
+    ends = list(ends)
+    errors = {
+        one.lease.id: {"attempts": one.lease.attempts + 1, **one.error.as_json()}
+        for one in ends
+        if one.error is not None
+    }
+    save_all(
         connection,
-        lease,
-        state=state,
-        owner=None,
-        due=False,
-        finished_at=now,
-        result=result,
-        error=described,
-        superseded_by=superseded_by,
+        [
+            (
+                one.lease,
+                {
+                    "state": one.state,
+                    "owner": None,
+                    "due": False,
+                    "finished_at": now,
+                    "result": one.result,
+                    "error": errors.get(one.lease.id),
+                    "superseded_by": one.superseded_by,
+                },
+            )
+            for one in ends
+        ],
     )
-    parents = children.add(connection, [(lease.parent, {"running": -1, state: 1})])
-    _after_end(connection, [lease], parents)
-    events.record(connection, lease.id, state, now, error=described, result=result)
+    parents = children.add(
+        connection, [(one.lease.parent, {"running": -1, one.state: 1}) for one in ends]
+    )
+    _after_end(connection, [one.lease for one in ends], parents)
+    events.record_all(
+        connection,
+        [
+            events.NewEvent(
+                one.lease.id,
+                one.lease.parent,
+                one.state,
+                {"error": errors.get(one.lease.id), "result": one.result},
+            )
+            for one in ends
+        ],
+        now,
+    )
 
 
 def request_stop(connection: Connection, ids: Sequence[str], reason: str, now: float) -> list[str]:
@@ -573,6 +655,31 @@ def past_deadline(connection: Connection, now: float, *, limit: int) -> list[str
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _save_figures(
+    connection: Connection, changes: Iterable[tuple[JobLease, Mapping[str, Any]]]
+) -> None:
+    """Write for parents by how much the figures of their children are about to change."""
+    new = {
+        lease.id: (
+            lease.parent,
+            {name: values[name] for name in children.FIGURES if name in values},
+        )
+        for lease, values in changes
+        if lease.parent is not None
+    }
+    new = {id_: one for id_, one in new.items() if one[1]}
+    if not new:
+        return
+    before = children.figures_of(connection, new)
+    children.add(
+        connection,
+        [
+            (parent, {name: value - before[id_][name] for name, value in figures.items()})
+            for id_, (parent, figures) in new.items()
+        ],
+    )
 
 
 def _after_end(

@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, select, text, update
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import BindParameter, Connection, bindparam, select, text, update
 
 from transship.store.catalog.db.schema import TRANSFER_RUNNING, job_children, jobs, transfers, waits
 from transship.store.catalog.db.sql import chunks
@@ -70,12 +69,12 @@ class EndedWait:
 
 _IDS: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
 _CREDITED = ("bytes_moved", "bytes_skipped", "blobs_moved", "blobs_skipped")
-CREDIT = (
+_CREDIT = (
     update(jobs)
-    .where(jobs.c.id.in_(_IDS))
+    .where(jobs.c.id == bindparam("gaining"))
     .values({name: jobs.c[name] + bindparam(f"more_{name}") for name in _CREDITED})
-    .returning(jobs.c.id, jobs.c.parent)
 )
+_PARENTS = select(jobs.c.id, jobs.c.parent).where(jobs.c.id.in_(_IDS), jobs.c.parent.is_not(None))
 # Two statements: for a join of many PostgreSQL reads the whole of the smaller table.
 _OWN = select(jobs.c.id, jobs.c.state, *(jobs.c[name] for name in children.FIGURES)).where(
     jobs.c.id.in_(_IDS)
@@ -95,46 +94,37 @@ _WAITING = select(waits.c.job, waits.c.transfer, waits.c.joined).where(
 )
 
 
-def credit(
-    connection: Connection,
-    ended: Iterable[EndedWait],
-    statement: ReturningUpdate[Any] = CREDIT,
-    where: Mapping[str, Any] | None = None,
-) -> list[Row[Any]]:
-    """Write down in the rows of jobs, and of their parents, what their waits came to.
-
-    Jobs with the same gain are written together: those that waited for one transfer take two
-    statements at most, however many they are. *statement* is `CREDIT` with something more, for
-    which *where* has the parameters. Returns what it does, of the jobs that have gained something.
-    """
+def credit(connection: Connection, ended: Iterable[EndedWait]) -> None:
+    """Write down in the rows of jobs, and of their parents, what their waits came to."""
     gains: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for wait in ended:
         gains[wait.job].update(wait.carried.for_wait(joined=wait.joined))
-    return add(connection, gains, statement, where)
+    add(connection, gains)
 
 
-def add(
-    connection: Connection,
-    gains: dict[str, Counter[str]],
-    statement: ReturningUpdate[Any] = CREDIT,
-    where: Mapping[str, Any] | None = None,
-) -> list[Row[Any]]:
-    """Add to what was moved and skipped in the rows of jobs, and of their parents."""
-    written: list[Row[Any]] = []
-    same: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-    for job, gain in gains.items():
-        if any(gain.values()):
-            same[tuple(gain[name] for name in _CREDITED)].append(job)
-    of_parents: list[tuple[str | None, dict[str, int]]] = []
-    for numbers, jobs_ in same.items():
-        gain_ = dict(zip(_CREDITED, numbers, strict=True))
-        for some in chunks(sorted(jobs_)):
-            more = {f"more_{name}": number for name, number in gain_.items()}
-            rows = connection.execute(statement, {"ids": some, **more, **(where or {})}).all()
-            of_parents += [(row.parent, gain_) for row in rows]
-            written += rows
-    children.add(connection, of_parents)
-    return written
+def add(connection: Connection, gains: Mapping[str, Counter[str]]) -> None:
+    """Add to what was moved and skipped in the rows of jobs, and of their parents.
+
+    However many they are, it takes two statements, and one for each parent.
+    """
+    gaining = {job: gain for job, gain in sorted(gains.items()) if any(gain.values())}
+    if not gaining:
+        return
+    connection.execute(
+        _CREDIT,
+        [
+            {"gaining": job, **{f"more_{name}": gain[name] for name in _CREDITED}}
+            for job, gain in gaining.items()
+        ],
+    )
+    children.add(
+        connection,
+        [
+            (parent, gaining[job])
+            for some in chunks(gaining)
+            for job, parent in connection.execute(_PARENTS, {"ids": some})
+        ],
+    )
 
 
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:

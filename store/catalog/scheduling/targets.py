@@ -5,9 +5,9 @@ Of two jobs that write the same name the older one never overwrites what the new
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from transship.store.catalog.db.schema import derivations, targets
 from transship.store.catalog.db.schema import jobs as job_rows
@@ -16,6 +16,22 @@ from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
 
 _NEW = upsert(targets)
+_KNOWN = _NEW.on_conflict_do_nothing()
+_OF_NAMES = (
+    select(targets)
+    .where(targets.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(targets.c.name)
+    .with_for_update()
+)
+_ACTIVE_JOBS = select(job_rows.c.id).where(
+    job_rows.c.id.in_(bindparam("ids", expanding=True)), jobs.active(job_rows)
+)
+_HOLD = update(targets).where(targets.c.name == bindparam("target")).values(holder=bindparam("by"))
+_WRITTEN = (
+    update(targets)
+    .where(targets.c.name == bindparam("target"), targets.c.holder == bindparam("by"))
+    .values(holder=None, written_seq=bindparam("seq"), written_by=bindparam("by"))
+)
 _FOUND = _NEW.on_conflict_do_update(
     index_elements=["name"],
     set_={"written_seq": _NEW.excluded.written_seq, "written_by": _NEW.excluded.written_by},
@@ -23,39 +39,61 @@ _FOUND = _NEW.on_conflict_do_update(
 )
 
 
-def hold(connection: Connection, name: str, lease: JobLease) -> str | None:
-    """Become the one who may write *name*.
+def hold(connection: Connection, wanted: Sequence[tuple[JobLease, str]]) -> list[str | None]:
+    """Let each job be the one who may write the name that it wants.
 
-    Returns None when it is ours, the id of a newer job that has written it already, or ''
-    when another active job holds it.
+    For each there is None when it is its own now, the id of a newer job that has written it
+    already, or '' when another active job holds it.
     """
-    connection.execute(upsert(targets).values(name=name, written_seq=0).on_conflict_do_nothing())
-    row = connection.execute(select(targets).where(targets.c.name == name).with_for_update()).one()
-    if row.written_seq > lease.seq:
-        return str(row.written_by)
-    if row.holder is not None and row.holder != lease.id:
-        holder = jobs.get(connection, row.holder)
-        if holder is not None and holder.state in jobs.ACTIVE:
-            return ""
-    connection.execute(update(targets).where(targets.c.name == name).values(holder=lease.id))
-    return None
+    names = sorted({name for _, name in wanted})
+    connection.execute(_KNOWN, [{"name": name, "written_seq": 0} for name in names])
+    rows = {
+        row.name: row
+        for some in chunks(names)
+        for row in connection.execute(_OF_NAMES, {"names": some})
+    }
+    holders = {name: row.holder for name, row in rows.items() if row.holder is not None}
+    alive = {
+        id_
+        for some in chunks(sorted(set(holders.values())))
+        for id_ in connection.execute(_ACTIVE_JOBS, {"ids": some}).scalars()
+    }
+    answers: list[str | None] = []
+    taken: list[dict[str, str]] = []
+    for lease, name in wanted:
+        row, holder = rows[name], holders.get(name)
+        if row.written_seq > lease.seq:
+            answers.append(str(row.written_by))
+        elif holder is not None and holder != lease.id and holder in alive:
+            answers.append("")
+        else:
+            holders[name] = lease.id
+            alive.add(lease.id)
+            taken.append({"target": name, "by": lease.id})
+            answers.append(None)
+    if taken:
+        connection.execute(_HOLD, taken)
+    return answers
 
 
-def written(connection: Connection, name: str, lease: JobLease) -> None:
-    """Record that the job has written *name*, and let the next one have it."""
+def written(connection: Connection, names: Sequence[tuple[JobLease, str]]) -> None:
+    """Record that jobs have written the names that they hold, and let the next one have each."""
     connection.execute(
-        update(targets)
-        .where(targets.c.name == name, targets.c.holder == lease.id)
-        .values(holder=None, written_seq=lease.seq, written_by=lease.id)
+        _WRITTEN, [{"target": name, "by": lease.id, "seq": lease.seq} for lease, name in names]
     )
 
 
-def is_superseded(connection: Connection, name: str, lease: JobLease) -> str | None:
-    """The id of a newer job that has written *name* or found it up to date; None: there is none."""
-    row = connection.execute(
-        select(targets.c.written_seq, targets.c.written_by).where(targets.c.name == name)
-    ).one()
-    return str(row.written_by) if row.written_seq > lease.seq else None
+def superseded(connection: Connection, names: Sequence[tuple[JobLease, str]]) -> list[str | None]:
+    """For each the id of a newer job that has written the name or found it up to date, or None."""
+    rows = {
+        row.name: row
+        for some in chunks(sorted({name for _, name in names}))
+        for row in connection.execute(_OF_NAMES, {"names": some})
+    }
+    return [
+        str(rows[name].written_by) if rows[name].written_seq > lease.seq else None
+        for lease, name in names
+    ]
 
 
 def found_up_to_date(connection: Connection, names: Mapping[str, str]) -> None:

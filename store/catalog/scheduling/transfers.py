@@ -70,6 +70,11 @@ _DONE = (
         bytes_moved=bindparam("moved"),
     )
 )
+_HAND_BACK = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("held"))
+    .values(state="pending", owner=None, tries=bindparam("before"))
+)
 _FROM_ELSEWHERE = select(transfers.c.id).where(transfers.c.id.in_(_IDS), waits.SOME_FROM_ELSEWHERE)
 
 
@@ -93,6 +98,7 @@ class TransferLease:
     sources: Sequence[WaitSource]
     listening: bool = False  # nobody has heard anything in its lane of late
     session: str | None = field(default=None, repr=False)  # of an upload, sealed
+    begun_before: bool = False  # somebody may have brought it to its end, unheard
     moved: int = 0  # over the wire, by this try
     done: int = 0  # of the blob
 
@@ -136,6 +142,7 @@ def claim(
             sources=places[row.id],
             listening=bool(row.silent),
             session=row.upload_session,
+            begun_before=row.tries > 1 or row.crashes > 0 or row.alone or row.furthest > 0,
         )
         for row in sorted(rows, key=lambda row: (row.turn, row.id))
     ]
@@ -184,22 +191,24 @@ def complete(
     transfer of their own: their places are read too, and compared, for to know a digest grants
     nothing. Returns what became possible.
     """
-    places: defaultdict[WaitSource, list[TransferLease]] = defaultdict(list)
+    places: defaultdict[blobs.Source, list[TransferLease]] = defaultdict(list)
+    sources_of: dict[blobs.Source, WaitSource] = {}
     for claim_, source in arrived:
-        places[source].append(claim_)
+        seen = blobs.Source(source.registry, source.repository, source.fingerprint)
+        places[seen].append(claim_)
+        sources_of.setdefault(seen, source)
     moved = {one.id: one.bytes_moved + one.moved for one, _ in arrived}
     connection.execute(_DONE, [{"held": id_, "moved": n, "now": now} for id_, n in moved.items()])
-    for source, some in places.items():
-        seen = blobs.Source(source.registry, source.repository, source.fingerprint)
+    for seen, some in places.items():
         digests = [one.digest for one in some]
         blobs.confirm(connection, digests, seen, now)
         if some[0].direction == "download":
             blobs.record_bytes(connection, digests, seen)
             if not shared:
-                at = {"at_registry": source.registry, "at_repository": source.repository}
+                at = {"at_registry": seen.registry, "at_repository": seen.repository}
                 ids = {"ids": [one.id for one in some]}
                 for id_ in connection.execute(_FROM_ELSEWHERE, {**ids, **at}).scalars().all():
-                    waits.hand_on(connection, id_, source, now)
+                    waits.hand_on(connection, id_, sources_of[seen], now)
     if arrived[0][0].direction == "download":
         blobs.add(connection, {one.digest: one.size for one, _ in arrived}, now)
     for claim_, _ in arrived:
@@ -278,6 +287,13 @@ def hand_back(
     if to is not None:
         values |= sources.queue_at(connection, claim_.id, claim_.registry, to)
     _save(connection, claim_, state="pending", owner=None, **values, **claim_.figures)
+
+
+def hand_back_all(connection: Connection, claims: Iterable[TransferLease]) -> None:
+    """Give transfers of which nothing has begun, and that are ours, to whoever comes next."""
+    rows = [{"held": one.id, "before": one.tries - 1} for one in claims]
+    if rows:
+        connection.execute(_HAND_BACK, rows)
 
 
 def stopped(connection: Connection, claim_: TransferLease, now: float) -> None:

@@ -6,7 +6,7 @@ How it is taken up and what comes of it is in `transfers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
-    case,
     exists,
     func,
     insert,
@@ -25,7 +24,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
     update,
 )
 
@@ -39,8 +37,7 @@ from transship.store.catalog.db.schema import (
     transfers,
     waits,
 )
-from transship.store.catalog.db.sql import chunks, upsert
-from transship.store.catalog.scheduling import jobs as job_rows
+from transship.store.catalog.db.sql import chunks, new_ids, upsert
 from transship.store.catalog.scheduling import progress
 from transship.store.catalog.scheduling.admission import lanes, parking, sources
 from transship.store.catalog.scheduling.admission.sources import WaitSource
@@ -52,13 +49,26 @@ UNWANTED: Final = ~exists().where(waits.c.transfer == transfers.c.id, text("NOT 
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
+_ACTIVE_COLUMNS = (
+    *("id", "direction", "digest", "registry", "credential", "root", "requester"),
+    *("priority", "turn", "state", "elsewhere"),
+)
 _ACTIVE = (
-    select(transfers)
-    .where(transfers.c.key == bindparam("wanted"), text(TRANSFER_ACTIVE))
+    select(transfers.c.key, *(transfers.c[name] for name in _ACTIVE_COLUMNS))
+    .where(transfers.c.key.in_(bindparam("wanted", expanding=True)), text(TRANSFER_ACTIVE))
+    .order_by(transfers.c.key)
     .with_for_update()
 )
+# What joining changes.
+_MUTABLE = ("priority", "requester", "turn", "state", "elsewhere")
+_JOINED = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("joined"))
+    .values(stop_requested=False, **{name: bindparam(f"to_{name}") for name in _MUTABLE})
+)
 _WAIT = upsert(waits).on_conflict_do_nothing()
-_INSERT = insert(transfers).returning(transfers.c.id)
+_INSERT_ALL = insert(transfers)
+_INSERT = _INSERT_ALL.returning(transfers.c.id)
 _FRESH: Final[dict[str, Any]] = {
     "state": "pending",
     **dict.fromkeys(("stop_requested", "telling", "elsewhere"), False),
@@ -67,8 +77,22 @@ _FRESH: Final[dict[str, Any]] = {
     **dict.fromkeys(("fence", "beat", "crashes", "furthest_at_death"), 0),
     **dict.fromkeys(("bytes_done", "bytes_moved"), 0),
 }
-_LAST_FENCE = select(func.coalesce(func.max(transfers.c.fence), 0)).where(
-    transfers.c.digest == bindparam("same"), text(TRANSFER_DOWNLOAD)
+_LAST_FENCES = (
+    select(transfers.c.digest, func.max(transfers.c.fence).label("fence"))
+    .where(
+        transfers.c.digest.in_(bindparam("same", expanding=True)),
+        text(TRANSFER_DOWNLOAD),
+    )
+    .group_by(transfers.c.digest)
+)
+_OF_JOBS = (
+    select(
+        *(waits.c.job, transfers.c.direction, transfers.c.digest),
+        *(waits.c.ended, waits.c.error),
+    )
+    .join(transfers, transfers.c.id == waits.c.transfer)
+    .where(waits.c.job.in_(bindparam("ids", expanding=True)))
+    .order_by(transfers.c.id)
 )
 MAX_TOLD = 500  # jobs a transaction that are told that a transfer has ended
 
@@ -116,13 +140,6 @@ _WAKE_ALL = (
 )
 _HAS_ALL = ~exists().where(waits.c.job == jobs.c.id, text("NOT waits.ended"))
 _WAKE = _WAKE_ALL.where(_HAS_ALL)
-# Most have gained something, and are written anyway.
-_CREDIT_AND_WAKE_ALL, _CREDIT_AND_WAKE = (
-    progress.CREDIT.values(
-        due=case((and_(text(JOB_WAITING), condition), true()), else_=jobs.c.due)
-    ).returning(jobs.c.due)
-    for condition in (true(), _HAS_ALL)
-)
 # Uploads that somebody may have for whom the blob has come now.
 _DOWNLOAD, _FOR_IT, _FOR_UPLOAD = transfers.alias("download"), waits.alias(), waits.alias()
 _UNBLOCKED = (
@@ -200,15 +217,32 @@ class WaitState:
     error: dict[str, Any] | None
 
 
+@dataclass(slots=True)
+class _Transfer:
+    """An active transfer, as its row is or is going to be."""
+
+    id: int
+    direction: str
+    digest: str
+    registry: str
+    credential: str
+    root: str
+    requester: str
+    priority: int
+    turn: int
+    state: str
+    new: bool = False
+    elsewhere: bool = False
+
+
 def want(
     connection: Connection,
-    lease: JobLease,
-    wanted: Iterable[Wanted],
+    wishes: Iterable[tuple[JobLease, Sequence[Wanted]]],
     now: float,
     *,
     shared: bool = False,
 ) -> None:
-    """Make the job wait for each blob, joining a transfer that is active already.
+    """Make jobs that are held wait for blobs, joining transfers that are active already.
 
     Joining raises the transfer's priority to the job's, gives it the job's turn if that is
     earlier, and takes back a request to stop. Wanting twice is wanting once. A blob that has
@@ -219,32 +253,98 @@ def want(
     An upload whose blob is still to come is blocked, until the blob has come for one of those who
     wait for it. One that is on its way already needs no download.
 
-    Large blobs get the first turns, the largest first: it takes longest.
-
-    Raises:
-        LeaseLostError: the job is held no more; it waits for nothing new.
+    Rows are made in the order of the jobs. Large blobs of a job get the first turns, the largest
+    first: it takes longest.
     """
-    job_rows.save(connection, lease)
-    wanted = sorted(wanted, key=lambda one: -one.size if one.size > SMALL_BLOB_BYTES else 0)
-    downloads = [one.after for one in wanted if one.after is not None]
-    arrived = _arrived(connection, [*wanted, *downloads], now, shared=shared)
-    if any(one.key in arrived for one in wanted):
-        connection.execute(update(jobs).where(jobs.c.id == lease.id).values(due=True))
-    turns = lanes.Turns(lease.root, lease.requester)
-    joined: list[Row[Any]] = []
-    for direction, registry in {(one.direction, one.registry) for one in (*wanted, *downloads)}:
+    ordered = [
+        (lease, one)
+        for lease, wanted in wishes
+        for one in sorted(wanted, key=lambda one: -one.size if one.size > SMALL_BLOB_BYTES else 0)
+    ]
+    everything = {
+        one.key: one
+        for _, wanted in ordered
+        for one in (wanted, *([wanted.after] if wanted.after is not None else []))
+    }
+    arrived = _arrived(connection, [one for _, one in ordered], now, shared=shared)
+    arrived |= _arrived(
+        connection, [one.after for _, one in ordered if one.after is not None], now, shared=shared
+    )
+    look_again = sorted({lease.id for lease, one in ordered if one.key in arrived})
+    for ids in chunks(look_again):
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(due=True))
+    for direction, registry in {(one.direction, one.registry) for one in everything.values()}:
         lanes.open_lane(connection, direction, registry)
+    wishing = _Wishing(connection, _active(connection, everything), now)
+    for lease, one in ordered:
+        if one.key not in arrived:
+            wishing.add(lease, one, has_blob=one.after is None or one.after.key in arrived)
+    wishing.write(everything)
 
-    def wait_for(one: Wanted, *, blocked: bool, active: Row[Any] | None) -> None:
+
+class _Wishing:
+    """The transfers and waits of some wishes, worked out first and written together."""
+
+    def __init__(self, connection: Connection, active: dict[str, _Transfer], now: float) -> None:
+        self._connection = connection
+        self._active = active
+        self._now = now
+        self._turns: dict[tuple[str, str], lanes.Turns] = {}
+        self._new: dict[str, dict[str, Any]] = {}  # rows to be, by key
+        self._joined: dict[str, _Transfer] = {}
+        self._waits: list[tuple[str, dict[str, Any]]] = []
+
+    def add(self, lease: JobLease, one: Wanted, *, has_blob: bool) -> None:
+        """Let a job wait for a blob; for its download first, where it needs one."""
+        there = self._active.get(one.key)
+        blocked = not has_blob and (there is None or there.state == "blocked")
+        if blocked:
+            assert one.after is not None
+            self._wait(lease, one.after, blocked=False)
+        self._wait(lease, one, blocked=blocked)
+
+    def write(self, wanted: Mapping[str, Wanted]) -> None:
+        """Write it all down."""
+        connection = self._connection
+        if self._new:
+            ids = new_ids(connection, transfers, len(self._new))
+            fences = _last_fences(connection, [wanted[key] for key in self._new])
+            rows = []
+            for id_, (key, row) in zip(ids, self._new.items(), strict=True):
+                made = self._active[key]
+                made.id = id_
+                rows.append(
+                    {
+                        **row,
+                        "id": id_,
+                        "fence": fences.get(made.digest, 0) if made.direction == "download" else 0,
+                        **{name: getattr(made, name) for name in _MUTABLE},
+                    }
+                )
+            connection.execute(_INSERT_ALL, rows)
+        joined = [one for one in self._joined.values() if not one.new]
+        if joined:
+            connection.execute(
+                _JOINED,
+                [
+                    {"joined": one.id, **{f"to_{name}": getattr(one, name) for name in _MUTABLE}}
+                    for one in joined
+                ],
+            )
+        if self._waits:
+            connection.execute(
+                _WAIT, [{**row, "transfer": self._active[key].id} for key, row in self._waits]
+            )
+        self._pass_on(joined)
+
+    def _wait(self, lease: JobLease, one: Wanted, *, blocked: bool) -> None:
+        active = self._active.get(one.key)
         if active is None:
-            id_ = _insert(connection, lease, one, turns, now, blocked=blocked)
+            self._make(lease, one, blocked=blocked)
         else:
-            id_ = active.id
-            _join(connection, lease, one, active, turns, blocked=blocked)
-            joined.append(active)
+            self._join(lease, one, active, blocked=blocked)
         row = {
             "job": lease.id,
-            "transfer": id_,
             "registry": one.registry,
             "repository": one.repository,
             "fingerprint": one.fingerprint,
@@ -254,42 +354,99 @@ def want(
             "counted": one.counted,
             "ended": False,
         }
-        connection.execute(_WAIT, row)
+        self._waits.append((one.key, row))
 
-    for one in wanted:
-        if one.key in arrived:
-            continue
-        active = _active(connection, one)
-        blocked = one.after is not None and one.after.key not in arrived
-        if blocked and active is not None and active.state != "blocked":
-            blocked = False
-        if blocked:
-            assert one.after is not None
-            before = _active(connection, one.after)
-            wait_for(one.after, blocked=False, active=before)
-        wait_for(one, blocked=blocked, active=active)
-    queued = [
-        active
-        for active in joined
-        if active.direction == "download" and active.state in ("pending", "delayed")
-    ]
-    if queued:
-        state = lanes.state(connection, now)
-        for active in queued:
-            there = (active.registry, active.credential)
-            if active.registry in state.closed or state.until([there]) is not None:
-                parking.pass_on(connection, active.id, now)
+    def _make(self, lease: JobLease, one: Wanted, *, blocked: bool) -> None:
+        turn = 0  # until it queues
+        if not blocked:
+            turn = self._of(lease.root, lease.requester).take(
+                self._connection, one.direction, one.registry, lease.priority
+            )
+        self._active[one.key] = _Transfer(
+            id=0,
+            direction=one.direction,
+            digest=one.digest,
+            registry=one.registry,
+            credential=one.fingerprint,
+            root=lease.root,
+            requester=lease.requester,
+            priority=lease.priority,
+            turn=turn,
+            state="blocked" if blocked else "pending",
+            new=True,
+        )
+        self._new[one.key] = {
+            **_FRESH,
+            "key": one.key,
+            "direction": one.direction,
+            "digest": one.digest,
+            "size": one.size,
+            "media_type": one.media_type,
+            "registry": one.registry,
+            "repository": one.repository,
+            "credential": one.fingerprint,
+            "root": lease.root,
+            "counted": one.counted,
+            "created_at": self._now,
+        }
+
+    def _join(self, lease: JobLease, one: Wanted, active: _Transfer, *, blocked: bool) -> None:
+        self._joined[one.key] = active
+        if active.state == "blocked":
+            if lease.priority > active.priority:
+                active.priority, active.requester = lease.priority, lease.requester
+            if not blocked:  # this job has the blob
+                lane = (active.direction, active.registry, active.priority)
+                active.turn = self._of(active.root, active.requester).take(self._connection, *lane)
+                active.state = "pending"
+            return
+        brought = (one.registry, one.fingerprint)
+        if active.direction == "download" and brought != (active.registry, active.credential):
+            active.elsewhere = True
+        if lease.priority < active.priority or lease.root == active.root:
+            return
+        lane = (active.direction, active.registry, lease.priority)
+        connection = self._connection
+        mine = self._of(lease.root, lease.requester).take(connection, *lane)
+        sooner = lease.priority > active.priority or (
+            lanes.behind_head(connection, lease.requester, *lane, mine)
+            < lanes.behind_head(connection, active.requester, *lane, active.turn)
+        )
+        if sooner:
+            active.priority, active.requester = lease.priority, lease.requester
+            active.turn = mine
+
+    def _of(self, root: str, requester: str) -> lanes.Turns:
+        return self._turns.setdefault((root, requester), lanes.Turns(root, requester))
+
+    def _pass_on(self, joined: Sequence[_Transfer]) -> None:
+        """What queues where it cannot be had now may have found a better source."""
+        queued = [
+            one
+            for one in joined
+            if one.direction == "download" and one.state in ("pending", "delayed")
+        ]
+        if not queued:
+            return
+        state = lanes.state(self._connection, self._now)
+        for one in queued:
+            closed = one.registry in state.closed
+            if closed or state.until([(one.registry, one.credential)]) is not None:
+                parking.pass_on(self._connection, one.id, self._now)
 
 
 def of_job(connection: Connection, job: str) -> list[WaitState]:
     """Every blob that the job has waited for, ended or not."""
-    rows = connection.execute(
-        select(transfers.c.direction, transfers.c.digest, waits.c.ended, waits.c.error)
-        .join(transfers, transfers.c.id == waits.c.transfer)
-        .where(waits.c.job == job)
-        .order_by(transfers.c.id)
-    )
-    return [WaitState(*row) for row in rows]
+    return of_jobs(connection, [job])[job]
+
+
+def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, list[WaitState]]:
+    """The same for each of several jobs."""
+    found: dict[str, list[WaitState]] = {id_: [] for id_ in ids}
+    for some in chunks(ids):
+        for id_, *state in connection.execute(_OF_JOBS, {"ids": some}):
+            found[id_].append(WaitState(*state))
+    return found
 
 
 def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
@@ -441,13 +598,12 @@ def _tell(
     told = connection.execute(statement, where).all()
     failed = where["failure"] is not None
     ended = [EndedWait(one.job, one.joined, carried[one.transfer]) for one in told if one.counted]
-    both = _CREDIT_AND_WAKE_ALL if failed else _CREDIT_AND_WAKE
-    credited = progress.credit(connection, ended, both)
-    woken = sum(row.due for row in credited)
-    rest = sorted({one.job for one in told} - {row.id for row in credited})
-    for some in chunks(rest):
-        wake = _WAKE_ALL if failed else _WAKE
-        woken += connection.execute(wake, {"ids": some}).rowcount
+    progress.credit(connection, ended)
+    wake = _WAKE_ALL if failed else _WAKE
+    woken = sum(
+        connection.execute(wake, {"ids": some}).rowcount
+        for some in chunks(sorted({one.job for one in told}))
+    )
     unblocked = 0 if failed else _unblock(connection, where["waited_for"])
     return _Told(woken, unblocked, more=len(told) >= MAX_TOLD)
 
@@ -467,9 +623,23 @@ def _unblock(connection: Connection, ended: Sequence[int]) -> int:
     return len(queued)
 
 
-def _active(connection: Connection, one: Wanted) -> Row[Any] | None:
-    found: list[Row[Any]] = [*connection.execute(_ACTIVE, {"wanted": one.key})]
-    return found[0] if found else None
+def _active(connection: Connection, keys: Iterable[str]) -> dict[str, _Transfer]:
+    """The active transfers of some keys, locked."""
+    return {
+        row.key: _Transfer(**{name: getattr(row, name) for name in _ACTIVE_COLUMNS})
+        for some in chunks(sorted(keys))
+        for row in connection.execute(_ACTIVE, {"wanted": some})
+    }
+
+
+def _last_fences(connection: Connection, wanted: Iterable[Wanted]) -> dict[str, int]:
+    """Where fences go on: what an earlier download of the same blob left behind has its own."""
+    digests = sorted({one.digest for one in wanted if one.direction == "download"})
+    return {
+        row.digest: row.fence
+        for some in chunks(digests)
+        for row in connection.execute(_LAST_FENCES, {"same": some})
+    }
 
 
 def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:
@@ -515,89 +685,12 @@ def _arrived(
         digests = [one.digest for one in some]
         own = blobs.proven(connection, digests, registry=registry, repository=repository)
         found.update(one.key for one in some if one.digest in own)
-    uploads: dict[tuple[blobs.Source, float], list[Wanted]] = {}
+    uploads: dict[blobs.Source, list[Wanted]] = {}
     for one in wanted:
         if one.direction == "upload":
             source = blobs.Source(one.registry, one.repository, one.fingerprint)
-            uploads.setdefault((source, one.absent_at), []).append(one)
-    for (source, absent_at), some in uploads.items():
-        there = blobs.confirmed(connection, [one.digest for one in some], source, since=absent_at)
-        found.update(one.key for one in some if one.digest in there)
+            uploads.setdefault(source, []).append(one)
+    for source, some in uploads.items():
+        seen = blobs.confirmed_at(connection, sorted({one.digest for one in some}), source)
+        found.update(one.key for one in some if seen.get(one.digest, 0.0) > one.absent_at)
     return found
-
-
-def _insert(
-    connection: Connection,
-    lease: JobLease,
-    want_: Wanted,
-    turns: lanes.Turns,
-    now: float,
-    *,
-    blocked: bool,
-) -> int:
-    turn = 0  # until it queues
-    if not blocked:
-        turn = turns.take(connection, want_.direction, want_.registry, lease.priority)
-    row = {
-        **_FRESH,
-        "state": "blocked" if blocked else "pending",
-        "key": want_.key,
-        "direction": want_.direction,
-        "digest": want_.digest,
-        "size": want_.size,
-        "media_type": want_.media_type,
-        "registry": want_.registry,
-        "repository": want_.repository,
-        "credential": want_.fingerprint,
-        "root": lease.root,
-        "requester": lease.requester,
-        "counted": want_.counted,
-        "priority": lease.priority,
-        "turn": turn,
-        "fence": _last_fence(connection, want_),
-        "created_at": now,
-    }
-    return int(connection.execute(_INSERT, row).scalar_one())
-
-
-def _last_fence(connection: Connection, want_: Wanted) -> int:
-    """Where fences go on: what an earlier download of the same blob left behind has its own."""
-    if want_.direction != "download":
-        return 0
-    return int(connection.execute(_LAST_FENCE, {"same": want_.digest}).scalar_one())
-
-
-def _join(
-    connection: Connection,
-    lease: JobLease,
-    want_: Wanted,
-    active: Row[Any],
-    turns: lanes.Turns,
-    *,
-    blocked: bool,
-) -> None:
-    changes: dict[str, Any] = {"stop_requested": False}
-    if active.state == "blocked":
-        if lease.priority > active.priority:
-            changes |= {"priority": lease.priority, "requester": lease.requester}
-        if not blocked:  # this job has the blob
-            owner = (
-                turns if lease.root == active.root else lanes.Turns(active.root, lease.requester)
-            )
-            lane = (active.direction, active.registry, max(lease.priority, active.priority))
-            changes |= {"state": "pending", "turn": owner.take(connection, *lane)}
-        connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))
-        return
-    brought = (want_.registry, want_.fingerprint)
-    if active.direction == "download" and brought != (active.registry, active.credential):
-        changes["elsewhere"] = True
-    if lease.priority >= active.priority and lease.root != active.root:
-        lane = (active.direction, active.registry, lease.priority)
-        mine = turns.take(connection, *lane)
-        sooner = lease.priority > active.priority or (
-            lanes.behind_head(connection, lease.requester, *lane, mine)
-            < lanes.behind_head(connection, active.requester, *lane, active.turn)
-        )
-        if sooner:
-            changes |= {"priority": lease.priority, "requester": lease.requester, "turn": mine}
-    connection.execute(update(transfers).where(transfers.c.id == active.id).values(**changes))

@@ -98,7 +98,7 @@ class Scene:
         """End a job as its worker does: waits, row."""
         with self.catalog.write() as connection:
             waits.abandon(connection, [lease.id], self.now)
-            jobs.finish(connection, lease, state, self.now, **more)
+            jobs.finish(connection, [jobs.End(lease, state, **more)], self.now)
 
     def stop(self, id_: str, reason: str = "cancelled") -> list[str]:
         with self.catalog.write() as connection:
@@ -136,12 +136,10 @@ class Scene:
     def want(self, lease: JobLease, *digests: str, registry: str = HERE, **more: Any) -> None:
         """Let the job wait for blobs, by default to be downloaded from `here.test/app`."""
         with self.catalog.write() as connection:
-            waits.want(
-                connection,
-                lease,
-                [wanted(digest, registry=registry, **more) for digest in digests],
-                self.now,
-            )
+            if lease.id not in jobs.held(connection, [lease]):
+                raise LeaseLostError("it is held no more", subject=lease.id)
+            some = [wanted(digest, registry=registry, **more) for digest in digests]
+            waits.want(connection, [(lease, some)], self.now)
 
     def admit(self, direction: str = "download") -> list[str]:
         """Admit what there is room for; the digests, in the order of admission."""
@@ -199,7 +197,7 @@ class Scene:
 
     def beat(self, claim: TransferLease) -> bool | None:
         with self.catalog.write() as connection:
-            return heartbeats.beat_transfers(connection, [claim], claim.owner).get(claim.id)
+            return heartbeats.beat_transfers(connection, [claim]).get(claim.id)
 
     def park(self, registry: str, seconds: float) -> None:
         with self.catalog.write() as connection:

@@ -244,7 +244,7 @@ def test_very_many_who_wait_for_one_blob_are_all_credited(scene: Scene) -> None:
     assert found["parent"]["bytes_moved"] == BLOB_BYTES
 
 
-def test_a_wait_that_ends_is_written_down_in_two_statements_however_many_wait(
+def test_a_wait_that_ends_is_written_down_in_three_statements_however_many_wait(
     scene: Scene, statements: Callable[[], list[str]]
 ) -> None:
     scene.submit("parent", kind="mirror")
@@ -254,9 +254,9 @@ def test_a_wait_that_ends_is_written_down_in_two_statements_however_many_wait(
     statements()
     scene.complete(claim)
     written = statements()
-    of_jobs = [one for one in written if one.startswith("UPDATE jobs")]  # which wake them, too
+    of_jobs = [one for one in written if one.startswith("UPDATE jobs")]
     of_parents = [one for one in written if "INTO job_children" in one]
-    assert (len(of_jobs), len(of_parents)) == (2, 1)  # who moved it, and who joined
+    assert (len(of_jobs), len(of_parents)) == (2, 1)  # what they gained, and that they are due
 
 
 def test_states_of_which_there_is_no_child_are_left_out(scene: Scene) -> None:

@@ -38,7 +38,8 @@ def _transfer_dies(scene: Scene, claim: TransferLease) -> int:
 
 def _beat_job(scene: Scene, lease: JobLease) -> str | bool | None:
     with scene.catalog.write() as connection:
-        return heartbeats.beat_job(connection, lease.id, lease.fence, lease.owner)
+        found = heartbeats.beat_jobs(connection, [lease])
+    return found.get(lease.id, False)
 
 
 # --- beats ---------------------------------------------------------------------------------------

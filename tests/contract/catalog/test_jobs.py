@@ -480,7 +480,7 @@ def test_a_stopped_job_frees_what_it_held(scene: Scene) -> None:
     _keep(scene, "one")
     scene.want(lease, "blob")
     with scene.catalog.write() as connection:
-        targets.hold(connection, "a tag", lease)
+        targets.hold(connection, [(lease, "a tag")])
         blobs.lease(connection, "one", ["blob"])
     scene.release(lease)
     scene.stop("one")
@@ -528,12 +528,13 @@ def test_a_cancelled_job_has_no_error(scene: Scene) -> None:
 
 def _hold(scene: Scene, lease: JobLease) -> str | None:
     with scene.catalog.write() as connection:
-        return targets.hold(connection, "there.test/app:1", lease)
+        (answer,) = targets.hold(connection, [(lease, "there.test/app:1")])
+    return answer
 
 
 def _write(scene: Scene, lease: JobLease) -> None:
     with scene.catalog.write() as connection:
-        targets.written(connection, "there.test/app:1", lease)
+        targets.written(connection, [(lease, "there.test/app:1")])
 
 
 def test_a_free_target_is_held(scene: Scene) -> None:
@@ -554,7 +555,7 @@ def test_another_target_is_another_matter(scene: Scene) -> None:
     one, two = scene.job("one"), scene.job("two")
     _hold(scene, one)
     with scene.catalog.write() as connection:
-        assert targets.hold(connection, "there.test/app:2", two) is None
+        assert targets.hold(connection, [(two, "there.test/app:2")]) == [None]
 
 
 def test_a_written_target_is_free_for_a_newer_job(scene: Scene) -> None:

@@ -184,6 +184,7 @@ class Machine(RuleBasedStateMachine):
                 f"{parent}.{n}",
                 spec={"names": sorted(names), "to": to},
                 other_registry=to or "",
+                batched=True,
                 parent=parent,
                 child_key=str(n),
                 root=parent,
@@ -239,7 +240,7 @@ class Machine(RuleBasedStateMachine):
     @rule(claim=running)
     def beat(self, claim: TransferLease) -> None:
         with self.catalog.write() as connection:
-            heartbeats.beat_transfers(connection, [claim], "w")
+            heartbeats.beat_transfers(connection, [claim])
 
     @rule(claim=running)
     def die(self, claim: TransferLease) -> None:
@@ -392,10 +393,14 @@ class Machine(RuleBasedStateMachine):
     # --- inside ---
 
     def _advance(self, id_: str) -> None:
+        """Advance a due job, and those that were dispatched with it."""
         with self.catalog.write() as connection:
-            lease = jobs.claim(connection, id_, "w", self.context.now())
-        if lease is None:
-            return
+            ids = [row.id for row in jobs.dispatched_with(connection, id_)]
+            leases = jobs.claim_all(connection, ids, "w", self.context.now())
+        for lease in leases:
+            self._advance_one(lease)
+
+    def _advance_one(self, lease: JobLease) -> None:
         if lease.kind == "gc":  # the hourly one, or one of a clock that was set back
             self.collect()
             self._end(lease, "succeeded")
@@ -428,7 +433,7 @@ class Machine(RuleBasedStateMachine):
             self._end(lease, "cancelled" if lease.stop_requested else "failed")
         elif wanted := self._wanted(lease, digests, held, found):
             with self.context.change() as change:
-                waits.want(change.connection, lease, wanted, change.now)
+                waits.want(change.connection, [(lease, wanted)], change.now)
                 jobs.release(change.connection, lease, now=change.now)
         elif any(not state.ended for state in found):
             with self.context.change() as change:
@@ -482,7 +487,7 @@ class Machine(RuleBasedStateMachine):
 
     def _end_in(self, change: Any, lease: JobLease, state: str) -> None:
         waits.abandon(change.connection, [lease.id], change.now)
-        jobs.finish(change.connection, lease, state, change.now)
+        jobs.finish(change.connection, [jobs.End(lease, state)], change.now)
 
     def _finish(self, claim: TransferLease, error: TransshipError | None) -> None:
         """End a try as a worker does; one that was taken for dead must not change anything."""

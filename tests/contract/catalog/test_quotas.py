@@ -47,7 +47,7 @@ class Door:
         with self.catalog.write() as connection:
             lease = jobs.claim(connection, id_, "w", 1.0)
             assert lease is not None
-            jobs.finish(connection, lease, "succeeded", 1.0)
+            jobs.finish(connection, [jobs.End(lease, "succeeded")], 1.0)
 
 
 @pytest.fixture

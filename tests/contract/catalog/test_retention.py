@@ -141,8 +141,8 @@ def test_targets_go_when_no_older_job_could_write_them(scene: Scene) -> None:
     older = scene.job("older", kind="copy")
     newer = scene.job("newer", kind="copy")
     with scene.catalog.write() as connection:
-        targets.hold(connection, "r.test/x:1", newer)
-        targets.written(connection, "r.test/x:1", newer)
+        targets.hold(connection, [(newer, "r.test/x:1")])
+        targets.written(connection, [(newer, "r.test/x:1")])
     scene.end(newer)
     assert _records(scene, targets_table) == 1  # the older one must not overwrite it
     scene.end(older)

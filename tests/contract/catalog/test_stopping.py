@@ -19,7 +19,7 @@ from transship.store.catalog.scheduling import children, jobs, progress, waits
 from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import PAGE, stop_late
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseRenewer
 
@@ -77,7 +77,7 @@ def test_whoever_takes_the_job_up_goes_on_where_a_cancel_was_cut(scene: Scene) -
     renewer = LeaseRenewer(
         scene.catalog, worker="a worker", lease_seconds=20.0, stopping=threading.Event()
     )
-    run_job("root", "a worker", _context(scene), renewer)
+    run_batch("root", "a worker", _context(scene), renewer)
     assert _states(scene) == {"cancelled": MANY}
     assert scene.job_row("root").state == "cancelled"
 

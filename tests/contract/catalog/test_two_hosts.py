@@ -108,9 +108,9 @@ def hosts(scene: Scene, url: str, cluster: PostgresCluster) -> Iterator[Hosts]:
 def test_two_that_want_a_blob_get_one_transfer(hosts: Hosts) -> None:
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
-    want_it = hosts.elsewhere(lambda c: waits.want(c, two, [wanted("a")], NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, [(two, [wanted("a")])], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
-        waits.want(connection, one, [wanted("a")], NOW)
+        waits.want(connection, [(one, [wanted("a")])], NOW)
     assert scene.transfers_of("a") == 1
     claim = scene.running("a")
     with scene.catalog.read() as connection:
@@ -121,7 +121,7 @@ def test_a_blob_that_is_cancelled_and_wanted_at_once_is_still_moved(hosts: Hosts
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
     scene.want(one, "a")
-    want_it = hosts.elsewhere(lambda c: waits.want(c, two, [wanted("a")], NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, [(two, [wanted("a")])], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
         waits.abandon(connection, ["one"], NOW)
     assert scene.running("a").sources[0].job == "two"
@@ -133,7 +133,7 @@ def test_a_blob_that_is_wanted_and_cancelled_at_once_is_still_moved(hosts: Hosts
     scene.want(one, "a")
     cancel = hosts.elsewhere(lambda c: waits.abandon(c, ["one"], NOW))
     with hosts.meanwhile(cancel) as (connection, _):
-        waits.want(connection, two, [wanted("a")], NOW)
+        waits.want(connection, [(two, [wanted("a")])], NOW)
     assert scene.running("a").sources[0].job == "two"
 
 
@@ -143,7 +143,7 @@ def test_a_source_that_is_struck_while_another_is_brought_leaves_the_other(hosts
     scene.want(one, "a")
     claim = scene.running("a")
     elsewhere = [wanted("a", registry=THERE)]
-    want_it = hosts.elsewhere(lambda c: waits.want(c, two, elsewhere, NOW))
+    want_it = hosts.elsewhere(lambda c: waits.want(c, [(two, elsewhere)], NOW))
     with hosts.meanwhile(want_it) as (connection, _):
         transfers.exclude(connection, claim, claim.sources[0], FAILURE, NOW)
     assert scene.running("a").sources[0].registry == THERE
@@ -245,9 +245,9 @@ def _parent_with_two_children(scene: Scene) -> tuple[JobLease, JobLease]:
 
 def test_a_parent_whose_last_two_children_end_at_once_is_due(hosts: Hosts) -> None:
     first, second = _parent_with_two_children(hosts.scene)
-    end = hosts.elsewhere(lambda c: jobs.finish(c, second, "succeeded", NOW))
+    end = hosts.elsewhere(lambda c: jobs.finish(c, [jobs.End(second, "succeeded")], NOW))
     with hosts.meanwhile(end) as (connection, _):
-        jobs.finish(connection, first, "succeeded", NOW)
+        jobs.finish(connection, [jobs.End(first, "succeeded")], NOW)
     assert hosts.scene.is_due("parent")
 
 
@@ -257,9 +257,9 @@ def test_hosts_that_took_no_turns_would_wake_that_parent_too(
     """What its children come to is a row: the second waits for it, and then sees the first."""
     monkeypatch.setattr(postgresql, "_TURN", text("SELECT 1, 1000000.0"))
     first, second = _parent_with_two_children(hosts.scene)
-    end = hosts.elsewhere(lambda c: jobs.finish(c, second, "succeeded", NOW))
+    end = hosts.elsewhere(lambda c: jobs.finish(c, [jobs.End(second, "succeeded")], NOW))
     with hosts.meanwhile(end) as (connection, _):
-        jobs.finish(connection, first, "succeeded", NOW)
+        jobs.finish(connection, [jobs.End(first, "succeeded")], NOW)
     assert hosts.scene.is_due("parent")
 
 
@@ -332,10 +332,10 @@ def _publish(connection: Connection, lease: JobLease) -> str | None:
 def test_a_name_in_a_registry_is_held_by_one_of_two_hosts(hosts: Hosts) -> None:
     scene = hosts.scene
     one, two = scene.job("one"), scene.job("two", owner=ANOTHER)
-    hold = hosts.elsewhere(lambda c: targets.hold(c, "there.test/app:1", two))
+    hold = hosts.elsewhere(lambda c: targets.hold(c, [(two, "there.test/app:1")]))
     with hosts.meanwhile(hold) as (connection, held):
-        assert targets.hold(connection, "there.test/app:1", one) is None
-    assert held == [""]
+        assert targets.hold(connection, [(one, "there.test/app:1")]) == [None]
+    assert held == [[""]]
 
 
 # --- order ---------------------------------------------------------------------------------------

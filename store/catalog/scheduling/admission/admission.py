@@ -55,8 +55,8 @@ RESEND_SECONDS = 5.0  # a message that was not taken up for so long may be lost:
 _PROMOTIONS = 200  # at a time; more would hold the write lock too long
 # A bundle takes about a second. Of fewer blobs than these, or bytes, its message and transactions
 # would cost more than they do.
-_LEAST_BLOBS, _MOST_BLOBS = 16, 32
-_LEAST_BYTES, _MOST_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
+_MIN_BLOBS, _MAX_BLOBS = 16, 32
+_MIN_BYTES, _MAX_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
 
 # --- statements of the hot path, built once: to build one takes longer than to run it ------------
 
@@ -385,7 +385,7 @@ def _companions(
     if head.alone or head.size > SMALL_BLOB_BYTES:
         return []
     where = {"direction": direction, "registry": head.registry}
-    where |= {"root": head.root, "priority": head.priority, "most": _MOST_BLOBS * slots}
+    where |= {"root": head.root, "priority": head.priority, "most": _MAX_BLOBS * slots}
     rows = sift([*connection.execute(_SMALL_OF_ROOT, where)])
     share = math.ceil(len(rows) / slots)
     found: list[Row[Any]] = []
@@ -394,9 +394,9 @@ def _companions(
         if row.id == head.id:
             continue
         count = len(found) + 1
-        if count >= share and (count >= _LEAST_BLOBS or size >= _LEAST_BYTES):
+        if count >= share and (count >= _MIN_BLOBS or size >= _MIN_BYTES):
             break
-        if count == _MOST_BLOBS or size + row.size > _MOST_BYTES:
+        if count == _MAX_BLOBS or size + row.size > _MAX_BYTES:
             break
         found.append(row)
         size += row.size

@@ -1,8 +1,10 @@
 """Which due jobs are dispatched now: no more are out than there are threads to advance them.
 
-A mirror's ten thousand children are rows; a few dozen messages are in the queues. A lane is made of
-the registries that a job asks. What is read is the head of each lane's due jobs, however many are
-behind it; a lane with a closed registry is not read at all.
+A mirror's ten thousand children are rows; a few dozen messages are in the queues. What is
+dispatched is a *batch*: jobs of the same parent, or else requester, kind, lane and priority, which
+one thread advances together. It counts as one, and its message names its first job. A lane is made
+of the registries that a job asks. What is read is the head of each lane's due jobs, however many
+are behind it; a lane with a closed registry is not read at all.
 """
 
 from __future__ import annotations
@@ -31,7 +33,14 @@ from sqlalchemy import (
 
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.due import NOW, due, is_due
-from transship.store.catalog.db.schema import JOB_DUE, JOB_OUT, JOB_STOPPING, jobs, workers
+from transship.store.catalog.db.schema import (
+    JOB_BATCHED,
+    JOB_DUE,
+    JOB_OUT,
+    JOB_STOPPING,
+    jobs,
+    workers,
+)
 from transship.store.catalog.db.sql import ONE, ZERO, constant
 from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.admission.lanes import Openness
@@ -39,6 +48,7 @@ from transship.store.catalog.scheduling.admission.turns import Line, Rounds, Sif
 from transship.store.catalog.scheduling.jobs import CONTROL, LOCAL, asked
 
 RESEND_SECONDS = 5.0  # none is dispatched twice within
+MAX_JOBS = 32  # of a batch
 QUEUES = (CONTROL, LOCAL)
 
 # Built once: to build a statement takes longer than to run it.
@@ -95,14 +105,19 @@ _STANDING = {
 }
 _LANES = {queue: _lanes_with_due(queue) for queue in QUEUES}
 _OUT = {
-    queue: select(jobs.c.lane, jobs.c.priority, jobs.c.owner, jobs.c.dispatched_until).where(
-        text(JOB_OUT), jobs.c.queue == constant(queue)
+    queue: select(
+        func.min(jobs.c.lane).label("lane"),
+        func.min(jobs.c.priority).label("priority"),
+        func.max(jobs.c.owner).label("owner"),
+        func.max(jobs.c.dispatched_until).label("dispatched_until"),
     )
+    .where(text(JOB_OUT), jobs.c.queue == constant(queue))
+    .group_by(jobs.c.batch)
     for queue in QUEUES
 }
 _SHOWN = (
     *(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.label, jobs.c.registry, jobs.c.lane),
-    *(jobs.c.credential, jobs.c.other_credential),
+    *(jobs.c.credential, jobs.c.other_credential, jobs.c.batch_key, jobs.c.alone, jobs.c.fence),
     *(jobs.c.priority, jobs.c.requester, jobs.c.turn, jobs.c.seq),
 )
 _READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
@@ -111,6 +126,20 @@ _READY = due(jobs.c.not_before, jobs.c.not_before_delay, NOW) & due(
 _WAITING, _WAITING_TO_READ = (
     Waiting(jobs, JOB_DUE, ("queue", "lane"), last=jobs.c.seq, shown=_SHOWN, ready=ready)
     for ready in (_READY, _READY & ~jobs.c.writes_store)
+)
+_OF_BATCH_KEY = (
+    select(*_SHOWN)
+    .where(
+        text(JOB_BATCHED),
+        _QUEUE,
+        jobs.c.lane == bindparam("lane"),
+        jobs.c.priority == bindparam("priority"),
+        jobs.c.batch_key == bindparam("key"),
+        jobs.c.stop_requested.is_(None),
+        _READY,
+    )
+    .order_by(jobs.c.turn, jobs.c.seq)
+    .limit(bindparam("most"))
 )
 _READY_IN_LANE = select(func.count()).select_from(
     select(jobs.c.id)
@@ -127,7 +156,11 @@ _STOPPING = (
 _SENT = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-    .values(dispatched_until=bindparam("until"))
+    .values(
+        dispatched_until=bindparam("until"),
+        batch=bindparam("name"),
+        shared=bindparam("together"),
+    )
 )
 _PUT_OFF = (
     update(jobs)
@@ -188,8 +221,21 @@ def wanting(
     return found
 
 
-def take_due(connection: Connection, now: float, *, queues: Iterable[str] = QUEUES) -> list[Any]:
-    """Pick the jobs to dispatch now, mark them, and return id, kind, queue and label of each.
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A batch to be published: its first job, and how many others are in it."""
+
+    id: str
+    kind: str
+    queue: str
+    label: str
+    others: int
+
+
+def take_due(
+    connection: Connection, now: float, *, queues: Iterable[str] = QUEUES
+) -> list[Dispatched]:
+    """Pick the batches to dispatch now, and mark their jobs.
 
     No more are out than a queue has threads; a quarter of these, at least one, takes only jobs of
     priority 0 or above. A lane holds no more threads of the control queue than are left to others,
@@ -197,25 +243,25 @@ def take_due(connection: Connection, now: float, *, queues: Iterable[str] = QUEU
     half open, or was silent, is asked by one job at a time. Jobs whose credential has no budget are
     put off until it has. What is to stop goes first, wherever it belongs.
     """
-    return [row for queue in queues for row in _take(connection, queue, now)]
+    return [one for queue in queues for one in _take(connection, queue, now)]
 
 
-def _take(connection: Connection, queue: str, now: float) -> list[Any]:
+def _take(connection: Connection, queue: str, now: float) -> list[Dispatched]:
     room = _Room.of(connection, QueueState.of(connection, queue), now)
     if room is None or room.free <= 0:
         return []
-    picked = room.stopping()
-    for row in picked:
-        room.give(row)
-    stopping = {row.id for row in picked}
+    picked: list[Dispatched] = []
     rounds = Rounds(queue)
-    most = room.free + len(stopping)
-    lines = _lines(room, rounds, most, _sift(room))
+    stopping = room.stopping()
+    for row in stopping:
+        room.give(row)
+        picked.append(_sent(connection, row, [], now))
+    sift = _sift(room)
+    lines = _lines(room, rounds, room.free, sift)
     while room.free > 0:
         heads = []
         for lane, line in lines.items():
-            while (head := line.head()) is not None and head.id in stopping:
-                line.skip()
+            head = line.head()
             if head is not None and room.has_for(lane, head.priority):
                 heads.append((line, head))
         if not heads:
@@ -231,13 +277,38 @@ def _take(connection: Connection, queue: str, now: float) -> list[Any]:
             ),
         )
         line.take(in_turn=len({name for one in lines.values() for name in one.requesters}) > 1)
-        picked.append(head)
+        others = _companions(room, head, sift)
+        picked.append(_sent(connection, head, others, now))
+        if others:
+            line.read_again()
         room.give(head)
     if picked:
-        ids = [row.id for row in picked]
-        connection.execute(_SENT, {"ids": ids, "until": now + RESEND_SECONDS})
         rounds.write(connection)
     return picked
+
+
+def _companions(room: _Room, head: Row[Any], sift: Sift) -> list[Row[Any]]:
+    """Which due jobs are advanced together with *head*.
+
+    All that there are, for those of a batch ask side by side, and fewer batches are fewer
+    transactions.
+    """
+    if not head.batch_key or head.alone or not room.shares(head.lane):
+        return []
+    where = {"queue": room.queue, "lane": head.lane, "priority": head.priority, "now": room.now}
+    where |= {"key": head.batch_key, "most": MAX_JOBS}
+    rows = sift([*room.connection.execute(_OF_BATCH_KEY, where)])
+    return [row for row in rows if row.id != head.id][: MAX_JOBS - 1]
+
+
+def _sent(
+    connection: Connection, head: Row[Any], others: Sequence[Row[Any]], now: float
+) -> Dispatched:
+    """Mark a batch as dispatched, under a name that no other one has."""
+    ids = [head.id, *(row.id for row in others)]
+    fields = {"name": f"{head.id} {head.fence}", "together": bool(others)}
+    connection.execute(_SENT, {"ids": ids, "until": now + RESEND_SECONDS, **fields})
+    return Dispatched(head.id, head.kind, head.queue, head.label, len(others))
 
 
 @dataclass
@@ -325,6 +396,14 @@ class _Room:
             if alone and self.asking[registry]:
                 return False
         return True
+
+    def shares(self, lane: str) -> bool:
+        """Whether several jobs of *lane* may go together: its registries are known to answer."""
+        state = self.state
+        return not any(
+            registry in state.half_open or (self.queue, registry) in state.listening
+            for registry in lane.split()
+        )
 
     def held_in(self, lane: str) -> int:
         """How many threads *lane* holds."""

@@ -229,7 +229,8 @@ def _exported(api: Api, *references: str, **spec: Any) -> str:
     lease = _taken(api, job)
     done = export.advance(lease, api.context, _never_stopped(lease))
     with api.catalog.write() as connection:
-        jobs.finish(connection, lease, "succeeded", api.context.now(), result=done.result)  # type: ignore[union-attr]
+        end = jobs.End(lease, "succeeded", done.result)  # type: ignore[union-attr]
+        jobs.finish(connection, [end], api.context.now())
     return job
 
 

@@ -104,7 +104,7 @@ def test_what_was_moved_is_told_for_a_while(cluster: Cluster) -> None:
     scene = cluster.scene
     scene.worker("a worker", control=1, downloads=1)
     job = scene.job("a pull")
-    scene.want(job, "a blob")
+    scene.want(job, "a blob", size=100)
     scene.complete(scene.running("a blob"))
     scene.end(job)
     name = ("transship_recently_moved_bytes", (("kind", "pull"), ("state", "succeeded")))
@@ -120,7 +120,7 @@ def test_a_mirror_has_moved_what_its_images_have(cluster: Cluster) -> None:
     scene.submit("a mirror", kind="mirror")
     for n in range(2):
         child = scene.job(f"{n}", kind="copy", parent="a mirror", child_key=f"{n}", root="a mirror")
-        scene.want(child, f"blob {n}")
+        scene.want(child, f"blob {n}", size=100)
         scene.complete(scene.running(f"blob {n}"))
         scene.end(child)
     mirror = scene.take("a mirror")

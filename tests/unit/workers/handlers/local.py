@@ -18,7 +18,7 @@ from transship.store.catalog.content import image_events, references
 from transship.store.catalog.db.schema import blobs, leases
 from transship.workers.jobs.intake import Receiver
 from transship.workers.jobs.submission import Submission
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import parse_spec
 from transship.workers.transfers.bundle import run_bundle
@@ -60,12 +60,12 @@ class Local:
 
     def run(self, job: str) -> Row[Any]:
         """Run a job, and what it waits for, to the end."""
-        run_job(job, WORKER, self.context, self.harness.renewer)
+        run_batch(job, WORKER, self.context, self.harness.renewer)
         while self.harness.broker.waiting:
             message = self.harness.broker.waiting.pop(0)
             way = message.queue.direction
             if way is None:
-                run_job(message.id, WORKER, self.context, self.harness.renewer)
+                run_batch(message.id, WORKER, self.context, self.harness.renewer)
             else:
                 run_bundle(way, int(message.id), WORKER, self.context, self.harness.renewer)
         return self.row(job)
@@ -125,7 +125,7 @@ class Local:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(LeaseMonitor, "check", check)
-            patch.setattr("transship.workers.process.run.settle", _die_as_well)
+            patch.setattr("transship.workers.process.batch.settle", _die_as_well)
             yield
 
 

@@ -24,7 +24,7 @@ from transship.store.oci import mediatypes
 from transship.store.oci.digest import Digest
 from transship.store.workspaces import files
 from transship.store.workspaces.workspaces import create, ground
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 
 __all__ = ["harness", "local"]
 
@@ -194,7 +194,7 @@ def test_later_puts_are_not_in_it(bench: Bench) -> None:
     bench.put(file("early", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.context, bench.local.harness.renewer)
+        run_batch(job, "another", bench.local.context, bench.local.harness.renewer)
     bench.put(file("late", b"2"))
     bench.local.harness.dies()
     bench.local.result(job)
@@ -205,7 +205,7 @@ def test_the_workspace_and_its_image_may_go_meanwhile(bench: Bench) -> None:
     bench.put(file("new", b"1"))
     job = bench.submit(reference="new:1")
     with bench.local.dying(1), pytest.raises(BaseException):  # noqa: B017, PT011
-        run_job(job, "another", bench.local.context, bench.local.harness.renewer)
+        run_batch(job, "another", bench.local.context, bench.local.harness.renewer)
     with bench.local.catalog.write() as connection:
         workspaces.remove(connection, HOUSE, "work")
     gc.sweep(bench.local.catalog, bench.local.content, check=never)
@@ -253,7 +253,7 @@ def test_it_ends_whenever_its_worker_dies_and_nothing_half_is_seen(bench: Bench)
     crashes = 0
     while bench.local.row(job).state != "succeeded":
         with bench.local.dying(crashes), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", bench.local.context, bench.local.harness.renewer)
+            run_batch(job, "another", bench.local.context, bench.local.harness.renewer)
         assert bench.local.images() - before in (set(), {expected})
         crashes += 1
         with bench.local.catalog.write() as connection:  # as if it had got further in between

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.workers.handlers.local import DiedError, Local, local
 from tests.unit.workers.handlers.test_pull_again import IMAGE, NAME, WORKER, harness
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 
 __all__ = ["harness", "local"]
 
@@ -49,7 +49,7 @@ def _dies_over_what_is_up_to_date(local: Local, target: Target) -> str:
     target.tags["1"] = str(IMAGE.digest)
     job = local.submit(kind="copy", source=NAME, destination="t.test/app")
     with local.dying(after=1000), pytest.raises(DiedError):
-        run_job(job, WORKER, local.context, local.harness.renewer)
+        run_batch(job, WORKER, local.context, local.harness.renewer)
     local.harness.dies()
     return job
 
@@ -67,7 +67,7 @@ def test_what_it_lacks_then_is_what_counts(local: Local, target: Target) -> None
     job = _dies_over_what_is_up_to_date(local, target)
     target.tags.clear()
     gone, size = target.blobs.popitem()
-    run_job(job, WORKER, local.context, local.harness.renewer)
+    run_batch(job, WORKER, local.context, local.harness.renewer)
     row = local.row(job)
     assert (row.state, row.checkpoint["absent"]) == ("running", [gone])
     assert (row.blobs_total, row.blobs_skipped) == (len(IMAGE.blobs), len(IMAGE.blobs) - 1)

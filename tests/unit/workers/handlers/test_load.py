@@ -20,7 +20,7 @@ from transship.store.catalog.content.layers import Pair
 from transship.store.catalog.db.schema import jobs as job_rows
 from transship.store.oci.digest import Digest
 from transship.workers.handlers import load
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 
 __all__ = ["harness", "local"]
 
@@ -201,7 +201,7 @@ def test_a_load_ends_whenever_its_worker_dies(local: Local) -> None:
     job, state = local.send(two(), kind="load"), ""
     for after in range(100):
         with local.dying(after), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", local.context, local.harness.renewer)
+            run_batch(job, "another", local.context, local.harness.renewer)
         state = local.row(job).state
         assert local.images() in (set(), {id_of(APP), id_of(OTHER)})
         local.harness.dies()

@@ -17,7 +17,7 @@ from transship.store.errors import ConflictError, LeaseLostError
 from transship.workers.handlers import dry_run, mirror
 from transship.workers.jobs.submission import Submission
 from transship.workers.mirrors import report
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 from transship.workers.specs import parse_spec
 from transship.workers.steps import children, partial_failures
 
@@ -37,7 +37,7 @@ def _submit(harness: Harness, **spec: Any) -> str:
 
 def _advance(harness: Harness, job: str) -> Row[Any]:
     """Advance the mirror alone."""
-    run_job(job, WORKER, harness.context, harness.renewer)
+    run_batch(job, WORKER, harness.context, harness.renewer)
     return harness.scene.job_row(job)
 
 
@@ -63,9 +63,10 @@ def _end(harness: Harness, job: str, *states: str) -> None:
             assert lease is not None
             result = {"digest": DIGEST, "up_to_date": state == "same"}
             if state == "failed":
-                jobs.finish(connection, lease, "failed", harness.context.now())
+                jobs.finish(connection, [jobs.End(lease, "failed")], harness.context.now())
             else:
-                jobs.finish(connection, lease, "succeeded", harness.context.now(), result=result)
+                end = jobs.End(lease, "succeeded", result)
+                jobs.finish(connection, [end], harness.context.now())
 
 
 def _lists(harness: Harness, repository: str, *tags: str) -> None:
@@ -561,14 +562,14 @@ def test_an_older_job_does_not_overwrite_what_was_found_up_to_date(harness: Harn
     lease = harness.scene.take(str(first), WORKER)
     assert lease is not None
     with harness.context.catalog.write() as connection:
-        assert targets.hold(connection, f"{TARGET}:1", lease) == child.id
+        assert targets.hold(connection, [(lease, f"{TARGET}:1")]) == [child.id]
 
 
 def test_an_older_job_that_is_about_to_write_looks_once_more(harness: Harness) -> None:
     lease = harness.scene.job("older", owner=WORKER)
     harness.scene.submit("newer")
     with harness.context.catalog.write() as connection:
-        assert targets.hold(connection, f"{TARGET}:1", lease) is None
-        assert targets.is_superseded(connection, f"{TARGET}:1", lease) is None
+        assert targets.hold(connection, [(lease, f"{TARGET}:1")]) == [None]
+        assert targets.superseded(connection, [(lease, f"{TARGET}:1")]) == [None]
         targets.found_up_to_date(connection, {"newer": f"{TARGET}:1"})
-        assert targets.is_superseded(connection, f"{TARGET}:1", lease) == "newer"
+        assert targets.superseded(connection, [(lease, f"{TARGET}:1")]) == ["newer"]

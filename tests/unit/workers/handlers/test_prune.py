@@ -15,7 +15,7 @@ from transship.store.catalog.scheduling import jobs
 from transship.store.errors import ConflictError, HandedBackError
 from transship.workers.handlers import prune
 from transship.workers.jobs.submission import Submission
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import parse_spec
 
@@ -44,7 +44,7 @@ def _events(harness: Harness) -> list[ImageEvent]:
 
 
 def _run(harness: Harness, job: object) -> None:
-    run_job(str(job), WORKER, harness.context, harness.renewer)
+    run_batch(str(job), WORKER, harness.context, harness.renewer)
 
 
 def test_a_prune_reports_what_went_and_what_was_freed(harness: Harness) -> None:
@@ -90,7 +90,7 @@ def test_of_two_that_were_made_at_once_the_older_goes_on(harness: Harness) -> No
     _shelves(harness)
     first = _submit(harness)
     harness.scene.submit("second", kind="prune", spec={"kind": "prune"}, queue=jobs.LOCAL)
-    run_job("second", WORKER, harness.context, harness.renewer)
+    run_batch("second", WORKER, harness.context, harness.renewer)
     second = harness.scene.job_row("second")
     assert (second.state, second.error["code"]) == ("failed", "conflict")
     _run(harness, first)

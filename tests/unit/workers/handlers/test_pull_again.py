@@ -31,7 +31,7 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 from transship.workers.runtime.context import WorkerContext, bundle_message, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
 from transship.workers.runtime.wire import Message
@@ -120,7 +120,7 @@ class Harness:
     def run(self, message: Message) -> None:
         way = message.queue.direction
         if way is None:
-            run_job(message.id, WORKER, self.context, self.renewer)
+            run_batch(message.id, WORKER, self.context, self.renewer)
         else:
             run_bundle(way, int(message.id), WORKER, self.context, self.renewer)
 
@@ -218,7 +218,7 @@ def test_an_advance_that_is_run_again_after_a_death_wants_nothing_twice(harness:
         connection.execute(update(job_rows).where(job_rows.c.id == job).values(due=True))
         assert jobs.claim(connection, job, WORKER, harness.context.now()) is not None
     harness.dies()
-    run_job(job, WORKER, harness.context, harness.renewer)
+    run_batch(job, WORKER, harness.context, harness.renewer)
     assert harness.counts() == before
 
 

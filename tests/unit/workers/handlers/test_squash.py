@@ -23,7 +23,7 @@ from transship.store.layers.codecs.formats import open_reader
 from transship.store.oci import mediatypes
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Manifest, parse_manifest
-from transship.workers.process.run import run_job
+from transship.workers.process.batch import run_batch
 
 __all__ = ["harness", "local"]
 
@@ -247,7 +247,7 @@ def test_a_squash_ends_whenever_its_worker_dies(held: Local, reference: str) -> 
     crashes = 0
     while held.row(job).state != "succeeded":
         with held.dying(crashes), pytest.raises(BaseException):  # noqa: B017, PT011
-            run_job(job, "another", held.context, held.harness.renewer)
+            run_batch(job, "another", held.context, held.harness.renewer)
         assert held.names().get(SQUASHED) in (None, expected)
         crashes += 3
         with held.catalog.write() as connection:  # as if it had got further in between
