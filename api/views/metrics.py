@@ -22,6 +22,7 @@ from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import SCHEMA_VERSION
 from transship.store.catalog.db.schema import (
     JOB_DUE,
+    TRANSFER_BLOCKED,
     TRANSFER_BUSY,
     TRANSFER_DELAYED,
     TRANSFER_PENDING,
@@ -78,15 +79,19 @@ _TRANSFERS = [
     select(transfers.c.direction, transfers.c.state, func.count().label("number"))
     .where(text(which))
     .group_by(transfers.c.direction, transfers.c.state)
-    for which in (TRANSFER_BUSY, TRANSFER_DELAYED)
+    for which in (TRANSFER_BUSY, TRANSFER_DELAYED, TRANSFER_BLOCKED)
 ]
+_SLOTS = (
+    select(transfers.c.direction, func.count(transfers.c.bundle.distinct()).label("number"))
+    .where(text(TRANSFER_BUSY))
+    .group_by(transfers.c.direction)
+)
 _PENDING = (
     select(transfers.c.direction, func.count().label("number"))
     .where(text(TRANSFER_PENDING))
     .group_by(transfers.c.direction)
 )
 _ACTIVE_STATES = ("blocked", "pending", "delayed", "admitted", "running")
-_BUSY_STATES = ("admitted", "running")
 _QUEUES = ("control", "local")
 
 
@@ -294,13 +299,11 @@ def _of_transfers(connection: Connection) -> Iterator[Family]:
         "Transfers that have not ended: one blob, one direction, one place each.",
         [({"direction": way, "state": state}, n) for (way, state), n in counts.items()],
     )
+    slots = {row.direction: row.number for row in connection.execute(_SLOTS)}
     yield Family(
         "transship_transfer_slots_in_use",
-        "Transfers that are admitted or running, and count towards the limit.",
-        [
-            ({"direction": way}, sum(counts[way, state] for state in _BUSY_STATES))
-            for way in lanes.DIRECTIONS
-        ],
+        "Slots that carry a large blob, or some small ones: what the limit counts.",
+        [({"direction": way}, slots.get(way, 0)) for way in lanes.DIRECTIONS],
     )
     found = limits.effective(connection)
     yield Family(

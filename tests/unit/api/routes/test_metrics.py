@@ -14,14 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, text
 
 from tests.contract.catalog.prepared import prepared_sqlite
-from tests.contract.catalog.scene import HERE, THERE, Scene
+from tests.contract.catalog.scene import HERE, THERE, Scene, wanted
 from tests.unit.api.serving import Api
 from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import FRESH_SECONDS, STORE_FRESH_SECONDS, Metrics
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.db.schema import jobs as job_rows
-from transship.store.catalog.scheduling import heartbeats, rejections
+from transship.store.catalog.scheduling import heartbeats, rejections, waits
 from transship.store.catalog.scheduling.admission import limits, parking
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.oci.digest import Digest
@@ -165,6 +165,23 @@ def test_transfers_and_slots_by_direction(cluster: Cluster) -> None:
     assert cluster.value("transfers", direction="upload", state="pending") == 0
     assert cluster.value("transfer_slots_in_use", direction="download") == 2
     assert cluster.value("transfer_slots", direction="download") == 3
+
+
+def test_small_blobs_share_a_slot_and_uploads_wait_blocked(cluster: Cluster) -> None:
+    scene = cluster.scene
+    scene.worker("a worker", control=1, downloads=2)
+    lease = scene.job("a copy")
+    with cluster.catalog.write() as connection:
+        wishes = [
+            wanted(one, direction="upload", size=9, registry=THERE, after=wanted(one, size=9))
+            for one in ("one", "two")
+        ]
+        waits.want(connection, [(lease, wishes)], scene.now)
+    scene.admit()
+    assert cluster.value("transfers", direction="download", state="admitted") == 2
+    assert cluster.value("transfer_slots_in_use", direction="download") == 1
+    assert cluster.value("transfers", direction="upload", state="blocked") == 2
+    assert cluster.value("transfer_slots_in_use", direction="upload") == 0
 
 
 def test_a_limit_that_is_changed_is_told_as_it_is(cluster: Cluster) -> None:
