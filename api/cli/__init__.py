@@ -9,6 +9,11 @@ import sys
 
 def main() -> None:
     """Run `transship`."""
+    if sys.argv[1:] == ["--version"]:  # sooner than a parser of options could be there
+        from transship import __version__  # noqa: PLC0415
+
+        print(f"transship, version {__version__}")
+        return
     try:
         from transship.api.cli.root import cli  # noqa: PLC0415
 

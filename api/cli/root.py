@@ -8,6 +8,8 @@ from typing import Any, TextIO, cast
 
 import click
 
+from transship import __version__
+
 _COMMANDS = "transship.api.cli.commands"
 # name: (module of `commands`, its command, the line in --help)
 COMMANDS = {
@@ -90,7 +92,7 @@ class Lazy(click.Group):
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="transship")
+@click.version_option(__version__)
 def cli() -> None:
     """Move container images between registries, as background jobs.
 

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
+from transship import __version__
 from transship.api.views.liveness import Liveness, degraded, in_all
 from transship.store.catalog.content import collection
 from transship.store.catalog.db.engine import SCHEMA_VERSION
@@ -172,7 +172,7 @@ class Metrics:
         yield Family(
             "transship_build_info",
             "This process: its version and the schema that it needs. Always 1.",
-            [({"version": version("transship"), "schema": SCHEMA_VERSION}, 1)],
+            [({"version": __version__, "schema": SCHEMA_VERSION}, 1)],
         )
         yield from _of_jobs(connection, self._context.now())
         yield from _of_transfers(connection)

@@ -8,13 +8,14 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tests
+from transship.api import cli
 
 ROOT = Path(tests.__path__[0]).parent
 FOLDERS = ("api", "store", "workers")
@@ -133,3 +134,11 @@ def test_the_links_for_tools_lead_to_the_folders() -> None:
 
 def test_the_licence_is_shipped(project: dict[str, Any]) -> None:
     assert all((ROOT / name).is_file() for name in project["project"]["license-files"])
+
+
+def test_the_version_is_said_by_the_program_and_the_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["transship", "--version"])
+    cli.main()
+    assert capsys.readouterr().out == f"transship, version {version('transship')}\n"

@@ -115,7 +115,8 @@ class Bars(_Closing):
         seen = set()
         for transfer in event["transfers"]:
             key = (transfer["direction"], transfer["digest"])
-            if transfer["state"] in ("pending", "done", "failed", "cancelled"):
+            # Of many small ones that share a slot, those that come are of interest.
+            if transfer["state"] != "running" or not transfer["bytes_done"]:
                 continue
             seen.add(key)
             if key not in self._bars:
