@@ -174,7 +174,7 @@ def _transship(where: Harness, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 def _report(rides: Sequence[Ride]) -> None:
-    columns = ("JOBS", "WHAT", "IMAGES", "BLOBS", "MOVED", "SPARED", "SECONDS")
+    columns = ("JOBS", "WHAT", "IMAGES", "BLOBS", "MOVED", "SKIPPED", "SECONDS")
     rows, total = [], [0, 0, 0, 0, 0]
     for ride in rides:
         job, progress = ride.job, ride.job["progress"]
