@@ -166,6 +166,29 @@ _UNBLOCKED = (
     )
     .order_by(transfers.c.id)
 )
+# The contrary: uploads that queue, and for none of whose jobs the blob has come.
+_OPEN_DOWNLOAD = exists().where(
+    _FOR_IT.c.job == _FOR_UPLOAD.c.job,
+    ~_FOR_IT.c.ended,
+    _DOWNLOAD.c.id == _FOR_IT.c.transfer,
+    _DOWNLOAD.c.direction == literal_column("'download'"),
+    _DOWNLOAD.c.digest == transfers.c.digest,
+    _DOWNLOAD.c.size == transfers.c.size,
+)
+_OF_UPLOAD = (_FOR_UPLOAD.c.transfer == transfers.c.id, ~_FOR_UPLOAD.c.ended)
+_BLOCK_AGAIN = (
+    update(transfers)
+    .where(
+        transfers.c.id.in_(_WAITED_FOR),
+        transfers.c.direction == literal_column("'upload'"),
+        text("state IN ('pending', 'delayed')"),
+        exists().where(*_OF_UPLOAD).correlate(transfers),
+        ~exists()
+        .where(*_OF_UPLOAD, ~_OPEN_DOWNLOAD.correlate(transfers, _FOR_UPLOAD))
+        .correlate(transfers),
+    )
+    .values(state="blocked", turn=0, not_before=0)
+)
 _QUEUE = (
     update(transfers)
     .where(transfers.c.id == bindparam("unblocked"))
@@ -457,6 +480,8 @@ def jobs_of(connection: Connection, id_: int, *, limit: int) -> list[str]:
 def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bool:
     """Jobs wait no longer. Transfers that nobody waits for any more are asked to stop.
 
+    An upload that only those wait for who have not got the blob themselves is blocked again.
+
     Returns whether they waited for some.
     """
     left: list[Row[Any]] = []
@@ -478,6 +503,7 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bo
         connection.execute(
             update(transfers).where(lonely, text("state = 'running'")).values(stop_requested=True)
         )
+        connection.execute(_BLOCK_AGAIN, {"waited_for": ids})
     return bool(left)
 
 

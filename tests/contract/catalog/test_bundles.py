@@ -304,6 +304,22 @@ def test_the_source_of_another_unblocks_nothing_for_a_job_with_its_own(scene: Sc
     assert states == {THERE: "pending", "third.test": "blocked"}
 
 
+def test_an_upload_is_blocked_again_when_who_had_the_blob_leaves(scene: Scene) -> None:
+    one, two = scene.job("one"), scene.job("two", registry="second.test")
+    copies(scene, one, "a")
+    source = wanted("a", size=KIB, registry="second.test", counted=False)
+    upload = wanted("a", direction="upload", size=KIB, registry=THERE, after=source)
+    with scene.catalog.write() as connection:
+        waits.want(connection, [(two, [upload])], scene.now)
+    complete(scene, claim(scene, admit(scene)[0]))  # of the first, whose source it came from
+    assert upload_of(scene, "a") == "pending"
+    scene.end(one, "cancelled")
+    assert upload_of(scene, "a") == "blocked"
+    (own,) = admit(scene)
+    complete(scene, claim(scene, own))
+    assert upload_of(scene, "a") == "pending"
+
+
 def test_priority_is_handed_to_a_blocked_upload(scene: Scene) -> None:
     copies(scene, scene.job("slow", priority=-10), "a")
     copies(scene, scene.job("urgent", priority=50), "a")
