@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Row,
     and_,
     bindparam,
     case,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
 from transship.store.catalog.db.sql import chunks, upsert
@@ -165,14 +167,7 @@ def beat_jobs(connection: Connection, leases: Collection[JobLease]) -> dict[str,
 
     Returns, of these, the reason of a requested stop. What is left out is lost.
     """
-    mine = {(one.id, one.fence, one.owner) for one in leases}
-    owners = sorted({one.owner for one in leases})
-    return {
-        row.id: row.stop_requested
-        for ids in chunks({one.id for one in leases})
-        for row in connection.execute(_BEAT_JOBS, {"ids": ids, "owners": owners})
-        if (row.id, row.fence, row.owner) in mine
-    }
+    return {row.id: row.stop_requested for row in _renewed(connection, _BEAT_JOBS, leases)}
 
 
 def beat_transfers(connection: Connection, claims: Collection[TransferLease]) -> dict[int, bool]:
@@ -180,14 +175,7 @@ def beat_transfers(connection: Connection, claims: Collection[TransferLease]) ->
 
     Returns, of these, whether a stop was requested. What is left out is lost.
     """
-    mine = {(one.id, one.fence, one.owner) for one in claims}
-    owners = sorted({one.owner for one in claims})
-    found = {
-        row.id: bool(row.stop_requested)
-        for ids in chunks({one.id for one in claims})
-        for row in connection.execute(_BEAT, {"ids": ids, "owners": owners})
-        if (row.id, row.fence, row.owner) in mine
-    }
+    found = {row.id: bool(row.stop_requested) for row in _renewed(connection, _BEAT, claims)}
     moved = [
         {"held": one.id, "held_fence": one.fence, "held_by": one.owner, **one.figures}
         for one in claims
@@ -196,6 +184,22 @@ def beat_transfers(connection: Connection, claims: Collection[TransferLease]) ->
     if moved:
         connection.execute(_FIGURES, moved)
     return found
+
+
+def _renewed(
+    connection: Connection,
+    statement: ReturningUpdate[Any],
+    leases: Collection[JobLease] | Collection[TransferLease],
+) -> list[Row[Any]]:
+    """Beat for *leases*; the rows of those that are still held."""
+    mine = {(one.id, one.fence, one.owner) for one in leases}
+    owners = sorted({one.owner for one in leases})
+    return [
+        row
+        for ids in chunks({one.id for one in leases})
+        for row in connection.execute(statement, {"ids": ids, "owners": owners})
+        if (row.id, row.fence, row.owner) in mine
+    ]
 
 
 def reap(connection: Connection, dead: Sequence[tuple[Key, Pulse]], now: float) -> int:

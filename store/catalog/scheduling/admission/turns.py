@@ -203,10 +203,6 @@ class Line:
         """Others of these rows were taken: what is left is read when it is asked for."""
         self._queues = dict.fromkeys(self._before)
 
-    def skip(self) -> None:
-        """Pass over the head, which somebody has taken already."""
-        self._pop()
-
     def _pop(self) -> Row[Any]:
         row = self.head()
         assert row is not None
