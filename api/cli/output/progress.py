@@ -10,6 +10,10 @@ from transship.store.sizes import human_bytes
 from transship.store.text import escaped
 
 
+# The bar of the whole job, and the line the cursor is left on.
+OTHER_LINES = 2
+
+
 class Display(Protocol):
     """Shows events while it is open."""
 
@@ -113,11 +117,8 @@ class Bars(_Closing):
             self._whole, total=expected_bytes(event["job"]), completed=figures["bytes_done"]
         )
         seen = set()
-        for transfer in event["transfers"]:
+        for transfer in self._shown(event["transfers"]):
             key = (transfer["direction"], transfer["digest"])
-            # Of many small ones that share a slot, those that come are of interest.
-            if transfer["state"] != "running" or not transfer["bytes_done"]:
-                continue
             seen.add(key)
             if key not in self._bars:
                 self._bars[key] = self._progress.add_task(
@@ -126,6 +127,12 @@ class Bars(_Closing):
             self._progress.update(self._bars[key], completed=transfer["bytes_done"])
         for key in set(self._bars) - seen:
             self._progress.remove_task(self._bars.pop(key))
+
+    def _shown(self, transfers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Choose those that run, as many as fit: of the small ones of a bundle, those that come."""
+        running = [transfer for transfer in transfers if transfer["state"] == "running"]
+        running.sort(key=lambda transfer: not transfer["bytes_done"])
+        return running[: max(1, self._progress.console.height - OTHER_LINES)]
 
     def close(self) -> None:
         """Wipe the bars."""

@@ -94,6 +94,24 @@ def test_bars_show_what_moves_and_what_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert "warning: careful" in terminal.getvalue()
 
 
+def test_as_many_bars_as_fit_show_what_comes_before_what_is_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "6")
+    event = progress("running")
+    event["transfers"] = [
+        progress("running", done, digest=f"sha256:{number:064}")["transfers"][0]
+        for number, done in enumerate((0, 0, 0, 5, 0, 7))
+    ]
+    with Bars() as display:
+        display.show(event)
+        shown = [int(digest[7:]) for _, digest in display._bars]
+    assert shown == [3, 5, 0, 1]
+
+
 def test_a_terminal_gets_bars_and_a_pipe_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", Terminal())
     assert isinstance(lines_or_bars(quiet=False), Bars)
