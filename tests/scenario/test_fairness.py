@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from tests.support.server import Server
 
 TAGS = 2000
 DIFFERENT = 40
+URGENT = 3  # pulls, one after another
 HOLD_SECONDS = 0.3
 LATENCY_SECONDS = 0.05
 
@@ -56,21 +58,31 @@ def test_an_urgent_pull_begins_within_a_second_and_gets_the_next_slot(
     crowded: SlowProxy,
     start_server: Callable[..., Server],
 ) -> None:
-    urgent = build_image("urgent", layers=2)
-    push_to_registry(source.url, "team/urgent", "1", urgent)
+    images = [build_image(f"urgent {n}", layers=2) for n in range(URGENT)]
+    for number, image in enumerate(images):
+        push_to_registry(source.url, "team/urgent", f"v{number}", image)
     server = start_server(workers=2)
     mirror = server.submit(
         kind="mirror", source=f"{crowded.host}/team/crowd", destination=f"{target.host}/crowd"
     )
     wait_until(lambda: crowded.blob_bodies == 3, 60, "the mirror to use every slot")
 
-    began = time.monotonic()
-    job = server.submit(kind="pull", reference=f"{crowded.host}/team/urgent:1", priority=50)
-    assert server.client.wait(job)["state"] == "succeeded"
-
-    seen = crowded.requests()
-    first = next(r for r in seen if "/team/urgent/" in r.path)
+    waited = []
+    for number, image in enumerate(images):
+        began = time.monotonic()
+        reference = f"{crowded.host}/team/urgent:v{number}"
+        job = server.submit(kind="pull", reference=reference, priority=50)
+        assert server.client.wait(job)["state"] == "succeeded"
+        path = f"/v2/team/urgent/manifests/v{number}"
+        waited.append(next(r for r in crowded.requests() if r.path == path).started - began)
+        _assert_next_slot(server, image)
     assert server.client.job(mirror)["state"] == "running"
+    server.client.cancel(mirror)
+    # A machine whose disk stalls delays one of them; what holds up urgent jobs delays them all.
+    assert statistics.median(waited) < 1.0
+
+
+def _assert_next_slot(server: Server, urgent: Image) -> None:
     wanted = {str(blob) for blob in urgent.blobs}
     rows = [row for row in server.transfer_rows() if row.digest in wanted]
     asked = min(row.created_at for row in rows)
@@ -87,5 +99,3 @@ def test_an_urgent_pull_begins_within_a_second_and_gets_the_next_slot(
     assert (
         len({row.bundle for row in between}) <= 3
     )  # those that had been admitted, and not begun, before
-    server.client.cancel(mirror)
-    assert first.started - began < 1.0
