@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from transship.api.cli.connect.logins import logins
+
 
 def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
     """Submit *spec*, completed by the *options* of `job_options`, and follow the job to its end.
@@ -34,12 +36,10 @@ def _logins(spec: dict[str, Any]) -> dict[str, dict[str, str]]:
         InvalidSpecError: it cannot be.
     """
     from transship.api.cli.connect.target import Target  # noqa: PLC0415 -- --help needs none of it
-    from transship.workers.registry.auth.credentials import load_docker_config  # noqa: PLC0415
+    from transship.workers.registry.auth.credentials import docker_config_exists  # noqa: PLC0415
 
-    config = load_docker_config(os.environ)
-    if not config.sources and Target.load().may_be_served:
+    if not docker_config_exists(os.environ) and Target.load().may_be_served:
         return {}
     from transship.workers.specs import parse_spec  # noqa: PLC0415
 
-    own = config.for_registries(parse_spec(spec).registries)
-    return {key: found.parts for key, found in own.items()}
+    return logins(parse_spec(spec).registries)

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 _PIECE_BYTES: Final = 64 * 1024
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 
 
 class TransportError(Exception):
@@ -140,14 +141,23 @@ class HttpClient:
         Raises:
             TransportError: there is none.
         """
-        connection = self._connected(timeout)
+        body, more = _encoded(json, content)
+        asked = method, path + _query(params), body, {**more, **(headers or {})}
+        connection = self._used(timeout)
+        was_used = connection is not None
+        connection = connection or self._opened(timeout)
         try:
             with _translated():
-                body, more = _encoded(json, content)
-                self._send(
-                    connection, method, path + _query(params), body, {**more, **(headers or {})}
-                )
-                response = connection.getresponse()
+                try:
+                    self._send(connection, *asked)
+                    response = connection.getresponse()
+                except ConnectionError:  # the server may have closed it while this was on its way
+                    if not was_used or method not in _REPEATABLE or content is not None:
+                        raise
+                    connection.close()
+                    connection = self._opened(timeout)
+                    self._send(connection, *asked)
+                    response = connection.getresponse()
             if response.length is None and not response.chunked:  # its end would be no proof
                 raise TransportError("the answer does not say how long it is")
             yield Response(response)
@@ -179,14 +189,17 @@ class HttpClient:
                 encode_chunked=chunked,
             )
 
-    def _connected(self, timeout: float) -> HTTPConnection:
-        """A connection that is open: one that was used before, or a new one."""
+    def _used(self, timeout: float) -> HTTPConnection | None:
+        """A connection that was used before and is open still."""
         while self._idle:
             connection = self._idle.pop()
             if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
                 connection.sock.settimeout(timeout)
                 return connection
             connection.close()  # the server has closed it
+        return None
+
+    def _opened(self, timeout: float) -> HTTPConnection:
         connection = self._new()
         with _translated():
             connection.connect()

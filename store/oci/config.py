@@ -76,7 +76,8 @@ def _labels(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _diff_ids(document: Mapping[str, Any]) -> tuple[Digest, ...]:
     rootfs = document.get("rootfs")
-    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+    # There is no other type, and some builders leave it out.
+    if not isinstance(rootfs, dict) or rootfs.get("type", "layers") != "layers":
         raise InvalidManifestError("an image config has no rootfs of the type layers")
     listed = rootfs.get("diff_ids")
     listed = [] if listed is None else listed

@@ -83,13 +83,17 @@ class Index:
         return index
 
 
-def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Index:
+def parse_manifest(
+    raw: bytes, media_type: str | None = None, *, described_as: str | None = None
+) -> Manifest | Index:
     """Read a manifest or index.
 
     Args:
         raw: The bytes as received.
-        media_type: The Content-Type they came with, or the descriptor's; parameters are ignored.
-            Without it, and without one inside, the fields decide.
+        media_type: The Content-Type they came with; parameters are ignored. Without it, and
+            without one inside, the fields decide.
+        described_as: The type in a descriptor, whose digest proves the bytes: counts where they
+            leave two types of their kind open.
 
     Raises:
         InvalidManifestError: it is none, is too long, or could be read in two ways.
@@ -98,7 +102,8 @@ def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Inde
     document = loads(raw, what="manifest", max_bytes=MAX_MANIFEST_BYTES)
     if not isinstance(document, dict):
         raise InvalidManifestError("a manifest is not an object")
-    type_ = _media_type(document, mediatypes.essence(media_type) if media_type else None)
+    outside = mediatypes.essence(media_type) if media_type else None
+    type_ = _media_type(document, outside, described_as)
     _refuse_ambiguity(document, type_)
     digest = Digest.of(raw)
     subject = document.get("subject")
@@ -124,7 +129,7 @@ def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Inde
     )
 
 
-def _media_type(document: Mapping[str, Any], outside: str | None) -> str:
+def _media_type(document: Mapping[str, Any], outside: str | None, described_as: str | None) -> str:
     inside = document.get("mediaType")
     if inside is not None and not isinstance(inside, str):
         raise InvalidManifestError("mediaType is not text")
@@ -137,6 +142,9 @@ def _media_type(document: Mapping[str, Any], outside: str | None) -> str:
     type_ = inside or outside
     if not type_:
         type_ = _inferred(document)
+        alike = mediatypes.is_index(described_as or "") == mediatypes.is_index(type_)
+        if described_as in mediatypes.MANIFEST_TYPES and alike:
+            type_ = described_as
     if mediatypes.is_schema1(type_) or (document.get("schemaVersion") == 1):
         raise UnsupportedMediaTypeError(
             "the image is in Docker's first manifest format, which is not supported",

@@ -31,8 +31,13 @@ WRITES = (
     Verb.MANIFEST_PUT,
 )
 EVERY = READS + WRITES
+# What only saves work decides nothing, however it is refused.
+SAVES = (Verb.MANIFEST_HEAD, Verb.BLOB_HEAD, Verb.UPLOAD_STATUS)
 FOR_EVER = None
+ANOTHER_WAY = "another way"
 PATCHED = "by PATCH instead"
+PAGE_AGAIN = "asks for the page again"
+WHOLE = "sends it whole"
 CUT_BLOB = Rule(Verb.BLOB_GET, "cut", "100000", times=1, after=1)
 CUT_CHUNK = Rule(Verb.UPLOAD_PATCH, "cut", "10000", times=1, after=1)
 
@@ -94,10 +99,16 @@ def at_target(code: str, tries: int = 1, *, parked: float = 0.0) -> Outcome:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(what="500 once", fault="500", verbs=but(EVERY, Verb.UPLOAD_PUT), outcome=done(2)),
-    Row(what="500 once", fault="500", verbs=(Verb.UPLOAD_PUT,), outcome=done(), why=PATCHED),
-    Row(what="502 once", fault="502", verbs=but(EVERY, Verb.UPLOAD_PUT), outcome=done(2)),
-    Row(what="502 once", fault="502", verbs=(Verb.UPLOAD_PUT,), outcome=done(), why=PATCHED),
+    *(
+        Row(what=f"{status} once", fault=status, verbs=verbs, outcome=outcome, why=why)
+        for status in ("500", "502")
+        for verbs, outcome, why in (
+            (but(EVERY, Verb.UPLOAD_PUT, Verb.TAGS_LIST, *SAVES), done(2), ""),
+            ((Verb.UPLOAD_PUT,), done(), PATCHED),
+            ((Verb.TAGS_LIST,), done(), PAGE_AGAIN),
+            (SAVES, done(), ANOTHER_WAY),
+        )
+    ),
     Row(what="503, Retry-After: 7, once", fault="503=7", verbs=EVERY, outcome=done(2, parked=7)),
     Row(
         what="429 once",
@@ -131,8 +142,23 @@ ROWS: tuple[Row, ...] = (
         what="503 for ever",
         fault="503",
         times=FOR_EVER,
-        verbs=but(READS, Verb.BLOB_GET),
+        verbs=but(READS, Verb.BLOB_GET, Verb.TAGS_LIST, *SAVES),
         outcome=at_source("registry-unavailable", 5, parked=4),
+    ),
+    Row(
+        what="503 for ever",
+        fault="503",
+        times=FOR_EVER,
+        verbs=(Verb.TAGS_LIST,),
+        outcome=at_source("registry-unavailable", 5, parked=8),
+    ),
+    Row(
+        what="503 for ever",
+        fault="503",
+        times=FOR_EVER,
+        verbs=SAVES,
+        outcome=done(),
+        why=ANOTHER_WAY,
     ),
     Row(
         what="503 for ever",
@@ -145,7 +171,7 @@ ROWS: tuple[Row, ...] = (
         what="503 for ever",
         fault="503",
         times=FOR_EVER,
-        verbs=but(WRITES, Verb.UPLOAD_PUT, Verb.MANIFEST_PUT),
+        verbs=but(WRITES, Verb.UPLOAD_PUT, Verb.MANIFEST_PUT, *SAVES),
         outcome=at_target("registry-unavailable", 5),
     ),
     Row(
@@ -217,8 +243,15 @@ ROWS: tuple[Row, ...] = (
     Row(
         what="wrong bytes once",
         fault="wrong-bytes",
-        verbs=(Verb.MANIFEST_GET, Verb.BLOB_GET, Verb.UPLOAD_PATCH, Verb.UPLOAD_PUT),
+        verbs=(Verb.MANIFEST_GET, Verb.BLOB_GET, Verb.UPLOAD_PUT),
         outcome=done(2),
+    ),
+    Row(
+        what="wrong bytes once",
+        fault="wrong-bytes",
+        verbs=(Verb.UPLOAD_PATCH,),
+        outcome=done(),
+        why=WHOLE,
     ),
     Row(
         what="wrong bytes once",
@@ -237,17 +270,31 @@ ROWS: tuple[Row, ...] = (
         what="wrong bytes for ever",
         fault="wrong-bytes",
         times=FOR_EVER,
-        verbs=(Verb.UPLOAD_PUT, Verb.UPLOAD_PATCH),
+        verbs=(Verb.UPLOAD_PUT,),
         outcome=at_target("registry-unavailable", 5),
     ),
-    Row(what="HTML", fault="html", verbs=READS, outcome=at_source("protocol-error")),
+    Row(
+        what="wrong bytes for ever",
+        fault="wrong-bytes",
+        times=FOR_EVER,
+        verbs=(Verb.UPLOAD_PATCH,),
+        outcome=done(),
+        why=WHOLE,
+    ),
     Row(
         what="HTML",
         fault="html",
-        verbs=but(WRITES, Verb.UPLOAD_STATUS),
+        verbs=but(READS, Verb.TAGS_LIST, *SAVES),
+        outcome=at_source("protocol-error"),
+    ),
+    Row(
+        what="HTML",
+        fault="html",
+        verbs=but(WRITES, *SAVES),
         outcome=at_target("protocol-error"),
     ),
-    Row(what="HTML", fault="html", verbs=(Verb.UPLOAD_STATUS,), outcome=done()),
+    Row(what="HTML", fault="html", verbs=(Verb.TAGS_LIST,), outcome=done(), why=PAGE_AGAIN),
+    Row(what="HTML", fault="html", verbs=SAVES, outcome=done(), why=ANOTHER_WAY),
     Row(
         what="401, no use in another token",
         fault="401",
@@ -285,8 +332,19 @@ ROWS: tuple[Row, ...] = (
         verbs=(Verb.UPLOAD_POST,),
         outcome=at_target("unauthorized-by-registry"),
     ),
-    Row(what="403", fault="403", verbs=READS, outcome=at_source("denied-by-registry")),
-    Row(what="403", fault="403", verbs=WRITES, outcome=at_target("denied-by-registry")),
+    Row(
+        what="403",
+        fault="403",
+        verbs=but(READS, *SAVES),
+        outcome=at_source("denied-by-registry"),
+    ),
+    Row(
+        what="403",
+        fault="403",
+        verbs=but(WRITES, *SAVES),
+        outcome=at_target("denied-by-registry"),
+    ),
+    Row(what="403", fault="403", verbs=SAVES, outcome=done(), why=ANOTHER_WAY),
     Row(
         what="404",
         fault="404",
@@ -296,10 +354,16 @@ ROWS: tuple[Row, ...] = (
     Row(
         what="404",
         fault="404",
-        verbs=(Verb.MANIFEST_HEAD, Verb.MANIFEST_GET),
+        verbs=(Verb.MANIFEST_GET,),
         outcome=at_source("manifest-not-found"),
     ),
-    Row(what="404", fault="404", verbs=(Verb.BLOB_HEAD,), outcome=done(), why="and uploads it"),
+    Row(
+        what="404",
+        fault="404",
+        verbs=(Verb.MANIFEST_HEAD, Verb.BLOB_HEAD),
+        outcome=done(),
+        why=ANOTHER_WAY,
+    ),
     Row(
         what="404",
         fault="404",
@@ -317,13 +381,15 @@ ROWS: tuple[Row, ...] = (
         fault="404",
         verbs=(Verb.UPLOAD_PATCH,),
         after=1,
-        outcome=done(2),
+        outcome=done(),
+        why=WHOLE,
     ),
     Row(
         what="404: the upload session is lost",
         fault="404",
         verbs=(Verb.UPLOAD_CLOSE,),
-        outcome=done(2),
+        outcome=done(),
+        why=WHOLE,
     ),
     Row(
         what="404: the upload session is lost",
@@ -341,11 +407,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         what="416 to a chunk",
-        why="asks where it stands; not elsewhere: anew",
+        why="asks where it stands; not elsewhere: sends it whole",
         fault="416",
         verbs=(Verb.UPLOAD_PATCH,),
         after=2,
-        outcome=done(2),
+        outcome=done(),
     ),
     Row(
         what="416 to a range",
@@ -385,7 +451,8 @@ ROWS: tuple[Row, ...] = (
         fault="lying-range",
         times=FOR_EVER,
         verbs=(Verb.UPLOAD_STATUS,),
-        outcome=done(2),
+        outcome=done(),
+        why=WHOLE,
     ),
     Row(
         what="sent to a private address of another host",
@@ -396,8 +463,15 @@ ROWS: tuple[Row, ...] = (
     Row(
         what="sent to a private address of another host",
         fault="elsewhere=http://127.0.0.2:9",
-        verbs=(Verb.BLOB_HEAD, Verb.UPLOAD_POST, Verb.UPLOAD_PATCH, Verb.UPLOAD_STATUS),
+        verbs=(Verb.UPLOAD_POST, Verb.UPLOAD_PATCH, Verb.UPLOAD_STATUS),
         outcome=at_target("untrusted-address"),
+    ),
+    Row(
+        what="sent to a private address of another host",
+        fault="elsewhere=http://127.0.0.2:9",
+        verbs=(Verb.BLOB_HEAD,),
+        outcome=done(),
+        why="does not go there, and uploads it",
     ),
     Row(what="silence", fault="silence", verbs=(Verb.BLOB_GET,), outcome=done(2)),
     Row(what="slow drip", fault="drip", after=1, verbs=(Verb.BLOB_GET,), outcome=done(2)),
@@ -412,8 +486,15 @@ ROWS: tuple[Row, ...] = (
     Row(
         what="a Content-Encoding that nobody asked for",
         fault="encoded",
-        verbs=(Verb.MANIFEST_GET, Verb.TAGS_LIST),
+        verbs=(Verb.MANIFEST_GET,),
         outcome=at_source("protocol-error"),
+    ),
+    Row(
+        what="a Content-Encoding that nobody asked for",
+        fault="encoded",
+        verbs=(Verb.TAGS_LIST,),
+        outcome=done(),
+        why=PAGE_AGAIN,
     ),
     Row(
         what="a Content-Encoding that nobody asked for",

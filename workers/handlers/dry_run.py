@@ -115,7 +115,7 @@ def _size(
     def fetch(wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
         monitor.check()
         with at(Side.SOURCE):
-            return [source.repository.get_manifest(str(d.digest), expected=d) for d in wanted]
+            return [source.repository.get_manifest(str(d.digest)) for d in wanted]
 
     closure = narrowed(resolve(root, platforms, fetch), platforms)
     return Size(

@@ -26,8 +26,9 @@ from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
+    asks_for_patience,
     html_error,
-    media_type_of,
+    is_html,
     refuse_html,
 )
 from transship.workers.registry.transport.responses import discard
@@ -37,20 +38,23 @@ _EXPIRED = frozenset({400, 401, 403, 410})  # what stores say of a signature tha
 MAX_FOREIGN_URLS = 5
 
 
-def head_blob(session: Session, digest: Digest, subject: str) -> int | None:
-    """Return the size of the blob in the repository; None if it is not there."""
+def head_blob(session: Session, digest: Digest, subject: str, *, sure: bool) -> int | None:
+    """Return the size of the blob in the repository; None if it is not there.
+
+    Where HEAD is refused, or does not tell the size, a GET of one byte does. So it does where HEAD
+    finds nothing, if the caller must be *sure*.
+    """
     asked = session.asked(subject, "HEAD blob")
     answer = _ask(session, "HEAD", digest, asked)
     try:
-        if answer.status == httpx.codes.NOT_FOUND:
-            return None
         if answer.status == httpx.codes.OK:
-            refuse_html(answer.response, asked)
             size = length_told(answer.headers)
-            if size is not None:
+            if size is not None and not is_html(answer.response):
                 return size
-        elif answer.status != httpx.codes.METHOD_NOT_ALLOWED:
-            raise answer_error(answer.response, asked)
+        else:
+            refusal = asks_for_patience(answer_error(answer.response, asked))
+            if isinstance(refusal, RegistryNotFoundError) and not sure:
+                return None
     finally:
         discard(answer.response)
     return _size_by_get(session, digest, session.asked(subject, "GET blob"))
@@ -62,6 +66,8 @@ def _size_by_get(session: Session, digest: Digest, asked: RequestContext) -> int
     try:
         if answer.status == httpx.codes.NOT_FOUND:
             return None
+        if httpx.codes.is_success(answer.status):
+            refuse_html(answer.response, asked)
         if answer.status == httpx.codes.PARTIAL_CONTENT:
             told = _range_told(answer.headers)[2]
             size = told if told is not None and told >= 0 else None
@@ -175,7 +181,7 @@ def _begin_of(
     else:
         raise answer_error(answer.response, asked)
     expected = descriptor.size - begin
-    if length != expected and media_type_of(answer.headers) == "text/html":
+    if length != expected and is_html(answer.response):
         raise html_error(asked, answer.status)
     if length is not None and length != expected:
         raise SizeMismatchError(subject=str(descriptor.digest), expected=expected, actual=length)

@@ -179,56 +179,61 @@ class Repository:
 
     # --- manifests -----------------------------------------------------------------------------
 
-    def head_manifest(self, identifier: str) -> Descriptor | None:
+    def head_manifest(self, identifier: str, *, sure: bool = False) -> Descriptor | None:
         """Resolve a tag or digest; None if it is not there.
 
         HEAD, which does not count as a pull; the manifest is fetched only where HEAD does not
-        tell digest, size and type, or is not allowed.
-        """
-        named = self._named(identifier)
-        return self._read(identifier, lambda at: manifests.head_manifest(at, identifier, named))
-
-    def get_manifest(
-        self, identifier: str, *, expected: Descriptor | None = None
-    ) -> Manifest | Index:
-        """Fetch a manifest or index by tag or digest; at most 4 MiB, and always hashed.
-
-        *expected* says what the bytes must be, beyond what a digest in *identifier* says.
-
-        Raises:
-            ManifestNotFoundError: it is not there.
-            DigestMismatchError, SizeMismatchError: these are other bytes.
-            InvalidManifestError, UnsupportedMediaTypeError: not to be understood safely.
+        tell digest, size and type, or is refused. Who must be *sure* gets None only where a GET
+        finds nothing, too.
         """
         named = self._named(identifier)
         return self._read(
-            identifier, lambda at: manifests.get_manifest(at, identifier, named, expected=expected)
+            identifier, lambda at: manifests.head_manifest(at, identifier, named, sure=sure)
         )
+
+    def get_manifest(self, identifier: str) -> Manifest | Index:
+        """Fetch a manifest or index by tag or digest; at most 4 MiB, and always hashed.
+
+        Raises:
+            ManifestNotFoundError: it is not there.
+            DigestMismatchError: these are other bytes.
+            InvalidManifestError, UnsupportedMediaTypeError: not to be understood safely.
+        """
+        named = self._named(identifier)
+        return self._read(identifier, lambda at: manifests.get_manifest(at, identifier, named))
 
     def put_manifest(self, identifier: str, manifest: Manifest | Index) -> None:
         """Store the very bytes of *manifest* under a tag or its digest.
 
-        Success means that the registry confirmed it, by digest where it names one.
+        Success means that the registry confirmed it, or that it was read back where the answer
+        leaves that open.
 
         Raises:
-            DigestMismatchError: it names another digest than that of the bytes sent.
+            DigestMismatchError: it has stored other bytes than those sent.
         """
         manifests.put_manifest(self._session, identifier, manifest, self._named(identifier))
 
-    def list_tags(self, *, page_size: int = 1000) -> Iterator[str]:
+    def list_tags(
+        self, *, page_size: int = 1000, left_out: Callable[[str], None] = lambda _: None
+    ) -> Iterator[str]:
         """Yield the tags as they come, each once; the caller sorts.
+
+        What cannot be a tag is *left out*, which is told how it looks.
 
         Raises:
             RegistryNotFoundError: no such repository.
         """
-        return tags.list_tags(self._origin, self.name, page_size=page_size)
+        return tags.list_tags(self._origin, self.name, page_size=page_size, left_out=left_out)
 
     # --- blobs ---------------------------------------------------------------------------------
 
-    def head_blob(self, digest: Digest) -> int | None:
-        """Return the size of a blob; None if the repository does not hold it."""
+    def head_blob(self, digest: Digest, *, sure: bool = False) -> int | None:
+        """Return the size of a blob; None if the repository does not hold it.
+
+        *sure* as for `head_manifest`.
+        """
         named = self._named(str(digest))
-        return self._read(str(digest), lambda at: blobs.head_blob(at, digest, named))
+        return self._read(str(digest), lambda at: blobs.head_blob(at, digest, named, sure=sure))
 
     @contextmanager
     def open_blob(

@@ -1,4 +1,8 @@
-"""Manifests and indexes: resolve, fetch, put."""
+"""Manifests and indexes: resolve, fetch, put.
+
+HEAD, and the headers that tell of a manifest, only save work. What they say is believed where it is
+complete; what they refuse, a GET decides.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from transship.store.errors import (
     DigestMismatchError,
     InvalidDigestError,
     InvalidManifestError,
-    SizeMismatchError,
+    ManifestNotFoundError,
+    ProtocolError,
+    RegistryError,
+    RegistryUnavailableError,
 )
 from transship.store.oci import mediatypes
 from transship.store.oci.descriptor import Descriptor
@@ -20,6 +27,7 @@ from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
+    asks_for_patience,
     html_error,
     media_type_of,
     refuse_html,
@@ -39,42 +47,56 @@ _SAYS_NOTHING = frozenset(
 )
 
 
-def head_manifest(session: Session, identifier: str, subject: str) -> Descriptor | None:
+def head_manifest(
+    session: Session, identifier: str, subject: str, *, sure: bool
+) -> Descriptor | None:
     """Return what *identifier*, a tag or digest, stands for; None if it is not there.
 
-    HEAD is free of Docker Hub's pull limit. Where the answer lacks what is needed, or HEAD is not
-    allowed, the manifest itself is fetched.
+    HEAD is free of Docker Hub's pull limit. Where the answer lacks what is needed, or HEAD is
+    refused, the manifest itself is fetched. So it is where HEAD finds nothing, if the caller must
+    be *sure*.
+    """
+    told = _told_by_head(session, identifier, subject)
+    if isinstance(told, Descriptor):
+        return told
+    if isinstance(told, ManifestNotFoundError) and not sure:
+        return None
+    try:
+        return get_manifest(session, identifier, subject).descriptor
+    except ManifestNotFoundError:
+        return None
+
+
+def _told_by_head(session: Session, identifier: str, subject: str) -> Descriptor | RegistryError:
+    """What HEAD tells, or why that is of no use.
+
+    Raises:
+        RegistryError: the registry wants to be left alone, or cannot be reached.
     """
     asked = session.asked(subject, "HEAD manifest", manifest=True)
     answer = _ask(session, "HEAD", identifier, asked)
     try:
-        if answer.status == httpx.codes.NOT_FOUND:
-            return None
-        if answer.status == httpx.codes.OK:
-            refuse_html(answer.response, asked)
-            told = _descriptor_in(answer.headers)
-            if told is not None and _fits(told, identifier):
-                return told
-        elif answer.status != httpx.codes.METHOD_NOT_ALLOWED:
-            raise answer_error(answer.response, asked)
+        if answer.status != httpx.codes.OK:
+            return asks_for_patience(answer_error(answer.response, asked))
+        told = _descriptor_in(answer.headers)
     finally:
         discard(answer.response)
-    return get_manifest(session, identifier, subject).descriptor
+    if told is not None and _fits(told, identifier):
+        return told
+    return ProtocolError(
+        f"{asked.action}: answered without digest, size and type",
+        registry=asked.registry,
+        subject=subject,
+    )
 
 
-def get_manifest(
-    session: Session,
-    identifier: str,
-    subject: str,
-    *,
-    expected: Descriptor | None = None,
-) -> Manifest | Index:
+def get_manifest(session: Session, identifier: str, subject: str) -> Manifest | Index:
     """Fetch the manifest or index; its digest is computed from the bytes received.
 
     Raises:
         ManifestNotFoundError: it is not there.
-        DigestMismatchError, SizeMismatchError: other bytes than asked for, or than *expected*.
-        InvalidManifestError: too long, or not a manifest; or of another type than *expected*.
+        DigestMismatchError: other bytes than asked for.
+        InvalidManifestError: too long, or not a manifest.
         UnsupportedMediaTypeError: schema 1.
     """
     asked = session.asked(subject, "GET manifest", manifest=True)
@@ -87,17 +109,11 @@ def get_manifest(
             raw = read_bounded(answer.response, MAX_MANIFEST_BYTES)
     finally:
         answer.response.close()
-    _check_bytes(raw, answer.headers, identifier, asked, expected)
+    _check_bytes(raw, answer.headers, identifier, asked)
     told = media_type_of(answer.headers)
     if told in _SAYS_NOTHING and raw.lstrip()[:1] == b"<":
         raise html_error(asked, answer.status)
-    manifest = parse_manifest(raw, None if told in _SAYS_NOTHING else told)
-    if expected is not None and manifest.media_type != expected.media_type:
-        raise InvalidManifestError(
-            f"is of type {manifest.media_type}, but was announced as {expected.media_type}",
-            subject=subject,
-        )
-    return manifest
+    return parse_manifest(raw, None if told in _SAYS_NOTHING else told)
 
 
 def put_manifest(
@@ -105,8 +121,12 @@ def put_manifest(
 ) -> None:
     """Store the very bytes of *manifest* under *identifier*.
 
+    An answer other than 201, or one that names another digest, leaves it open whether they are
+    there: they are read back.
+
     Raises:
-        DigestMismatchError: the registry says that it stored something else.
+        DigestMismatchError: the registry has stored something else.
+        RegistryUnavailableError: it took the manifest, and has not got it.
         RegistryError: it refused; a blob is missing there, say.
     """
     asked = session.asked(subject, "PUT manifest", manifest=True)
@@ -121,19 +141,36 @@ def put_manifest(
         )
     )
     try:
-        if answer.status not in {200, 201, 204}:
+        if not httpx.codes.is_success(answer.status):
             raise answer_error(answer.response, asked)
         refuse_html(answer.response, asked)
-        check_digest_told(answer.headers, manifest.digest)
+        told = digest_told(answer.headers)
+        says_so = told == manifest.digest
+        if says_so or (answer.status == httpx.codes.CREATED and not _denies(told, manifest.digest)):
+            return
     finally:
         discard(answer.response)
+    try:
+        stored = get_manifest(session, identifier, subject)
+    except ManifestNotFoundError as missing:
+        raise RegistryUnavailableError(
+            f"{asked.action}: answered {answer.status}, and the manifest is not there",
+            registry=asked.registry,
+            subject=subject,
+        ) from missing
+    if stored.raw != manifest.raw:
+        raise DigestMismatchError(expected=str(manifest.digest), actual=str(stored.digest))
 
 
 def check_digest_told(headers: httpx.Headers, digest: Digest) -> None:
     """Raise DigestMismatchError if the registry names another digest of the same algorithm."""
     told = digest_told(headers)
-    if told is not None and told.algorithm == digest.algorithm and told != digest:
+    if _denies(told, digest):
         raise DigestMismatchError(expected=str(digest), actual=str(told))
+
+
+def _denies(told: Digest | None, digest: Digest) -> bool:
+    return told is not None and told.algorithm == digest.algorithm and told != digest
 
 
 def digest_told(headers: httpx.Headers) -> Digest | None:
@@ -187,26 +224,15 @@ def _check_bytes(
     headers: httpx.Headers,
     identifier: str,
     asked: RequestContext,
-    expected: Descriptor | None,
 ) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise InvalidManifestError(
             f"longer than the {MAX_MANIFEST_BYTES} bytes that a manifest may have",
             subject=asked.subject,
         )
-    if expected is not None and len(raw) != expected.size:
-        raise SizeMismatchError(
-            subject=str(expected.digest), expected=expected.size, actual=len(raw)
-        )
-    for digest in (
-        _digest_asked(identifier),
-        None if expected is None else expected.digest,
-    ):
-        if digest is not None:
-            _check_digest(raw, digest)
-    told = digest_told(headers)
-    if told is not None and _digest_asked(identifier) is None:
-        _check_digest(raw, told)
+    digest = _digest_asked(identifier) or digest_told(headers)
+    if digest is not None:
+        _check_digest(raw, digest)
 
 
 def _check_digest(raw: bytes, digest: Digest) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from transship.store.errors import InvalidReferenceError, ProtocolError, UntrustedAddressError
+from transship.store.errors import (
+    InvalidReferenceError,
+    ProtocolError,
+    RegistryUnavailableError,
+)
 from transship.store.oci.reference import check_tag
+from transship.store.text import escaped
 from transship.workers.registry.auth.scopes import repository_scope
 from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
@@ -16,20 +21,26 @@ from transship.workers.registry.transport.errors import (
     translated,
 )
 from transship.workers.registry.transport.limits import MAX_PAGES, MAX_TAGS, MAX_TAGS_BYTES
-from transship.workers.registry.transport.origins import absolute, origin_of
 from transship.workers.registry.transport.responses import read_json
 
-_LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;\s*[^;,]*)*)\s*(?:,|$)")
+# RFC 8288, and what servers send without the brackets.
+_LINK = re.compile(r"\s*(?:<([^<>]*)>|([^<>;,\s]+))\s*((?:;\s*[^;,]*)*)\s*(?:,|$)")
 _NEXT = re.compile(r";\s*rel\s*=\s*(?:\"[^\"]*\bnext\b[^\"]*\"|next)\s*(?:;|$)", re.IGNORECASE)
+_QUERY = re.compile(r"[!-~]+")
+_SAYS_NEXT = re.compile(r"\bnext\b", re.IGNORECASE)
+_PAGE_TRIES = 2  # a page that fails is asked for again, not all of them
 
 
-def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str]:
+def list_tags(
+    session: Session, subject: str, *, page_size: int, left_out: Callable[[str], None]
+) -> Iterator[str]:
     """Yield each tag once, in the registry's order, which may be none.
+
+    What cannot be a tag is *left out*, which is told how it looks.
 
     Raises:
         RegistryNotFoundError: no such repository.
-        ProtocolError: a tag that cannot be one, pages without end, a page too large.
-        UntrustedAddressError: the next page is said to be at another origin.
+        ProtocolError: a link that cannot be read, pages without end, a page too large.
     """
     asked = session.asked(subject, "GET tags")
     target: str | None = f"/tags/list?n={page_size}"
@@ -41,8 +52,15 @@ def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str
                 "tag pagination never ends", registry=asked.registry, subject=subject
             )
         seen_pages.add(target)
-        tags, target = _page(session, target, asked)
+        tags, target = _page_surely(session, target, asked)
         for tag in tags:
+            try:
+                if not isinstance(tag, str):
+                    raise InvalidReferenceError("not a tag")
+                check_tag(tag)
+            except InvalidReferenceError:
+                left_out(escaped(f"{tag!r:.100}"))
+                continue
             if tag not in seen:
                 seen.add(tag)
                 yield tag
@@ -52,7 +70,19 @@ def list_tags(session: Session, subject: str, *, page_size: int) -> Iterator[str
             )
 
 
-def _page(session: Session, target: str, asked: RequestContext) -> tuple[list[str], str | None]:
+def _page_surely(
+    session: Session, target: str, asked: RequestContext
+) -> tuple[list[object], str | None]:
+    for _ in range(1, _PAGE_TRIES):
+        try:
+            return _page(session, target, asked)
+        except (RegistryUnavailableError, ProtocolError) as failed:
+            if failed.retry_after_seconds is not None:
+                raise
+    return _page(session, target, asked)
+
+
+def _page(session: Session, target: str, asked: RequestContext) -> tuple[list[object], str | None]:
     answer = session.send(
         Ask(
             method="GET",
@@ -68,36 +98,33 @@ def _page(session: Session, target: str, asked: RequestContext) -> tuple[list[st
         refuse_html(answer.response, asked)
         with translated(asked):
             document = read_json(answer.response, MAX_TAGS_BYTES, what="a list of tags")
-            return _tags_in(document.get("tags")), _next_page(
-                answer.headers.get_list("link"), answer.url
-            )
+            tags = _tags_in(document.get("tags"))
+            return tags, _next_page(answer.headers.get_list("link"))
     finally:
         answer.response.close()
 
 
-def _tags_in(value: object) -> list[str]:
+def _tags_in(value: object) -> list[object]:
     if value is None:  # a repository whose tags are all deleted
         return []
     if not isinstance(value, list):
         raise ProtocolError("answered with tags that are no list")
-    for tag in value:
-        try:
-            if not isinstance(tag, str):
-                raise InvalidReferenceError("not a tag")
-            check_tag(tag)
-        except InvalidReferenceError:
-            raise ProtocolError("answered with a tag that cannot be one") from None
     return value
 
 
-def _next_page(lines: list[str], url: str) -> str | None:
+def _next_page(lines: list[str]) -> str | None:
+    """The next page: the query that the registry gives, and nothing else of its URL.
+
+    A registry behind a proxy, or mounted below another path, does not know its own address.
+    """
     for line in lines:
         for link in _LINK.finditer(line[:8192]):
-            if _NEXT.search(link.group(2)):
-                following = absolute(link.group(1), base=url)
-                if origin_of(following) != origin_of(url):
-                    raise UntrustedAddressError(
-                        "the next page of tags is said to be at another origin"
-                    )
-                return following
+            bracketed, bare, parameters = link.groups()
+            if _NEXT.search(parameters):
+                query = (bracketed or bare or "").partition("#")[0].partition("?")[2]
+                if _QUERY.fullmatch(query):
+                    return f"/tags/list?{query}"
+                raise ProtocolError("answered with a next page that cannot be found")
+        if _SAYS_NEXT.search(line):
+            raise ProtocolError("answered with a Link header that cannot be read")
     return None

@@ -15,7 +15,7 @@ import httpx
 from transship.store.errors import DeniedError, Interruption, TransshipError, UnauthorizedError
 from transship.store.oci.digest import Digest
 from transship.workers.registry.auth.scopes import Scope, repository_scope
-from transship.workers.registry.manifests import check_digest_told
+from transship.workers.registry.manifests import check_digest_told, digest_told
 from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.sending import Sending
 from transship.workers.registry.session import Ask, Session
@@ -23,6 +23,7 @@ from transship.workers.registry.transport.connections import Body
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
+    asks_for_patience,
     refuse_html,
     translated,
 )
@@ -32,7 +33,12 @@ from transship.workers.registry.transport.limits import (
     MAX_UPLOAD_CHUNK_BYTES,
     UPLOAD_CHUNK_BYTES,
 )
-from transship.workers.registry.transport.origins import absolute, with_query
+from transship.workers.registry.transport.origins import (
+    absolute,
+    origin_of,
+    target_of,
+    with_query,
+)
 from transship.workers.registry.transport.responses import discard
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
@@ -72,7 +78,8 @@ class UploadSessions:
     def mount(self, digest: Digest, *, source: str) -> Upload | None:
         """Take the blob over from the repository *source* of the same registry.
 
-        Returns None when it is there, else the session that was opened instead.
+        Returns None when it is there, else the session that was opened instead. What the registry
+        says to the mount itself decides nothing.
         """
         asked = self._asked("POST mount")
         query = f"mount={quote(str(digest), safe=':')}&from={quote(source, safe='/')}"
@@ -83,16 +90,12 @@ class UploadSessions:
         except (UnauthorizedError, DeniedError):
             return self.start()  # it may be the source that may not be read; this will tell
         if answer.status == 201:
-            try:
-                check_digest_told(answer.headers, digest)
-            finally:
-                discard(answer.response)
-            return None
+            discard(answer.response)
+            told = digest_told(answer.headers)
+            return None if told in (None, digest) else self.start()
         if answer.status == 202:
             return self._opened(answer, asked)
-        error = answer_error(answer.response, asked)
-        if error.retryable:
-            raise error
+        asks_for_patience(answer_error(answer.response, asked))
         return self.start()  # a registry that does not know mounts
 
     def resume(self, upload: Upload) -> Upload | None:
@@ -104,8 +107,7 @@ class UploadSessions:
         answer = self._send("GET", upload.location, asked)
         try:
             if answer.status not in {200, 204}:
-                if answer.status in {401, 403, 429} or answer.status >= 500:
-                    raise answer_error(answer.response, asked)
+                asks_for_patience(answer_error(answer.response, asked))
                 return None
             told = _RANGE.fullmatch(answer.headers.get("range", "").strip())
             if told is None or int(told.group(1)) == 0:
@@ -187,7 +189,7 @@ class UploadSessions:
         try:
             refuse_html(answer.response, asked)
             with translated(asked):
-                location = absolute(answer.headers.get("location", ""), base=answer.url)
+                location = self._location(answer.headers.get("location", ""), answer.url)
             return Upload(location, chunk_bytes=_chunk_bytes(answer.headers))
         finally:
             discard(answer.response)
@@ -197,8 +199,19 @@ class UploadSessions:
     ) -> Upload:
         given = answer.headers.get("location")
         with translated(asked):
-            where = upload.location if given is None else absolute(given, base=answer.url)
+            where = upload.location if given is None else self._location(given, answer.url)
         return replace(upload, location=where, offset=offset)
+
+    def _location(self, given: str, asked: str) -> str:
+        """Where a session is that an answer from *asked* tells of.
+
+        A registry behind a proxy takes itself to have another scheme or host than the one it was
+        asked at: of its own URLs only path and query count.
+        """
+        where = absolute(given, base=asked)
+        if f"/v2/{self._session.path}/blobs/uploads/" in where.partition("?")[0]:
+            return f"{origin_of(asked)}{target_of(where)}"
+        return where
 
     def _asked(self, action: str) -> RequestContext:
         return self._session.asked(self._subject, action)

@@ -1,19 +1,20 @@
 """How a blob is uploaded: in chunks, in one PUT, or in one stream.
 
 The order of attempts survives the registries there are (protocol A8). A large blob goes in
-chunks, so that little is sent again when somebody dies. What is smaller, and what is refused in
-chunks, goes in one PUT; where that is refused, in one streamed PATCH of a new session.
+chunks, so that little is sent again when somebody dies. What is smaller, and what comes to nothing
+in chunks, goes in one PUT; where that is refused, in one streamed PATCH of a new session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO
 
 from transship.store.errors import (
+    DigestMismatchError,
     RegistryError,
     RegistryNotFoundError,
-    RegistryUnavailableError,
     UnauthorizedError,
 )
 from transship.store.oci.digest import Digest
@@ -25,7 +26,8 @@ from transship.workers.registry.upload_sessions import Upload, UploadSessions
 _PUT_REFUSED = frozenset({404, 405, 413, 416, 501})
 _CHUNK_REFUSED = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
 _SESSION_LOST = frozenset({400, 404, 416})
-_MAX_CORRECTIONS = 3
+_MAX_STALLS = 3  # corrections in a row after which the registry has no more than before
+_MIN_CHUNK_BYTES = 1024 * 1024
 
 Keep = Callable[[Upload | None], None]
 
@@ -65,21 +67,21 @@ class Uploader:
             pacer=network.pacer,
         )
         host = self._registry.api
-        if upload is not None and upload.offset > 0:
-            self._in_chunks(upload, sending, keep)
-            return
-        if size < CHUNKED_FROM_BYTES or not network.upload_plans.takes_chunks(host):
+        resumed = upload is not None and upload.offset > 0
+        takes_chunks = size >= CHUNKED_FROM_BYTES and network.upload_plans.takes_chunks(host)
+        if not resumed and not takes_chunks:
             self._whole(upload, sending)
             return
         try:
             self._in_chunks(upload or self._sessions.start(), sending, keep)
-        except _ChunksRefusedError as refused:
+        except _ChunksFailedError as failed:
             check()
             try:
                 self._whole(None, sending)
             except RegistryError as again:
-                raise again from refused.answered
-            network.upload_plans.refused_chunks(host)
+                raise again from failed.cause
+            if failed.always:
+                network.upload_plans.refused_chunks(host)
 
     # --- as a whole ----------------------------------------------------------------------------
 
@@ -125,14 +127,14 @@ class Uploader:
         """PATCH chunk after chunk from where *upload* stands, and close it.
 
         A chunk is never sent again before the registry was asked what it has: distribution 2.8
-        appends whatever comes.
+        appends whatever comes. Where it says that it has less, the rest goes on from there, in
+        chunks of what it has kept.
 
         Raises:
-            _ChunksRefusedError: not even the first chunk of a new session was taken.
-            RegistryUnavailableError: the session is lost.
+            _ChunksFailedError: the blob does not get there in this way.
         """
-        corrections = 0
-        may_be_refused = upload.offset == 0
+        stalls = 0
+        confirmed = upload.offset  # by the registry, when it was asked
         keep(upload)
         try:
             while upload.offset < sending.size:
@@ -140,27 +142,27 @@ class Uploader:
                 try:
                     upload = self._patch_chunk(upload, sending)
                 except _InDoubtError as doubt:
-                    if may_be_refused and doubt.answered.http_status in _CHUNK_REFUSED:
-                        self._drop(upload, keep)
-                        raise _ChunksRefusedError(doubt.answered) from doubt
-                    corrections += 1
-                    upload = self._asked_again(upload, doubt, corrections)
-                else:
-                    may_be_refused = False
+                    if upload.offset == 0 and doubt.answered.http_status in _CHUNK_REFUSED:
+                        raise doubt.answered from doubt
+                    upload = self._asked_again(upload, doubt)
+                    kept = upload.offset - confirmed
+                    confirmed = upload.offset
+                    stalls = 0 if kept > 0 else stalls + 1
+                    if stalls > _MAX_STALLS:
+                        raise doubt.answered from doubt
+                    if _MIN_CHUNK_BYTES <= kept < upload.chunk_bytes:
+                        upload = replace(upload, chunk_bytes=kept)
                 keep(upload)
             self._sessions.put(upload, sending)
+        except DigestMismatchError as failed:
+            self._drop(upload, keep)
+            raise _ChunksFailedError(failed, always=True) from failed
         except RegistryError as failed:
-            if failed.http_status not in _SESSION_LOST:
+            if failed.http_status not in _SESSION_LOST | _CHUNK_REFUSED:
                 raise
             self._drop(upload, keep)
-            if isinstance(failed, RegistryUnavailableError):  # other bytes came than were sent
-                raise
-            raise RegistryUnavailableError(
-                "the registry has lost the upload session; the next attempt begins anew",
-                registry=failed.registry,
-                subject=failed.subject,
-                http_status=failed.http_status,
-            ) from failed
+            # A session may be lost for once.
+            raise _ChunksFailedError(failed, always=failed.http_status != 404) from failed
 
     def _patch_chunk(self, upload: Upload, sending: Sending) -> Upload:
         end = min(upload.offset + upload.chunk_bytes, sending.size)
@@ -177,10 +179,8 @@ class Uploader:
                 raise _InDoubtError(failed) from failed
             raise
 
-    def _asked_again(self, upload: Upload, doubt: _InDoubtError, corrections: int) -> Upload:
+    def _asked_again(self, upload: Upload, doubt: _InDoubtError) -> Upload:
         """Ask where the registry stands, after an answer that leaves it open."""
-        if corrections > _MAX_CORRECTIONS:
-            raise doubt.answered
         found = self._sessions.resume(upload)
         if found is None and upload.offset == 0:
             self._sessions.cancel(upload)
@@ -209,9 +209,10 @@ class _InDoubtError(Exception):
         self.answered = answered
 
 
-class _ChunksRefusedError(Exception):
-    """The registry takes no chunks, or not such."""
+class _ChunksFailedError(Exception):
+    """The blob did not get there in chunks; others would not either, if it is *always* so."""
 
-    def __init__(self, answered: RegistryError) -> None:
-        super().__init__(str(answered))
-        self.answered = answered
+    def __init__(self, cause: RegistryError | DigestMismatchError, *, always: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.always = always

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Row, select
 
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import children as child_rows
-from transship.store.catalog.scheduling import jobs, targets
+from transship.store.catalog.scheduling import events, jobs, targets
 from transship.store.catalog.scheduling.jobs import JobLease, NewJob
 from transship.store.errors import Side
 from transship.store.oci.reference import Reference
@@ -26,6 +26,7 @@ from transship.workers.steps.remote import Remote
 SomeSpec = TypeVar("SomeSpec", bound=AnySpec)
 
 CHUNK = 250  # children a transaction: they keep others from writing for 0.1 s
+MAX_LEFT_OUT = 5  # listed names that are shown of those that are no tags
 MAX_REPORTED = 100  # failures listed in the result; `jobs --parent` lists them all
 
 _TOLD: tuple[Column[Any], ...] = (
@@ -38,12 +39,22 @@ _TOLD: tuple[Column[Any], ...] = (
 
 
 def tags_of(source: Remote) -> list[str]:
-    """Every tag of the repository, each once, in the registry's order."""
+    """Every tag of the repository, each once, in the registry's order.
+
+    What is listed and can be no tag is told in the job's log.
+    """
     tags: dict[str, None] = {}
+    left_out: list[str] = []
     with at(source.side):
-        for tag in source.repository.list_tags():
+        for tag in source.repository.list_tags(left_out=left_out.append):
             source.monitor.check()
             tags[tag] = None
+    if left_out:
+        shown = ", ".join(left_out[:MAX_LEFT_OUT]) + (", …" if left_out[MAX_LEFT_OUT:] else "")
+        message = f"{source.repository.name} lists what cannot be a tag: {shown}"
+        with source.context.catalog.write() as connection:
+            now = source.context.now()
+            events.record(connection, source.lease.id, "warning", now, message=message)
     return list(tags)
 
 

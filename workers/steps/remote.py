@@ -11,12 +11,18 @@ from sqlalchemy import Connection
 from transship.store.catalog.content import blobs
 from transship.store.catalog.content.blobs import Source
 from transship.store.catalog.db.schema import SMALL_BLOB_BYTES
+from transship.store.catalog.scheduling import events
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.catalog.scheduling.waits import Wanted
 from transship.store.errors import (
+    ContentError,
     ManifestNotFoundError,
+    RegistryError,
     RegistryNotFoundError,
     Side,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnreachableError,
     WrongSizeError,
 )
 from transship.store.images.view.local_content import read_manifest
@@ -77,7 +83,9 @@ class Remote:
         """What the reference stands for now, by HEAD; None where it stands for nothing."""
         self.monitor.check()
         with at(self.side):
-            return self.repository.head_manifest(self.reference.identifier)
+            return self.repository.head_manifest(
+                self.reference.identifier, sure=self.side is Side.SOURCE
+            )
 
     def resolve(self) -> Steps[Descriptor]:
         """What the reference stands for now.
@@ -119,8 +127,8 @@ class Remote:
         return error
 
     def stands_for(self) -> Steps[Descriptor | None]:
-        """The same; None where the reference stands for nothing."""
-        (found,) = yield from self._ask(lambda _: self.head(), [None])
+        """The same; None where the reference stands for nothing, or a destination does not say."""
+        (found,) = yield from self._ask(lambda _: self._helpful(self.head), [None])
         return found
 
     def manifests(self, wanted: Sequence[Descriptor]) -> Steps[Sequence[Manifest | Index]]:
@@ -225,16 +233,19 @@ class Remote:
                 digest not in held.unknown or self.repository.head_manifest(digest) is not None
             ):
                 return read_manifest(descriptor, content), False
-            manifest = self._fetched.pop(digest, None) or self.repository.get_manifest(
-                digest, expected=descriptor
-            )
+            manifest = self._fetched.pop(digest, None) or self.repository.get_manifest(digest)
             content.put(manifest.raw)
             return manifest, True
 
-        with at(self.side):
-            check_sizes(new.values(), held.sizes)
         got = yield from self._ask(get, list(new))
         yield from transact(_record_manifests, (self.source, got))
+        wrong = [
+            note
+            for manifest, _ in got
+            if (note := _misdescribed(new[str(manifest.digest)], manifest))
+        ]
+        if wrong:
+            yield from transact(_warn, wrong)
         return {manifest.digest: manifest for manifest, _ in got}
 
     def _lease(self, digests: Iterable[str]) -> Steps[_Held]:
@@ -250,11 +261,30 @@ class Remote:
             self.repository.cancel_upload(session)
         return session is None
 
+    def _helpful(self, question: Callable[[], R | None]) -> R | None:
+        """Ask what a source must answer, and what only saves work at a destination.
+
+        What is not known to be there is sent. Who is told to sign in, to wait, or nothing at all
+        would not get further with that.
+        """
+        try:
+            return question()
+        except (UnauthorizedError, TooManyRequestsError, UnreachableError):
+            raise
+        except (RegistryError, ContentError) as refusal:
+            wait = isinstance(refusal, RegistryError) and refusal.retry_after_seconds is not None
+            if wait or self.side is Side.SOURCE:
+                raise
+            return None
+
     def _seen(self, digests: Sequence[Digest]) -> Steps[set[Digest]]:
         """Those of some blobs that the repository holds, by HEAD."""
 
         def exists(digest: Digest) -> bool:
-            return self.repository.head_blob(digest) is not None
+            found = self._helpful(
+                lambda: self.repository.head_blob(digest, sure=self.side is Side.SOURCE)
+            )
+            return found is not None
 
         answers = yield from self._ask(
             exists, digests, key=lambda digest: ("blob", self.source, digest)
@@ -287,7 +317,30 @@ def check_sizes(claims: Iterable[Descriptor], held: Mapping[str, int]) -> None:
             raise WrongSizeError(subject=str(claim.digest), claimed=claim.size, actual=actual)
 
 
+def _misdescribed(claim: Descriptor, manifest: Manifest | Index) -> str:
+    """What an index says wrongly of a manifest whose bytes its digest proves; "" for nothing."""
+    actual = manifest.descriptor
+    wrong = [
+        f"{what} {of_claim}, not {of_actual}"
+        for what, of_claim, of_actual in (
+            ("size", claim.size, actual.size),
+            ("type", claim.media_type, actual.media_type),
+        )
+        if of_claim != of_actual
+    ]
+    return f"{claim.digest} is described with {' and '.join(wrong)}" if wrong else ""
+
+
 # --- pieces of transactions ----------------------------------------------------------------------
+
+
+def _warn(
+    connection: Connection, now: float, notes: Sequence[tuple[JobLease, Sequence[str]]]
+) -> list[None]:
+    for lease, some in notes:
+        for note in some:
+            events.record(connection, lease.id, "warning", now, message=note)
+    return [None] * len(notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def download(
     if _is_here(blob, context, monitor):
         if not _may_take_its_word(claim, source, context):
             _compare(blob, claim, repository, monitor)
-        elif repository.head_blob(digest) is None:
+        elif repository.head_blob(digest, sure=True) is None:
             raise _absent(claim, source)
         return None
     # One who has the end of a blob has not shown that it has the beginning.
@@ -66,7 +66,7 @@ def download(
             claim.done += len(chunk) - skipped
 
         if ingest.offset == claim.size and ingest.resumed:
-            if repository.head_blob(digest) is None:
+            if repository.head_blob(digest, sure=True) is None:
                 raise _absent(claim, source)
         else:
             with repository.open_blob(blob, offset=ingest.offset, check=monitor.check) as body:

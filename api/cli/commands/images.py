@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 import click
 
+from transship.api.cli.connect.logins import logins
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
 from transship.api.cli.output.errors import exit_code, explain
@@ -83,12 +83,10 @@ def inspect(reference: str, platform: str | None, remote: bool, as_json: bool) -
 def _credential(reference: str) -> dict[str, Any] | None:
     """What the user has signed in with at the registry of *reference*."""
     from transship.store.oci.reference import Reference  # noqa: PLC0415
-    from transship.workers.registry.auth.credentials import load_docker_config, most_specific  # noqa: PLC0415
+    from transship.workers.registry.auth.credentials import most_specific  # noqa: PLC0415
 
     at = Reference.parse(reference)
-    own = load_docker_config(os.environ).for_registries((at.domain,))
-    found = most_specific(own, at.repository)
-    return None if found is None else found.parts
+    return most_specific(logins((at.domain,)), at.repository)
 
 
 @click.command()

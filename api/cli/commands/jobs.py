@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from transship.api.cli.connect.logins import logins
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
 
@@ -168,7 +168,6 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> int:
 def retry(ids: tuple[str, ...], as_json: bool) -> int:
     """Retry finished jobs; of a mirror, only the images that failed."""
     from transship.api.cli.output.errors import NeedsServerError  # noqa: PLC0415
-    from transship.workers.registry.auth.credentials import load_docker_config  # noqa: PLC0415
     from transship.workers.specs import parse_spec  # noqa: PLC0415
 
     with connect() as connection:
@@ -177,13 +176,10 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
                 "the new job needs a running server",
                 hint="start one with `transship up`, or run the first command again",
             )
-        config = load_docker_config(os.environ)
         made = []
         for one in ids:
             spec = parse_spec(connection.client.job(one)["spec"])
-            own = config.for_registries(spec.registries)
-            given = {key: found.parts for key, found in own.items()}
-            made.append(connection.client.retry(one, credentials=given))
+            made.append(connection.client.retry(one, credentials=logins(spec.registries)))
     print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
     return 0
 

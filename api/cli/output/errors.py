@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from typing import Any
 
@@ -18,6 +19,9 @@ _SIDES = {
     "request": "in the request",
     "internal": "a fault of Transship",
 }
+
+
+_failed_helpers: dict[str, None] = {}  # what was said of each, in this command
 
 
 class NeedsServerError(RequestError):
@@ -51,7 +55,16 @@ def describe(error: dict[str, Any], about: str = "transship") -> str:
     ]
     if error.get("hint"):
         lines.append(f"  {error['hint']}\n")
+    if error.get("code") == "unauthorized":
+        lines += [f"  {one}\n" for one in _failed_helpers]
     return escaped("".join(lines))
+
+
+def warn_of_helper(message: str) -> None:
+    """Tell once that a credential helper was of no use, and again where a registry wants one."""
+    if message not in _failed_helpers:
+        _failed_helpers[message] = None
+        print(escaped(f"transship: warning: {message}"), file=sys.stderr)
 
 
 def exit_code(error: Exception) -> int:

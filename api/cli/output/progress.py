@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self
 from transship.store.sizes import human_bytes
 from transship.store.text import escaped
 
-
 # The bar of the whole job, and the line the cursor is left on.
 OTHER_LINES = 2
 

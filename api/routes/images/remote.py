@@ -116,7 +116,7 @@ def _inspected(
         reference.repository, credential=given, confined=is_token(asking.tenant)
     )
     with at(Side.SOURCE):
-        root = repository.head_manifest(reference.identifier)
+        root = repository.head_manifest(reference.identifier, sure=True)
         if root is None:
             raise NotFoundError(
                 "image not found, or access denied",
@@ -124,7 +124,7 @@ def _inspected(
                 hint="check the name and the tag, and whether it needs credentials",
                 side=Side.SOURCE,
             )
-        manifest = repository.get_manifest(str(root.digest), expected=root)
+        manifest = repository.get_manifest(str(root.digest))
         platforms = _platforms(manifest, repository)
     return RemoteImage(
         reference=str(reference),

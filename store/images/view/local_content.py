@@ -26,7 +26,7 @@ def read_manifest(descriptor: Descriptor, content: ContentStore) -> Manifest | I
         BlobMissingError: the store does not hold it.
     """
     raw = content.read(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
-    return parse_manifest(raw, descriptor.media_type)
+    return parse_manifest(raw, described_as=descriptor.media_type)
 
 
 def read_manifests(

@@ -10,26 +10,31 @@ import base64
 import binascii
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from transship.store.errors import RequestError
 from transship.store.oci.reference import HUB
+from transship.store.text import escaped
 from transship.workers.registry.transport.limits import HELPER_SECONDS
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
+MAX_WORDS = 200  # bytes of what a helper says that are shown
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({HUB, f"index.{HUB}", f"registry-1.{HUB}"})
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ANSWER = ("Username", "Secret")
 _NOTHING_FOUND = "credentials not found in native keychain"
 _OF_THIS_PROCESS = secrets.token_bytes(32)
 _MEANS_IDENTITY = "<token>"  # as a user name: the secret is an identity token
@@ -106,17 +111,19 @@ class DockerConfig:
 
     sources: tuple[_Source, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    warn: Callable[[str], None] = log.warning
 
     def for_host(self, host: str) -> Credential | None:
         """Return what to use for *host*, as in a reference; None for anonymous access.
 
-        Each file is asked in turn: the host's own helper, the general helper, the plain entry.
+        Each file is asked in turn: the host's own helper, the general helper, the plain entry. A
+        helper that fails is warned of, and no obstacle: the registry may want no credential.
 
         Raises:
-            RequestError: an entry cannot be read, or a helper failed; names the file or helper.
+            RequestError: an entry cannot be read; names the file.
         """
         for source in self.sources:
-            found = source.for_host(host, self.environ)
+            found = source.for_host(host, self.environ, self.warn)
             if found is not None and found.fingerprint:
                 return found
         return None
@@ -148,11 +155,18 @@ class _Source:
     helpers: Mapping[str, str] = field(default_factory=dict)
     store: str = ""
 
-    def for_host(self, host: str, environ: Mapping[str, str]) -> Credential | None:
+    def for_host(
+        self, host: str, environ: Mapping[str, str], warn: Callable[[str], None]
+    ) -> Credential | None:
         helper = next((h for key, h in self.helpers.items() if _same_host(key, host)), self.store)
         if helper:
-            found = _ask_helper(helper, HUB_KEY if host in _HUB_HOSTS else host, environ)
-            if found is not None:
+            server = HUB_KEY if host in _HUB_HOSTS else host
+            try:
+                found = _ask_helper(helper, server, environ)
+            except _HelperError as failed:
+                warn(str(failed))
+                found = None
+            if found is not None and found.fingerprint:
                 return found
         exact = self.auths.get(host)
         if exact is not None:
@@ -193,8 +207,17 @@ class _Source:
         return Credential(username, password, values["identitytoken"], values["registrytoken"])
 
 
-def load_docker_config(environ: Mapping[str, str]) -> DockerConfig:
+def docker_config_exists(environ: Mapping[str, str]) -> bool:
+    """Whether `load_docker_config` would find any file."""
+    return bool(environ.get("DOCKER_AUTH_CONFIG")) or any(map(os.path.exists, _paths(environ)))
+
+
+def load_docker_config(
+    environ: Mapping[str, str], *, warn: Callable[[str], None] = log.warning
+) -> DockerConfig:
     """Find and read the user's files. A file that is not there is no error.
+
+    *warn* is told of helpers that fail.
 
     Order: `DOCKER_AUTH_CONFIG` (the JSON itself), `$DOCKER_CONFIG/config.json` or
     `~/.docker/config.json`, `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`
@@ -219,7 +242,7 @@ def load_docker_config(environ: Mapping[str, str]) -> DockerConfig:
         sources.append(_parse(raw, str(path)))
     # What a helper is told; the server's own secrets are not for it.
     told = {name: it for name, it in environ.items() if not name.startswith("TRANSSHIP_")}
-    return DockerConfig(tuple(sources), told)
+    return DockerConfig(tuple(sources), told, warn)
 
 
 def _paths(environ: Mapping[str, str]) -> list[Path]:
@@ -293,14 +316,18 @@ def _host_of(key: str) -> str:
     return host if path.strip("/") in {"", "v1", "v2"} else rest
 
 
+class _HelperError(Exception):
+    """A helper gave no answer; the text says which one, and why."""
+
+
 def _ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credential | None:
     """Ask `docker-credential-<name> get`: the server on its input, JSON on its output."""
     if not _HELPER.fullmatch(name):
-        raise RequestError("not a usable name for a credential helper", subject=name[:64])
+        raise _HelperError(f"{name[:64]!r} cannot be the name of a credential helper")
     program = f"docker-credential-{name}"
     path = shutil.which(program, path=environ.get("PATH", os.defpath))
     if path is None:
-        raise RequestError("the credential helper is not installed", subject=program)
+        raise _HelperError(f"{program} is not installed")
     try:
         done = subprocess.run(  # noqa: S603  (a checked name, found on PATH; no shell)
             [path, "get"],
@@ -311,23 +338,21 @@ def _ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credentia
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RequestError(
-            f"the credential helper did not answer within {HELPER_SECONDS:.0f} s",
-            subject=program,
-        ) from None
+        raise _HelperError(f"{program} gave no answer within {HELPER_SECONDS:.0f} s") from None
     except OSError as wrong:
-        raise RequestError(
-            f"the credential helper cannot be run: {wrong.strerror}", subject=program
-        ) from wrong
+        raise _HelperError(f"{program} cannot be run: {wrong.strerror}") from wrong
     if done.returncode != 0:
         if _NOTHING_FOUND in done.stdout.decode("utf-8", "replace"):
             return None
-        raise RequestError(
-            f"the credential helper failed with status {done.returncode}",
-            subject=program,
-            hint=f"try: echo {server} | {program} get",
-        )
+        words = _words_of(done.stderr) or _words_of(done.stdout) or "it says nothing"
+        raise _HelperError(f"{program} failed with status {done.returncode}: {words}")
     return _helper_answer(done.stdout, program)
+
+
+def _words_of(output: bytes) -> str:
+    """What a helper says of its failure, unless that may hold a secret."""
+    text = " ".join(output[:MAX_WORDS].decode("utf-8", "replace").split())
+    return "" if "{" in text else escaped(text)
 
 
 def _helper_answer(raw: bytes, program: str) -> Credential:
@@ -336,10 +361,11 @@ def _helper_answer(raw: bytes, program: str) -> Credential:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise RequestError("the credential helper's answer is not a JSON object", subject=program)
-    username, secret = document.get("Username", ""), document.get("Secret", "")
+        raise _HelperError(f"{program}: the answer is not a JSON object")
+    # Absent and null are the same to Go, in which helpers are written.
+    username, secret = ("" if (it := document.get(k)) is None else it for k in _ANSWER)
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise RequestError("the credential helper's answer cannot be read", subject=program)
+        raise _HelperError(f"{program}: the answer cannot be read")
     if username == _MEANS_IDENTITY:
         return Credential(identity_token=secret)
     return Credential(username, secret)

@@ -201,6 +201,17 @@ def answer_error(response: httpx.Response, asked: RequestContext) -> RegistryErr
     )
 
 
+def asks_for_patience(refusal: RegistryError) -> RegistryError:
+    """Return the refusal of what only saves work, so that the same may be asked another way.
+
+    Raises:
+        RegistryError: that would be no use: the registry wants to be left alone.
+    """
+    if isinstance(refusal, TooManyRequestsError) or refusal.retry_after_seconds is not None:
+        raise refusal
+    return refusal
+
+
 def _answer_kind(
     status: int, codes: set[str], asked: RequestContext
 ) -> tuple[type[RegistryError], str]:
@@ -228,9 +239,14 @@ def unauthorized_hint(registry: str) -> str:
 
 def refuse_html(response: httpx.Response, asked: RequestContext) -> None:
     """Raise ProtocolError if a successful answer is a web page: a portal, or another server."""
-    if media_type_of(response.headers) in {"text/html", "application/xhtml+xml"}:
+    if is_html(response):
         response.close()
         raise html_error(asked, response.status_code)
+
+
+def is_html(response: httpx.Response) -> bool:
+    """Say whether an answer is a web page."""
+    return media_type_of(response.headers) in {"text/html", "application/xhtml+xml"}
 
 
 def html_error(asked: RequestContext, status: int) -> ProtocolError:

@@ -81,6 +81,10 @@ def test_an_image_may_have_no_layers(diff_ids: object) -> None:
     assert config(rootfs={"type": "layers", "diff_ids": diff_ids}).chain_ids() == ()
 
 
+def test_the_type_of_a_rootfs_may_lack_for_there_is_but_one() -> None:
+    assert list(map(str, config(rootfs={"diff_ids": DIFF_IDS}).diff_ids)) == DIFF_IDS
+
+
 def test_a_history_may_lack() -> None:
     assert config(history=None).history == ()
 
@@ -90,7 +94,6 @@ def test_a_history_may_lack() -> None:
     [
         {"rootfs": None},
         {"rootfs": []},
-        {"rootfs": {"diff_ids": DIFF_IDS}},
         {"rootfs": {"type": "tarball", "diff_ids": DIFF_IDS}},
         {"rootfs": {"type": "layers", "diff_ids": "sha256:abc"}},
         {"rootfs": {"type": "layers", "diff_ids": 0}},

@@ -152,27 +152,57 @@ def test_a_helper_that_knows_nothing_leaves_the_plain_entry(tmp_path: Path) -> N
     assert load_docker_config(environ).for_host("r.test") == Credential("ann", "pw")
 
 
-@pytest.mark.parametrize("script", ["exit 3", "echo nonsense", "echo '{\"Username\": 5}'"])
-def test_a_failing_helper_is_named(tmp_path: Path, script: str) -> None:
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", "failed with status 3: it says nothing"),
+        ("echo 'no \x1b[2Jkey' >&2; exit 1", "failed with status 1: no \\x1b[2Jkey"),
+        ("echo 'pass not initialized'; exit 1", "failed with status 1: pass not initialized"),
+        ('echo \'{"Secret":"hidden"}\'; exit 1', "failed with status 1: it says nothing"),
+        ("echo nonsense", "the answer is not a JSON object"),
+        ("echo '{\"Username\": 5}'", "the answer cannot be read"),
+    ],
+)
+def test_a_failing_helper_is_warned_of_and_no_obstacle(
+    tmp_path: Path, script: str, said: str
+) -> None:
     helper(tmp_path, "bad", script)
-    environ = docker_config(tmp_path, {"credsStore": "bad"})
+    document = {"credsStore": "bad", "auths": {"s.test": {"auth": encoded("ann", "pw")}}}
+    environ = docker_config(tmp_path, document)
     environ["PATH"] = f"{tmp_path}:/usr/bin:/bin"
-    with pytest.raises(RequestError) as failed:
-        load_docker_config(environ).for_host("r.test")
-    assert failed.value.subject == "docker-credential-bad"
+    warnings: list[str] = []
+    config = load_docker_config(environ, warn=warnings.append)
+    assert config.for_registries(["r.test", "s.test"]) == {"s.test": Credential("ann", "pw")}
+    assert warnings == [warnings[0]] * 2
+    assert warnings[0].startswith("docker-credential-bad")
+    assert said in warnings[0]
+    assert "hidden" not in warnings[0]
+
+
+@pytest.mark.parametrize("answer", ['{"Username":null,"Secret":null}', "{}"])
+def test_a_helper_that_has_nothing_leaves_the_plain_entry(tmp_path: Path, answer: str) -> None:
+    helper(tmp_path, "all", f"echo '{answer}'")
+    document = {"credsStore": "all", "auths": {"r.test": {"auth": encoded("ann", "pw")}}}
+    environ = docker_config(tmp_path, document)
+    environ["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    config = load_docker_config(environ, warn=pytest.fail)
+    assert config.for_host("r.test") == Credential("ann", "pw")
+    assert config.for_host("s.test") is None
 
 
 @pytest.mark.parametrize("name", ["../evil", "a b", "-x", "a;b", "a/b", "x" * 65])
 def test_a_helpers_name_is_no_path_and_no_command(tmp_path: Path, name: str) -> None:
     environ = docker_config(tmp_path, {"credHelpers": {"r.test": name}})
-    with pytest.raises(RequestError, match="not a usable name"):
-        load_docker_config(environ).for_host("r.test")
+    warnings: list[str] = []
+    assert load_docker_config(environ, warn=warnings.append).for_host("r.test") is None
+    assert "cannot be the name of a credential helper" in warnings[0]
 
 
 def test_a_missing_helper_is_named(tmp_path: Path) -> None:
     environ = {**docker_config(tmp_path, {"credsStore": "nowhere"}), "PATH": str(tmp_path)}
-    with pytest.raises(RequestError, match="not installed"):
-        load_docker_config(environ).for_host("r.test")
+    warnings: list[str] = []
+    assert load_docker_config(environ, warn=warnings.append).for_host("r.test") is None
+    assert warnings == ["docker-credential-nowhere is not installed"]
 
 
 @pytest.mark.parametrize(

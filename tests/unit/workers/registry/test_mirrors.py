@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import httpx
@@ -121,7 +122,7 @@ def test_a_mirrors_failure_is_none(tmp_path: Path, failure: RegistryResponse) ->
     assert repository.get_manifest(str(MANIFEST)).raw == RAW
     assert repository.head_blob(BLOB.digest) == len(DATA)
     assert read(repository) == DATA
-    assert context.hosts() == ["m.test", "r.test"] * 3
+    assert [host for host, _ in groupby(context.hosts())] == ["m.test", "r.test"] * 3
 
 
 def test_other_bytes_than_the_digest_says_are_not_taken_from_a_mirror(tmp_path: Path) -> None:

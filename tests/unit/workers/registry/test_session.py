@@ -209,9 +209,54 @@ def test_pages_are_followed_by_link() -> None:
     assert tags_of(answer) == ["a", "b", "c"]
 
 
-def test_links_to_another_origin_are_not_followed() -> None:
-    with pytest.raises(UntrustedAddressError):
-        tags_of(lambda _: page(["a"], '<https://evil.test/v2/app/tags/list>; rel="next"'))
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<https://other.test/v2/app/tags/list?n=2&last=b>; rel="next"',
+        '<http://r.test/v2/app/tags/list?n=2&last=b>; rel="next"',
+        '<https://r.test/repository/x/v2/app/tags/list?n=2&last=b>; rel="next"',
+        '<?n=2&last=b>; rel="next"',
+        "</v2/app/tags/list?n=2&last=b#here>; rel=next",
+        '/v2/app/tags/list?n=2&last=b; rel="next"',
+        '<https://r.test/first>; rel="first", </v2/app/tags/list?n=2&last=b>; rel="next"',
+    ],
+)
+def test_of_a_link_only_the_query_counts(link: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return page(["c"]) if "last" in request.url.params else page(["a", "b"], link)
+
+    assert tags_of(answer) == ["a", "b", "c"]
+    assert asked[1] == "https://r.test/v2/app/tags/list?n=2&last=b"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "next",
+        '</v2/app/tags/list>; rel="next"',
+        '<?last=a b>; rel="next"',
+        '</v2/app/tags/list?last=b>, rel="next"',
+    ],
+)
+def test_a_link_that_cannot_be_read_is_not_the_end_of_the_list(link: str) -> None:
+    with pytest.raises(ProtocolError):
+        tags_of(lambda _: page(["a"], link))
+
+
+def test_a_page_that_fails_is_asked_for_again_and_the_others_are_not() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("last", ""))
+        if asked == ["", "b"]:
+            return httpx.Response(502)
+        return page(["c"]) if asked[-1] else page(["a", "b"], '<?n=2&last=b>; rel="next"')
+
+    assert tags_of(answer) == ["a", "b", "c"]
+    assert asked == ["", "b", "b"]
 
 
 def test_pages_that_turn_in_circles_end() -> None:
@@ -219,8 +264,19 @@ def test_pages_that_turn_in_circles_end() -> None:
         tags_of(lambda _: page(["a"], '</v2/app/tags/list?n=2&last=a>; rel="next"'))
 
 
-@pytest.mark.parametrize("names", [["../x"], ["a b"], [5], "abc", {"a": 1}, ["x" * 129], [""]])
-def test_tags_that_cannot_be_are_refused(names: object) -> None:
+@pytest.mark.parametrize("name", ["../x", "a b", 5, None, "x" * 129, "", "a\x1b[2J"])
+def test_what_cannot_be_a_tag_is_left_out_and_told(name: object) -> None:
+    simulated = Simulated({"https://r.test/v2/app/tags/list": lambda _: page(["a", name, "b"])})
+    left_out: list[str] = []
+    repository = simulated.repository(credential=TOKEN)
+    assert list(repository.list_tags(left_out=left_out.append)) == ["a", "b"]
+    (told,) = left_out
+    assert told.isprintable()
+    assert len(told) <= 100
+
+
+@pytest.mark.parametrize("names", ["abc", {"a": 1}, 5])
+def test_tags_that_are_no_list_are_refused(names: object) -> None:
     with pytest.raises(ProtocolError):
         tags_of(lambda _: page(names))
 
