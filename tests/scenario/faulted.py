@@ -131,15 +131,21 @@ class Faulted:
         directory: For the store.
         rules: What goes wrong, at either registry.
         quirks: How the target differs from the specification.
+        source_quirks: How the source does.
     """
 
     def __init__(
-        self, directory: Path, rules: Iterable[Rule], quirks: Quirks | None = None
+        self,
+        directory: Path,
+        rules: Iterable[Rule],
+        quirks: Quirks | None = None,
+        *,
+        source_quirks: Quirks | None = None,
     ) -> None:
         self._resources = ExitStack()
         enter = self._resources.enter_context
         ruled = list(rules)
-        self.source = enter(RegistrySimulator(token=True))
+        self.source = enter(RegistrySimulator(source_quirks, token=True))
         self.target = enter(RegistrySimulator(quirks, token=True))
         self.before_source = enter(
             FaultProxy(

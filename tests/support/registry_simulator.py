@@ -47,6 +47,13 @@ class Quirks:
         honours_ranges: Whether GET on a blob heeds Range.
         mounts_without_from: Whether a mount may leave out where from.
         relative_locations: Whether upload locations lack scheme and host.
+        takes_itself_for: The scheme and host in its own URLs, else those it was asked at.
+        keeps_of_chunk: So much of each labelled chunk is kept, and 202 answered.
+        keeps_first_chunk: Whether nothing is kept of those after the first, and 202 answered.
+        head_status: The answer to HEAD of manifests and blobs.
+        manifest_status: The answer to a manifest that was taken; without its digest unless 201.
+        page: So many tags are on a page.
+        link: The header that leads to the next one, around its query.
     """
 
     chunk_min_bytes: int | None = None
@@ -61,6 +68,13 @@ class Quirks:
     honours_ranges: bool = True
     mounts_without_from: bool = True
     relative_locations: bool = False
+    takes_itself_for: str | None = None
+    keeps_of_chunk: int | None = None
+    keeps_first_chunk: bool = False
+    head_status: int | None = None
+    manifest_status: int = 201
+    page: int | None = None
+    link: str = '</v2/app/tags/list?{query}>; rel="next"'
 
 
 LIKE: Mapping[str, Quirks] = {
@@ -361,7 +375,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     # --- reading -------------------------------------------------------------------------------
 
+    def _refuse_heads(self) -> None:
+        if self.command == "HEAD" and self._quirks.head_status is not None:
+            raise _Refusal(self._quirks.head_status, "UNSUPPORTED")
+
     def _get_blob(self) -> None:
+        self._refuse_heads()
         data = self._registry.blobs.get(self._name, {}).get(self._id)
         if self.command == "HEAD" and self._id in self._registry.claimed:
             data = bytes(self._registry.claimed[self._id])
@@ -381,6 +400,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(206, data[first : last + 1], Content_Type=kind, Content_Range=told)
 
     def _get_manifest(self) -> None:
+        self._refuse_heads()
         digest = self._registry.tags.get(self._name, {}).get(self._id, self._id)
         found = self._registry.manifests.get(self._name, {}).get(digest)
         if found is None:
@@ -391,8 +411,14 @@ class _Handler(BaseHTTPRequestHandler):
         tags = self._registry.tags.get(self._name)
         if tags is None:
             raise _Refusal(404, "NAME_UNKNOWN")
-        document = {"name": self._name, "tags": sorted(tags)}
-        self._answer(200, json.dumps(document).encode(), Content_Type="application/json")
+        [last] = self._query.get("last", [""])
+        names = [name for name in sorted(tags) if name > last]
+        page = names[: self._quirks.page]
+        more = {}
+        if len(names) > len(page):
+            more["Link"] = self._quirks.link.format(query=f"n=1000&last={page[-1]}")
+        document = {"name": self._name, "tags": page}
+        self._answer(200, json.dumps(document).encode(), Content_Type="application/json", **more)
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -414,7 +440,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._registry.manifests.setdefault(self._name, {})[digest] = (kind, raw)
             if ":" not in self._id:
                 self._registry.tags.setdefault(self._name, {})[self._id] = digest
-        self._answer(201, Docker_Content_Digest=digest)
+        status = self._quirks.manifest_status
+        self._answer(status, **({"Docker_Content_Digest": digest} if status == 201 else {}))
 
     def _open_session(self) -> None:
         self._drain()
@@ -446,7 +473,12 @@ class _Handler(BaseHTTPRequestHandler):
         label = self.headers.get("Content-Range")
         if label is not None:
             self._check_label(label, session)
+        before = len(session.data)
         self._receive(session)
+        if label is not None and (self._quirks.keeps_first_chunk and before):
+            del session.data[before:]
+        if label is not None and self._quirks.keeps_of_chunk is not None:
+            del session.data[before + self._quirks.keeps_of_chunk :]
         session.first_chunk = session.first_chunk or len(session.data)
         self._answer(self._quirks.patched_status, **self._standing(self._id, session))
 
@@ -457,7 +489,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(405, "UNSUPPORTED")
         if quirks.labelled_at_most is not None and last - first >= quirks.labelled_at_most:
             raise _Refusal(416, "SIZE_INVALID")
-        if first != len(session.data) and not quirks.appends_blindly:
+        if first != len(session.data) and not (quirks.appends_blindly or quirks.keeps_first_chunk):
             raise _Refusal(416, "BLOB_UPLOAD_INVALID", **self._standing(self._id, session))
 
     def _close_session(self) -> None:
@@ -490,7 +522,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _standing(self, id_: str, session: _Session) -> dict[str, str]:
         """Where a session is, and how far; 0-0 also stands for nothing, as in distribution."""
-        base = "" if self._quirks.relative_locations else f"http://{self.headers['Host']}"
+        base = self._quirks.takes_itself_for or f"http://{self.headers['Host']}"
+        base = "" if self._quirks.relative_locations else base
         told = session.first_chunk if self._quirks.range_stays else len(session.data)
         return {
             "Location": f"{base}/v2/{session.name}/blobs/uploads/{id_}?_state=a/b=",

@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from transship.api.http.statuses import status_of
-from transship.store.errors import RequestError, TransshipError
+from transship.store.errors import RequestError, TransshipError, UnauthorizedError
 from transship.store.text import escaped
 
 DONE, FAILED, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -21,6 +21,7 @@ _SIDES = {
 }
 
 
+UNAUTHORIZED = UnauthorizedError.code
 _failed_helpers: dict[str, None] = {}  # what was said of each, in this command
 
 
@@ -55,7 +56,7 @@ def describe(error: dict[str, Any], about: str = "transship") -> str:
     ]
     if error.get("hint"):
         lines.append(f"  {error['hint']}\n")
-    if error.get("code") == "unauthorized":
+    if error["code"] == UNAUTHORIZED:
         lines += [f"  {one}\n" for one in _failed_helpers]
     return escaped("".join(lines))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from transship.api.cli.output import errors
 from transship.api.cli.output.errors import (
     DONE,
     FAILED,
@@ -16,12 +17,14 @@ from transship.api.cli.output.errors import (
     exit_code,
     explain,
     job_exit_code,
+    warn_of_helper,
     worst,
 )
 from transship.api.client.exchange import RefusedError
 from transship.api.http.statuses import status_of
 from transship.store.errors import (
     ConflictError,
+    DeniedError,
     HomeUnusableError,
     InvalidSpecError,
     ManifestNotFoundError,
@@ -30,6 +33,7 @@ from transship.store.errors import (
     ServerUnreachableError,
     Side,
     StoreError,
+    UnauthorizedError,
 )
 
 
@@ -110,6 +114,18 @@ def test_an_error_names_side_subject_and_what_to_do() -> None:
 def test_attempts_are_told_when_there_were_several() -> None:
     error = {**StoreError("gone").as_json(), "attempts": 5}
     assert describe(error) == "transship: in the store: gone (after 5 attempts)\n"
+
+
+def test_a_helper_that_failed_is_told_once_and_again_where_a_registry_wants_credentials(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "_failed_helpers", {})
+    for _ in range(2):
+        warn_of_helper("docker-credential-x failed: no\x1bkey")
+    said = "transship: warning: docker-credential-x failed: no\\x1bkey\n"
+    assert capsys.readouterr().err == said
+    assert "docker-credential-x" in explain(UnauthorizedError("401", registry="r.test"))
+    assert "docker-credential-x" not in explain(DeniedError("403", registry="r.test"))
 
 
 def test_wrong_fields_are_listed_and_the_first_is_not_said_twice() -> None:
