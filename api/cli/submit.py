@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from transship.api.cli.connect.logins import logins
+from transship.api.cli.logins import logins
 
 
 def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from transship.api.cli.connect.logins import logins
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.logins import logins
 from transship.api.cli.output.errors import exit_code, explain
 from transship.store.errors import TransshipError
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from transship.api.cli.connect.logins import logins
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.logins import logins
 
 SHOWN_JOBS = 100
 EXCERPT_CHARS = 60  # of a message in a table; --json prints more
