@@ -165,7 +165,7 @@ class _Reader:
         if member is None:
             return None
         config = None
-        if mediatypes.is_config(manifest.config.media_type):
+        if manifest.has_image_config:
             path = blob_path(manifest.config.digest)
             raw = self._documents.raw(path, member, max_bytes=MAX_CONFIG_BYTES)
             config = parsed_config(path, raw)
@@ -175,7 +175,7 @@ class _Reader:
 
     def _layers(self, manifest: Manifest, config: ImageConfig | None) -> tuple[ArchivedLayer, ...]:
         # An attestation has an image's config too, and layers that are none.
-        if config is None or not all(mediatypes.is_layer(x.media_type) for x in manifest.layers):
+        if config is None or not manifest.has_image_layers:
             return tuple(ArchivedLayer(None, self._stored(layer)) for layer in manifest.layers)
         check_count(blob_path(manifest.digest), config, len(manifest.layers))
         return tuple(

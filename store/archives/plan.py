@@ -271,8 +271,7 @@ class _Planner:
             for descriptor, child in self._children(one):
                 yield from self._images(child, descriptor, seen)
             return
-        layers = all(mediatypes.is_layer(layer.media_type) for layer in one.layers)
-        if not layers or not mediatypes.is_config(one.config.media_type):
+        if not one.has_image_layers or not one.has_image_config:
             return
         config = ImageConfig.parse(self.content.read(one.config.digest, max_bytes=MAX_CONFIG_BYTES))
         platform = (named and named.platform) or config.platform

@@ -54,6 +54,21 @@ class Manifest:
             unique.setdefault(blob.digest, blob)
         return tuple(unique.values())
 
+    @property
+    def has_image_config(self) -> bool:
+        """Whether its config is that of an image, and not of another artifact.
+
+        Docker's manifests have no other, and from old registries a type that says nothing.
+        """
+        type_ = self.config.media_type
+        unsaid = self.media_type == mediatypes.DOCKER_MANIFEST and type_ in mediatypes.UNSAID
+        return unsaid or mediatypes.is_config(type_)
+
+    @property
+    def has_image_layers(self) -> bool:
+        """Whether its layers are those of an image: an attestation's are not."""
+        return all(mediatypes.is_layer(layer.media_type) for layer in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Index:

@@ -20,6 +20,8 @@ DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP: Final = f"{DOCKER_LAYER}.gzip"
 DOCKER_FOREIGN: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 
+UNSAID: Final = ("application/octet-stream", "application/json")  # what says nothing of a config
+
 SCHEMA1: Final = (
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",

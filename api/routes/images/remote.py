@@ -19,7 +19,6 @@ from transship.api.services import Injected, Services
 from transship.store.catalog.access.tenants import is_token
 from transship.store.errors import DigestMismatchError, NotFoundError, RequestError, Side
 from transship.store.images.view.filters import Filters
-from transship.store.oci import mediatypes
 from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
@@ -161,7 +160,7 @@ def _platforms(manifest: Manifest | Index, repository: Repository) -> list[dict[
     if isinstance(manifest, Index):
         return [one.platform.to_json() for one in manifest.manifests if one.platform is not None]
     config = manifest.config
-    if not mediatypes.is_config(config.media_type) or config.size > MAX_CONFIG_BYTES:
+    if not manifest.has_image_config or config.size > MAX_CONFIG_BYTES:
         return []
     raw = bytearray()
     with repository.open_blob(config) as body:

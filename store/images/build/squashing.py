@@ -149,11 +149,7 @@ def squashed_index(index: Index, images: Mapping[Digest, Manifest]) -> Index:
 
 def squashable(manifest: Manifest) -> bool:
     """Whether it is an image with layers, and no attestation or other artifact."""
-    return (
-        mediatypes.is_config(manifest.config.media_type)
-        and bool(manifest.layers)
-        and all(mediatypes.is_layer(layer.media_type) for layer in manifest.layers)
-    )
+    return manifest.has_image_config and bool(manifest.layers) and manifest.has_image_layers
 
 
 def _steps_of(config: ImageConfig, layers: int) -> int:

@@ -12,7 +12,6 @@ from transship.store.catalog.content.layers import Pair
 from transship.store.catalog.content.references import HeldImage
 from transship.store.content.ports import ContentStore
 from transship.store.errors import InvalidManifestError
-from transship.store.oci import mediatypes
 from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
@@ -49,7 +48,7 @@ def describe(manifest: Manifest, content: ContentStore) -> HeldImage:
     platform = ("", "", "")
     created = ""
     labels: dict[str, str] = {}
-    if mediatypes.is_config(manifest.config.media_type):
+    if manifest.has_image_config:
         id_ = manifest.config.digest
         config = _config(id_, content)
         platform = (config.platform.os, config.platform.architecture, config.platform.variant)
@@ -83,8 +82,7 @@ class Layer:
 class Opened:
     """An image that was read: its manifest, its config, its layers from the bottom up.
 
-    Of an artifact *config* is None. Where manifest and config do not have the same number of
-    layers, as with some attestations, there are none.
+    Of an artifact *config* is None. An attestation has a config, and no layers.
     """
 
     manifest: Manifest
@@ -115,12 +113,20 @@ def opened(manifest: Manifest, content: ContentStore) -> Opened:
 
     Raises:
         BlobMissingError: the store has lost that.
+        InvalidManifestError: it is no config, or one of an image with other layers; Docker pulls
+            no such image either.
     """
-    if not mediatypes.is_config(manifest.config.media_type):
+    if not manifest.has_image_config:
         return Opened(manifest, None, ())
     config = _config(manifest.config.digest, content)
-    if len(config.diff_ids) != len(manifest.layers):
+    if not manifest.has_image_layers:
         return Opened(manifest, config, ())
+    if len(config.diff_ids) != len(manifest.layers):
+        raise InvalidManifestError(
+            f"the manifest has {len(manifest.layers)} layers, and the image's config "
+            f"{len(config.diff_ids)} diff_ids",
+            subject=str(manifest.digest),
+        )
     layers = zip(manifest.layers, config.diff_ids, config.chain_ids(), strict=True)
     return Opened(manifest, config, tuple(Layer(*layer) for layer in layers))
 
