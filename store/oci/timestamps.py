@@ -18,12 +18,16 @@ _RFC3339 = re.compile(
     re.ASCII,
 )
 _UNIX = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
-_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?(?:ns|us|µs|ms|s|m|h)){1,7}", re.ASCII)
-_PART = re.compile(r"([\d.]+)(ns|us|µs|ms|s|m|h)", re.ASCII)
 _UNITS = {
-    "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000,
+    "ns": 1, "us": 1000, "\u00b5s": 1000, "\u03bcs": 1000, "ms": 1_000_000,
     "s": NANOS, "m": 60 * NANOS, "h": 3600 * NANOS,
 }  # fmt: skip
+_PART = re.compile(r"(\d{1,20}\.?\d{0,20}|\.\d{1,20})(ns|us|\u00b5s|\u03bcs|ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(
+    r"([+-]?)((?:(?:\d{1,20}\.?\d{0,20}|\.\d{1,20})(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h)){1,32}|0)",
+    re.ASCII,
+)
+_LONGEST = 2**63 - 1  # what Go's durations hold
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,10 +55,18 @@ def rfc3339(seconds: float) -> str:
 
 
 def duration(text: str) -> int | None:
-    """Read a duration as Go writes it (`90m`, `1h30m`), in nanoseconds; None where it is none."""
-    if _DURATION.fullmatch(text) is None:
+    """Read a duration as Go reads it (`90m`, `1h30m`, `-.5s`, `0`), in nanoseconds.
+
+    None where it is none, or longer than 292 years.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
         return None
-    return int(sum(Decimal(part[1]) * _UNITS[part[2]] for part in _PART.finditer(text)))
+    parts = _PART.findall(match[2])
+    total = int(sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
+    if total > _LONGEST:
+        return None
+    return -total if match[1] == "-" else total
 
 
 def moment(text: str, now: float) -> int:
@@ -65,10 +77,10 @@ def moment(text: str, now: float) -> int:
     Raises:
         InvalidTimeError: it is none of them.
     """
+    if text != "0" and (before := duration(text)) is not None:
+        return int(Decimal(now) * NANOS) - before
     if (unix := _UNIX.fullmatch(text)) is not None:
         return int(unix[1]) * NANOS + int((unix[2] or "").ljust(9, "0"))
-    if (before := duration(text)) is not None:
-        return int(Decimal(now) * NANOS) - before
     found = parse(text)
     if found is None:
         raise InvalidTimeError(

@@ -190,13 +190,14 @@ class DockerSubject(Subject):
         author: str | None = None,
         message: str | None = None,
         changes: Sequence[str] = (),
+        config: Json | None = None,
         pause: bool = True,
     ) -> str:
         repository, tag = _split(ref or "")
         made = self._call(
             "POST",
             "/commit",
-            body={},
+            body=config or {},
             container=name,
             repo=repository,
             tag=tag,

@@ -278,6 +278,16 @@ class Harness:
 
         self._step(["workspace commit", name, *([ref] if ref else ()), *_words(how)], ask)
 
+    def changed_config(self, name: str, change: str) -> None:
+        """Commit with one change, and look at the config that came of it."""
+
+        def ask() -> Json:
+            made = self.subject.workspace_commit(name, "changed:1", changes=[change])
+            config = self.subject.inspect(made)["config"]
+            return {key: config[key] for key in config if key not in ("Hostname", "Image")}
+
+        self._step(["workspace commit", name, f"--change {json.dumps(change)}"], ask)
+
     def pull(self, ref: str, *, all_tags: bool = False, **how: Any) -> None:
         words = ["pull", ref, *(["--all-tags"] if all_tags else ()), *_words(how)]
         self._step(words, lambda: self.subject.pull(ref, all_tags=all_tags, **how))

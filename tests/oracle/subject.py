@@ -144,6 +144,7 @@ class Subject(ABC):
         author: str | None = None,
         message: str | None = None,
         changes: Sequence[str] = (),
+        config: Json | None = None,
         pause: bool = True,
     ) -> str:
         """Make an image of it; return the image's ID."""

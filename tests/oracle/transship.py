@@ -192,9 +192,16 @@ class TransshipSubject(Subject):
         author: str | None = None,
         message: str | None = None,
         changes: Sequence[str] = (),
+        config: Json | None = None,
         pause: bool = True,
     ) -> str:
-        body = {"reference": ref, "author": author, "message": message, "changes": list(changes)}
+        body = {
+            "reference": ref,
+            "author": author,
+            "message": message,
+            "changes": list(changes),
+            "config": config,
+        }
         given = {key: value for key, value in body.items() if value}
         job = self._object("POST", f"/workspaces/{_quoted(name)}/commit", body=given)
         return str(self._job_of(job)["image_id"])

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from transship.store.errors import InvalidReferenceError, InvalidSpecError
-from transship.store.images.build.changes import apply_changes
+from transship.store.images.build.changes import check_changes
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference, parse_target
 from transship.workers.specs.fields import (
@@ -51,7 +51,7 @@ def _url(text: str) -> str:
 
 def _changes(texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        apply_changes({}, texts)
+        check_changes(texts)
     except InvalidSpecError as wrong:
         raise PydanticCustomError("changes", "{reason}", {"reason": wrong.detail}) from None
     return texts

@@ -34,9 +34,10 @@ WorkspaceName = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 class CommitSpec(JobSpec):
     """Make an image of a workspace: its base, and one more layer of all that was put into it.
 
-    *changes* are made to the `config` of the base, or to *config* where that is given, which then
-    takes over from the base what it leaves out. A step of a build brings the *container_config* of
-    its container, by which the build cache finds it.
+    *changes* are made to what a container has of the `config` of the base, which is all but OnBuild
+    and Shell, or to *config* where that is given, which then takes over from it what it leaves out.
+    A step of a build brings the *container_config* of its container, by which the build cache finds
+    it, and its *config* is taken as it is.
     """
 
     queue: ClassVar[str] = "local"

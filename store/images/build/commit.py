@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from transship.store.errors import RequestError
 from transship.store.images.build.changes import apply_changes
-from transship.store.images.build.container_config import command, complete
+from transship.store.images.build.container_config import command, complete, of_container
 from transship.store.oci.config import ImageConfig
 from transship.store.oci.digest import Digest
 from transship.store.oci.platform import Platform
@@ -25,8 +25,10 @@ class Commit:
 
     Attributes:
         created: When, in seconds since the epoch.
-        changes: Instructions, see `changes`; made to *config*, or else to the base's.
-        config: The `config` object of the new image; what it leaves out is the base's.
+        changes: Instructions, see `changes`; made to *config*, or else to what a container has of
+            the base's.
+        config: The `config` object of the new image; what it leaves out is that of the container,
+            unless this is a build step.
         container_config: Of a build step, that of its container: the build cache goes by it.
         created_by: What the history says made it; by default the command of the container, which
             is the base's where no build step says otherwise.
@@ -69,9 +71,11 @@ def child_config(
     Raises:
         InvalidSpecError: a change cannot be understood.
     """
-    inherited = inherited_config(base)
-    given = apply_changes(wanted.config or inherited, wanted.changes)
-    container = inherited if wanted.container_config is None else wanted.container_config
+    inherited = of_container(inherited_config(base))
+    config = apply_changes(wanted.config or inherited, wanted.changes)
+    container = wanted.container_config
+    if container is None:  # a build step says all there is to be
+        container, config = inherited, complete(config, inherited)
     created = rfc3339(wanted.created)
     step = {
         "created": created,
@@ -85,7 +89,7 @@ def child_config(
         **platform,
         "author": wanted.author,
         "container_config": wanted.container_config,
-        "config": complete(given, inherited),
+        "config": config,
         "created": created,
         "history": [
             *([] if base is None else base.history),

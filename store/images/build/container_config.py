@@ -13,6 +13,10 @@ from transship.store.errors import InvalidSpecError
 _LISTS: Final = ("Cmd", "Entrypoint", "Env", "OnBuild", "Shell")
 _OBJECTS: Final = ("ExposedPorts", "Labels", "Volumes")
 _TEXTS: Final = ("User", "WorkingDir", "StopSignal")
+_TAKEN_OVER: Final = (
+    *("User", "ExposedPorts", "Env", "Cmd", "ArgsEscaped", "Healthcheck", "Volumes"),
+    *("WorkingDir", "Entrypoint", "Labels", "StopSignal"),
+)
 _IN_ORDER: Final = ("Cmd", "Entrypoint", "Env")
 _PLAIN: Final = ("User", "Tty", "AttachStdin", "AttachStdout", "AttachStderr")
 
@@ -43,13 +47,25 @@ def command(config: Mapping[str, Any]) -> str:
     return " ".join(config.get("Cmd") or ())
 
 
-def complete(given: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
-    """*given*, and what it leaves out as *inherited*: a container's config over its image's.
+def of_container(image: Mapping[str, Any]) -> dict[str, Any]:
+    """What a container has of the `config` of its *image*, and so what a commit takes over.
 
-    Ports, volumes and labels are those of both, and so are variables; an entry point that is given
-    does without the command that was inherited.
+    Triggers, the shell of build steps and what is not Docker's stay with the image.
+    """
+    return {key: image[key] for key in _TAKEN_OVER if image.get(key)}
+
+
+def complete(given: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """*given*, and what it leaves out as *inherited*: Docker's merge of two configs.
+
+    Ports, volumes and labels are those of both, and so are variables; of a health check each field
+    is; an entry point that is given does without the command that was inherited, and an empty one
+    does without the entry point.
     """
     whole = {**inherited, **{key: value for key, value in given.items() if value}}
+    health = {**(inherited.get("Healthcheck") or {}), **_set(given.get("Healthcheck") or {})}
+    if health:
+        whole["Healthcheck"] = health
     for key in _OBJECTS:
         both = {**(inherited.get(key) or {}), **(given.get(key) or {})}
         if both:
@@ -61,7 +77,13 @@ def complete(given: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str
         whole["Env"] = [*own, *more]
     if given.get("Entrypoint") and not given.get("Cmd"):
         whole.pop("Cmd", None)
+    if given.get("Entrypoint") == []:
+        whole.pop("Entrypoint", None)
     return whole
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value}
 
 
 def same_step(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

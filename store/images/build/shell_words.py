@@ -9,22 +9,29 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-# A quote that is not closed takes the rest; a backslash at the very end is none of a word.
-_WORD: Final = re.compile(r"""(?:\\.|'[^']*'?|"(?:\\.|[^"\\])*"?|[^\s\\'"])+""", re.DOTALL)
+BACKSLASH: Final = "\\"
+# A quote that is not closed takes the rest; an escape at the very end is none of a word.
+_WORDS: Final = {
+    BACKSLASH: re.compile(r"""(?:\\.|'[^']*'?|"(?:\\.|[^"\\])*"?|[^\s\\'"])+""", re.DOTALL),
+    "`": re.compile(r"""(?:`.|'[^']*'?|"(?:`.|[^"`])*"?|[^\s`'"])+""", re.DOTALL),
+}
 _NAME: Final = re.compile(r"[0-9]+|[@*#?\-$!]|[^\W0-9]\w*")
-_ESCAPED_IN_QUOTES: Final = '"$\\'
+_ESCAPED_IN_QUOTES: Final = '"$'  # and the escape itself
 
 
 class WordError(ValueError):
     """A quote or a substitution that has no end, or is of no known kind."""
 
 
-def split_words(text: str) -> list[str]:
-    """The words of *text*, quotes and backslashes still in them."""
-    return _WORD.findall(text)
+def split_words(text: str, escape: str = BACKSLASH) -> list[str]:
+    """The words of *text*, quotes and escapes still in them.
+
+    *escape* is a backslash or a backtick.
+    """
+    return _WORDS[escape].findall(text)
 
 
-def expand(word: str, variables: Mapping[str, str]) -> str:
+def expand(word: str, variables: Mapping[str, str], escape: str = BACKSLASH) -> str:
     """What *word* stands for: without quotes, with the values of *variables*.
 
     Of a shell's substitutions there are `$A`, `${A}`, `${A:-other}`, `${A:+other}` and `${A:?why}`.
@@ -32,12 +39,13 @@ def expand(word: str, variables: Mapping[str, str]) -> str:
     Raises:
         WordError: it cannot be read, or `${A:?why}` says why not.
     """
-    return _Expansion(word, variables).until("")
+    return _Expansion(word, variables, escape).until("")
 
 
 class _Expansion:
-    def __init__(self, text: str, variables: Mapping[str, str]) -> None:
+    def __init__(self, text: str, variables: Mapping[str, str], escape: str) -> None:
         self._text, self._at, self._variables = text, 0, variables
+        self._escape = escape
 
     def until(self, stop: str) -> str:
         """Expand up to *stop*, or to the end where it is empty."""
@@ -52,7 +60,7 @@ class _Expansion:
                     found.append(self._double())
                 case "$":
                     found.append(self._dollar())
-                case "\\":
+                case self._escape:
                     found.append(self._next())
                 case _:
                     found.append(char)
@@ -81,7 +89,7 @@ class _Expansion:
                 raise WordError("a double quote that is not closed")
             if char == "$":
                 found.append(self._dollar())
-            elif char == "\\" and (following := self._peek()) and following in _ESCAPED_IN_QUOTES:
+            elif char == self._escape and self._peek() in {*_ESCAPED_IN_QUOTES, self._escape}:
                 found.append(self._next())
             else:
                 found.append(char)

@@ -2,11 +2,73 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.oracle.harness import Harness
 from tests.oracle.inputs import PROGRAM, Files, directory, idle_program, tar
+from tests.oracle.instructions import INSTRUCTIONS
 
+_EVERY_FIELD: dict[str, Any] = {
+    "Cmd": ["/bin/idle", "a"],
+    "Entrypoint": ["/bin/idle"],
+    "Env": ["A=1", "B=2"],
+    "ExposedPorts": {"80/tcp": {}},
+    "Volumes": {"/data": {}},
+    "WorkingDir": "/srv",
+    "User": "1",
+    "StopSignal": "SIGINT",
+    "OnBuild": ["RUN one"],
+    "Shell": ["/bin/other", "-c"],
+    "Healthcheck": {
+        "Test": ["CMD", "/bin/idle"],
+        "Interval": 7_000_000_000,
+        "Timeout": 6_000_000_000,
+        "StartPeriod": 5_000_000_000,
+        "Retries": 4,
+    },
+}
+_COMMITS: tuple[tuple[dict[str, Any] | None, tuple[str, ...]], ...] = (
+    (None, ()),
+    (None, ("CMD a",)),
+    (None, ("ENTRYPOINT a",)),
+    (None, ("ENV A=3",)),
+    (None, ("LABEL a=2",)),
+    (None, ("EXPOSE 90",)),
+    (None, ("VOLUME /more",)),
+    (None, ("WORKDIR sub",)),
+    (None, ("USER 2",)),
+    (None, ("ONBUILD RUN two",)),
+    (None, ("HEALTHCHECK NONE",)),
+    (None, ("HEALTHCHECK CMD x",)),
+    (None, ("HEALTHCHECK --interval=9s --retries=2 CMD x",)),
+    (None, ("HEALTHCHECK --start-period=0s --timeout=0s CMD x",)),
+    ({"Cmd": ["c"]}, ()),
+    ({"Cmd": []}, ()),
+    ({"Entrypoint": ["e"]}, ()),
+    ({"Entrypoint": []}, ()),
+    ({"Entrypoint": ["e"], "Cmd": ["c"]}, ()),
+    ({"Entrypoint": [], "Cmd": ["c"]}, ()),
+    ({"Env": ["B=9", "C=3"]}, ()),
+    ({"Env": []}, ()),
+    ({"Labels": {"b": "2"}}, ()),
+    ({"Labels": {}}, ()),
+    ({"ExposedPorts": {"90/udp": {}}}, ()),
+    ({"Volumes": {"/more": {}}}, ()),
+    ({"User": "5"}, ()),
+    ({"WorkingDir": "/w"}, ()),
+    ({"StopSignal": "SIGHUP"}, ()),
+    ({"OnBuild": ["RUN two"]}, ()),
+    ({"Shell": ["/bin/sh"]}, ()),
+    ({"Healthcheck": {"Interval": 9_000_000_000}}, ()),
+    ({"Healthcheck": {"Test": ["CMD", "x"]}}, ()),
+    ({"Healthcheck": {"Test": ["NONE"]}}, ()),
+    ({"Healthcheck": {"Retries": 0, "Test": []}}, ()),
+    ({"Cmd": ["c"]}, ("ENV Z=1", "ONBUILD RUN two")),
+    ({"Entrypoint": ["e"]}, ("CMD c",)),
+    ({"OnBuild": ["RUN two"]}, ("ONBUILD RUN three",)),
+    ({"Healthcheck": {"Retries": 9}}, ("HEALTHCHECK --interval=9s CMD x",)),
+)
 _NEW: Files = {"etc/new": b"new\n", "srv": directory(), "srv/data": b"data\n"}
 
 
@@ -112,6 +174,26 @@ def change(harness: Harness) -> None:
             harness.have_workspace("work", "app:1")
             harness.workspace_commit("work", "new:1", changes=changes)
             harness.inspect("new:1", "config")
+
+
+def inherit(harness: Harness) -> None:
+    """What a commit takes over from an image that has every field, with a config and without."""
+    for given, changes in _COMMITS:
+        said = "nothing" if given is None else json.dumps(given)
+        with harness.case(" then ".join((said, *changes))):
+            harness.have_image("x", tags=["app:1"], labels={"a": "1"}, **_EVERY_FIELD)
+            harness.have_workspace("work", "app:1")
+            harness.workspace_commit("work", "new:1", changes=list(changes), config=given)
+            harness.inspect("new:1", "config")
+
+
+def instructions(harness: Harness) -> None:
+    """What each instruction makes of a config, and which are refused."""
+    with harness.case("one at a time"):
+        harness.have_image("x", tags=["app:1"], labels={"a": "1"}, **_EVERY_FIELD)
+        harness.have_workspace("work", "app:1")
+        for change in INSTRUCTIONS:
+            harness.changed_config("work", change)
 
 
 def use(harness: Harness) -> None:

@@ -48,7 +48,7 @@ def test_a_commit_adds_a_layer_and_a_step() -> None:
         "os.version": "1",
         "author": "Ann",
         "created": "2023-11-14T22:13:20Z",
-        "config": BASE_DOCUMENT["config"],
+        "config": {"Cmd": ["/bin/app", "--fast"], "Env": ["A=1"]},
         "history": [
             {"created_by": "COPY"},
             {
@@ -86,6 +86,12 @@ def test_a_step_of_a_build_brings_its_container() -> None:
     assert document["container_config"] == container
     assert document["history"][-1]["created_by"] == "/bin/sh -c make"
     assert document["config"]["Cmd"] == ["/bin/app", "--fast"]
+
+
+def test_a_step_of_a_build_sets_and_drops_any_field() -> None:
+    config = {"Env": ["B=2"], "OnBuild": ["RUN x"], "Shell": ["/bin/other"]}
+    step = Commit(created=NOW, container_config={"Cmd": ["x"]}, config=config, changes=("USER 5",))
+    assert made(step)["config"] == {**config, "User": "5"}
 
 
 def test_what_made_it_can_be_said() -> None:
