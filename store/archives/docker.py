@@ -20,7 +20,6 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.reference import Reference
 
 MANIFEST = "manifest.json"
-LEGACY = "repositories"
 MAX_MANIFEST_JSON_BYTES = 8 * 1024 * 1024  # it names every layer of every image
 _MAX_LAYERS = 1000
 _KEYS = {"Config", "RepoTags", "Layers", "Parent", "LayerSources"}

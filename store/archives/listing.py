@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transship.store.archives import docker, layout
+from transship.store.archives import docker, layout, legacy
 from transship.store.errors import RequestError
 from transship.store.oci import mediatypes
 from transship.store.oci.config import ImageConfig
@@ -94,7 +94,7 @@ def _docker_files(saved: Sequence[Saved]) -> dict[str, bytes]:
             entries[loadable.config.digest]["Parent"] = str(loadable.parent)
     files = {docker.MANIFEST: _encoded(list(entries.values()))}
     if repositories:
-        files[docker.LEGACY] = _encoded(repositories)
+        files[legacy.REPOSITORIES] = _encoded(repositories)
     return files
 
 

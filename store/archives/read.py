@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from transship.store.archives import docker, layout
+from transship.store.archives import docker, layout, legacy
 from transship.store.archives.archive import Archive, ArchivedImage, Root, descend
 from transship.store.archives.documents import Documents
 from transship.store.archives.limits import ArchiveLimits
@@ -74,12 +74,8 @@ def interpret(
     elif members.file(docker.MANIFEST) is not None:
         entries = docker.read_entries(members, documents)
         roots = docker.merged([docker.read_image(one, members, documents) for one in entries])
-    elif members.file(docker.LEGACY) is not None:
-        raise InvalidArchiveError(
-            "the archive is of Docker before 1.10, which is not supported",
-            subject=docker.LEGACY,
-            hint="load it with a Docker of before 25, and save it again",
-        )
+    elif legacy.is_legacy(members):
+        roots = docker.merged(legacy.read_legacy(members, documents))
     else:
         raise InvalidArchiveError(
             "neither a docker-archive nor an OCI layout: no manifest.json, no oci-layout",

@@ -27,8 +27,7 @@ from transship.store.layers.tar.reader import BLOCK_BYTES, Entry, Kind, TarReade
 from transship.store.oci.digest import Digest
 
 _READ_BYTES: Final = 1024 * 1024
-# What legacy tools beside manifest.json read; one of each in every layer's directory.
-_LEGACY: Final = re.compile(r"[0-9a-f]{64}/(VERSION|json)")
+_VERSION: Final = re.compile(r"[^/]+/VERSION")  # of a layer's directory; always 1.0
 _BLOB: Final = re.compile(r"blobs/([^/]+)/([^/]+)")
 _MAX_SILENT_BYTES: Final = 64 * 1024 * 1024  # of input from which nothing comes
 _MAX_LAYER_BYTES: Final = 1024**4  # an hour's hashing, and far beyond any layer
@@ -97,7 +96,7 @@ def _take(entry: Entry, tee: _Tee, sink: BlobSink, members: Members) -> None:
     """Remember *entry*, and hand what it holds to *sink*."""
     path = member_path(entry.name)
     match entry.kind:
-        case Kind.FILE if path and not _LEGACY.fullmatch(path):
+        case Kind.FILE if path and not _VERSION.fullmatch(path):
             member = _receive(path, entry.size, tee, sink)
             same = path not in members.links and members.files.setdefault(path, member) == member
         case Kind.SYMLINK | Kind.HARDLINK:

@@ -169,6 +169,15 @@ class Harness:
 
         self._step(["inspect", ref, *(f".{key}" for key in only)], ask)
 
+    def image_id(self, ref: str) -> None:
+        """Look at the very ID, which is not replaced by a label in pieces."""
+
+        def ask() -> Json:
+            id_ = self.subject.inspect(ref)["id"].removeprefix("sha256:")
+            return [id_[at : at + 8] for at in range(0, 64, 8)]
+
+        self._step(["the ID of", ref], ask)
+
     def history(self, ref: str) -> None:
         self._step(["history", ref], lambda: self.subject.history(ref))
 

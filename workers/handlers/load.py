@@ -103,8 +103,9 @@ def _made(
     lease: JobLease,
     context: WorkerContext,
 ) -> Made:
-    """What the catalog is to know of *root*; its manifests are in the store on return."""
+    """What the catalog is to know of *root*; its documents are in the store on return."""
     manifests: list[Manifest | Index] = []
+    configs: list[bytes] = []
     parents: dict[str, str] = {}
     verified: dict[Pair, None] = {}
     computed = {member.digest: member.diff_id for member in members.files.values()}
@@ -116,13 +117,16 @@ def _made(
         _check_history(one)
         manifest = one.complete(found)
         manifests.append(manifest)
+        if one.config is not None:  # one that was made of older documents is in no file
+            configs.append(one.config.raw)
         if one.parent is not None:
             parents[str(one.image_id)] = str(one.parent)
         for layer in manifest.layers:
             diff_id = computed.get(layer.digest)
             if diff_id is not None and one.config is not None and diff_id in one.config.diff_ids:
                 verified[Pair(str(layer.digest), str(diff_id))] = None
-    local_image.keep_documents((manifest.raw for manifest in manifests), lease, context)
+    documents = (*configs, *(manifest.raw for manifest in manifests))
+    local_image.keep_documents(documents, lease, context)
     return made(manifests, context.content, names=root.names, parents=parents, verified=verified)
 
 

@@ -28,7 +28,7 @@ _SHELL: Final = ["/bin/sh", "-c"]
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
 _HIGHEST_PORT: Final = 65535
 _SHORTEST_NS: Final = 1_000_000  # of a health check's times
-_MOST_RETRIES: Final = 2**31 - 1
+_MAX_RETRIES: Final = 2**31 - 1
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+")
 _ONBUILD: Final = re.compile(r"\s*ONBUILD\s*", re.IGNORECASE)
 _Set = dict[str, dict[str, Any]]  # as configs write a set
@@ -379,7 +379,7 @@ def _health_options(flags: Sequence[tuple[str, str | None]]) -> dict[str, int]:
             options[_HEALTH_TIMES[name]] = time or 0
         elif name == "retries":
             number = int(value) if _NUMBER.fullmatch(value) and len(value) <= 20 else 0
-            if value and not 1 <= number <= _MOST_RETRIES:
+            if value and not 1 <= number <= _MAX_RETRIES:
                 raise _ChangeError("--retries is a number of 1 or more")
             options["Retries"] = number
         else:

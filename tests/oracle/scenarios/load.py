@@ -223,3 +223,118 @@ def legacy(harness: Harness) -> None:
         harness.load(
             "legacy without a layer", tar({k: v for k, v in files.items() if "tar" not in k})
         )
+    line = _line()
+    with harness.case("a line of parents, several names"):
+        names = {
+            "app": {"1": "c" * 64, "2": "b" * 64, "3": "a" * 64},
+            "localhost:5000/web": {"1": "c" * 64},
+        }
+        harness.load("legacy", tar({**line, "repositories": json.dumps(names).encode()}))
+        for ref in ("app:1", "app:2"):
+            harness.image_id(ref)
+            harness.inspect(ref, "id", "parent", "root_fs", "config", "created", "author")
+            harness.history(ref)
+        harness.names()
+    with harness.case("no names"):
+        harness.load("legacy", tar(line))
+        harness.names()
+    for what, changed in (
+        ("the document as it is, from 1.8.3 on", {"docker_version": "1.9.1", "Extra": [1, 2.50]}),
+        ("older", {"docker_version": "1.8.2", "Extra": [1]}),
+        ("no version", {"docker_version": None}),
+        ("letters that Go escapes", {"docker_version": "1.9.0", "comment": "a<b>&\u2028\u00e9"}),
+        ("letters that Go escapes, older", {"comment": "a<b>&\u2028\u00e9"}),
+        ("times", {"created": "2015-03-20T10:20:30.120000000+02:00"}),
+        ("no time", {"created": None}),
+        ("what was dropped", {"docker_version": "1.9.0", "Size": 5, "throwaway": True}),
+        ("every field", {"config": _OLD_CONFIG, "author": "Ann", "container": "d" * 64}),
+        ("a text for a command", {"config": {"Cmd": "x", "Entrypoint": "y"}}),
+        ("no system", {"os": None}),
+    ):
+        with harness.case(what):
+            old = {**_OLD, "id": "a" * 64, **changed}
+            files = {
+                f"{'a' * 64}/VERSION": b"1.0",
+                f"{'a' * 64}/json": json.dumps(
+                    {key: value for key, value in old.items() if value is not None}, indent=1
+                ).encode(),
+                f"{'a' * 64}/layer.tar": line[f"{'a' * 64}/layer.tar"],
+                "repositories": json.dumps({"app": {"1": "a" * 64}}).encode(),
+            }
+            harness.load(what, tar(files))
+            harness.image_id("app:1")
+
+
+def legacy_bad(harness: Harness) -> None:
+    """What is wrong in the layout from before there was a manifest."""
+    line = _line()
+    names = json.dumps({"app": {"1": "c" * 64, "2": "b" * 64, "3": "a" * 64}}).encode()
+    document = json.loads(line[f"{'a' * 64}/json"])
+    for what, changed in (
+        ("a name of nothing", {"repositories": json.dumps({"app": {"1": "9" * 64}}).encode()}),
+        ("a name that is none", {"repositories": json.dumps({"App": {"1": "c" * 64}}).encode()}),
+        ("a parent that is not there", {f"{'b' * 64}/json": None, f"{'b' * 64}/layer.tar": None}),
+        ("a layer that is not there", {f"{'b' * 64}/layer.tar": None}),
+        ("a layer that is no tar", {f"{'b' * 64}/layer.tar": b"no tar " * 100}),
+        ("a document that is none", {f"{'a' * 64}/json": b"["}),
+        ("a document of another kind", {f"{'a' * 64}/json": b"[]"}),
+        ("a time that is none", {f"{'a' * 64}/json": _changed(document, created="yesterday")}),
+        ("a command that is none", {f"{'a' * 64}/json": _changed(document, config={"Cmd": 5})}),
+    ):
+        with harness.case(what):
+            files: dict[str, bytes | None] = {**line, "repositories": names, **changed}
+            harness.load(what, tar({k: v for k, v in files.items() if v is not None}))
+            harness.inspect("app:1", "id")
+
+
+_OLD: dict[str, Any] = {
+    "created": "2015-03-20T10:20:30.123456789Z",
+    "container": "e" * 64,
+    "container_config": {"Hostname": "h", "Cmd": ["/bin/sh", "-c", "make it"]},
+    "docker_version": "1.5.0",
+    "config": {"Hostname": "h", "Env": ["A=1"], "Cmd": ["/x"]},
+    "architecture": "amd64",
+    "os": "linux",
+    "Size": 7,
+}
+_OLD_CONFIG: dict[str, Any] = {
+    "Hostname": "h",
+    "Domainname": "d",
+    "User": "u",
+    "AttachStdin": True,
+    "ExposedPorts": {"80/tcp": {}, "443/tcp": {}},
+    "Tty": True,
+    "OpenStdin": True,
+    "StdinOnce": True,
+    "Env": ["B=2", "A=1"],
+    "Cmd": ["/x", "<y>"],
+    "Image": "f" * 64,
+    "Volumes": {"/b": {}, "/a": {}},
+    "WorkingDir": "/w",
+    "Entrypoint": [],
+    "NetworkDisabled": True,
+    "MacAddress": "02:00",
+    "OnBuild": ["RUN x"],
+    "Labels": {"z": "1", "a": "2"},
+    "StopSignal": "9",
+    "Memory": 5,
+    "PortSpecs": None,
+}
+
+
+def _line() -> dict[str, bytes]:
+    """Three images, each the parent of the next."""
+    files: dict[str, bytes] = {}
+    parent = None
+    for number, letter in enumerate("abc"):
+        old = {**_OLD, "id": letter * 64, "comment": f"step {number}"}
+        old |= {} if parent is None else {"parent": parent}
+        parent = letter * 64
+        files[f"{parent}/VERSION"] = b"1.0"
+        files[f"{parent}/json"] = json.dumps(old).encode()
+        files[f"{parent}/layer.tar"] = tar({f"etc/{letter}": letter.encode()})
+    return files
+
+
+def _changed(document: dict[str, Any], **changes: Any) -> bytes:
+    return json.dumps({**document, **changes}).encode()
