@@ -142,9 +142,7 @@ def _layer(path: str, member: Member | None, diff_id: Digest) -> ArchivedLayer:
 def _entry(value: Any) -> ManifestEntry:
     if not isinstance(value, dict):
         raise InvalidArchiveError("an image is not an object", subject=MANIFEST)
-    for key in value:
-        if key not in _KEYS and key.casefold() in _FOLDED:  # Docker would read it
-            raise InvalidArchiveError(f"the field {key!r:.40} is misspelt", subject=MANIFEST)
+    value = _as_spelt(value)
     parent = value.get("Parent")
     return ManifestEntry(
         config=_path(value.get("Config"), "Config"),
@@ -152,6 +150,17 @@ def _entry(value: Any) -> ManifestEntry:
         names=tuple(dict.fromkeys(_name(one) for one in _list(value, "RepoTags"))),
         parent=_image_id(parent) if parent not in (None, "") else None,
     )
+
+
+def _as_spelt(given: Mapping[str, Any]) -> dict[str, Any]:
+    """*given* with the names of its fields as Docker writes them: it reads them in any case."""
+    value: dict[str, Any] = {}
+    for key, item in given.items():
+        spelt = _FOLDED.get(key.casefold(), key)
+        if spelt in value:
+            raise InvalidArchiveError(f"the field {key!r:.40} is there twice", subject=MANIFEST)
+        value[spelt] = item
+    return value
 
 
 def _list(value: Mapping[str, Any], key: str) -> list[Any]:
@@ -166,7 +175,8 @@ def _list(value: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _path(value: Any, key: str) -> str:
-    if not isinstance(value, str) or not (path := member_path(value)):
+    # From the root is from the archive's own directory.
+    if not isinstance(value, str) or not (path := member_path(value.lstrip("/"))):
         raise InvalidArchiveError(f"{key} is {value!r:.40}, not a path", subject=MANIFEST)
     return path
 

@@ -23,7 +23,7 @@ from transship.store.errors import (
     InvalidLayerError,
 )
 from transship.store.layers.codecs.formats import Compression, Readable, open_reader
-from transship.store.layers.tar.reader import BLOCK_BYTES, Entry, Kind, TarReader
+from transship.store.layers.tar.reader import Entry, Kind, TarReader
 from transship.store.oci.digest import Digest
 
 _READ_BYTES: Final = 1024 * 1024
@@ -75,7 +75,6 @@ def receive_archive(
         ExpansionError: it is longer than it may be.
     """
     members = Members()
-    end = 0
     with open_reader(stream, max_bytes=limits.max_bytes, subject="the archive") as plain:
         tar = TarReader(plain)
         try:
@@ -84,11 +83,10 @@ def receive_archive(
                     raise InvalidArchiveError(f"has more than {limits.max_members} files")
                 check()
                 _take(entry, _Tee(tar, check), sink, members)
-                end = tar.offset
         except InvalidLayerError as error:
             raise InvalidArchiveError(error.detail, subject=shown(error.subject)) from error
-        if tar.offset < end + BLOCK_BYTES:  # a whole tar has an end of its own
-            raise InvalidArchiveError("the archive is cut")
+        if not tar.offset:
+            raise InvalidArchiveError("the archive is empty")
     return members
 
 

@@ -18,8 +18,8 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
 
     Raises:
         InvalidManifestError: longer than *max_bytes*, not JSON, a key twice in an object, nested
-            deeper than 64, a number that JSON does not have or that is too large, or text that
-            is not Unicode.
+            deeper than 64, a number that JSON does not have or that is too large, or bytes that
+            are not UTF-8. Half a surrogate pair is read as U+FFFD, as Go reads it.
     """
     if len(raw) > max_bytes:
         raise InvalidManifestError(f"longer than {max_bytes} bytes", subject=what)
@@ -31,7 +31,7 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
             parse_float=_finite,
         )
         if _SURROGATE.search(raw):
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair cannot be encoded
+            value = _whole(value)
     except InvalidManifestError as error:
         error.subject = what
         raise
@@ -47,6 +47,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise InvalidManifestError("an object has the same key twice")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """*value* with each half of a surrogate pair replaced: it cannot be encoded."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return _object([(_whole(key), _whole(item)) for key, item in value.items()])
     return value
 
 

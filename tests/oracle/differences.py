@@ -354,6 +354,36 @@ DIFFERENCES: Sequence[Difference] = (
         do="inspect *",
         after="load <a layer that is no tar>",
     ),
+    *(
+        Difference(
+            reason="no manifest can name a layer that is compressed so, and the refusal says it",
+            change=instead({"refused": refused}),
+            scenario="load_odd",
+            case=f"layers compressed by {name}",
+            do=do,
+        )
+        for name in ("bzip2", "xz")
+        for do, refused in (("load *", "invalid"), ("inspect *", "not-found"))
+    ),
+    Difference(
+        reason="layers compressed by zstd are read, as by Docker 23 and later",
+        change=instead({"loaded": ["app:1"]}),
+        scenario="load_odd",
+        case="layers compressed by zstd",
+        do="load *",
+    ),
+    Difference(
+        reason="layers compressed by zstd are read, as by Docker 23 and later",
+        change=instead(
+            {
+                "id": "<image x>",
+                "root_fs": {"layers": ["<chain x/1>", "<diff x/2>"], "type": "layers"},
+            }
+        ),
+        scenario="load_odd",
+        case="layers compressed by zstd",
+        do="inspect *",
+    ),
     # --- import
     Difference(
         reason="the image is for the platform that was asked for",

@@ -205,6 +205,63 @@ def bad(harness: Harness) -> None:
         wrong("config by a link to the outside", tar({**files, "link.json": hostname}))
 
 
+def odd(harness: Harness) -> None:
+    """Archives as other programs write them."""
+    made = image("x", tags=["app:1"])
+    config = f"{Digest.parse(made.id).hex}.json"
+    layers = [f"{Digest.of(blob).hex}.tar" for blob in made.layers]
+    files = {config: made.config, **dict(zip(layers, made.layers, strict=True))}
+
+    def loaded(what: str, **changes: Any) -> None:
+        entry = {"Config": config, "RepoTags": ["app:1"], "Layers": layers}
+        named = changes.pop("entry", {**entry, **changes})
+        _load_odd(harness, what, {**files, "manifest.json": json.dumps([named]).encode()})
+
+    forms: dict[str, dict[str, Any]] = {
+        "layers from the root": {"Layers": [f"/{name}" for name in layers]},
+        "layers with a dot": {"Layers": [f"./{name}" for name in layers]},
+        "layers by a way round": {"Layers": [f"d/../{name}" for name in layers]},
+        "layers with a slash at the end": {"Layers": [f"{name}/" for name in layers]},
+        "a config from the root": {"Config": f"/{config}"},
+        "keys in small letters": {
+            "entry": {"config": config, "repotags": ["app:1"], "layers": layers}
+        },
+        "keys in capitals": {"entry": {"CONFIG": config, "REPOTAGS": ["app:1"], "LAYERS": layers}},
+        "a key in both": {"config": "nothing.json"},
+        "names that are null": {"RepoTags": None},
+        "more fields": {"LayerSources": {}, "Other": [1]},
+    }
+    for what, changes in forms.items():
+        with harness.case(what):
+            harness.know("x", made)
+            loaded(what, **changes)
+    for name, packed_layers in {
+        "gzip": [gzip.compress(layer) for layer in made.layers],
+        "bzip2": [bz2.compress(layer) for layer in made.layers],
+        "xz": [lzma.compress(layer) for layer in made.layers],
+        "zstd": [zstandard.compress(layer) for layer in made.layers],
+    }.items():
+        with harness.case(f"layers compressed by {name}"):
+            harness.know("x", made)
+            packed = Made(made.config, tuple(packed_layers), made.tags)
+            harness.load(name, docker_archive(packed))
+            harness.inspect("app:1", "id", "root_fs")
+    with harness.case("half a surrogate in a label"):
+        raw = json.dumps({**json.loads(made.config), "config": {"Labels": {"a": "x\ud800y"}}})
+        half = Made(raw.encode(), made.layers, made.tags)
+        harness.know("x", half)
+        harness.load("half a surrogate", docker_archive(half))
+        harness.inspect("app:1", "id", "config")
+    for what, cut in (("no blocks at the end", 1024), ("one block at the end", 512)):
+        with harness.case(what):
+            harness.know("x", made)
+            whole = docker_archive(made)
+            end = len(whole.rstrip(b"\0"))
+            end += -end % 512
+            harness.load(what, whole[:end] + bytes(1024 - cut))
+            harness.inspect("app:1", "id")
+
+
 def legacy(harness: Harness) -> None:
     """The layout from before there was a manifest."""
     with harness.case("one image"):
@@ -338,3 +395,9 @@ def _line() -> dict[str, bytes]:
 
 def _changed(document: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps({**document, **changes}).encode()
+
+
+def _load_odd(harness: Harness, what: str, files: dict[str, bytes]) -> None:
+    harness.load(what, tar(files))
+    harness.inspect("app:1", "id")
+    harness.names()

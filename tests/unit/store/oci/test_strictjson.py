@@ -49,13 +49,17 @@ def test_one_byte_more_is_refused() -> None:
         (b'{"a": 1, "a": 1}', "twice"),
         (b'{"b": {"a": 1, "a": 2}}', "twice"),
         (b'{"a": 1, "\\u0061": 2}', "twice"),
-        (b'"\\ud800"', "not JSON"),
-        (b'{"\\udfff": 1}', "not JSON"),
+        (b'{"\\udfff": 1, "\\udffe": 1}', "twice"),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(raw: bytes, reason: str) -> None:
     with pytest.raises(InvalidManifestError, match=reason):
         read(raw)
+
+
+def test_half_a_pair_of_surrogates_is_the_replacement_character() -> None:
+    value = read(b'{"a\\ud800": ["x\\udfffy", "\\ud800\\ud800", 1]}')
+    assert value == {"a\ufffd": ["x\ufffdy", "\ufffd\ufffd", 1]}
 
 
 def test_a_pair_of_surrogates_is_one_character() -> None:
