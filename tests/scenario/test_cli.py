@@ -121,6 +121,13 @@ def test_on_a_terminal_progress_is_bars(
     assert f"team/bars:1@{image.digest}" in shown.replace("\r\n", "")
 
 
+def test_to_remove_what_is_missing_is_no_failure_by_force(here: Environment) -> None:
+    for options, code in (((), 1), (("--force",), 0)):
+        done = transship(here, "rm", *options, "nothing:1")
+        assert (done.returncode, done.stdout) == (code, "")
+        assert "no such image" in done.stderr.lower()
+
+
 def test_quiet_shows_nothing_of_a_success(here: Environment, pulled: dict[str, Any]) -> None:
     done = transship(here, "pull", pulled["result"]["reference"], "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -44,9 +44,10 @@ def _target(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    if _URL.fullmatch(text) is None:
+    url = text if "://" in text else f"http://{text}"  # as Docker takes it
+    if _URL.fullmatch(url) is None:
         raise PydanticCustomError("url", "not a URL: http://HOST/PATH or https://HOST/PATH")
-    return text
+    return url
 
 
 def _changes(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import click
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
 from transship.api.cli.logins import logins
-from transship.api.cli.output.errors import exit_code, explain
+from transship.api.cli.output.errors import exit_code, explain, is_missing
 from transship.store.errors import TransshipError
 
 
@@ -159,7 +159,8 @@ def tag(reference: str, new: str, as_json: bool) -> int:
     "--force",
     "-f",
     is_flag=True,
-    help="Even if an idle workspace uses it; by ID, remove all its tags.",
+    help="Even if an idle workspace uses it; by ID, remove all its tags. What is missing is no "
+    "failure.",
 )
 @click.option("--no-prune", is_flag=True, help="Keep parents that nothing else needs.")
 @json_option
@@ -176,7 +177,8 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
                 gone = connection.client.remove(name, force=force, noprune=no_prune)
             except TransshipError as error:  # as with Docker, the others go on
                 sys.stderr.write(explain(error))
-                code = max(code, exit_code(error))
+                if not (force and is_missing(error)):
+                    code = max(code, exit_code(error))
                 continue
             removed += gone
             if not as_json:

@@ -8,7 +8,12 @@ import traceback
 from typing import Any
 
 from transship.api.http.statuses import status_of
-from transship.store.errors import RequestError, TransshipError, UnauthorizedError
+from transship.store.errors import (
+    NotFoundError,
+    RequestError,
+    TransshipError,
+    UnauthorizedError,
+)
 from transship.store.text import escaped
 
 DONE, FAILED, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -79,6 +84,11 @@ def exit_code(error: Exception) -> int:
     if code in ("server-unreachable", "needs-server"):
         return USAGE
     return FAILED
+
+
+def is_missing(error: TransshipError) -> bool:
+    """Whether there is not what was asked for."""
+    return bool(error.as_json()["code"] == NotFoundError.code)
 
 
 def job_exit_code(job: dict[str, Any]) -> int:

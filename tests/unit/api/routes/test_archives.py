@@ -23,7 +23,7 @@ from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.layers.codecs.formats import open_reader
 from transship.workers.handlers import export, load
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.specs import parse_spec
+from transship.workers.specs import ImportSpec, parse_spec
 
 APP = small("routes")
 ARCHIVE = tar(docker_files(APP))
@@ -331,3 +331,9 @@ def test_a_spec_says_how_its_body_comes() -> None:
     assert parse_spec({"kind": "load"}).body == "POST /loads"
     assert parse_spec({"kind": "import"}).body == "POST /imports"
     assert parse_spec({"kind": "import", "url": "http://x.test/a"}).body is None
+
+
+def test_a_url_to_import_may_lack_its_scheme_as_with_docker() -> None:
+    spec = parse_spec({"kind": "import", "url": "x.test:80/a.tar?b=1"})
+    assert isinstance(spec, ImportSpec)
+    assert spec.url == "http://x.test:80/a.tar?b=1"
