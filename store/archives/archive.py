@@ -37,6 +37,16 @@ class ArchivedLayer:
     blob: StoredLayer | None
 
 
+def manifest_of(config: ImageConfig, layers: Iterable[ArchivedLayer]) -> Manifest | None:
+    """The manifest of an image that comes without one; None where a layer is missing."""
+    blobs = []
+    for layer in layers:
+        if layer.blob is None:
+            return None
+        blobs.append((layer.blob.digest, layer.blob.size, layer.blob.compression))
+    return made(config.raw, blobs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedImage:
     """An image, or with no *config* an artifact.

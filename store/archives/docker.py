@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transship.store.archives.archive import ArchivedImage, ArchivedLayer, Root
+from transship.store.archives.archive import ArchivedImage, ArchivedLayer, Root, manifest_of
 from transship.store.archives.checks import check_count, checked_layer, parsed_config
 from transship.store.archives.documents import Documents
-from transship.store.archives.manifests import made
 from transship.store.archives.members import Member, Members, member_path, shown
 from transship.store.errors import InvalidArchiveError, RequestError
 from transship.store.oci.config import MAX_CONFIG_BYTES, ImageConfig
@@ -64,15 +63,10 @@ def read_image(entry: ManifestEntry, members: Members, documents: Documents) -> 
         _layer(path, members.find(path), diff_id)
         for path, diff_id in zip(entry.layers, config.diff_ids, strict=True)
     )
-    blobs = [
-        (layer.blob.digest, layer.blob.size, layer.blob.compression)
-        for layer in layers
-        if layer.blob is not None
-    ]
     return ArchivedImage(
         config=config,
         layers=layers,
-        manifest=made(config.raw, blobs) if len(blobs) == len(layers) else None,
+        manifest=manifest_of(config, layers),
         names=entry.names,
         parent=entry.parent,
     )

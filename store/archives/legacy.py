@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from transship.store.archives.archive import ArchivedImage, ArchivedLayer
+from transship.store.archives.archive import ArchivedImage, ArchivedLayer, manifest_of
 from transship.store.archives.checks import checked_layer, parsed_config
 from transship.store.archives.documents import Documents
-from transship.store.archives.manifests import made
 from transship.store.archives.members import Members, shown
 from transship.store.errors import ContentError, InvalidArchiveError, RequestError
 from transship.store.oci.config import MAX_CONFIG_BYTES
@@ -161,15 +160,10 @@ class _Reading:
             raise InvalidArchiveError(
                 f"cannot be understood: {error}"[:200], subject=shown(path)
             ) from None
-        blobs = [
-            (one.blob.digest, one.blob.size, one.blob.compression)
-            for one in layers
-            if one.blob is not None
-        ]
         return ArchivedImage(
             config=config,
             layers=layers,
-            manifest=made(config.raw, blobs),
+            manifest=manifest_of(config, layers),
             parent=None if parent is None else parent.image_id,
         )
 
