@@ -35,7 +35,7 @@ class ImageConfig:
         Raises:
             InvalidManifestError: it is none, or its layers are not named by digests.
         """
-        document = loads(raw, what="image config", max_bytes=MAX_CONFIG_BYTES)
+        document = loads(raw, what="image config", max_bytes=MAX_CONFIG_BYTES, halves=True)
         if not isinstance(document, dict):
             raise InvalidManifestError("an image config is not an object")
         created = document.get("created")

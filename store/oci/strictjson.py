@@ -13,13 +13,15 @@ DEEPEST = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
+def loads(raw: bytes, *, what: str, max_bytes: int, halves: bool = False) -> Any:
     """Parse *raw*, called *what* in errors.
+
+    With *halves*, half a surrogate pair is read as U+FFFD, as Go reads it.
 
     Raises:
         InvalidManifestError: longer than *max_bytes*, not JSON, a key twice in an object, nested
-            deeper than 64, a number that JSON does not have or that is too large, or bytes that
-            are not UTF-8. Half a surrogate pair is read as U+FFFD, as Go reads it.
+            deeper than 64, a number that JSON does not have or that is too large, or text that
+            is not Unicode.
     """
     if len(raw) > max_bytes:
         raise InvalidManifestError(f"longer than {max_bytes} bytes", subject=what)
@@ -30,8 +32,10 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
             parse_constant=_no_constant,
             parse_float=_finite,
         )
-        if _SURROGATE.search(raw):
+        if _SURROGATE.search(raw) and halves:
             value = _whole(value)
+        elif _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair cannot be encoded
     except InvalidManifestError as error:
         error.subject = what
         raise

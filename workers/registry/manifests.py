@@ -9,6 +9,7 @@ from __future__ import annotations
 import httpx
 
 from transship.store.errors import (
+    DeniedError,
     DigestMismatchError,
     InvalidDigestError,
     InvalidManifestError,
@@ -16,6 +17,7 @@ from transship.store.errors import (
     ProtocolError,
     RegistryError,
     RegistryUnavailableError,
+    UnauthorizedError,
 )
 from transship.store.oci import mediatypes
 from transship.store.oci.descriptor import Descriptor
@@ -122,7 +124,7 @@ def put_manifest(
     """Store the very bytes of *manifest* under *identifier*.
 
     An answer other than 201, or one that names another digest, leaves it open whether they are
-    there: they are read back.
+    there: they are read back. Who may write there and not read has the registry's word.
 
     Raises:
         DigestMismatchError: the registry has stored something else.
@@ -158,6 +160,10 @@ def put_manifest(
             registry=asked.registry,
             subject=subject,
         ) from missing
+    except (UnauthorizedError, DeniedError):
+        if _denies(told, manifest.digest):
+            raise DigestMismatchError(expected=str(manifest.digest), actual=str(told)) from None
+        return
     if stored.raw != manifest.raw:
         raise DigestMismatchError(expected=str(manifest.digest), actual=str(stored.digest))
 

@@ -163,3 +163,18 @@ def test_pushed_blobs_and_manifest_make_a_second_tag(direct: Repository, image: 
     push_blob(direct, other.config_bytes)
     direct.put_manifest("v4", other.manifest)
     assert direct.head_manifest("v4") == other.manifest.descriptor
+
+
+@pytest.mark.parametrize("told", [None, b"other"])
+def test_who_may_not_read_has_the_registrys_word(
+    proxied: Repository, proxy: SlowProxy, image: Image, told: bytes | None
+) -> None:
+    headers = {} if told is None else {"Docker-Content-Digest": str(Digest.of(told))}
+    proxy.on_request = lambda r: (
+        Action(status=202, headers=headers) if r.method == "PUT" else Action(status=403)
+    )
+    if told is None:
+        proxied.put_manifest("v5", image.manifest)
+    else:
+        with pytest.raises(DigestMismatchError):
+            proxied.put_manifest("v5", image.manifest)

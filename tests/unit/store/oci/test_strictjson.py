@@ -49,7 +49,8 @@ def test_one_byte_more_is_refused() -> None:
         (b'{"a": 1, "a": 1}', "twice"),
         (b'{"b": {"a": 1, "a": 2}}', "twice"),
         (b'{"a": 1, "\\u0061": 2}', "twice"),
-        (b'{"\\udfff": 1, "\\udffe": 1}', "twice"),
+        (b'"\\ud800"', "not JSON"),
+        (b'{"\\udfff": 1}', "not JSON"),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(raw: bytes, reason: str) -> None:
@@ -57,9 +58,12 @@ def test_what_could_be_read_in_two_ways_is_refused(raw: bytes, reason: str) -> N
         read(raw)
 
 
-def test_half_a_pair_of_surrogates_is_the_replacement_character() -> None:
-    value = read(b'{"a\\ud800": ["x\\udfffy", "\\ud800\\ud800", 1]}')
+def test_half_a_pair_of_surrogates_may_be_the_replacement_character() -> None:
+    raw = b'{"a\\ud800": ["x\\udfffy", "\\ud800\\ud800", 1]}'
+    value = loads(raw, what="it", max_bytes=1000, halves=True)
     assert value == {"a\ufffd": ["x\ufffdy", "\ufffd\ufffd", 1]}
+    with pytest.raises(InvalidManifestError, match="twice"):
+        loads(b'{"\\udfff": 1, "\\udffe": 1}', what="it", max_bytes=1000, halves=True)
 
 
 def test_a_pair_of_surrogates_is_one_character() -> None:
