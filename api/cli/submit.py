@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from transship.api.cli.logins import logins
+from transship.api.cli.logins import logins, own_config
 
 
 def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
@@ -36,10 +35,10 @@ def _logins(spec: dict[str, Any]) -> dict[str, dict[str, str]]:
         InvalidSpecError: it cannot be.
     """
     from transship.api.cli.connect.target import Target  # noqa: PLC0415 -- --help needs none of it
-    from transship.workers.registry.auth.credentials import docker_config_exists  # noqa: PLC0415
 
-    if not docker_config_exists(os.environ) and Target.load().may_be_served:
+    config = own_config()
+    if not config.sources and Target.load().may_be_served:
         return {}
     from transship.workers.specs import parse_spec  # noqa: PLC0415
 
-    return logins(parse_spec(spec).registries)
+    return logins(config, parse_spec(spec).registries)

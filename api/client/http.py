@@ -149,15 +149,13 @@ class HttpClient:
         try:
             with _translated():
                 try:
-                    self._send(connection, *asked)
-                    response = connection.getresponse()
+                    response = self._ask(connection, *asked)
                 except ConnectionError:  # the server may have closed it while this was on its way
                     if not was_used or method not in _REPEATABLE or content is not None:
                         raise
                     connection.close()
                     connection = self._opened(timeout)
-                    self._send(connection, *asked)
-                    response = connection.getresponse()
+                    response = self._ask(connection, *asked)
             if response.length is None and not response.chunked:  # its end would be no proof
                 raise TransportError("the answer does not say how long it is")
             yield Response(response)
@@ -169,14 +167,14 @@ class HttpClient:
             raise
         connection.close()
 
-    def _send(
+    def _ask(
         self,
         connection: HTTPConnection,
         method: str,
         target: str,
         body: Iterable[bytes] | bytes | None,
         headers: Mapping[str, str],
-    ) -> None:
+    ) -> HTTPResponse:
         chunked = not isinstance(body, bytes | None) and "Content-Length" not in headers
         if chunked:
             headers = {**headers, "Transfer-Encoding": "chunked"}
@@ -188,6 +186,7 @@ class HttpClient:
                 {**self.headers, **headers},
                 encode_chunked=chunked,
             )
+        return connection.getresponse()
 
     def _used(self, timeout: float) -> HTTPConnection | None:
         """A connection that was used before and is open still."""

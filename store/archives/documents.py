@@ -35,8 +35,12 @@ class Documents:
         Raises:
             InvalidArchiveError: as for `raw`, or it is not JSON that all read alike.
         """
+        return self.json_and_raw(path, member, max_bytes=max_bytes)[0]
+
+    def json_and_raw(self, path: str, member: Member, *, max_bytes: int) -> tuple[Any, bytes]:
+        """The same, with the bytes."""
         raw = self.raw(path, member, max_bytes=max_bytes)
         try:
-            return loads(raw, what=shown(path), max_bytes=max_bytes)
+            return loads(raw, what=shown(path), max_bytes=max_bytes), raw
         except ContentError as error:
             raise InvalidArchiveError(error.detail, subject=shown(path)) from None

@@ -18,10 +18,9 @@ from transship.store.archives.archive import ArchivedImage, ArchivedLayer, manif
 from transship.store.archives.checks import checked_layer, parsed_config
 from transship.store.archives.documents import Documents
 from transship.store.archives.members import Members, shown
-from transship.store.errors import ContentError, InvalidArchiveError, RequestError
+from transship.store.errors import InvalidArchiveError, RequestError
 from transship.store.oci.config import MAX_CONFIG_BYTES
 from transship.store.oci.reference import Reference
-from transship.store.oci.strictjson import loads
 
 REPOSITORIES: Final = "repositories"
 _MAX_REPOSITORIES_BYTES: Final = 1024 * 1024
@@ -127,11 +126,7 @@ class _Reading:
         member = self._members.find(path)
         if member is None:
             raise InvalidArchiveError("the archive does not hold this image", subject=shown(path))
-        raw = self._documents.raw(path, member, max_bytes=MAX_CONFIG_BYTES)
-        try:
-            value = loads(raw, what=shown(path), max_bytes=MAX_CONFIG_BYTES)
-        except ContentError as error:
-            raise InvalidArchiveError(error.detail, subject=shown(path)) from None
+        value, raw = self._documents.json_and_raw(path, member, max_bytes=MAX_CONFIG_BYTES)
         if not isinstance(value, dict):
             raise InvalidArchiveError("is not an object", subject=shown(path))
         return value, raw.decode()
@@ -238,7 +233,7 @@ def _filled(given: Mapping[str, Any], fields: _Fields) -> Iterator[tuple[str, An
         value = nothing if value is None else value
         if value is not nothing and not _is_like(name, value, nothing):
             raise ValueError(f"{name} is {value!r:.40}")
-        if left_out and value in (nothing, 0, "", [], {}) and value is not True:
+        if left_out and not value:
             continue
         if name == "created":
             value = _time(value)

@@ -33,6 +33,11 @@ class RegistryError(TransshipError):
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
 
+    @property
+    def asks_for_patience(self) -> bool:
+        """Whether the registry wants to be left alone for a while, however it is asked."""
+        return self.retry_after_seconds is not None
+
 
 class UnauthorizedError(RegistryError):
     """401 after a fresh token, or no credentials where some are needed."""
@@ -69,6 +74,7 @@ class TooManyRequestsError(RegistryError):
 
     code = "too-many-requests"
     retryable = True
+    asks_for_patience = True
 
 
 class RegistryUnavailableError(RegistryError):

@@ -26,10 +26,10 @@ from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
-    asks_for_patience,
     html_error,
     is_html,
     refuse_html,
+    tolerated,
 )
 from transship.workers.registry.transport.responses import discard
 
@@ -52,7 +52,7 @@ def head_blob(session: Session, digest: Digest, subject: str, *, sure: bool) -> 
             if size is not None and not is_html(answer.response):
                 return size
         else:
-            refusal = asks_for_patience(answer_error(answer.response, asked))
+            refusal = tolerated(answer.response, asked)
             if isinstance(refusal, RegistryNotFoundError) and not sure:
                 return None
     finally:

@@ -29,10 +29,10 @@ from transship.workers.registry.session import Ask, Session
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
-    asks_for_patience,
     html_error,
     media_type_of,
     refuse_html,
+    tolerated,
     translated,
 )
 from transship.workers.registry.transport.responses import discard, read_bounded
@@ -79,7 +79,7 @@ def _told_by_head(session: Session, identifier: str, subject: str) -> Descriptor
     answer = _ask(session, "HEAD", identifier, asked)
     try:
         if answer.status != httpx.codes.OK:
-            return asks_for_patience(answer_error(answer.response, asked))
+            return tolerated(answer.response, asked)
         told = _descriptor_in(answer.headers)
     finally:
         discard(answer.response)
@@ -147,8 +147,8 @@ def put_manifest(
             raise answer_error(answer.response, asked)
         refuse_html(answer.response, asked)
         told = digest_told(answer.headers)
-        says_so = told == manifest.digest
-        if says_so or (answer.status == httpx.codes.CREATED and not _denies(told, manifest.digest)):
+        denied = denies(told, manifest.digest)
+        if told == manifest.digest or (answer.status == httpx.codes.CREATED and not denied):
             return
     finally:
         discard(answer.response)
@@ -161,7 +161,7 @@ def put_manifest(
             subject=subject,
         ) from missing
     except (UnauthorizedError, DeniedError):
-        if _denies(told, manifest.digest):
+        if denied:
             raise DigestMismatchError(expected=str(manifest.digest), actual=str(told)) from None
         return
     if stored.raw != manifest.raw:
@@ -171,11 +171,12 @@ def put_manifest(
 def check_digest_told(headers: httpx.Headers, digest: Digest) -> None:
     """Raise DigestMismatchError if the registry names another digest of the same algorithm."""
     told = digest_told(headers)
-    if _denies(told, digest):
+    if denies(told, digest):
         raise DigestMismatchError(expected=str(digest), actual=str(told))
 
 
-def _denies(told: Digest | None, digest: Digest) -> bool:
+def denies(told: Digest | None, digest: Digest) -> bool:
+    """Say whether a registry that has *told* a digest names another one of the same algorithm."""
     return told is not None and told.algorithm == digest.algorithm and told != digest
 
 

@@ -77,7 +77,7 @@ def _page_surely(
         try:
             return _page(session, target, asked)
         except (RegistryUnavailableError, ProtocolError) as failed:
-            if failed.retry_after_seconds is not None:
+            if failed.asks_for_patience:
                 raise
     return _page(session, target, asked)
 

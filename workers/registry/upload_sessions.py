@@ -15,7 +15,7 @@ import httpx
 from transship.store.errors import DeniedError, Interruption, TransshipError, UnauthorizedError
 from transship.store.oci.digest import Digest
 from transship.workers.registry.auth.scopes import Scope, repository_scope
-from transship.workers.registry.manifests import check_digest_told, digest_told
+from transship.workers.registry.manifests import check_digest_told, denies, digest_told
 from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.sending import Sending
 from transship.workers.registry.session import Ask, Session
@@ -23,8 +23,8 @@ from transship.workers.registry.transport.connections import Body
 from transship.workers.registry.transport.errors import (
     RequestContext,
     answer_error,
-    asks_for_patience,
     refuse_html,
+    tolerated,
     translated,
 )
 from transship.workers.registry.transport.limits import (
@@ -91,11 +91,10 @@ class UploadSessions:
             return self.start()  # it may be the source that may not be read; this will tell
         if answer.status == 201:
             discard(answer.response)
-            told = digest_told(answer.headers)
-            return None if told in (None, digest) else self.start()
+            return self.start() if denies(digest_told(answer.headers), digest) else None
         if answer.status == 202:
             return self._opened(answer, asked)
-        asks_for_patience(answer_error(answer.response, asked))
+        tolerated(answer.response, asked)
         return self.start()  # a registry that does not know mounts
 
     def resume(self, upload: Upload) -> Upload | None:
@@ -107,7 +106,7 @@ class UploadSessions:
         answer = self._send("GET", upload.location, asked)
         try:
             if answer.status not in {200, 204}:
-                asks_for_patience(answer_error(answer.response, asked))
+                tolerated(answer.response, asked)
                 return None
             told = _RANGE.fullmatch(answer.headers.get("range", "").strip())
             if told is None or int(told.group(1)) == 0:

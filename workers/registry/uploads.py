@@ -109,8 +109,7 @@ class Uploader:
         try:
             self._sessions.put(upload, sending, whole=True)
         except RegistryError as error:
-            asks_for_patience = error.retry_after_seconds is not None
-            in_trouble = error.http_status >= 500 and not asks_for_patience
+            in_trouble = error.http_status >= 500 and not error.asks_for_patience
             if error.http_status not in _PUT_REFUSED and not in_trouble:
                 raise
             self._sessions.cancel(upload)

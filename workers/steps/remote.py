@@ -20,7 +20,6 @@ from transship.store.errors import (
     RegistryError,
     RegistryNotFoundError,
     Side,
-    TooManyRequestsError,
     UnauthorizedError,
     UnreachableError,
     WrongSizeError,
@@ -269,13 +268,15 @@ class Remote:
         """
         try:
             return question()
-        except (UnauthorizedError, TooManyRequestsError, UnreachableError):
+        except (UnauthorizedError, UnreachableError):
             raise
-        except (RegistryError, ContentError) as refusal:
-            wait = isinstance(refusal, RegistryError) and refusal.retry_after_seconds is not None
-            if wait or self.side is Side.SOURCE:
+        except RegistryError as refusal:
+            if refusal.asks_for_patience or self.side is Side.SOURCE:
                 raise
-            return None
+        except ContentError:
+            if self.side is Side.SOURCE:
+                raise
+        return None
 
     def _seen(self, digests: Sequence[Digest]) -> Steps[set[Digest]]:
         """Those of some blobs that the repository holds, by HEAD."""

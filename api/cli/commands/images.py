@@ -9,7 +9,7 @@ import click
 
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
-from transship.api.cli.logins import logins
+from transship.api.cli.logins import logins, own_config
 from transship.api.cli.output.errors import exit_code, explain, is_missing
 from transship.store.errors import TransshipError
 
@@ -86,7 +86,7 @@ def _credential(reference: str) -> dict[str, Any] | None:
     from transship.workers.registry.auth.credentials import most_specific  # noqa: PLC0415
 
     at = Reference.parse(reference)
-    return most_specific(logins((at.domain,)), at.repository)
+    return most_specific(logins(own_config(), (at.domain,)), at.repository)
 
 
 @click.command()

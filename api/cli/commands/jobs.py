@@ -10,7 +10,7 @@ import click
 
 from transship.api.cli.connect.options import json_option
 from transship.api.cli.connect.reach import connect, print_json
-from transship.api.cli.logins import logins
+from transship.api.cli.logins import logins, own_config
 
 SHOWN_JOBS = 100
 EXCERPT_CHARS = 60  # of a message in a table; --json prints more
@@ -176,10 +176,11 @@ def retry(ids: tuple[str, ...], as_json: bool) -> int:
                 "the new job needs a running server",
                 hint="start one with `transship up`, or run the first command again",
             )
+        config = own_config()
         made = []
         for one in ids:
             spec = parse_spec(connection.client.job(one)["spec"])
-            made.append(connection.client.retry(one, credentials=logins(spec.registries)))
+            made.append(connection.client.retry(one, credentials=logins(config, spec.registries)))
     print(json.dumps(made, indent=2) if as_json else "\n".join(job["id"] for job in made))
     return 0
 

@@ -26,7 +26,6 @@ _SIDES = {
 }
 
 
-UNAUTHORIZED = UnauthorizedError.code
 _failed_helpers: dict[str, None] = {}  # what was said of each, in this command
 
 
@@ -61,7 +60,7 @@ def describe(error: dict[str, Any], about: str = "transship") -> str:
     ]
     if error.get("hint"):
         lines.append(f"  {error['hint']}\n")
-    if error["code"] == UNAUTHORIZED:
+    if error["code"] == UnauthorizedError.code:
         lines += [f"  {one}\n" for one in _failed_helpers]
     return escaped("".join(lines))
 

@@ -21,7 +21,7 @@ _DIRECTIVE: Final = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _DIRECTIVES: Final = ("escape", "syntax")
 # What escapes; where it is the last of a line and alone, the next one belongs to it.
 _ESCAPES: Final = {
-    "\\": re.compile(r"(?<!\\)\\[ \t]*$"),
+    BACKSLASH: re.compile(r"(?<!\\)\\[ \t]*$"),
     "`": re.compile(r"(?<!`)`[ \t]*$"),
 }
 _SHELL: Final = ["/bin/sh", "-c"]
@@ -161,9 +161,8 @@ class _Changed:
 
     def env(self, rest: str) -> None:
         """Variables; all of one instruction see those from before it."""
-        before = self._variables
         entries: list[str] = list(self.config.get("Env") or ())
-        for name, value in self._pairs(rest, before):
+        for name, value in self._pairs(rest):
             places = [at for at, entry in enumerate(entries) if entry.partition("=")[0] == name]
             if places:
                 entries[places[0]] = f"{name}={value}"
@@ -173,7 +172,7 @@ class _Changed:
 
     def label(self, rest: str) -> None:
         """Labels."""
-        labels = dict(self._pairs(rest, self._variables))
+        labels = dict(self._pairs(rest))
         self.config["Labels"] = {**(self.config.get("Labels") or {}), **labels}
 
     def expose(self, rest: str) -> None:
@@ -246,7 +245,7 @@ class _Changed:
     def _expand(self, word: str) -> str:
         return expand(word, self._variables, self._escape)
 
-    def _pairs(self, rest: str, variables: Mapping[str, str]) -> list[tuple[str, str]]:
+    def _pairs(self, rest: str) -> list[tuple[str, str]]:
         """`NAME=VALUE …`, or in the old form one name, and all that follows as its value."""
         rest = _plain(rest)
         words = split_words(rest, self._escape)
@@ -261,10 +260,10 @@ class _Changed:
             if lonely := next((word for word in words if "=" not in word), None):
                 raise _ChangeError(f"{lonely!r:.80} is not NAME=VALUE")
             pairs = [word.partition("=")[::2] for word in words]
-        expanded = [tuple(expand(part, variables, self._escape) for part in pair) for pair in pairs]
+        expanded = [(self._expand(name), self._expand(value)) for name, value in pairs]
         if not all(name for name, _ in expanded):
             raise _ChangeError("a name is empty")
-        return [(name, value) for name, value in expanded]
+        return expanded
 
 
 _INSTRUCTIONS: Final[Mapping[str, Callable[[_Changed, str], None]]] = {

@@ -207,11 +207,6 @@ class _Source:
         return Credential(username, password, values["identitytoken"], values["registrytoken"])
 
 
-def docker_config_exists(environ: Mapping[str, str]) -> bool:
-    """Whether `load_docker_config` would find any file."""
-    return bool(environ.get("DOCKER_AUTH_CONFIG")) or any(map(os.path.exists, _paths(environ)))
-
-
 def load_docker_config(
     environ: Mapping[str, str], *, warn: Callable[[str], None] = log.warning
 ) -> DockerConfig:

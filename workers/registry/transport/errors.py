@@ -201,13 +201,14 @@ def answer_error(response: httpx.Response, asked: RequestContext) -> RegistryErr
     )
 
 
-def asks_for_patience(refusal: RegistryError) -> RegistryError:
-    """Return the refusal of what only saves work, so that the same may be asked another way.
+def tolerated(response: httpx.Response, asked: RequestContext) -> RegistryError:
+    """Return how what only saves work was refused, so that the same may be asked another way.
 
     Raises:
-        RegistryError: that would be no use: the registry wants to be left alone.
+        RegistryError: that would be no use: the registry asks for patience.
     """
-    if isinstance(refusal, TooManyRequestsError) or refusal.retry_after_seconds is not None:
+    refusal = answer_error(response, asked)
+    if refusal.asks_for_patience:
         raise refusal
     return refusal
 
