@@ -64,6 +64,7 @@ from transship.workers.runtime.leases import LeaseRenewer
 from transship.workers.runtime.wire import Message
 from transship.workers.specs import parse_spec
 from transship.workers.steps.outcome import Done
+from transship.workers.transfers.settle import arrived
 
 LEASE_SECONDS = 20.0
 WORKER = aged.WORKERS[0]
@@ -157,6 +158,7 @@ class Course:
     def finish_job(self, lease: JobLease) -> None:
         """End a job as its worker does, and dispatch what that makes possible."""
         with self.context.change() as change:
+            change.directions, change.queues = (), ()
             settle(change, [(lease, Done({}))])
 
     def make_children(self, lease: JobLease, number: int) -> None:
@@ -242,9 +244,7 @@ class Course:
 
     def complete(self, claim: TransferLease) -> None:
         """A blob has arrived; what its slot makes possible is admitted."""
-        with self.context.change() as change:
-            assert transfers.held(change.connection, [claim], locked=True)
-            transfers.complete(change.connection, [(claim, claim.sources[0])], change.now)
+        assert arrived([(claim, claim.sources[0])], (), self.context) == {claim.id}
 
     def fail(self, claim: TransferLease) -> None:
         """A transfer has failed for all who wait for it."""

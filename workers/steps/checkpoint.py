@@ -141,7 +141,8 @@ def _spare(
 ) -> list[None]:
     del now
     jobs.save_all(connection, [(lease, {}) for lease, _ in gains])
-    progress.add(connection, {lease.id: gain for lease, gain in gains})
+    parents = {lease.id: lease.parent for lease, _ in gains}
+    progress.add(connection, {lease.id: gain for lease, gain in gains}, parents)
     return [None] * len(gains)
 
 

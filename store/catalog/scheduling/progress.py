@@ -63,6 +63,7 @@ class EndedWait:
     """A wait that ends now and counts for the progress of its job; what there is of the blob."""
 
     job: str
+    parent: str | None  # of the job
     joined: bool
     carried: Carried
 
@@ -74,7 +75,6 @@ _CREDIT = (
     .where(jobs.c.id == bindparam("gaining"))
     .values({name: jobs.c[name] + bindparam(f"more_{name}") for name in _CREDITED})
 )
-_PARENTS = select(jobs.c.id, jobs.c.parent).where(jobs.c.id.in_(_IDS), jobs.c.parent.is_not(None))
 # Two statements: for a join of many PostgreSQL reads the whole of the smaller table.
 _OWN = select(jobs.c.id, jobs.c.state, *(jobs.c[name] for name in children.FIGURES)).where(
     jobs.c.id.in_(_IDS)
@@ -97,15 +97,19 @@ _WAITING = select(waits.c.job, waits.c.transfer, waits.c.joined).where(
 def credit(connection: Connection, ended: Iterable[EndedWait]) -> None:
     """Write down in the rows of jobs, and of their parents, what their waits came to."""
     gains: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    parents: dict[str, str | None] = {}
     for wait in ended:
         gains[wait.job].update(wait.carried.for_wait(joined=wait.joined))
-    add(connection, gains)
+        parents[wait.job] = wait.parent
+    add(connection, gains, parents)
 
 
-def add(connection: Connection, gains: Mapping[str, Counter[str]]) -> None:
-    """Add to what was moved and skipped in the rows of jobs, and of their parents.
+def add(
+    connection: Connection, gains: Mapping[str, Counter[str]], parents: Mapping[str, str | None]
+) -> None:
+    """Add to what was moved and skipped in the rows of jobs, and of their *parents*.
 
-    However many they are, it takes two statements, and one for each parent.
+    However many they are, it takes one statement, and one for each parent.
     """
     gaining = {job: gain for job, gain in sorted(gains.items()) if any(gain.values())}
     if not gaining:
@@ -117,14 +121,7 @@ def add(connection: Connection, gains: Mapping[str, Counter[str]]) -> None:
             for job, gain in gaining.items()
         ],
     )
-    children.add(
-        connection,
-        [
-            (parent, gaining[job])
-            for some in chunks(gaining)
-            for job, parent in connection.execute(_PARENTS, {"ids": some})
-        ],
-    )
+    children.add(connection, [(parents[job], gain) for job, gain in gaining.items()])
 
 
 def of_jobs(connection: Connection, ids: Collection[str]) -> dict[str, Progress]:

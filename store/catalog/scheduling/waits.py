@@ -106,6 +106,10 @@ _OF_PLACE = (
     waits.c.repository == bindparam("at_repository"),
     waits.c.fingerprint == bindparam("with_credential"),
 )
+_LEFT = (
+    *(waits.c.job, waits.c.transfer, waits.c.joined, waits.c.counted),
+    select(jobs.c.parent).where(jobs.c.id == waits.c.job).scalar_subquery().label("parent"),
+)
 _END, _END_OF_PLACE = (
     update(waits)
     .where(
@@ -114,7 +118,7 @@ _END, _END_OF_PLACE = (
         text("NOT ended"),
     )
     .values(ended=True, error=bindparam("failure"))
-    .returning(waits.c.job, waits.c.transfer, waits.c.joined, waits.c.counted)
+    .returning(*_LEFT)
     for page in (_OPEN, _OPEN.where(*_OF_PLACE))
 )
 # Some wait for a transfer who have not brought the place that served it.
@@ -490,7 +494,7 @@ def abandon(connection: Connection, ended_jobs: Sequence[str], now: float) -> bo
             update(waits)
             .where(waits.c.job.in_(some), text("NOT ended"))
             .values(ended=True)
-            .returning(waits.c.transfer, waits.c.job, waits.c.joined, waits.c.counted)
+            .returning(*_LEFT)
         ).all()
     _credit_left(connection, [wait for wait in left if wait.counted])
     for ids in chunks(sorted({wait.transfer for wait in left})):
@@ -623,7 +627,7 @@ def _tell(
     """
     told = connection.execute(statement, where).all()
     failed = where["failure"] is not None
-    ended = [EndedWait(one.job, one.joined, carried[one.transfer]) for one in told if one.counted]
+    ended = [_ended(one, carried[one.transfer]) for one in told if one.counted]
     progress.credit(connection, ended)
     wake = _WAKE_ALL if failed else _WAKE
     woken = sum(
@@ -677,12 +681,12 @@ def _credit_left(connection: Connection, left: Sequence[Row[Any]]) -> None:
         carried |= {row.id: _carried(row) for row in connection.execute(some)}
     progress.credit(
         connection,
-        [
-            EndedWait(wait.job, wait.joined, carried[wait.transfer])
-            for wait in left
-            if wait.transfer in carried
-        ],
+        [_ended(wait, carried[wait.transfer]) for wait in left if wait.transfer in carried],
     )
+
+
+def _ended(wait: Row[Any], carried: Carried) -> EndedWait:
+    return EndedWait(wait.job, wait.parent, wait.joined, carried)
 
 
 def _carried(row: Any) -> Carried:

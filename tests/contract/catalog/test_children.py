@@ -110,7 +110,8 @@ def _counted_anew(scene: Scene) -> None:
 def _skipped(scene: Scene) -> None:
     lease = _child(scene)
     with scene.catalog.write() as connection:
-        progress.add(connection, {lease.id: Counter(bytes_skipped=7, blobs_skipped=1)})
+        gains = {lease.id: Counter(bytes_skipped=7, blobs_skipped=1)}
+        progress.add(connection, gains, {lease.id: lease.parent})
 
 
 def _lost(scene: Scene) -> None:

@@ -37,7 +37,7 @@ def _possible(scene: Scene) -> bool:
         return any(
             job_admission.possible(
                 connection,
-                job_admission.QueueState.of(connection, queue),
+                job_admission.QueueState.of_all(connection)[queue],
                 lanes.state(connection, scene.now),
                 scene.now,
             )

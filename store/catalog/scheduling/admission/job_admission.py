@@ -10,7 +10,7 @@ are behind it; a lane with a closed registry is not read at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,8 +19,8 @@ from sqlalchemy import (
     Column,
     Connection,
     Integer,
+    Label,
     Row,
-    Select,
     TextualSelect,
     bindparam,
     column,
@@ -55,24 +55,24 @@ QUEUES = (CONTROL, LOCAL)
 _QUEUE = jobs.c.queue == bindparam("queue")
 
 
-def _standing(queue: str, threads: Column[int]) -> Select[Any]:
-    return select(
-        select(func.coalesce(func.sum(threads), ZERO)).scalar_subquery().label("threads"),
-        *(
+def _standing(queue: str, threads: Column[int]) -> Iterator[Label[Any]]:
+    yield (
+        select(func.coalesce(func.sum(threads), ZERO)).scalar_subquery().label(f"{queue}_threads")
+    )
+    for name, predicate, order in (
+        ("due", JOB_DUE, (jobs.c.queue, jobs.c.lane)),
+        ("stopping", JOB_STOPPING, (jobs.c.queue, jobs.c.seq)),
+        ("out", JOB_OUT, (jobs.c.queue,)),
+    ):
+        yield (
             select(jobs.c.seq)
             .where(text(predicate), jobs.c.queue == constant(queue))
             # In the order of the index, or PostgreSQL reads the table until it finds one.
             .order_by(*order)
             .limit(ONE)
             .scalar_subquery()
-            .label(name)
-            for name, predicate, order in (
-                ("due", JOB_DUE, (jobs.c.queue, jobs.c.lane)),
-                ("stopping", JOB_STOPPING, (jobs.c.queue, jobs.c.seq)),
-                ("out", JOB_OUT, (jobs.c.queue,)),
-            )
-        ),
-    )
+            .label(f"{queue}_{name}")
+        )
 
 
 def _lanes_with_due(queue: str) -> TextualSelect:
@@ -99,10 +99,7 @@ def _lanes_with_due(queue: str) -> TextualSelect:
 
 
 # Without parameters, so that each is planned once: what is due is told of the rows.
-_STANDING = {
-    CONTROL: _standing(CONTROL, workers.c.control),
-    LOCAL: _standing(LOCAL, workers.c.local),
-}
+_STANDING = select(*_standing(CONTROL, workers.c.control), *_standing(LOCAL, workers.c.local))
 _LANES = {queue: _lanes_with_due(queue) for queue in QUEUES}
 _OUT = {
     queue: select(
@@ -184,11 +181,17 @@ class QueueState:
     out: bool  # something is dispatched, or held
 
     @classmethod
-    def of(cls, connection: Connection, queue: str) -> QueueState:
-        """Look."""
-        row = connection.execute(_STANDING[queue]).one()
-        there = [one is not None for one in (row.due, row.stopping, row.out)]
-        return cls(queue, row.threads, *there)
+    def of_all(cls, connection: Connection) -> dict[str, QueueState]:
+        """Look at every queue, in one statement."""
+        row = connection.execute(_STANDING).one()._mapping  # noqa: SLF001 -- SQLAlchemy's own API
+        return {
+            queue: cls(
+                queue,
+                row[f"{queue}_threads"],
+                *(row[f"{queue}_{name}"] is not None for name in ("due", "stopping", "out")),
+            )
+            for queue in QUEUES
+        }
 
 
 def possible(connection: Connection, standing: QueueState, state: Openness, now: float) -> bool:
@@ -209,7 +212,7 @@ def wanting(
 
     Counts to *most*.
     """
-    room = _Room.of(connection, QueueState.of(connection, queue), now)
+    room = _Room.of(connection, QueueState.of_all(connection)[queue], now)
     if room is None:
         return 0
     found = 0
@@ -243,15 +246,17 @@ def take_due(
     half open, or was silent, is asked by one job at a time. Jobs whose credential has no budget are
     put off until it has. What is to stop goes first, wherever it belongs.
     """
-    return [one for queue in queues for one in _take(connection, queue, now)]
+    some = list(queues)
+    standing = QueueState.of_all(connection) if some else {}
+    return [one for queue in some for one in _take(connection, standing[queue], now)]
 
 
-def _take(connection: Connection, queue: str, now: float) -> list[Dispatched]:
-    room = _Room.of(connection, QueueState.of(connection, queue), now)
+def _take(connection: Connection, standing: QueueState, now: float) -> list[Dispatched]:
+    room = _Room.of(connection, standing, now)
     if room is None or room.free <= 0:
         return []
     picked: list[Dispatched] = []
-    rounds = Rounds(queue)
+    rounds = Rounds(standing.queue)
     stopping = room.stopping()
     for row in stopping:
         room.give(row)

@@ -94,7 +94,7 @@ def look(connection: Connection, now: float) -> Outlook:
     row = connection.execute(_LOOK).one()
     state = lanes.state(connection, now)
     slots = [admission.Free.of(connection, one) for one in DIRECTIONS]
-    queues = [job_admission.QueueState.of(connection, one) for one in job_admission.QUEUES]
+    queues = job_admission.QueueState.of_all(connection).values()
     times = [row.next_transfer, row.next_job, row.next_deadline, row.next_run, state.next_at]
     sent_at = None if row.last_sent is None else row.last_sent - admission.RESEND_SECONDS
     late = (
