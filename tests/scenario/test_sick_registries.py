@@ -7,11 +7,13 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy import Engine as SqlEngine
 
 from tests.contract.catalog.prepared import PreparedPostgres, prepared_sqlite
 from tests.support.engine import Engine
@@ -97,6 +99,14 @@ class Course:
         assert row.state == "succeeded", row.error
         return time.monotonic() - began
 
+    def close(self, how: str, seconds: float) -> None:
+        """Pause the sick registry, or park it for some *seconds*."""
+        with self.engine.context.change() as change:
+            if how == "paused":
+                limits.override_registry(change.connection, self.sick.host, {"paused": True})
+            else:
+                parking.park(change.connection, self.sick.host, seconds, change.now)
+
     def submit_sick(self, side: str, number: int = SICK_JOBS) -> list[str]:
         """Jobs with the sick registry on one *side*, each of an image of its own."""
         source = self.sick if side == "source" else self.well
@@ -165,11 +175,7 @@ def test_a_silent_registry_costs_others_nothing(
 )
 def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: str) -> None:
     engine = course.engine
-    with engine.context.change() as change:
-        if how == "paused":
-            limits.override_registry(change.connection, course.sick.host, {"paused": True})
-        else:
-            parking.park(change.connection, course.sick.host, 60.0, change.now)
+    course.close(how, 60.0)
     ids = course.submit_sick(side)
     took = [course.copy_seconds() for _ in range(3)]
     assert statistics.median(took) < course.bound, took
@@ -179,3 +185,57 @@ def test_a_closed_registry_costs_others_nothing(course: Course, side: str, how: 
         limits.override_registry(change.connection, course.sick.host, {"paused": False})
         parking.unpark(change.connection, course.sick.host)
     assert engine.end(ids[-1]).state == "succeeded"
+
+
+@contextmanager
+def counted_commits() -> Iterator[list[float]]:
+    """The times of the commits of this process, reads too."""
+    times: list[float] = []
+
+    def note(_connection: Connection) -> None:
+        times.append(time.monotonic())
+
+    event.listen(SqlEngine, "commit", note)
+    try:
+        yield times
+    finally:
+        event.remove(SqlEngine, "commit", note)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("name", ["source's blobs", "destination"])
+def test_a_thousand_jobs_of_a_silent_registry_cost_others_nothing(
+    course: Course, name: str
+) -> None:
+    side, silent_to, _ = SILENT[name]
+    course.sick.silent_to = re.compile(silent_to)
+    course.submit_sick(side, 1_000)
+    took = [course.copy_seconds() for _ in range(30)]
+    print(f"beside 1,000: median {statistics.median(took):.2f} s, at most {max(took):.2f} s")
+    assert max(took) < course.bound, took
+    assert course.engine.ask("SELECT sum(crashes) AS crashes FROM jobs")[0].crashes == 0
+    course.sick.silent_to = None
+    course.sick.let_go.set()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["paused", "parked"])
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_ten_thousand_jobs_of_a_closed_registry_cost_others_nothing(
+    course: Course, side: str, how: str
+) -> None:
+    course.close(how, 3600.0)
+    course.submit_sick(side, 10_000)
+    took = [course.copy_seconds() for _ in range(30)]
+    print(f"beside 10,000: median {statistics.median(took):.2f} s, at most {max(took):.2f} s")
+    assert max(took) < course.bound, took
+    time.sleep(1)  # what the last copy causes ends
+    with counted_commits() as commits:
+        time.sleep(20)
+    print(f"{len(commits) / 20:.2f} transactions a second")
+    assert len(commits) < 20
+    assert course.sick.requests() == []
