@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -62,6 +63,29 @@ class Notifications:
     def _wake(self, job: str) -> None:
         for event in self._waiting.get(job, ()):
             event.set()
+
+
+class Pace:
+    """Lets things be done at once for a while, and then once in *seconds*.
+
+    Args:
+        seconds: After so long one more may be done at once.
+        burst: How many may be, after a rest.
+    """
+
+    def __init__(self, seconds: float, *, burst: int) -> None:
+        """Begin rested."""
+        self._seconds = seconds
+        self._burst = self._left = float(burst)
+        self._at = time.monotonic()
+
+    def pause(self) -> float:
+        """Count one, and say how many seconds to wait before it."""
+        now = time.monotonic()
+        rested = self._left + (now - self._at) / self._seconds
+        self._left = min(self._burst, rested) - 1
+        self._at = now
+        return max(0.0, -self._left * self._seconds)
 
 
 async def wait(event: asyncio.Event, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """A job's events as they happen: server-sent events, or one JSON object a line.
 
 What happened to a job is stored, has an id, and can be replayed from `Last-Event-ID`. How far it
-is, is not stored: events of the type `progress` come between, at most twice a second, without id.
+is, is not stored: events of the type `progress` come between, without id. A job that has news all
+the time is looked at twice a second.
 `format=docker` tells the course of a pull or a push in the words of Docker's stream instead.
 """
 
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Row, select, text
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.event_streams import NDJSON, SSE, STREAM, Events, event_id, streamed
-from transship.api.http.notifications import wait
+from transship.api.http.notifications import Pace, wait
 from transship.api.openapi import problems
 from transship.api.routes.jobs.jobs import transfer_views
 from transship.api.services import Injected, Services
@@ -34,6 +35,7 @@ router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
 PROGRESS_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
+FREE_LOOKS = 10  # so many follow the news at once; a mirror has news all the time
 MAX_EVENTS = 1000  # read at a time
 MAX_TRANSFERS_SHOWN = 64
 
@@ -70,6 +72,7 @@ async def _stream(services: Services, job: str, after: int) -> Events:
     """The events; None where there has been nothing to say for a while."""
     shown: dict[str, Any] | None = None
     spoken = time.monotonic()
+    pace = Pace(PROGRESS_SECONDS, burst=FREE_LOOKS)
     async with services.notifications.of([job]) as notifications:
         while True:
             found, progress, ended = await asyncio.to_thread(_look, services, job, after)
@@ -87,6 +90,7 @@ async def _stream(services: Services, job: str, after: int) -> Events:
                 return
             if not ended and len(found) < MAX_EVENTS:
                 await wait(notifications, PROGRESS_SECONDS)
+                await asyncio.sleep(pace.pause())
 
 
 async def _docker_stream(services: Services, job: str, stream: DockerStream) -> Events:
