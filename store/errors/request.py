@@ -39,7 +39,7 @@ class InvalidTimeError(RequestError):
 
 
 class InvalidSelectionError(RequestError):
-    """Not a pattern for tags, or not a range of versions."""
+    """Not a pattern for tags, not a range of versions, or not the type of an artifact."""
 
     code = "invalid-selection"
 

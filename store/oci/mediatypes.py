@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+from transship.store.errors import InvalidSelectionError
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -31,6 +34,22 @@ INDEX_TYPES: Final = (OCI_INDEX, DOCKER_LIST)
 IMAGE_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
 MANIFEST_TYPES: Final = (*INDEX_TYPES, *IMAGE_TYPES)
 ACCEPT: Final = (*MANIFEST_TYPES, *SCHEMA1)  # schema 1 only to detect and refuse it
+
+
+# RFC 6838, section 4.2
+_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_ARTIFACT_TYPE = re.compile(f"{_NAME}/{_NAME}")
+
+
+def check_artifact_type(text: str) -> str:
+    """Return *text*.
+
+    Raises:
+        InvalidSelectionError: it is not a media type.
+    """
+    if _ARTIFACT_TYPE.fullmatch(text) is None:
+        raise InvalidSelectionError("not the type of an artifact", subject=text)
+    return text
 
 
 def essence(media_type: str) -> str:

@@ -26,7 +26,9 @@ from urllib.parse import parse_qs, urlsplit
 
 PIECE_BYTES = 64 * 1024
 MIB = 1024 * 1024
-_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<what>blobs/uploads|blobs|manifests|tags)/(?P<id>[^/]*)")
+_PATH = re.compile(
+    r"/v2/(?P<name>.+?)/(?P<what>blobs/uploads|blobs|manifests|referrers|tags)/(?P<id>[^/]*)"
+)
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -52,7 +54,8 @@ class Quirks:
         keeps_first_chunk: Whether nothing is kept of those after the first, and 202 answered.
         head_status: The answer to HEAD of manifests and blobs.
         manifest_status: The answer to a manifest that was taken; without its digest unless 201.
-        page: So many tags are on a page.
+        page: So many tags or referrers are on a page.
+        referrers_status: The answer to who asks for referrers; unless 200 there is no API for them.
         link: The header that leads to the next one, around its query.
     """
 
@@ -74,6 +77,7 @@ class Quirks:
     head_status: int | None = None
     manifest_status: int = 201
     page: int | None = None
+    referrers_status: int = 200
     link: str = '</v2/app/tags/list?{query}>; rel="next"'
 
 
@@ -193,6 +197,72 @@ class RegistrySimulator:
             self.tags.setdefault(name, {})[tag] = digest
         return digest
 
+    def attach(
+        self, name: str, subject: str, type_: str, *, tag: str = "", claims: str | None = None
+    ) -> str:
+        """Store an artifact of some *type_* about *subject*, and return its digest.
+
+        With a *tag* it has that instead of the field `subject`, as cosign wrote signatures. What it
+        *claims* to be about may be something else; then only lists of the registry's users have it.
+        """
+        layer, config = f"{type_} of {subject} {tag}".encode(), b"{}"
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": type_,
+            "config": _described("application/vnd.oci.empty.v1+json", config),
+            "layers": [_described("application/octet-stream", layer)],
+            "annotations": {"about": subject},
+        }
+        for data in (layer, config):
+            self.add_blob(name, data)
+        if not tag:
+            about = claims or subject
+            kind, raw = self.manifests[name].get(about, (document["mediaType"], b"{}"))
+            document["subject"] = {"mediaType": kind, "digest": about, "size": len(raw)}
+        raw = json.dumps(document).encode()
+        digest = digest_of(raw)
+        with self.lock:
+            self.manifests[name][digest] = (document["mediaType"], raw)
+            if tag:
+                self.tags.setdefault(name, {})[tag] = digest
+        if not tag and self.quirks.referrers_status != 200:
+            self.list_under_tag(name, subject, digest)
+        return digest
+
+    def list_under_tag(self, name: str, subject: str, *digests: str, type_: bool = True) -> None:
+        """Add to the list of referrers that clients keep where a registry has no API."""
+        tag = subject.replace(":", "-")
+        there = self.tags.get(name, {}).get(tag)
+        kind = "application/vnd.oci.image.index.v1+json"
+        listed = json.loads(self.manifests[name][there][1])["manifests"] if there else []
+        for digest in digests:
+            media_type, raw = self.manifests[name].get(
+                digest, (kind.replace("index", "manifest"), b"")
+            )
+            described = {"mediaType": media_type, "digest": digest, "size": len(raw)}
+            if raw and type_:
+                described["artifactType"] = json.loads(raw).get("artifactType", "")
+            listed.append(described)
+        document = {"schemaVersion": 2, "mediaType": kind, "manifests": listed}
+        self.add_manifest(name, tag, kind, json.dumps(document).encode())
+
+    def referrers(self, name: str, subject: str) -> dict[str, dict[str, Any]]:
+        """What of a repository names *subject*, as the API lists it, by digest."""
+        found: dict[str, dict[str, Any]] = {}
+        with self.lock:
+            for digest, (kind, raw) in self.manifests.get(name, {}).items():
+                document = json.loads(raw)
+                if document.get("subject", {}).get("digest") == subject:
+                    found[digest] = {
+                        "mediaType": kind,
+                        "digest": digest,
+                        "size": len(raw),
+                        "artifactType": document.get("artifactType", ""),
+                        "annotations": document.get("annotations", {}),
+                    }
+        return found
+
     def requests(self) -> list[SimulatedRequest]:
         """All requests so far, in the order in which they came."""
         with self.lock:
@@ -254,6 +324,10 @@ class RegistrySimulator:
 def digest_of(data: bytes) -> str:
     """The name of *data*."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _described(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
 
 class _Refusal(Exception):  # noqa: N818 -- an answer
@@ -357,6 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("HEAD", "manifests"): self._get_manifest,
             ("PUT", "manifests"): self._put_manifest,
             ("GET", "tags"): self._list_tags,
+            ("GET", "referrers"): self._list_referrers,
             ("POST", "blobs/uploads"): self._open_session,
             ("GET", "blobs/uploads"): self._tell_status,
             ("PATCH", "blobs/uploads"): self._patch,
@@ -420,6 +495,21 @@ class _Handler(BaseHTTPRequestHandler):
         document = {"name": self._name, "tags": page}
         self._answer(200, json.dumps(document).encode(), Content_Type="application/json", **more)
 
+    def _list_referrers(self) -> None:
+        if self._quirks.referrers_status != 200:
+            raise _Refusal(self._quirks.referrers_status, "UNSUPPORTED")
+        found = self._registry.referrers(self._name, self._id)
+        [last] = self._query.get("last", [""])
+        names = [name for name in sorted(found) if name > last]
+        page = names[: self._quirks.page]
+        more = {}
+        if len(names) > len(page):
+            more["Link"] = f'</v2/{self._name}/referrers/{self._id}?last={page[-1]}>; rel="next"'
+        kind = "application/vnd.oci.image.index.v1+json"
+        listed = [found[name] for name in page]
+        document = {"schemaVersion": 2, "mediaType": kind, "manifests": listed}
+        self._answer(200, json.dumps(document).encode(), Content_Type=kind, **more)
+
     # --- writing -------------------------------------------------------------------------------
 
     def _put_manifest(self) -> None:
@@ -441,7 +531,10 @@ class _Handler(BaseHTTPRequestHandler):
             if ":" not in self._id:
                 self._registry.tags.setdefault(self._name, {})[self._id] = digest
         status = self._quirks.manifest_status
-        self._answer(status, **({"Docker_Content_Digest": digest} if status == 201 else {}))
+        told = {"Docker_Content_Digest": digest} if status == 201 else {}
+        if "subject" in document and self._quirks.referrers_status == 200:
+            told["OCI_Subject"] = document["subject"]["digest"]
+        self._answer(status, **told)
 
     def _open_session(self) -> None:
         self._drain()

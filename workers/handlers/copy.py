@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -13,8 +14,8 @@ from transship.store.errors import Side
 from transship.store.oci.descriptor import Descriptor
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.specs import CopySpec
-from transship.workers.steps import checkpoint, compare, deliver
+from transship.workers.specs import NONE, CopySpec
+from transship.workers.steps import checkpoint, compare, deliver, referrers
 from transship.workers.steps.closure import narrowed, resolve_by_steps
 from transship.workers.steps.needs import Steps, transact
 from transship.workers.steps.outcome import Done, Outcome, Waiting
@@ -33,13 +34,27 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
     lacks = _lacks(lease, context)
     root = yield from checkpoint.fixed_root(lease, source, whole=lacks is not None)
+    there: Descriptor | None = None
     if "absent" not in lease.checkpoint and lacks is None:
-        there = yield from _up_to_date(spec, root, target, lease, context)
-        if there is not None:
-            return there
+        there = yield from _as_expected(spec, root, target, context)
+        if there is not None and (spec.referrers == NONE or not referrers.may_have_some(source)):
+            return (yield from _up_to_date(spec, root, there, target, lease, context))
     platforms = spec.wanted_platforms()
     whole = yield from resolve_by_steps(root, platforms, source.manifests)
     closure = narrowed(whole, platforms)
+    yield from referrers.refuse_or_tell_rewrite(
+        root, closure, spec.referrers, source, fail=spec.on_rewrite == "fail"
+    )
+    attached = yield from referrers.attached_to(
+        [one.digest for one in whole.manifests if one in closure.manifests], spec.referrers, source
+    )
+    if there is not None:
+        (all_there,) = yield from target.ask(
+            lambda _: referrers.all_there(attached.referrers, target.repository), [None]
+        )
+        if all_there:
+            return (yield from _up_to_date(spec, root, there, target, lease, context))
+    closure = replace(closure, attached=attached.manifests)
     same_registry = source.source.registry == target.source.registry
     absent = yield from deliver.absent_blobs(
         lease,
@@ -57,7 +72,9 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
             yield from deliver.want_uploads(target, ready, lease, source=source, missing=missing)
         return Waiting()
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
-    outcome = yield from deliver.put_manifests(closure, target, result)
+    if spec.referrers != NONE:
+        result["referrers"] = len(attached.referrers)
+    outcome = yield from deliver.put_manifests(closure, target, result, attached)
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
         became = (str(root.digest), compare.transform(spec.platforms), str(closure.root.digest))
         yield from transact(_derived, became)
@@ -72,19 +89,28 @@ def _lacks(lease: JobLease, context: WorkerContext) -> dict[str, Any] | None:
     return found
 
 
-def _up_to_date(
-    spec: CopySpec, root: Descriptor, target: Remote, lease: JobLease, context: WorkerContext
-) -> Steps[Done | None]:
-    """The job is done if the target stands already for what the source would become."""
+def _as_expected(
+    spec: CopySpec, root: Descriptor, target: Remote, context: WorkerContext
+) -> Steps[Descriptor | None]:
+    """What the target stands for, if that is what the source would become."""
     there = yield from target.stands_for()
-    if there is None:
+    if there is None or str(there.digest) != compare.expected_digest(root, spec.platforms, context):
         return None
-    expected = compare.expected_digest(root, spec.platforms, context)
-    if str(there.digest) != expected:
-        return None
+    return there
+
+
+def _up_to_date(
+    spec: CopySpec,
+    root: Descriptor,
+    there: Descriptor,
+    target: Remote,
+    lease: JobLease,
+    context: WorkerContext,
+) -> Steps[Done]:
+    """The target has everything: the job is done."""
     yield from checkpoint.count(lease, compare.known_blobs(there, context), ())
     yield from transact(_found_up_to_date, str(target.reference))
-    return Done(compare.result(spec, root, expected, up_to_date=True))
+    return Done(compare.result(spec, root, str(there.digest), up_to_date=True))
 
 
 # --- pieces of transactions ----------------------------------------------------------------------

@@ -5,7 +5,7 @@ How much would move is asked of the manifests, of the first images only: a GET c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,14 +27,23 @@ MAX_SIZED = 100
 
 
 def look_at_all(
-    images: Sequence[Image], lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+    images: Sequence[Image],
+    lease: JobLease,
+    context: WorkerContext,
+    monitor: LeaseMonitor,
+    *,
+    untagged: Collection[str] = (),
 ) -> Tally:
-    """Compare every image. What has been compared is on record, and is not compared again."""
+    """Compare every image. What has been compared is on record, and is not compared again.
+
+    *untagged* are repositories that list no tags made of digests.
+    """
+    sides = _Sides(lease, context, monitor, untagged)
     tally = Tally(**lease.checkpoint.get("looked", {}))
     while tally.images < len(images):
         some = images[tally.images : tally.images + LOOKED_AT_ONCE]
         found = partial_failures.ask(
-            lambda one: _look(one, lease, context, monitor),
+            lambda one: _look(one, sides),
             some,
             lease,
             context,
@@ -48,10 +57,10 @@ def look_at_all(
             (one, was.root, item)
             for one, was, item in zip(some, found, items, strict=True)
             if isinstance(was, _Found) and was.root is not None and item["state"] == COPY
-            if one.platforms or (left := left - 1) >= 0
+            if one.how.platforms or (left := left - 1) >= 0
         ]
         sizes = partial_failures.ask(
-            lambda each: _size(each[0], each[1], lease, context, monitor),
+            lambda each: _size(each[0], each[1], each[2]["replaces"], sides),
             to_size,
             lease,
             context,
@@ -61,7 +70,7 @@ def look_at_all(
         for (*_, item), size in zip(to_size, sizes, strict=True):
             if not isinstance(size, Size):
                 item.update(state=FAILED, error=size)
-            elif size.digest == item["replaces"]:
+            elif size.up_to_date:
                 item.update(state=UP_TO_DATE)
             else:
                 item["bytes"] = sum(size.blobs.values())
@@ -78,21 +87,57 @@ class Size:
 
     digest: str
     blobs: dict[str, int]
+    up_to_date: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Who asks both sides of an image.
+
+    *untagged* are repositories that list no tags made of digests.
+    """
+
+    lease: JobLease
+    context: WorkerContext
+    monitor: LeaseMonitor
+    untagged: Collection[str]
+
+    def source(self, one: Image) -> Remote:
+        return Remote.of(one.source, Side.SOURCE, self.lease, self.context, self.monitor)
+
+    def target(self, one: Image) -> Remote:
+        return Remote.of(one.target, Side.DESTINATION, self.lease, self.context, self.monitor)
+
+    def has_referrers(self, one: Image, root: Descriptor) -> bool:
+        return compare.has_referrers(
+            root,
+            _platforms(one),
+            one.how.referrers,
+            self.source(one),
+            self.target(one),
+            tagged=one.source.repository not in self.untagged,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     root: Descriptor | None
     there: Descriptor | None
-    expected: str
+    up_to_date: bool
 
 
-def _look(one: Image, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> _Found:
-    root = Remote.of(one.source, Side.SOURCE, lease, context, monitor).head()
+def _look(one: Image, sides: _Sides) -> _Found:
+    root = sides.source(one).head()
     if root is None:
-        return _Found(None, None, "")
-    there = Remote.of(one.target, Side.DESTINATION, lease, context, monitor).head()
-    return _Found(root, there, compare.expected_digest(root, one.platforms, context))
+        return _Found(None, None, up_to_date=False)
+    there = sides.target(one).head()
+    expected = compare.expected_digest(root, one.how.platforms, sides.context)
+    same = there is not None and str(there.digest) == expected
+    return _Found(root, there, up_to_date=same and sides.has_referrers(one, root))
+
+
+def _platforms(one: Image) -> list[Platform]:
+    return [Platform.parse(text) for text in one.how.platforms]
 
 
 def _item(one: Image, found: object) -> dict[str, Any]:
@@ -102,23 +147,23 @@ def _item(one: Image, found: object) -> dict[str, Any]:
     if found.root is None:
         return {**item, "state": MISSING}
     there = str(found.there.digest) if found.there is not None else None
-    state = UP_TO_DATE if there == found.expected else COPY
+    state = UP_TO_DATE if found.up_to_date else COPY
     return {**item, "state": state, "digest": str(found.root.digest), "replaces": there}
 
 
-def _size(
-    one: Image, root: Descriptor, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
-) -> Size:
-    source = Remote.of(one.source, Side.SOURCE, lease, context, monitor)
-    platforms = [Platform.parse(text) for text in one.platforms]
+def _size(one: Image, root: Descriptor, replaces: str | None, sides: _Sides) -> Size:
+    source = sides.source(one)
+    platforms = _platforms(one)
 
     def fetch(wanted: Sequence[Descriptor]) -> list[Manifest | Index]:
-        monitor.check()
+        sides.monitor.check()
         with at(Side.SOURCE):
             return [source.repository.get_manifest(str(d.digest)) for d in wanted]
 
     closure = narrowed(resolve(root, platforms, fetch), platforms)
+    digest = str(closure.root.digest)
     return Size(
-        str(closure.root.digest),
+        digest,
         {str(blob.digest): blob.size for blob in closure.distributable_blobs()},
+        up_to_date=digest == replaces and sides.has_referrers(one, root),
     )

@@ -15,13 +15,15 @@ from transship.store.errors import PartialError, Side, TransshipError
 from transship.workers.handlers import dry_run
 from transship.workers.mirrors import plan, report
 from transship.workers.mirrors.plan import Image
+from transship.workers.registry.referrers import is_fallback_tag
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.specs import CopySpec, MirrorEntry, MirrorSpec
+from transship.workers.specs import NONE, CopySpec, MirrorEntry, MirrorSpec
 from transship.workers.steps import children, partial_failures
 from transship.workers.steps.checkpoint import remember
 from transship.workers.steps.compare import PAGE, Comparison
 from transship.workers.steps.outcome import Done, Later, Outcome, Waiting
+from transship.workers.steps.referrers import UNTAGGED, is_digest_tag
 from transship.workers.steps.remote import Remote
 
 CLOSED_SECONDS = 5.0  # until a source that is paused or parked is looked at again
@@ -36,6 +38,7 @@ class Chosen:
     failed: list[dict[str, Any]]  # repositories that could not be listed, and clashes
     unlisted: int
     nothing_selected: list[str]
+    untagged: frozenset[str]  # repositories that list no tags made of digests
 
 
 def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
@@ -58,7 +61,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         lease,
         context,
         monitor,
-        compare=Comparison(lease, context, monitor).compare,
+        compare=Comparison(lease, context, monitor, untagged=chosen.untagged).compare,
         page=PAGE,
     )
     ended = children.ended(lease, context)
@@ -87,15 +90,20 @@ def _choose(
 
     def images() -> Iterator[Image]:
         for n, entry in enumerate(spec.wanted):
-            platforms = entry.platforms or spec.platforms
+            how = spec.how(entry)
             if entry.one_image:
-                yield plan.image(entry.origin, entry.target, platforms)
+                yield plan.image(entry.origin, entry.target, how)
             else:
                 named = tags[n].get("tags", ()) if n in tags else entry.tags
-                yield from plan.images(entry.origin, entry.target, named, platforms)
+                yield from plan.images(entry.origin, entry.target, named, how)
 
     kept, clashing = plan.merged(images())
-    return Chosen(kept, [*failed, *map(report.clash, clashing)], len(failed), nothing)
+    untagged = frozenset(
+        entry.origin.repository
+        for n, entry in enumerate(spec.wanted)
+        if n in tags and tags[n].get(UNTAGGED)
+    )
+    return Chosen(kept, [*failed, *map(report.clash, clashing)], len(failed), nothing, untagged)
 
 
 def _tags(
@@ -111,19 +119,36 @@ def _tags(
         return children.tags_of(Remote.of(entry.origin, Side.SOURCE, lease, context, monitor))
 
     if spec.entries:
-        if not _choose_of_each(spec.entries, chosen, tags_of, lease, context, monitor):
+        if not _choose_of_each(spec, chosen, tags_of, lease, context, monitor):
             return None
     else:
         (only,) = spec.wanted
         if only.listed and not chosen:
             # Without its tags there is nothing left: the job fails, and counts its tries itself.
-            chosen["0"] = {"tags": sorted(tags_of(only))}
+            chosen["0"] = _chosen(spec, only, tags_of(only), monitor)
             remember(lease, context, chosen=chosen)
     return {int(n): found for n, found in chosen.items()}
 
 
+def _chosen(
+    spec: MirrorSpec, entry: MirrorEntry, listed: Sequence[str], monitor: LeaseMonitor
+) -> dict[str, Any]:
+    """The tags of an entry that are wanted, of those that its repository lists.
+
+    A list of referrers is no image. It is brought with what it is about: put under its tag it would
+    replace the one at the destination.
+    """
+    if spec.how(entry).referrers == NONE:
+        tags, untagged = listed, False
+    else:
+        tags = [tag for tag in listed if not is_fallback_tag(tag)]
+        untagged = len(tags) == len(listed) and not any(map(is_digest_tag, tags))
+    wanted = sorted(tags) if entry.select is None else entry.select.choose(tags, monitor.check)
+    return {"tags": wanted, **({UNTAGGED: True} if untagged else {})}
+
+
 def _choose_of_each(
-    entries: Sequence[MirrorEntry],
+    spec: MirrorSpec,
     chosen: dict[str, dict[str, Any]],
     tags_of: Callable[[MirrorEntry], list[str]],
     lease: JobLease,
@@ -135,7 +160,7 @@ def _choose_of_each(
     False: those of closed registries were not asked.
     """
     left: dict[str, list[tuple[int, MirrorEntry]]] = {}  # of one repository there may be several
-    for n, entry in enumerate(entries):
+    for n, entry in enumerate(spec.entries):
         if entry.listed and str(n) not in chosen:
             left.setdefault(str(entry.origin), []).append((n, entry))
     with context.catalog.read() as connection:
@@ -156,10 +181,8 @@ def _choose_of_each(
                     continue
                 if isinstance(answer, dict):
                     chosen[str(n)] = {"error": answer}
-                elif entry.select is None:
-                    chosen[str(n)] = {"tags": sorted(answer)}
                 else:
-                    chosen[str(n)] = {"tags": entry.select.choose(answer, monitor.check)}
+                    chosen[str(n)] = _chosen(spec, entry, answer, monitor)
         if not all(isinstance(answer, TransshipError) for answer in answers):
             partial_failures.remember(lease, context, chosen=chosen)
         partial_failures.raise_unsettled(answers)
@@ -175,8 +198,10 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
     return CopySpec(
         source=str(one.source),
         destination=str(one.target),
-        platforms=one.platforms,
-        all_platforms=spec.all_platforms and not one.platforms,
+        platforms=one.how.platforms,
+        all_platforms=spec.all_platforms and not one.how.platforms,
+        referrers=one.how.referrers,
+        on_rewrite=one.how.on_rewrite,
         priority=spec.priority,
     )
 
@@ -184,7 +209,7 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
 def _plan(
     spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
 ) -> Outcome:
-    tally = dry_run.look_at_all(chosen.images, lease, context, monitor)
+    tally = dry_run.look_at_all(chosen.images, lease, context, monitor, untagged=chosen.untagged)
     result = {
         "reference": _reference(spec),
         **report.plan_result(tally, chosen.failed),

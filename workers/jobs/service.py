@@ -35,7 +35,7 @@ from transship.workers.credentials.grants import MayUse
 from transship.workers.jobs import schedule
 from transship.workers.jobs.stopping import stop_jobs
 from transship.workers.jobs.submission import Submission, known, make
-from transship.workers.mirrors.plan import Image, left_over
+from transship.workers.mirrors.plan import How, Image, left_over
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.runtime.context import MAX_ANNOUNCED, dispatch
 from transship.workers.runtime.wire import Message, Wire
@@ -288,14 +288,21 @@ class JobService:
             whole = {**spec, "source": str(mirror.wanted[0].origin), **left}
         else:
             copies = [CopySpec.model_validate(child.spec) for child in failed]
-            images = [Image(copy.origin, copy.target, copy.platforms) for copy in copies]
+            images = [
+                Image(
+                    copy.origin,
+                    copy.target,
+                    How(copy.platforms, copy.referrers, copy.on_rewrite),
+                )
+                for copy in copies
+            ]
             chosen = (row.checkpoint or {}).get("chosen", {})
             unlisted = [
                 entry
                 for n, entry in enumerate(spec["entries"])
                 if "error" in chosen.get(str(n), ())
             ]
-            left = {"entries": [*left_over(images), *unlisted]}
+            left = {"entries": [*left_over(images, mirror.usual), *unlisted]}
             whole = {**spec, **left}
         if not any(left.values()):
             raise ConflictError(

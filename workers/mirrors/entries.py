@@ -8,12 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from transship.store.oci.digest import Digest
+from transship.store.oci.mediatypes import check_artifact_type
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference, check_tag, parse_repository
 from transship.workers.mirrors.fields import Field
 from transship.workers.mirrors.selection import Selection
 
 MAX_ENTRIES = 10_000
+ALL, NONE = "all", "none"  # of what is about an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,9 @@ class PolicyEntry:
         tags: These tags and digests of the repository; none means all, or what *select* says.
         select: Rules for tags.
         platforms: Only these; none means all.
+        referrers: What comes along of what is about the images: `all`, `none`, artifact types.
+        on_rewrite: `warn` or `fail`, where that does not fit some platforms. None of both: by
+            default.
         place: The key of the file at which it stands.
     """
 
@@ -34,6 +39,8 @@ class PolicyEntry:
     tags: tuple[str, ...] = ()
     select: Selection | None = None
     platforms: tuple[str, ...] = ()
+    referrers: str | tuple[str, ...] | None = None
+    on_rewrite: str | None = None
     place: str = field(default="", compare=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -47,6 +54,11 @@ class PolicyEntry:
             found["select"] = self.select.model_dump(mode="json", exclude_defaults=True)
         if self.platforms:
             found["platforms"] = list(self.platforms)
+        if self.referrers is not None:
+            types = self.referrers
+            found["referrers"] = types if isinstance(types, str) else list(types)
+        if self.on_rewrite is not None:
+            found["on_rewrite"] = self.on_rewrite
         return found
 
 
@@ -74,6 +86,24 @@ def platforms_in(at: Field) -> tuple[str, ...]:
     """Read platforms, by the names that manifests use."""
     fields = [at] if isinstance(at.value, str) else at.items()
     return tuple(field.checked(lambda t: str(Platform.parse(t).normalized())) for field in fields)
+
+
+def referrers_in(at: Field) -> str | tuple[str, ...]:
+    """Read `all`, `none`, or artifact types."""
+    if at.value in (ALL, NONE):
+        return at.text()
+    if isinstance(at.value, str):
+        raise at.wrong("neither all, none, nor a list of artifact types")
+    if not at.items():
+        raise at.wrong("names no artifact type", hint="none stands for no referrers")
+    return tuple(item.checked(check_artifact_type) for item in at.items())
+
+
+def on_rewrite_in(at: Field) -> str:
+    """Read what becomes of referrers that do not fit."""
+    if at.value not in ("warn", "fail"):
+        raise at.wrong("neither warn nor fail")
+    return at.text()
 
 
 def selection(at: Field, names: dict[str, str] | None = None, **rules: Any) -> Selection | None:

@@ -13,7 +13,7 @@ entries:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -21,7 +21,9 @@ import yaml  # type: ignore[import-untyped]
 from transship.workers.mirrors.entries import (
     PolicyEntry,
     destination_in,
+    on_rewrite_in,
     platforms_in,
+    referrers_in,
     selection,
     source_in,
     tags_in,
@@ -30,6 +32,8 @@ from transship.workers.mirrors.fields import Field
 from transship.workers.mirrors.selection import Selection
 
 ENTRIES, DEFAULTS = "entries", "defaults"
+REFERRERS, ON_REWRITE = "referrers", "onRewrite"
+_BY_DEFAULT = ("platforms", REFERRERS, ON_REWRITE)  # what entries say, or `defaults` for all
 # What narrows an entry, and what it consists of: left empty it would stand for all tags.
 _NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "pattern"}
 
@@ -37,13 +41,12 @@ _NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "patt
 def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool]:
     """The entries, and for those without a destination: below what, and whether scoped."""
     keys = document.known(ENTRIES, DEFAULTS)
-    defaults = (
-        keys[DEFAULTS].known("destination", "scoped", "platforms") if DEFAULTS in keys else {}
-    )
-    platforms = platforms_in(defaults["platforms"]) if "platforms" in defaults else ()
+    names = ("destination", "scoped", *_BY_DEFAULT)
+    defaults = keys[DEFAULTS].known(*names) if DEFAULTS in keys else {}
+    usual = {key: defaults[key] for key in _BY_DEFAULT if key in defaults}
     items = keys[ENTRIES].items() if ENTRIES in keys else []
     return (
-        [_entry(item, platforms) for item in items],
+        [_entry(item, usual) for item in items],
         defaults["destination"].text() if "destination" in defaults else None,
         defaults["scoped"].flag() if "scoped" in defaults else False,
     )
@@ -57,13 +60,20 @@ def write(entries: Sequence[PolicyEntry], *, destination: str | None, scoped: bo
             **({"destination": destination} if destination is not None else {}),
             **({"scoped": True} if scoped else {}),
         }
-    document[ENTRIES] = [entry.as_json() for entry in entries]
+    document[ENTRIES] = [_written(entry) for entry in entries]
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 
-def _entry(item: Field, platforms: tuple[str, ...]) -> PolicyEntry:
-    keys = _known(item, "source", "destination", "tags", "select", "platforms")
+def _written(entry: PolicyEntry) -> dict[str, Any]:
+    found = entry.as_json()
+    if "on_rewrite" in found:
+        found[ON_REWRITE] = found.pop("on_rewrite")
+    return found
+
+
+def _entry(item: Field, usual: Mapping[str, Field]) -> PolicyEntry:
+    keys = {**usual, **_known(item, "source", "destination", "tags", "select", *_BY_DEFAULT)}
     if "source" not in keys:
         raise item.wrong("names no source", hint="as in `source: docker.io/library/alpine`")
     source = source_in(keys["source"])
@@ -77,7 +87,9 @@ def _entry(item: Field, platforms: tuple[str, ...]) -> PolicyEntry:
         destination=destination_in(keys["destination"], source) if "destination" in keys else None,
         tags=tags_in(keys["tags"]) if "tags" in keys else (),
         select=_select(keys["select"]) if "select" in keys else None,
-        platforms=platforms_in(keys["platforms"]) if "platforms" in keys else platforms,
+        platforms=platforms_in(keys["platforms"]) if "platforms" in keys else (),
+        referrers=referrers_in(keys[REFERRERS]) if REFERRERS in keys else None,
+        on_rewrite=on_rewrite_in(keys[ON_REWRITE]) if ON_REWRITE in keys else None,
         place=item.place,
     )
 

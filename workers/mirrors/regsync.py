@@ -6,10 +6,13 @@ over with a warning, as `x-` extensions are without; any other key is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transship.store.oci.mediatypes import check_artifact_type
 from transship.workers.mirrors.entries import (
+    ALL,
+    NONE,
     PolicyEntry,
     destination_in,
     platforms_in,
@@ -28,16 +31,26 @@ _REASONS = {
     "interval": "this is one run",
     "schedule": "this is one run",
     "backup": "the image that was there before gets no other tag",
-    "digestTags": "signatures beside an image are not copied",
-    "referrers": "what refers to an image is not copied",
     "hooks": "nothing is called",
     "mediaTypes": "images of all types are copied",
     "includeExternal": "layers with addresses of their own stay where they are",
     "forceRecursive": "", "fastCheck": "", "cacheCount": "", "cacheTime": "", "blobLimit": "",
-    "skipDockerConfig": "", "userAgent": "", "referrerFilters": "", "referrerSource": "",
+    "skipDockerConfig": "", "userAgent": "", "referrerSource": "",
     "referrerTarget": "", "referrerSlow": "", "abortOnError": "", "digestTagsAge": "",
 }  # fmt: skip
-_ENTRY = ("source", "target", "type", "tags", "tagSets", "repos", "platform", "platforms")
+# What is about an image comes along where one of these says so.
+_ATTACHED = ("referrers", "digestTags", "referrerFilters")
+_ENTRY = (
+    "source",
+    "target",
+    "type",
+    "tags",
+    "tagSets",
+    "repos",
+    "platform",
+    "platforms",
+    *_ATTACHED,
+)
 _TAGS = {"allow": "allow", "deny": "deny", "semver": "semverRange"}
 _RULES = {key: rule for rule, key in _TAGS.items()}
 
@@ -47,14 +60,13 @@ def read(document: Field, warnings: list[str]) -> list[PolicyEntry]:
     keys = _known(document, ("version", "defaults", SYNC, "creds"), warnings)
     if "version" in keys and keys["version"].number() != 1:
         raise keys["version"].wrong("only version 1 is known here")
-    if "defaults" in keys:
-        _known(keys["defaults"], (), warnings)
+    usual = _known(keys["defaults"], _ATTACHED, warnings) if "defaults" in keys else {}
     items = keys[SYNC].items() if SYNC in keys else []
-    return [entry for item in items for entry in _entries(item, warnings)]
+    return [entry for item in items for entry in _entries(item, usual, warnings)]
 
 
-def _entries(item: Field, warnings: list[str]) -> Iterator[PolicyEntry]:
-    keys = _known(item, _ENTRY, warnings)
+def _entries(item: Field, usual: Mapping[str, Field], warnings: list[str]) -> Iterator[PolicyEntry]:
+    keys = {**usual, **_known(item, _ENTRY, warnings)}
     for key in ("source", "target", "type"):
         if key not in keys:
             raise item.wrong(f"has no {key}")
@@ -86,9 +98,25 @@ def _entries(item: Field, warnings: list[str]) -> Iterator[PolicyEntry]:
             source=source,
             destination=destination,
             platforms=platforms,
+            referrers=_referrers(keys, warnings),
             select=chosen,
             place=item.place,
         )
+
+
+def _referrers(keys: Mapping[str, Field], warnings: list[str]) -> str | tuple[str, ...]:
+    """What comes along: as in regsync nothing, unless it is said."""
+    if not any(keys[key].flag() for key in _ATTACHED[:2] if key in keys):
+        return NONE
+    types = []
+    for item in keys["referrerFilters"].items() if "referrerFilters" in keys else []:
+        rule = item.known("artifactType", "annotations")
+        if "artifactType" not in rule:
+            return ALL
+        if "annotations" in rule:
+            warnings.append(f"{rule['annotations'].place}: not used: types alone are told apart")
+        types.append(rule["artifactType"].checked(check_artifact_type))
+    return tuple(dict.fromkeys(types)) or ALL
 
 
 def _platforms(keys: dict[str, Field]) -> tuple[str, ...]:

@@ -21,13 +21,14 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import check_tag, parse_repository
-from transship.workers.registry import blobs, manifests, tags
+from transship.workers.registry import blobs, manifests, referrers, tags
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.body import BlobBody
 from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.pacing import Pacer
 from transship.workers.registry.flow_control.ratelimits import RateLimit
 from transship.workers.registry.network import Network
+from transship.workers.registry.referrers import Referrers
 from transship.workers.registry.search import Result, search
 from transship.workers.registry.session import Session
 from transship.workers.registry.transport.connections import Connections
@@ -224,6 +225,28 @@ class Repository:
             RegistryNotFoundError: no such repository.
         """
         return tags.list_tags(self._origin, self.name, page_size=page_size, left_out=left_out)
+
+    @property
+    def may_list_referrers(self) -> bool:
+        """Whether the registry may have the API for referrers: it has not refused it yet."""
+        return referrers.may_list(self._origin)
+
+    def list_referrers(self, digest: Digest, *, tagged: bool = True) -> Referrers:
+        """What refers to the manifest *digest*: by the API, else by the fallback tag.
+
+        A registry that refuses the API is not asked for it again for an hour. Without *tagged* the
+        repository is known to have no such tag.
+        """
+        named = self._named(str(digest))
+        return referrers.list_referrers(self._origin, digest, named, tagged=tagged)
+
+    def add_referrers(self, digest: Digest, added: Sequence[Descriptor]) -> None:
+        """Add to what the fallback tag of *digest* lists; nobody else may do so meanwhile.
+
+        Raises:
+            ConflictError: the tag is in use for something else.
+        """
+        referrers.add_to_fallback(self._session, digest, added)
 
     # --- blobs ---------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from transship.workers.registry.auth.tokens import (
 from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.pacing import Pacer, Unpaced, pause
 from transship.workers.registry.flow_control.ratelimits import RateLimit, Spacing, read_rate_limit
+from transship.workers.registry.referrers_support import ReferrersSupport
 from transship.workers.registry.transport.connections import Connections, Outgoing
 from transship.workers.registry.transport.errors import (
     RequestContext,
@@ -82,6 +83,7 @@ class Network:
         self.connections = connections
         self.authenticator = Authenticator(self._fetch_token)
         self.upload_plans = UploadCapabilities()
+        self.referrers = ReferrersSupport()
         self.pacer: Pacer = pacer or Unpaced()
         self.health = health or RegistryHealth()
         self._on_rate_limit = on_rate_limit

@@ -15,14 +15,18 @@ from pydantic import Field, TypeAdapter, ValidationError
 from transship.store.errors import InvalidSpecError
 from transship.store.oci.platform import Platform
 from transship.store.text import check_printable
+from transship.workers.mirrors.entries import ALL, NONE
 from transship.workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
+from transship.workers.specs.fields import OnRewrite, ReferrersChoice
 from transship.workers.specs.images import CommitSpec
 from transship.workers.specs.maintenance import FsckSpec, GcSpec, PruneSpec
 from transship.workers.specs.mirrors import MirrorEntry, MirrorSpec
 from transship.workers.specs.moves import CopySpec, PullSpec, PushSpec
 
 __all__ = [
+    "ALL",
     "KINDS",
+    "NONE",
     "AnySpec",
     "CommitSpec",
     "CopySpec",
@@ -33,9 +37,11 @@ __all__ = [
     "LoadSpec",
     "MirrorEntry",
     "MirrorSpec",
+    "OnRewrite",
     "PruneSpec",
     "PullSpec",
     "PushSpec",
+    "ReferrersChoice",
     "Spec",
     "SquashSpec",
     "as_json",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from transship.store.errors import TransshipError
 from transship.store.oci.digest import Digest
+from transship.store.oci.mediatypes import check_artifact_type
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference, check_tag, parse_repository
 
@@ -38,6 +39,10 @@ def _tag_or_digest(text: str) -> str:
     return text
 
 
+def _artifact_type(text: str) -> str:
+    return str(checked(lambda: check_artifact_type(text)))
+
+
 def checked(parse: Any, field: str = "value") -> Any:
     """Call *parse*. A check of the whole spec names the *field* as the type of its error."""
     try:
@@ -55,6 +60,20 @@ RepositoryText = Annotated[str, Field(min_length=1, max_length=1024), AfterValid
 PlatformText = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_platform)]
 TagText = Annotated[str, AfterValidator(_tag)]
 TagOrDigestText = Annotated[str, AfterValidator(_tag_or_digest)]
+
+
+ArtifactTypeText = Annotated[str, AfterValidator(_artifact_type)]
+# What is about an image and comes along with it: all, nothing, or what has one of these types.
+ReferrersChoice = (
+    Literal["all", "none"]
+    | Annotated[tuple[ArtifactTypeText, ...], Field(min_length=1, max_length=100)]
+)
+OnRewrite = Literal["warn", "fail"]
+REFERRERS = (
+    "what is about the image and comes along: signatures, SBOMs, attestations; "
+    "`all`, `none`, or artifact types"
+)
+ON_REWRITE = "where only some platforms are copied, and something is about the whole index"
 
 
 class JobSpec(BaseModel):

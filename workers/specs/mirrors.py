@@ -10,11 +10,16 @@ from pydantic_core import PydanticCustomError
 
 from transship.store.oci.reference import Reference, parse_repository
 from transship.workers.mirrors.entries import MAX_ENTRIES
+from transship.workers.mirrors.plan import How
 from transship.workers.mirrors.selection import Selection
 from transship.workers.specs.fields import (
+    ON_REWRITE,
+    REFERRERS,
+    OnRewrite,
     PlatformsSpec,
     PlatformText,
     ReferenceText,
+    ReferrersChoice,
     RepositoryText,
     TagOrDigestText,
     TagText,
@@ -22,6 +27,7 @@ from transship.workers.specs.fields import (
 )
 
 MAX_TAGS = 100_000
+INSTEAD = "instead of what the job says"
 
 
 class MirrorEntry(BaseModel):
@@ -40,6 +46,8 @@ class MirrorEntry(BaseModel):
     platforms: tuple[PlatformText, ...] = Field(
         default=(), max_length=100, description="instead of those of the job"
     )
+    referrers: ReferrersChoice | None = Field(default=None, description=INSTEAD)
+    on_rewrite: OnRewrite | None = Field(default=None, description=INSTEAD)
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> MirrorEntry:
@@ -86,6 +94,8 @@ class MirrorSpec(PlatformsSpec):
     tags: tuple[TagText, ...] = Field(default=(), max_length=MAX_TAGS)
     entries: tuple[MirrorEntry, ...] = Field(default=(), max_length=MAX_ENTRIES)
     dry_run: bool = False
+    referrers: ReferrersChoice = Field(default="all", description=REFERRERS)
+    on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
     priority: int = Field(default=-10, ge=-100, le=100)
 
     @model_validator(mode="after")
@@ -123,6 +133,19 @@ class MirrorSpec(PlatformsSpec):
                 tags=(tag,) if tag is not None else tuple(dict.fromkeys(self.tags)),
             ),
         )
+
+    def how(self, entry: MirrorEntry) -> How:
+        """How the images of an entry are copied."""
+        return How(
+            platforms=entry.platforms or self.platforms,
+            referrers=self.referrers if entry.referrers is None else entry.referrers,
+            on_rewrite=entry.on_rewrite or self.on_rewrite,
+        )
+
+    @property
+    def usual(self) -> How:
+        """How those are copied of whose entries nothing else is said; but for platforms."""
+        return How(referrers=self.referrers, on_rewrite=self.on_rewrite)
 
     @property
     def asks(self) -> tuple[Reference, ...]:

@@ -9,7 +9,16 @@ from pydantic_core import PydanticCustomError
 
 from transship.store.errors import TransshipError
 from transship.store.oci.reference import Reference, parse_repository
-from transship.workers.specs.fields import ID, PlatformsSpec, ReferenceText, checked
+from transship.workers.specs.fields import (
+    ID,
+    ON_REWRITE,
+    REFERRERS,
+    OnRewrite,
+    PlatformsSpec,
+    ReferenceText,
+    ReferrersChoice,
+    checked,
+)
 
 SCRATCH = "scratch"  # what images begin from; no registry has it
 
@@ -122,6 +131,8 @@ class CopySpec(PlatformsSpec):
     kind: Literal["copy"] = "copy"
     source: ReferenceText
     destination: ReferenceText
+    referrers: ReferrersChoice = Field(default="none", description=REFERRERS)
+    on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
 
     @property
     def origin(self) -> Reference:

@@ -24,16 +24,24 @@ FetchSteps = Callable[[Sequence[Descriptor]], Steps[Sequence[Manifest | Index]]]
 class Closure:
     """The part of an image that was asked for.
 
-    *manifests* holds children before the indexes that name them, the root last.
+    *manifests* holds children before the indexes that name them, the root last; *attached* what
+    comes along with the image and is no part of it.
     """
 
     root: Manifest | Index
     manifests: tuple[Manifest | Index, ...]
+    attached: tuple[Manifest | Index, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Manifest | Index, ...]:
+        """All manifests, each once."""
+        unique = {m.digest: m for m in (*self.manifests, *self.attached)}
+        return tuple(unique.values())
 
     @property
     def images(self) -> list[Manifest]:
         """The manifests that are not indexes."""
-        return [m for m in self.manifests if isinstance(m, Manifest)]
+        return [m for m in self.everything if isinstance(m, Manifest)]
 
     @property
     def blobs(self) -> list[Descriptor]:

@@ -8,12 +8,13 @@ or the registry is paused, parked or silent, the image becomes an ordinary child
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from transship.store.catalog.content.blobs import Source
 from transship.store.catalog.scheduling import jobs, targets
 from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.admission.lanes import Openness
@@ -29,12 +30,17 @@ from transship.store.errors import (
     UnreachableError,
 )
 from transship.store.images.view.local_content import read_manifests
+from transship.store.oci import mediatypes
 from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.manifest import Index, Manifest
+from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
-from transship.workers.runtime.context import WorkerContext
+from transship.workers.registry.client import Repository
+from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.specs import CopySpec
-from transship.workers.steps.closure import resolve
+from transship.workers.specs import NONE, CopySpec, ReferrersChoice
+from transship.workers.steps.closure import narrowed, resolve
+from transship.workers.steps.referrers import UNTAGGED, Memory, about_all, all_there
 from transship.workers.steps.remote import Remote
 
 T = TypeVar("T")
@@ -82,6 +88,41 @@ def result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -
     }
 
 
+def has_referrers(
+    root: Descriptor,
+    platforms: Sequence[Platform],
+    choice: ReferrersChoice,
+    source: Remote,
+    target: Remote,
+    *,
+    tagged: bool,
+    remembered: Callable[[Remote], Memory | Repository] = lambda side: side.repository,
+) -> bool:
+    """Whether the target has all that is about *platforms* of *root* at the source.
+
+    *tagged*: the source may have tags made of digests. What is *remembered* of a side is not asked
+    for again.
+    """
+    if choice == NONE or not (tagged or source.repository.may_list_referrers):
+        return True
+
+    def fetch(wanted: Sequence[Descriptor]) -> Sequence[Manifest | Index]:
+        try:
+            return read_manifests(wanted, content=source.context.content)
+        except BlobMissingError:
+            source.monitor.check()
+            return [source.repository.get_manifest(str(one.digest)) for one in wanted]
+
+    subjects = [root.digest]
+    if mediatypes.is_index(root.media_type):
+        whole = resolve(root, platforms, fetch)
+        subjects = [one.digest for one in narrowed(whole, platforms).manifests]
+    with at(Side.SOURCE):
+        found = about_all(remembered(source), subjects, choice, tagged=tagged)
+    with at(Side.DESTINATION):
+        return all_there(found, remembered(target))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """What was found of one copy: there is nothing to do; or what its destination lacks, if known.
@@ -96,13 +137,25 @@ class Compared:
 class Comparison:
     """Compares the images of one run of a mirror, a page at a time."""
 
-    def __init__(self, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> None:
-        """Ask with the credentials of the job that *lease* holds."""
+    def __init__(
+        self,
+        lease: JobLease,
+        context: WorkerContext,
+        monitor: LeaseMonitor,
+        *,
+        untagged: Collection[str] = (),
+    ) -> None:
+        """Ask with the credentials of the job that *lease* holds.
+
+        *untagged* are repositories that list no tags made of digests.
+        """
+        self._untagged = untagged
         self._lease, self._context, self._monitor = lease, context, monitor
         self._tags: dict[str, frozenset[str] | None] = {}  # of destinations; None: not known
         self._listed_at: dict[str, float] = {}  # when they were asked for
         self._new: set[str] = set()  # destinations that there were not
         self._useless: set[str] = set()  # registries that gave no answer
+        self._memories: dict[Source, Memory] = {}
         self._state: Openness | None = None
 
     def compare(self, specs: Sequence[CopySpec]) -> list[Compared]:
@@ -118,23 +171,56 @@ class Comparison:
         likely = [number for number, spec in enumerate(specs) if self._may_be_there(spec)]
         there = self._heads({n: specs[n].target for n in likely}, Side.DESTINATION)
         roots = self._heads({n: specs[n].origin for n in there}, Side.SOURCE)
+        same = {
+            number: root
+            for number, root in roots.items()
+            if expected_digest(root, specs[number].platforms, self._context)
+            == str(there[number].digest)
+        }
+        whole = self._with_referrers(specs, same)
         return [
-            self._compared(spec, roots.get(number), there.get(number))
+            self._compared(spec, same[number], there[number])
+            if number in whole
+            else Compared(facts=self._facts(spec) or None)
             for number, spec in enumerate(specs)
         ]
 
-    def _compared(
-        self, spec: CopySpec, root: Descriptor | None, there: Descriptor | None
-    ) -> Compared:
+    def _with_referrers(
+        self, specs: Sequence[CopySpec], roots: Mapping[int, Descriptor]
+    ) -> set[int]:
+        """Those of some images that are up to date, whose referrers are at the target too."""
+
+        def whole(number: int) -> bool:
+            spec = specs[number]
+            source, target = self._sides(spec)
+            return has_referrers(
+                roots[number],
+                spec.wanted_platforms(),
+                spec.referrers,
+                source,
+                target,
+                tagged=spec.origin.repository not in self._untagged,
+                remembered=lambda side: self._memories[side.source],
+            )
+
+        for number in roots:
+            for side in self._sides(specs[number]):
+                self._memories.setdefault(side.source, Memory(side.repository))
+        answers = self._ask(whole, [*roots], lambda number: specs[number].origin.domain)
+        return {number for number, yes in zip(roots, answers, strict=True) if yes}
+
+    def _facts(self, spec: CopySpec) -> dict[str, Any]:
+        """What is known for the job of an image: of its source and of its destination."""
+        facts: dict[str, Any] = {}
         if self._lacks(spec.target):
             name = spec.target.repository
-            looked_at = self._listed_at[name]
-            return Compared(facts={LACKS: {"repository": name in self._new, "at": looked_at}})
-        if root is None or there is None:
-            return Compared()
+            facts[LACKS] = {"repository": name in self._new, "at": self._listed_at[name]}
+        if spec.origin.repository in self._untagged:
+            facts[UNTAGGED] = True
+        return facts
+
+    def _compared(self, spec: CopySpec, root: Descriptor, there: Descriptor) -> Compared:
         digest = str(there.digest)
-        if expected_digest(root, spec.platforms, self._context) != digest:
-            return Compared()
         blobs = known_blobs(there, self._context)
         return Compared(
             up_to_date=AlreadyThere(
@@ -218,6 +304,10 @@ class Comparison:
             and (jobs.CONTROL, registry) not in silent
             and state.until([(registry, credential)]) is None
         )
+
+    def _sides(self, spec: CopySpec) -> tuple[Remote, Remote]:
+        source = self._remote(spec.origin, Side.SOURCE)
+        return source, self._remote(spec.target, Side.DESTINATION)
 
     def _remote(self, reference: Reference, side: Side) -> Remote:
         return Remote.of(reference, side, self._lease, self._context, self._monitor)

@@ -13,11 +13,18 @@ from transship.store.catalog.scheduling import targets
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ConflictError, Side
 from transship.store.oci.descriptor import Descriptor
+from transship.workers.registry.referrers import fallback_tag
 from transship.workers.runtime.context import at
 from transship.workers.steps import checkpoint
 from transship.workers.steps.closure import Closure
 from transship.workers.steps.needs import Steps, ask, transact
 from transship.workers.steps.outcome import Done, Later, Outcome
+from transship.workers.steps.referrers import (
+    NOTHING_ATTACHED,
+    Attached,
+    listed_by_fallback,
+    put_attached,
+)
 from transship.workers.steps.remote import Remote
 
 TARGET_BUSY_SECONDS = 0.5  # another job is writing the same tag: one PUT, so soon over
@@ -51,7 +58,7 @@ def absent_blobs(
             absent=[str(digest) for digest in absent],
             absent_at=asked,
             mounted={str(digest): repository for digest, repository in mounted.items()},
-            manifests=[str(manifest.digest) for manifest in closure.manifests],
+            manifests=[str(manifest.digest) for manifest in closure.everything],
             **facts,
         )
     names = set(lease.checkpoint["absent"])
@@ -110,10 +117,13 @@ def want_uploads(
     yield from checkpoint.want(wanted, target.context)
 
 
-def put_manifests(closure: Closure, target: Remote, result: dict[str, Any]) -> Steps[Outcome]:
+def put_manifests(
+    closure: Closure, target: Remote, result: dict[str, Any], attached: Attached = NOTHING_ATTACHED
+) -> Steps[Outcome]:
     """Put the manifests, children before parents and the tag last, as the only writer of it.
 
-    A newer job that wrote the tag first is left alone: its image stands.
+    What is *attached* goes before the tag, and after what it is about. A newer job that wrote the
+    tag first is left alone: its image stands.
 
     Raises:
         ConflictError: the destination names another digest than the image has.
@@ -126,19 +136,28 @@ def put_manifests(closure: Closure, target: Remote, result: dict[str, Any]) -> S
             hint="give the destination a tag",
             side=Side.DESTINATION,
         )
-    newer = yield from transact(_hold, name)
+    by_fallback = yield from listed_by_fallback(attached, target)
+    others = [
+        str(target.reference.without_identifier().with_tag(tag))
+        for tag in dict.fromkeys(
+            [*map(fallback_tag, by_fallback), *(one.tag for one in attached.referrers if one.tag)]
+        )
+    ]
+    newer = yield from transact(_hold, [name, *others])
     if newer == "":
         return Later(TARGET_BUSY_SECONDS)
     if newer is not None:
         return Done(result, superseded_by=newer)
     repository, registry = target.repository, target.source.registry
-    below = [one for one in closure.manifests if one.digest != closure.root.digest]
+    root = closure.root.digest
+    below = [one for one in closure.manifests if attached.referrers or one.digest != root]
 
     def put_below(_: None) -> None:
         with at(Side.DESTINATION):
             for manifest in below:
                 target.monitor.check()
                 repository.put_manifest(str(manifest.digest), manifest)
+            put_attached(attached, repository, by_fallback, target.monitor.check)
 
     def put_root(_: None) -> None:
         with at(Side.DESTINATION):
@@ -150,7 +169,7 @@ def put_manifests(closure: Closure, target: Remote, result: dict[str, Any]) -> S
         if newer is not None:
             return Done(result, superseded_by=newer)
     yield from ask(put_root, [None], registry=registry)
-    yield from transact(_written, name)
+    yield from transact(_written, (name, others))
     return Done(result)
 
 
@@ -179,10 +198,23 @@ def _confirmed(
 
 
 def _hold(
-    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+    connection: Connection, now: float, wishes: Sequence[tuple[JobLease, list[str]]]
 ) -> list[str | None]:
+    """Hold all the names that a job writes, or none: two must not wait for each other.
+
+    For each job there is what `targets.hold` says of the first of its names; '' also where another
+    one has to be waited for.
+    """
     del now
-    return targets.hold(connection, names)
+    wanted = [(lease, name) for lease, names in wishes for name in names]
+    answers = iter(targets.hold(connection, wanted))
+    found: list[str | None] = []
+    for lease, names in wishes:
+        first, *others = (next(answers) for _ in names)
+        found.append(first if first is not None else "" if "" in others else None)
+        if found[-1] is not None:
+            targets.let_go(connection, [(lease, name) for name in names])
+    return found
 
 
 def _superseded(
@@ -193,8 +225,9 @@ def _superseded(
 
 
 def _written(
-    connection: Connection, now: float, names: Sequence[tuple[JobLease, str]]
+    connection: Connection, now: float, names: Sequence[tuple[JobLease, tuple[str, list[str]]]]
 ) -> list[None]:
     del now
-    targets.written(connection, names)
+    targets.written(connection, [(lease, name) for lease, (name, _) in names])
+    targets.let_go(connection, [(lease, name) for lease, (_, some) in names for name in some])
     return [None] * len(names)

@@ -110,7 +110,7 @@ class Remote:
             except ManifestNotFoundError:
                 raise self._not_found() from None
 
-        (manifest,) = yield from self._ask(get, [None])
+        (manifest,) = yield from self.ask(get, [None])
         self._fetched[str(manifest.digest)] = manifest
         return manifest.descriptor
 
@@ -127,7 +127,7 @@ class Remote:
 
     def stands_for(self) -> Steps[Descriptor | None]:
         """The same; None where the reference stands for nothing, or a destination does not say."""
-        (found,) = yield from self._ask(lambda _: self._helpful(self.head), [None])
+        (found,) = yield from self.ask(lambda _: self._helpful(self.head), [None])
         return found
 
     def manifests(self, wanted: Sequence[Descriptor]) -> Steps[Sequence[Manifest | Index]]:
@@ -194,7 +194,7 @@ class Remote:
                 return next((one for one in tried if self._mount(blob.digest, one)), None)
 
         likely = [blob for blob in absent if candidates.get(str(blob.digest))]
-        answers = yield from self._ask(mounted, likely)
+        answers = yield from self.ask(mounted, likely)
         origins = {
             blob.digest: repository
             for blob, repository in zip(likely, answers, strict=True)
@@ -218,6 +218,26 @@ class Remote:
             **more,
         )
 
+    def ask(
+        self,
+        question: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        key: Callable[[T], Hashable] | None = None,
+    ) -> Steps[list[R]]:
+        """Ask about each item; see `needs.Ask`. Errors are placed on this side."""
+
+        def placed(item: T) -> R:
+            with at(self.side):
+                return question(item)
+
+        return ask(placed, items, registry=self.source.registry, key=key)
+
+    def warn(self, notes: Sequence[str]) -> Steps[None]:
+        """Tell of something in the job's log."""
+        if notes:
+            yield from transact(_warn, notes)
+
     def _get_manifests(
         self, new: Mapping[str, Descriptor]
     ) -> Steps[dict[Digest, Manifest | Index]]:
@@ -236,15 +256,14 @@ class Remote:
             content.put(manifest.raw)
             return manifest, True
 
-        got = yield from self._ask(get, list(new))
+        got = yield from self.ask(get, list(new))
         yield from transact(_record_manifests, (self.source, got))
         wrong = [
             note
             for manifest, _ in got
             if (note := _misdescribed(new[str(manifest.digest)], manifest))
         ]
-        if wrong:
-            yield from transact(_warn, wrong)
+        yield from self.warn(wrong)
         return {manifest.digest: manifest for manifest, _ in got}
 
     def _lease(self, digests: Iterable[str]) -> Steps[_Held]:
@@ -287,23 +306,10 @@ class Remote:
             )
             return found is not None
 
-        answers = yield from self._ask(
+        answers = yield from self.ask(
             exists, digests, key=lambda digest: ("blob", self.source, digest)
         )
         return {digest for digest, yes in zip(digests, answers, strict=True) if yes}
-
-    def _ask(
-        self,
-        question: Callable[[T], R],
-        items: Sequence[T],
-        *,
-        key: Callable[[T], Hashable] | None = None,
-    ) -> Steps[list[R]]:
-        def placed(item: T) -> R:
-            with at(self.side):
-                return question(item)
-
-        return ask(placed, items, registry=self.source.registry, key=key)
 
 
 def check_sizes(claims: Iterable[Descriptor], held: Mapping[str, int]) -> None:

@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
-from transship.api.cli.connect.options import job_options, platform_options
+from transship.api.cli.connect.options import (
+    job_options,
+    platform_options,
+    referrer_options,
+    referrers_in,
+)
 from transship.api.cli.connect.policies import read_policy, warn
 from transship.api.cli.submit import ask
 
@@ -41,15 +46,18 @@ def push(reference: str, destination: str | None, all_tags: bool, **options: Any
 @click.argument("source")
 @click.argument("destination")
 @platform_options
+@referrer_options
 @job_options
 def copy(source: str, destination: str, **options: Any) -> int:
     """Copy SOURCE, an image in a registry, to DESTINATION in another.
 
-    Every platform is copied unless some are named.
+    Every platform is copied unless some are named. Signatures and what else is about the image
+    come along with --referrers.
     """
+    spec = {"kind": "copy", "source": source, "destination": destination, **referrers_in(options)}
     if options["all_platforms"] and not options["quiet"]:
         sys.stderr.write("copy takes all platforms anyway\n")
-    return ask({"kind": "copy", "source": source, "destination": destination}, options)
+    return ask(spec, options)
 
 
 @click.command()
@@ -62,6 +70,7 @@ def copy(source: str, destination: str, **options: Any) -> int:
     "--dry-run", is_flag=True, help="Compare only; ends with 3 if there is anything to do."
 )
 @platform_options
+@referrer_options
 @job_options
 def mirror(
     source: str | None,
@@ -76,8 +85,9 @@ def mirror(
 
     With -f FILE what a policy says: `transship mirror -f FILE [DST]`. Entries that name no
     destination go below DST. Transship's own format is read, and those of skopeo sync and regsync.
+    Signatures, SBOMs and attestations come along, unless --no-referrers or the policy says not.
     """
-    spec: dict[str, Any] = {"kind": "mirror", "dry_run": dry_run}
+    spec: dict[str, Any] = {"kind": "mirror", "dry_run": dry_run, **referrers_in(options)}
     if file is not None:
         if destination is not None:
             raise click.UsageError("with -f there is one argument at most, DST")

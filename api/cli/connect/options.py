@@ -32,6 +32,47 @@ def platform_options(command: F) -> F:
     )(command)
 
 
+def referrer_options(command: F) -> F:
+    """`--referrers`, `--artifact-type` and `--on-rewrite`; see `referrers_in`."""
+    for option in (
+        click.option(
+            "--on-rewrite",
+            type=click.Choice(["warn", "fail"]),
+            help="Where only some platforms are copied, and a signature is of them all.",
+        ),
+        click.option(
+            "--artifact-type",
+            "artifact_types",
+            multiple=True,
+            metavar="TYPE",
+            help="Of these, take those of this type only; may be repeated.",
+        ),
+        click.option(
+            "--referrers/--no-referrers",
+            default=None,
+            help="Take along signatures, SBOMs and attestations.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def referrers_in(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what `referrer_options` has read out of *options*; the fields of a spec that it means.
+
+    Raises:
+        click.UsageError: they contradict one another.
+    """
+    wanted, types = options.pop("referrers"), list(options.pop("artifact_types"))
+    rewrite = options.pop("on_rewrite")
+    if wanted is False and types:
+        raise click.UsageError("give --no-referrers or --artifact-type, not both")
+    found: dict[str, Any] = {}
+    if types or wanted is not None:
+        found["referrers"] = types or ("all" if wanted else "none")
+    return found if rewrite is None else {**found, "on_rewrite": rewrite}
+
+
 def job_options(command: F) -> F:
     """What every command takes that makes a job and follows it."""
     for option in (

@@ -32,6 +32,11 @@ _WRITTEN = (
     .where(targets.c.name == bindparam("target"), targets.c.holder == bindparam("by"))
     .values(holder=None, written_seq=bindparam("seq"), written_by=bindparam("by"))
 )
+_LET_GO = (
+    update(targets)
+    .where(targets.c.name == bindparam("target"), targets.c.holder == bindparam("by"))
+    .values(holder=None)
+)
 _FOUND = _NEW.on_conflict_do_update(
     index_elements=["name"],
     set_={"written_seq": _NEW.excluded.written_seq, "written_by": _NEW.excluded.written_by},
@@ -81,6 +86,12 @@ def written(connection: Connection, names: Sequence[tuple[JobLease, str]]) -> No
     connection.execute(
         _WRITTEN, [{"target": name, "by": lease.id, "seq": lease.seq} for lease, name in names]
     )
+
+
+def let_go(connection: Connection, names: Sequence[tuple[JobLease, str]]) -> None:
+    """Let the next one have the names that jobs hold, of which they have made nothing newer."""
+    if names:
+        connection.execute(_LET_GO, [{"target": name, "by": lease.id} for lease, name in names])
 
 
 def superseded(connection: Connection, names: Sequence[tuple[JobLease, str]]) -> list[str | None]:

@@ -29,7 +29,9 @@ DIGEST = str(IMAGE.digest)
 
 def _submit(harness: Harness, **spec: Any) -> str:
     submission = Submission(
-        spec=parse_spec({"kind": "mirror", **spec}), requested_by="ada", tenant=HOUSE
+        spec=parse_spec({"kind": "mirror", "referrers": "none", **spec}),
+        requested_by="ada",
+        tenant=HOUSE,
     )
     (made,) = harness.queue.submit([submission])
     return str(made)

@@ -16,7 +16,7 @@ from transship.workers.mirrors import own
 from transship.workers.mirrors.entries import MAX_ENTRIES, PolicyEntry
 from transship.workers.mirrors.policy import Policy, read
 from transship.workers.mirrors.selection import Selection
-from transship.workers.specs import parse_spec
+from transship.workers.specs import MirrorEntry, parse_spec
 
 DIGEST = "sha256:" + "ab" * 32
 SECRET = "correct-horse-battery"
@@ -161,6 +161,10 @@ def test_a_port_becomes_part_of_a_path() -> None:
         ),
         ("entries: [{source: a, platforms: [x y]}]", "f.yaml: entries.0.platforms.0: x y: not a"),
         ("entries: [{source: a, destination: 'b:1'}]", "f.yaml: entries.0.destination: b:1: exp"),
+        ("entries: [{source: a, referrers: some}]", "f.yaml: entries.0.referrers: neither all"),
+        ("entries: [{source: a, referrers: []}]", "f.yaml: entries.0.referrers: names no"),
+        ("entries: [{source: a, referrers: [b]}]", "f.yaml: entries.0.referrers.0: b: not the ty"),
+        ("entries: [{source: a}]\ndefaults: {onRewrite: x}", "f.yaml: defaults.onRewrite: neither"),
         ("entries: [{source: a}]\ndefault: {}", "f.yaml: default: this key is not known here"),
         ("entries: [{source: a}]\ndefaults: {scoped: 1}", "f.yaml: defaults.scoped: expected true"),
         ("5", "f.yaml: expected keys with values"),
@@ -303,23 +307,75 @@ def test_a_file_of_regsync_is_taken_as_far_as_it_goes() -> None:
                 semver=(">=3.18 <4",),
             ),
             platforms=("linux/amd64", "linux/arm64"),
+            referrers="none",
         ),
         PolicyEntry(
             source=_r("docker.io/library/busybox:latest"),
             destination="there.test/busybox:stable",
             platforms=("linux/amd64",),
+            referrers="none",
         ),
         PolicyEntry(
             source=_r("here.test/app"),
             destination="there.test/app",
             select=Selection(allow=("/^(?:a)$/",)),
+            referrers="none",
         ),
         PolicyEntry(
             source=_r("here.test/app"),
             destination="there.test/app",
             select=Selection(semver=("1.x",)),
+            referrers="none",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "becomes"),
+    [
+        ("", "none"),
+        ("referrers: true", "all"),
+        ("digestTags: true", "all"),
+        (
+            "referrers: true, referrerFilters: [{artifactType: a/b}, {artifactType: c/d}]",
+            ("a/b", "c/d"),
+        ),
+        ("referrers: true, referrerFilters: [{annotations: {a: b}}]", "all"),
+        ("referrers: false, referrerFilters: [{artifactType: a/b}]", "none"),
+    ],
+)
+@pytest.mark.parametrize("where", ["sync", "defaults"])
+def test_what_regsync_takes_along_is_taken_along(said: str, becomes: Any, where: str) -> None:
+    entry = "type: image, source: here.test/app:1, target: there.test/app"
+    if where == "defaults":
+        text = f"version: 1\ndefaults: {{{said}}}\nsync: [{{{entry}}}]"
+    else:
+        text = f"version: 1\nsync: [{{{entry}, {said or 'fastCheck: true'}}}]"
+    (only,) = _read(text).entries
+    assert only.referrers == becomes
+
+
+@pytest.mark.parametrize(
+    ("said", "becomes"),
+    [
+        ("", None),
+        ("referrers: all", "all"),
+        ("referrers: none", "none"),
+        ("referrers: [application/spdx+json]", ("application/spdx+json",)),
+    ],
+)
+@pytest.mark.parametrize("where", ["entry", "defaults"])
+def test_a_policy_says_what_comes_along(said: str, becomes: Any, where: str) -> None:
+    lines = {"entry": "source: here.test/app", "defaults": "destination: there.test"}
+    lines[where] += f", {said}, onRewrite: fail" if said else ", onRewrite: fail"
+    text = f"defaults: {{{lines['defaults']}}}\nentries: [{{{lines['entry']}}}]"
+    policy = _read(text)
+    (only,) = policy.entries
+    assert (only.referrers, only.on_rewrite) == (becomes, "fail")
+    assert _read(policy.to_yaml()).entries == policy.entries
+    (sent,) = policy.entries_for()
+    entry = MirrorEntry(**sent)
+    assert (entry.referrers, entry.on_rewrite) == (becomes, "fail")
 
 
 def test_what_regsync_would_do_besides_is_passed_over_with_a_warning() -> None:

@@ -1,0 +1,371 @@
+"""What is about an image: signatures, SBOMs, attestations, and what is about these in turn.
+
+Some name it as their `subject`, and the registry lists them; others have a tag made of its digest,
+as cosign wrote them before there were subjects. A copy that takes them along puts what they are
+about first, by its digest, then them, and the tag of the image last, so that nobody finds it
+without.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from transship.store.errors import (
+    ConflictError,
+    InvalidManifestError,
+    ManifestNotFoundError,
+    Side,
+    UnsupportedMediaTypeError,
+)
+from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.digest import Digest
+from transship.store.oci.manifest import Index, Manifest
+from transship.workers.registry.client import Repository
+from transship.workers.registry.referrers import Referrers, described, fallback_tag
+from transship.workers.runtime.context import at
+from transship.workers.specs import ALL, NONE, ReferrersChoice
+from transship.workers.steps.closure import Closure, resolve_by_steps
+from transship.workers.steps.needs import Steps
+from transship.workers.steps.remote import Remote
+
+T = TypeVar("T")
+
+DIGEST_TAGS: Final = (".sig", ".att", ".sbom")  # behind the fallback tag of what they are about
+MAX_DEPTH: Final = 8  # a signature of an SBOM of an image is the second
+MAX_REFERRERS: Final = 1000  # of an image, with all that is about its children
+MAX_REMEMBERED: Final = 20_000  # answers of one repository
+UNTAGGED: Final = "no_digest_tags"  # a fact of a checkpoint: the source lists no tag of this kind
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that is about *subject*.
+
+    *tag* is where it is found, if that is a tag made of the subject's digest; without one its own
+    field names the subject.
+    """
+
+    descriptor: Descriptor
+    subject: Digest
+    tag: str = ""
+
+    @property
+    def digest(self) -> Digest:
+        """Its own digest."""
+        return self.descriptor.digest
+
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint has it."""
+        found = {"descriptor": self.descriptor.to_json(), "subject": str(self.subject)}
+        return {**found, "tag": self.tag} if self.tag else found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Referrer:
+        """The opposite of `to_json`."""
+        return cls(
+            Descriptor.from_json(value["descriptor"]),
+            Digest.parse(value["subject"]),
+            value.get("tag", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The referrers of an image, and their manifests: each after what it consists of."""
+
+    referrers: tuple[Referrer, ...] = ()
+    manifests: tuple[Manifest | Index, ...] = ()
+
+
+NOTHING_ATTACHED: Final = Attached()
+
+
+def is_digest_tag(tag: str) -> bool:
+    """Whether a tag is made of a digest, as those of signatures are."""
+    return tag.startswith("sha256-") and tag.endswith(DIGEST_TAGS)
+
+
+class Memory:
+    """A repository whose answers about tags and referrers are remembered for a while.
+
+    Each is asked for once, also by several threads at a time; who comes second waits for it.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        """Remember as long as this object lives."""
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._answers: dict[Hashable, Future[Any]] = {}
+
+    def head_manifest(self, tag: str) -> Descriptor | None:
+        """As `Repository.head_manifest`."""
+        return self._once(("tag", tag), lambda: self._repository.head_manifest(tag))
+
+    def list_referrers(self, digest: Digest, *, tagged: bool = True) -> Referrers:
+        """As `Repository.list_referrers`."""
+        return self._once(
+            (digest, tagged), lambda: self._repository.list_referrers(digest, tagged=tagged)
+        )
+
+    def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
+        with self._lock:
+            answer = self._answers.get(key)
+            mine = answer is None
+            if answer is None:
+                if len(self._answers) >= MAX_REMEMBERED:
+                    self._answers.clear()
+                answer = self._answers[key] = Future()
+        if mine:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 -- raised again for all who wait
+                answer.set_exception(error)
+        found: T = answer.result()
+        return found
+
+
+def attached_to(
+    subjects: Iterable[Digest], choice: ReferrersChoice, source: Remote
+) -> Steps[Attached]:
+    """What is about *subjects* at the source. Found out once a job.
+
+    What cannot be taken along is left out and told in the job's log: listed and not there, about
+    something else, or of a type that is no manifest's.
+
+    Raises:
+        InvalidManifestError: too many, or too deep.
+    """
+    stored = source.lease.checkpoint.get("referrers")
+    if stored is not None:
+        found = [Referrer.from_json(one) for one in stored]
+    elif choice == NONE or not may_have_some(source):
+        return NOTHING_ATTACHED
+    else:
+        found = yield from _found(subjects, choice, source)
+    fetched: dict[Digest, Manifest | Index] = {}
+    kept = yield from _fetched(found, choice, source, fetched)
+    source.lease.learn(referrers=[one.to_json() for one in kept])
+    return Attached(tuple(kept), tuple(fetched.values()))
+
+
+def may_have_some(source: Remote) -> bool:
+    """Whether the source may have referrers, as far as that is known without asking it."""
+    return may_be_tagged(source) or source.repository.may_list_referrers
+
+
+def may_be_tagged(source: Remote) -> bool:
+    """Whether the source may have tags made of digests: its list was not read, or shows some."""
+    return UNTAGGED not in source.lease.checkpoint
+
+
+def about(
+    repository: Repository | Memory, subject: Digest, choice: ReferrersChoice, *, tagged: bool
+) -> list[Referrer]:
+    """What a repository has that is about *subject*; *tagged*: it may have tags made of digests."""
+    listed = repository.list_referrers(subject, tagged=tagged)
+    found = [Referrer(one, subject) for one in listed.descriptors if _may_be_wanted(one, choice)]
+    if tagged and choice == ALL:
+        for ending in DIGEST_TAGS:
+            tag = f"{fallback_tag(subject)}{ending}"
+            there = repository.head_manifest(tag)
+            if there is not None:
+                found.append(Referrer(there, subject, tag))
+    return found
+
+
+def about_all(
+    repository: Repository | Memory,
+    subjects: Iterable[Digest],
+    choice: ReferrersChoice,
+    *,
+    tagged: bool,
+) -> list[Referrer]:
+    """The same of some subjects and of all that is about them, one question after the other."""
+    walk = _levels(subjects)
+    try:
+        level = next(walk)
+        while True:
+            level = walk.send([about(repository, one, choice, tagged=tagged) for one in level])
+    except StopIteration as end:
+        found: list[Referrer] = end.value
+        return found
+
+
+def all_there(found: Sequence[Referrer], target: Repository | Memory) -> bool:
+    """Whether a repository has all of these, where those who look for them will find them."""
+    listed: dict[Digest, set[Digest]] = {}
+    for one in found:
+        if one.tag:
+            there = target.head_manifest(one.tag)
+            if there is None or there.digest != one.digest:
+                return False
+            continue
+        if one.subject not in listed:
+            descriptors = target.list_referrers(one.subject).descriptors
+            listed[one.subject] = {other.digest for other in descriptors}
+        if one.digest not in listed[one.subject]:
+            return False
+    return True
+
+
+def refuse_or_tell_rewrite(
+    root: Descriptor, closure: Closure, choice: ReferrersChoice, source: Remote, *, fail: bool
+) -> Steps[None]:
+    """What is about an index does not fit the part of it that is copied: tell, or *fail*.
+
+    Raises:
+        ConflictError: there is some, and that is to be a failure.
+    """
+    if closure.root.digest == root.digest or "rewrite_told" in source.lease.checkpoint:
+        return
+    if choice == NONE or not may_have_some(source):
+        return
+    tagged = may_be_tagged(source)
+    (found,) = yield from source.ask(
+        lambda digest: about(source.repository, digest, choice, tagged=tagged), [root.digest]
+    )
+    source.lease.learn(rewrite_told=True)
+    if not found:
+        return
+    names = ", ".join(one.tag or str(one.digest) for one in found[:3])
+    more = f" and {len(found) - 3} more" if found[3:] else ""
+    detail = f"what is about {root.digest} does not fit some of its platforms: {names}{more}"
+    if fail:
+        raise ConflictError(
+            detail,
+            subject=str(source.reference),
+            hint="copy all platforms, or set on_rewrite to warn",
+            side=Side.SOURCE,
+        )
+    yield from source.warn([f"{detail}; not copied"])
+
+
+def _found(
+    subjects: Iterable[Digest], choice: ReferrersChoice, source: Remote
+) -> Steps[list[Referrer]]:
+    """Ask about a whole level at a time."""
+    tagged = may_be_tagged(source)
+    walk = _levels(subjects)
+    try:
+        level = next(walk)
+        while True:
+            answers = yield from source.ask(
+                lambda digest: about(source.repository, digest, choice, tagged=tagged), level
+            )
+            level = walk.send(answers)
+    except StopIteration as end:
+        found: list[Referrer] = end.value
+        return found
+
+
+def _levels(
+    subjects: Iterable[Digest],
+) -> Generator[list[Digest], list[list[Referrer]], list[Referrer]]:
+    """Yield what is to be asked about next, and be sent an answer for each; return all found."""
+    found: dict[tuple[Digest, str], Referrer] = {}
+    level = list(dict.fromkeys(subjects))
+    seen = set(level)
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return list(found.values())
+        answers = yield level
+        new = [one for some in answers for one in some if (one.digest, one.tag) not in found]
+        found.update(((one.digest, one.tag), one) for one in new)
+        if len(found) > MAX_REFERRERS:
+            raise InvalidManifestError(
+                f"more than {MAX_REFERRERS} manifests refer to it",
+                subject=str(new[0].subject),
+                hint="name the artifact types that you want",
+            )
+        level = [digest for digest in dict.fromkeys(r.digest for r in new) if digest not in seen]
+        seen.update(level)
+    if level:
+        raise InvalidManifestError(
+            f"what refers to it is more than {MAX_DEPTH} deep", subject=str(level[0])
+        )
+    return list(found.values())
+
+
+def _may_be_wanted(listed: Descriptor, choice: ReferrersChoice) -> bool:
+    # Lists made by some clients leave the type out: then the manifest has to be read.
+    return choice == ALL or listed.artifact_type is None or listed.artifact_type in choice
+
+
+def _fetched(
+    found: Sequence[Referrer],
+    choice: ReferrersChoice,
+    source: Remote,
+    fetched: dict[Digest, Manifest | Index],
+) -> Steps[list[Referrer]]:
+    """Get the manifests of *found* into *fetched*; those of them that can be taken along."""
+    kept: list[Referrer] = []
+    notes: list[str] = []
+    at_once: dict[Digest, Manifest | Index] = {}
+    with suppress(ManifestNotFoundError, UnsupportedMediaTypeError):  # of which, is seen below
+        several = yield from source.manifests([one.descriptor for one in found])
+        at_once = {manifest.digest: manifest for manifest in several}
+    for one in found:
+        try:
+            whole = yield from _whole(one, at_once, source)
+        except ManifestNotFoundError:
+            notes.append(f"{one.digest} is listed as a referrer of {one.subject}, and not there")
+            continue
+        except UnsupportedMediaTypeError as error:
+            notes.append(f"{one.digest}, a referrer of {one.subject}, is not copied: {error}")
+            continue
+        named = whole.root.subject.digest if whole.root.subject is not None else None
+        if not one.tag and named != one.subject:
+            notes.append(f"{one.digest} is listed as a referrer of {one.subject}, and is not one")
+            continue
+        if not one.tag and choice != ALL and described(whole.root).artifact_type not in choice:
+            continue
+        fetched.update((manifest.digest, manifest) for manifest in whole.manifests)
+        kept.append(one)
+    yield from source.warn(notes)
+    return kept
+
+
+def _whole(
+    one: Referrer, fetched: Mapping[Digest, Manifest | Index], source: Remote
+) -> Steps[Closure]:
+    there = fetched.get(one.digest)
+    if isinstance(there, Manifest):
+        return Closure(there, (there,))
+    whole = yield from resolve_by_steps(one.descriptor, (), source.manifests)
+    return whole
+
+
+def listed_by_fallback(attached: Attached, target: Remote) -> Steps[list[Digest]]:
+    """What referrers are about for which the target keeps no list by itself."""
+    subjects = list(dict.fromkeys(one.subject for one in attached.referrers if not one.tag))
+    answers = yield from target.ask(
+        lambda digest: target.repository.list_referrers(digest, tagged=False), subjects
+    )
+    return [one for one, listed in zip(subjects, answers, strict=True) if not listed.by_api]
+
+
+def put_attached(
+    attached: Attached,
+    target: Repository,
+    by_fallback: Iterable[Digest],
+    check: Callable[[], None],
+) -> None:
+    """Put referrers, after what they are about; and list them where the registry does not."""
+    by_digest = {manifest.digest: manifest for manifest in attached.manifests}
+    with at(Side.DESTINATION):
+        for manifest in attached.manifests:
+            check()
+            target.put_manifest(str(manifest.digest), manifest)
+        for one in attached.referrers:
+            if one.tag:
+                check()
+                target.put_manifest(one.tag, by_digest[one.digest])
+        for subject in by_fallback:
+            check()
+            theirs = [one for one in attached.referrers if one.subject == subject and not one.tag]
+            target.add_referrers(subject, [described(by_digest[one.digest]) for one in theirs])
