@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import children, progress
 from transship.store.catalog.scheduling.admission.limits import RegistryLimits
+from transship.store.catalog.scheduling.children import Counts
 from transship.store.catalog.scheduling.events import Event
 from transship.store.catalog.scheduling.progress import Progress
 
@@ -70,7 +71,7 @@ class ProgressView(BaseModel):
 class MirrorProgressView(ProgressView):
     """The same of a mirror, with its images: those *done* are in place, *failed* ones are not."""
 
-    images_total: int = Field(description="found until now")
+    images_total: int = Field(description="from when the tags have been chosen")
     images_done: int
     images_failed: int = Field(description="failed or cancelled")
 
@@ -217,7 +218,7 @@ def job_summaries(connection: Connection, rows: Iterable[Any]) -> list[JobSummar
     found = list(rows)
     ids = [row.id for row in found]
     figures = progress.of_jobs(connection, ids)
-    counts = children.by_state(connection, ids)
+    counts = children.counts(connection, ids)
     return [
         JobSummary(
             id=row.id,
@@ -233,7 +234,7 @@ def job_summaries(connection: Connection, rows: Iterable[Any]) -> list[JobSummar
             finished_at=rfc3339(row.finished_at),
             deadline=rfc3339(row.deadline),
             progress=_progress(row.kind, figures[row.id], counts[row.id]),
-            children=counts[row.id],
+            children=dict(counts[row.id].by_state),
             result=row.result,
             error=Problem(**row.error) if row.error else None,
             superseded_by=row.superseded_by,
@@ -257,13 +258,13 @@ def event_view(event: Event) -> dict[str, Any]:
 _FIGURES = tuple(ProgressView.model_fields)
 
 
-def _progress(kind: str, figures: Progress, counts: dict[str, int]) -> ProgressView:
+def _progress(kind: str, figures: Progress, counts: Counts) -> ProgressView:
     values = {name: getattr(figures, name) for name in _FIGURES}
     if kind != "mirror":
         return ProgressView(**values)
     return MirrorProgressView(
         **values,
-        images_total=sum(counts.values()),
-        images_done=counts.get("succeeded", 0),
-        images_failed=counts.get("failed", 0) + counts.get("cancelled", 0),
+        images_total=counts.total,
+        images_done=counts.by_state.get("succeeded", 0),
+        images_failed=sum(counts.by_state.get(state, 0) for state in ("failed", "cancelled")),
     )

@@ -61,6 +61,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         lease,
         context,
         monitor,
+        number=len(chosen.images),
         compare=Comparison(lease, context, monitor, untagged=chosen.untagged).compare,
         page=PAGE,
     )

@@ -64,10 +64,13 @@ def make(
     context: WorkerContext,
     monitor: LeaseMonitor,
     *,
+    number: int = 0,
     compare: Callable[[Sequence[SomeSpec]], Sequence[Compared]] | None = None,
     page: int = CHUNK,
 ) -> None:
     """Make a child of each spec, under the key that comes with it; a second time none.
+
+    How many there will be is shown from the beginning, where their *number* is given.
 
     They are made in their order, *page* in a transaction, so that one who takes over goes on after
     those that there are. Where there is nothing to do, as *compare* says of each page before it is
@@ -76,7 +79,7 @@ def make(
     if lease.checkpoint.get("children_made"):
         return
     with context.catalog.read() as connection:
-        made = sum(child_rows.by_state(connection, [lease.id])[lease.id].values())
+        made = sum(child_rows.by_state(connection, lease.id).values())
     rest = islice(wanted, made, None)
     while chunk := list(islice(rest, page)):
         monitor.check()
@@ -90,7 +93,9 @@ def make(
         ended = {one.id: one.up_to_date.result["reference"] for one in new if one.up_to_date}
         with context.change() as change:
             jobs.save(change.connection, lease, crashes=0)
-            jobs.create(change.connection, new, change.now)
+            if not made:
+                child_rows.expect(change.connection, lease.id, number)
+            made += len(jobs.create(change.connection, new, change.now))
             targets.found_up_to_date(change.connection, ended)
             if len(ended) == len(new):  # nothing new is to be done
                 change.directions, change.queues = (), ()
@@ -101,7 +106,7 @@ def make(
 def ended(lease: JobLease, context: WorkerContext) -> Sequence[Row[Any]] | None:
     """The children in the order in which they were made; None while some have not ended."""
     with context.catalog.read() as connection:
-        states = child_rows.by_state(connection, [lease.id])[lease.id]
+        states = child_rows.by_state(connection, lease.id)
         if any(state in states for state in jobs.ACTIVE):
             return None
         return connection.execute(

@@ -194,9 +194,9 @@ def _log(client: Any, job: str) -> Iterator[dict[str, Any]]:
 
 
 def _percent(job: dict[str, Any]) -> str:
-    from transship.api.cli.output.progress import expected_bytes  # noqa: PLC0415
+    from transship.api.cli.output.progress import done_of_total  # noqa: PLC0415
 
     if job["state"] == "succeeded":
         return "100%"
-    total = expected_bytes(job)
-    return f"{100 * job['progress']['bytes_done'] // total}%" if total else "-"
+    done, total = done_of_total(job)
+    return f"{min(100 * done // total, 99)}%" if total else "-"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from transship.store.sizes import human_bytes
 from transship.store.text import escaped
 
-# The bar of the whole job, and the line the cursor is left on.
-OTHER_LINES = 2
+# What the job is called, the bar of the whole of it, and the line the cursor is left on.
+OTHER_LINES = 3
 
 
 class Display(Protocol):
@@ -75,7 +76,8 @@ class Lines(_Closing):
             key = (transfer["direction"], transfer["digest"])
             if transfer["state"] == "done" and key not in self._ended:
                 self._ended.add(key)
-                print(f"{_title(transfer)}: done", file=sys.stderr, flush=True)
+                size = human_bytes(transfer["size"])
+                print(f"{_title(transfer)} {size}: done", file=sys.stderr, flush=True)
 
 
 class Bars(_Closing):
@@ -86,19 +88,40 @@ class Bars(_Closing):
         from rich.console import Console  # noqa: PLC0415 -- 60 ms that a script need not pay
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
-            DownloadColumn,
             Progress,
+            ProgressColumn,
+            Task,
             TextColumn,
-            TransferSpeedColumn,
+            TimeRemainingColumn,
         )
+        from rich.text import Text  # noqa: PLC0415
 
-        self._progress = Progress(
+        self._title = Text(no_wrap=True, overflow="ellipsis")
+        title = self._title
+
+        class Titled(Progress):
+            """The bars below what they are of, which gets a line of its own."""
+
+            def get_renderables(self) -> Iterator[Any]:
+                yield title
+                yield self.make_tasks_table(self.tasks)
+
+        class Speed(ProgressColumn):
+            """Bytes a second, where it is bytes that are counted."""
+
+            def render(self, task: Task) -> Text:
+                speed = task.speed if task.fields["of_bytes"] else None
+                return Text(f"{human_bytes(int(speed))}/s" if speed else "", "progress.data.speed")
+
+        self._progress = Titled(
             TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[amount]}", style="progress.download"),
+            Speed(),
+            TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
             transient=True,
+            expand=True,
         )
         self._bars: dict[tuple[str, str], Any] = {}
         self._whole: Any = None
@@ -109,11 +132,17 @@ class Bars(_Closing):
             if event["type"] in ("retrying", "warning", "worker-died"):
                 self._progress.console.print(describe_event(event))
             return
-        figures = event["job"]["progress"]
+        job = event["job"]
         if self._whole is None:
-            self._whole = self._progress.add_task(escaped(event["job"]["label"]), total=None)
+            self._title.append(escaped(job["label"]))
+            self._whole = self._progress.add_task("all", total=None, amount="", of_bytes=False)
+        done, total = done_of_total(job)
         self._progress.update(
-            self._whole, total=expected_bytes(event["job"]), completed=figures["bytes_done"]
+            self._whole,
+            total=total or None,
+            completed=done + _failed(job),
+            amount=_amount(job),
+            of_bytes=not _of_images(job),
         )
         seen = set()
         for transfer in self._shown(event["transfers"]):
@@ -121,9 +150,13 @@ class Bars(_Closing):
             seen.add(key)
             if key not in self._bars:
                 self._bars[key] = self._progress.add_task(
-                    f"  {_title(transfer)}", total=transfer["size"]
+                    _title(transfer), total=transfer["size"], amount="", of_bytes=True
                 )
-            self._progress.update(self._bars[key], completed=transfer["bytes_done"])
+            self._progress.update(
+                self._bars[key],
+                completed=transfer["bytes_done"],
+                amount=_bytes(transfer["bytes_done"], transfer["size"]),
+            )
         for key in set(self._bars) - seen:
             self._progress.remove_task(self._bars.pop(key))
 
@@ -149,18 +182,43 @@ def lines_or_bars(*, quiet: bool) -> Display:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-def expected_bytes(job: dict[str, Any]) -> int | None:
-    """How much a job comprises; None where that is not known yet.
+def done_of_total(job: dict[str, Any]) -> tuple[int, int]:
+    """How far a job is, and how far it has to go: in images if it is of some, else in bytes.
 
-    The children that no worker has looked at are taken to be as large as the others on average.
+    The total is 0 where it is not known yet. Images that failed are not done.
     """
-    total: int = job["progress"]["bytes_total"]
+    figures = job["progress"]
+    if "images_total" in figures:
+        return figures["images_done"], figures["images_total"]
+    if counts := job.get("children"):
+        return counts.get("succeeded", 0), sum(counts.values())
+    return figures["bytes_done"], figures["bytes_total"]
+
+
+def _failed(job: dict[str, Any]) -> int:
     counts: dict[str, int] = job.get("children", {})
-    everything = sum(counts.values())
-    looked_at = everything - counts.get("queued", 0)
-    if everything:
-        total = total * everything // looked_at if looked_at else 0
-    return total or None
+    return sum(counts.get(state, 0) for state in ("failed", "cancelled"))
+
+
+def _amount(job: dict[str, Any]) -> str:
+    done, total = done_of_total(job)
+    if not _of_images(job):
+        return _bytes(done, total)
+    failed, moved = _failed(job), job["progress"].get("bytes_moved")
+    parts = [
+        f"{done + failed}/{total}" if total else "",
+        f"{failed} failed" if failed else "",
+        human_bytes(moved) if moved else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _of_images(job: dict[str, Any]) -> bool:
+    return "images_total" in job["progress"] or bool(job.get("children"))
+
+
+def _bytes(done: int, total: int) -> str:
+    return f"{human_bytes(done)}/{human_bytes(total)}" if total else ""
 
 
 def describe_event(event: dict[str, Any]) -> str:
@@ -186,4 +244,4 @@ def describe_event(event: dict[str, Any]) -> str:
 
 def _title(transfer: dict[str, Any]) -> str:
     arrow = "↓" if transfer["direction"] == "download" else "↑"
-    return f"{arrow} {transfer['digest'][7:19]} {human_bytes(transfer['size'])}"
+    return f"{arrow} {transfer['digest'][7:19]}"

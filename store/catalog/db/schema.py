@@ -382,6 +382,8 @@ job_children = Table(
     Column("blobs_total", _Bytes, nullable=False),
     Column("blobs_skipped", _Bytes, nullable=False),
     Column("blobs_moved", _Bytes, nullable=False),
+    # How many there will be, as far as the job has said so.
+    Column("expected", Integer, nullable=False, server_default=text("0")),
 )
 
 # Policies of what is to be mirrored, which the server keeps and starts on their interval.

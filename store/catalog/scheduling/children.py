@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import (
@@ -32,7 +33,9 @@ FIGURES: Final = (
     *("blobs_total", "blobs_skipped", "blobs_moved"),
 )
 
-_NOTHING: Final = dict.fromkeys((*STATES, *FIGURES), 0)
+EXPECTED: Final = "expected"
+
+_NOTHING: Final = dict.fromkeys((*STATES, *FIGURES, EXPECTED), 0)
 _NEW = upsert(job_children)
 _ADD = _NEW.on_conflict_do_update(
     index_elements=["job"],
@@ -46,9 +49,22 @@ NONE_ACTIVE: Final[ColumnElement[bool]] = ~exists().where(
     job_children.c.job == jobs.c.id,
     job_children.c.queued + job_children.c.running > literal_column("0"),
 )
-_BY_STATE = select(job_children.c.job, *(job_children.c[name] for name in STATES)).where(
-    job_children.c.job.in_(bindparam("ids", expanding=True))
-)
+_COUNTS = select(
+    job_children.c.job, job_children.c.expected, *(job_children.c[name] for name in STATES)
+).where(job_children.c.job.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many children a job has in each state, and how many it will have, as far as is known."""
+
+    by_state: Mapping[str, int] = field(default_factory=dict)
+    expected: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many there will be, by what is known now."""
+        return max(self.expected, sum(self.by_state.values()))
 
 
 def add(
@@ -84,11 +100,21 @@ def figures_of(connection: Connection, jobs_: Collection[str]) -> dict[str, dict
     return found
 
 
-def by_state(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, int]]:
+def expect(connection: Connection, job: str, number: int) -> None:
+    """Say once of a job how many children it will have."""
+    add(connection, [(job, {EXPECTED: number})])
+
+
+def counts(connection: Connection, ids: Collection[str]) -> dict[str, Counts]:
     """How many children each job has in each state, without those of which there are none."""
-    found: dict[str, dict[str, int]] = {id_: {} for id_ in ids}
+    found = {id_: Counts() for id_ in ids}
     for some in chunks(ids):
-        for row in connection.execute(_BY_STATE, {"ids": some}):
-            counts = zip(STATES, row[1:], strict=True)
-            found[row.job] = {state: count for state, count in counts if count}
+        for row in connection.execute(_COUNTS, {"ids": some}):
+            states = zip(STATES, row[2:], strict=True)
+            found[row.job] = Counts({s: number for s, number in states if number}, row.expected)
     return found
+
+
+def by_state(connection: Connection, job: str) -> Mapping[str, int]:
+    """The same of one job, by state alone."""
+    return counts(connection, [job])[job].by_state

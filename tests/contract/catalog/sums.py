@@ -12,7 +12,8 @@ Sums = dict[str, dict[str, int]]
 
 def kept(connection: Connection) -> Sums:
     """The rows of all parents."""
-    rows = connection.execute(select(job_children)).mappings()
+    columns = [job_children.c[name] for name in ("job", *STATES, *FIGURES)]
+    rows = connection.execute(select(*columns)).mappings()
     return {row["job"]: {name: row[name] for name in (*STATES, *FIGURES)} for row in rows}
 
 

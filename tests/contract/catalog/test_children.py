@@ -18,7 +18,7 @@ from transship.store.catalog.scheduling import (
     retention,
     waits,
 )
-from transship.store.catalog.scheduling.children import FIGURES, STATES
+from transship.store.catalog.scheduling.children import FIGURES, STATES, Counts
 from transship.store.catalog.scheduling.jobs import AlreadyThere, JobLease
 from transship.store.errors import LeaseLostError
 from transship.workers.jobs.stopping import stop_late
@@ -265,8 +265,18 @@ def test_states_of_which_there_is_no_child_are_left_out(scene: Scene) -> None:
     _queued(scene, "one", "two")
     scene.end(_child(scene))
     with scene.catalog.read() as connection:
-        found = children.by_state(connection, ["parent", "one"])
-    assert found == {"parent": {"queued": 2, "succeeded": 1}, "one": {}}
+        found = children.counts(connection, ["parent", "one"])
+    assert found == {"parent": Counts({"queued": 2, "succeeded": 1}), "one": Counts()}
+
+
+def test_how_many_there_will_be_is_known_before_they_are_made(scene: Scene) -> None:
+    scene.submit("parent", kind="mirror")
+    with scene.catalog.write() as connection:
+        children.expect(connection, "parent", 5)
+    _queued(scene, "one", "two")
+    with scene.catalog.read() as connection:
+        found = children.counts(connection, ["parent"])["parent"]
+    assert (found.by_state, found.total) == ({"queued": 2}, 5)
 
 
 def test_a_parent_wakes_when_the_last_child_has_ended(scene: Scene) -> None:

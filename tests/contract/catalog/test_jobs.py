@@ -79,7 +79,7 @@ def test_children_are_counted_by_state(scene: Scene) -> None:
     assert lease is not None
     scene.end(lease)
     with scene.catalog.read() as connection:
-        found = children.by_state(connection, ["parent"])["parent"]
+        found = children.by_state(connection, "parent")
     assert found == {"queued": 2, "succeeded": 1}
 
 

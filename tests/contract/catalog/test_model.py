@@ -407,7 +407,7 @@ class Machine(RuleBasedStateMachine):
             return
         if lease.kind == "mirror":
             with self.catalog.read() as connection:
-                states = children.by_state(connection, [lease.id])[lease.id]
+                states = children.by_state(connection, lease.id)
             if lease.stop_requested is not None or not any(map(states.get, jobs.ACTIVE)):
                 self._end(lease, "cancelled" if lease.stop_requested else "succeeded")
             else:

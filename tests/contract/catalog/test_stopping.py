@@ -40,7 +40,7 @@ def _children(scene: Scene, count: int, **more: Any) -> None:
 
 def _states(scene: Scene) -> dict[str, int]:
     with scene.catalog.read() as connection:
-        return children.by_state(connection, ["root"])["root"]
+        return dict(children.by_state(connection, "root"))
 
 
 def _context(scene: Scene) -> WorkerContext:

@@ -96,7 +96,7 @@ def _job(state: str, done: int, total: int, **children: int) -> dict[str, Any]:
         (_job("running", 0, 0), "-"),
         (_job("running", 100, 100, succeeded=1, queued=3), "25%"),
         (_job("running", 100, 200, succeeded=1, running=1, queued=2), "25%"),
-        (_job("running", 0, 0, queued=5), "-"),
+        (_job("running", 0, 0, queued=5), "0%"),
         (_job("failed", 90, 100, succeeded=9, failed=1), "90%"),
     ],
 )

@@ -26,7 +26,7 @@ def test_the_example_is_a_policy() -> None:
     entries = read_policy(str(EXAMPLE)).entries_for()
     parse_spec({"kind": "mirror", "entries": entries})
     assert [entry["destination"].rpartition("/")[2] for entry in entries] == [
-        "alpine", "nginx", "prometheus", "pause:stable", "tools",
+        "alpine", "nginx", "prometheus", "alertmanager", "pause:stable", "tools",
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pyte
 import pytest
 
 from transship.api.cli.output.progress import Bars, Lines, Silence, describe_event, lines_or_bars
@@ -90,7 +91,7 @@ def test_bars_show_what_moves_and_what_is_said(monkeypatch: pytest.MonkeyPatch) 
         assert not display._bars
     assert "localhost:1/a:1" in moving
     assert "0123456789ab" in moving
-    assert "1.0/2.0 MB" in moving
+    assert "1.0 MB/2.0 MB" in moving
     assert "warning: careful" in terminal.getvalue()
 
 
@@ -100,7 +101,7 @@ def test_as_many_bars_as_fit_show_what_comes_before_what_is_awaited(
     monkeypatch.setattr("sys.stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "6")
+    monkeypatch.setenv("LINES", "7")
     event = progress("running")
     event["transfers"] = [
         progress("running", done, digest=f"sha256:{number:064}")["transfers"][0]
@@ -110,6 +111,36 @@ def test_as_many_bars_as_fit_show_what_comes_before_what_is_awaited(
         display.show(event)
         shown = [int(digest[7:]) for _, digest in display._bars]
     assert shown == [3, 5, 0, 1]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_mirror_counts_its_images_and_each_line_fits(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    event = progress("running", 1_000_000)
+    event["job"] = {
+        "label": "registry.test/" + "long/" * 60 + "app -> elsewhere.test/app",
+        "progress": {
+            "bytes_total": 5, "bytes_done": 5, "bytes_moved": 3_000_000,
+            "images_total": 60, "images_done": 12, "images_failed": 2,
+        },
+        "children": {"succeeded": 12, "failed": 2, "queued": 20},
+    }
+    with Bars() as display:
+        display.show(event)
+        display._progress.refresh()
+        screen = pyte.Screen(columns, 24)
+        pyte.Stream(screen).feed(terminal.getvalue().replace("\n", "\r\n"))
+    title, whole, blob, *rest = (line.rstrip() for line in screen.display)
+    assert title.startswith("registry.test/long/")
+    assert title.endswith("…")
+    assert "14/60, 2 failed" in whole
+    assert "0123456789ab" in blob
+    assert not any(rest)
 
 
 def test_a_terminal_gets_bars_and_a_pipe_lines(monkeypatch: pytest.MonkeyPatch) -> None:
