@@ -6,16 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from transship.store.archives import docker, layout, legacy
 from transship.store.errors import RequestError
 from transship.store.oci import mediatypes
 from transship.store.oci.config import ImageConfig
 from transship.store.oci.digest import Digest
-from transship.store.oci.manifest import MAX_CHILDREN, Index, Manifest
+from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
+
+MAX_NAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,9 @@ def _index(saved: Sequence[Saved]) -> dict[str, Any]:
         for one in saved
         for annotations in [_annotations(name, tags) for name in one.names] or [{}]
     ]
-    if len(entries) > MAX_CHILDREN:
+    if len(entries) > MAX_NAMES:
         raise RequestError(
-            f"an archive holds at most {MAX_CHILDREN} names", hint="save to several archives"
+            f"an archive holds at most {MAX_NAMES} names", hint="save to several archives"
         )
     return {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": entries}
 

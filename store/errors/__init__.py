@@ -19,7 +19,7 @@ terminal say the same thing.
     │   └── EngineRunningError, AddressInUseError, MissingProgramError, ServerUnreachableError
     ├── ContentError            bytes that are not what was promised
     │   ├── SizeMismatchError, WrongSizeError, DigestMismatchError, InvalidManifestError
-    │   ├── UnsupportedMediaTypeError, UnsupportedCompressionError
+    │   ├── UnsupportedMediaTypeError, UnsupportedCompressionError, TooFewTagsError
     │   └── DecompressionError, ExpansionError, InvalidLayerError, InvalidArchiveError
     ├── RegistryError           a registry answered, and the answer is no
     │   ├── UnauthorizedError, DeniedError, PlatformNotFoundError
@@ -47,6 +47,7 @@ from transship.store.errors.content import (
     InvalidLayerError,
     InvalidManifestError,
     SizeMismatchError,
+    TooFewTagsError,
     UnsupportedCompressionError,
     UnsupportedMediaTypeError,
     WrongSizeError,
@@ -180,6 +181,7 @@ __all__ = [
     "ThrottledError",
     "TlsError",
     "TokenError",
+    "TooFewTagsError",
     "TooLargeError",
     "TooManyRequestsError",
     "TransshipError",

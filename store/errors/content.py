@@ -53,6 +53,12 @@ class InvalidManifestError(ContentError):
     code = "invalid-manifest"
 
 
+class TooFewTagsError(ContentError):
+    """A policy selects fewer tags of a repository than it requires."""
+
+    code = "too-few-tags"
+
+
 class UnsupportedMediaTypeError(ContentError):
     """A media type that this operation cannot work with, such as schema 1."""
 

@@ -115,7 +115,7 @@ def test_what_fails_does_not_keep_the_rest_and_is_tried_again_alone(
     found = job(done)
     assert found["error"]["code"] == "partial"
     assert found["error"]["detail"] == (
-        "1 of 5 images were not mirrored; the tags of 1 repository could not be listed"
+        "1 of 5 images were not mirrored; 1 repository was left out"
     )
     assert [(one["image"], one["error"]["code"]) for one in found["result"]["failed"]] == [
         (f"{here.source.host}/team/nothing", "not-in-registry"),

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from transship.store.catalog.scheduling import progress
+from transship.store.catalog.scheduling import events, progress
 from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.errors import PartialError, Side, TransshipError
+from transship.store.errors import PartialError, Side, TooFewTagsError, TransshipError
 from transship.workers.handlers import dry_run
 from transship.workers.mirrors import plan, report
 from transship.workers.mirrors.plan import Image
@@ -145,6 +145,12 @@ def _chosen(
         tags = [tag for tag in listed if not is_fallback_tag(tag)]
         untagged = len(tags) == len(listed) and not any(map(is_digest_tag, tags))
     wanted = sorted(tags) if entry.select is None else entry.select.choose(tags, monitor.check)
+    if len(wanted) < entry.require:
+        error = TooFewTagsError(
+            f"{len(wanted)} of its {len(listed)} tags are selected, {entry.require} are required",
+            subject=str(entry.origin),
+        )
+        return {"error": error.at(Side.SOURCE).as_json()}
     return {"tags": wanted, **({UNTAGGED: True} if untagged else {})}
 
 
@@ -237,6 +243,7 @@ def _end(
     lease: JobLease,
     context: WorkerContext,
 ) -> Outcome:
+    _tell_nothing_selected(chosen, lease, context)
     by_key = {_key(spec, one): one for one in chosen.images}
     told = children.report(ended)
     failed = [
@@ -279,6 +286,15 @@ def _end(
             report=result,
         )
     return Done(result)
+
+
+def _tell_nothing_selected(chosen: Chosen, lease: JobLease, context: WorkerContext) -> None:
+    if not chosen.nothing_selected:
+        return
+    with context.catalog.write() as connection:
+        for one in chosen.nothing_selected[: report.MAX_FAILED]:
+            message = f"{one}: no tag is selected"
+            events.record(connection, lease.id, "warning", context.now(), message=message)
 
 
 def _reference(spec: MirrorSpec) -> str:

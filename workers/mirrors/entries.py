@@ -31,6 +31,7 @@ class PolicyEntry:
         referrers: What comes along of what is about the images: `all`, `none`, artifact types.
         on_rewrite: `warn` or `fail`, where that does not fit some platforms. None of both: by
             default.
+        require: Fewer tags than these are a failure.
         place: The key of the file at which it stands.
     """
 
@@ -41,6 +42,7 @@ class PolicyEntry:
     platforms: tuple[str, ...] = ()
     referrers: str | tuple[str, ...] | None = None
     on_rewrite: str | None = None
+    require: int = 0
     place: str = field(default="", compare=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +61,8 @@ class PolicyEntry:
             found["referrers"] = types if isinstance(types, str) else list(types)
         if self.on_rewrite is not None:
             found["on_rewrite"] = self.on_rewrite
+        if self.require:
+            found["require"] = self.require
         return found
 
 

@@ -73,11 +73,14 @@ def _written(entry: PolicyEntry) -> dict[str, Any]:
 
 
 def _entry(item: Field, usual: Mapping[str, Field]) -> PolicyEntry:
-    keys = {**usual, **_known(item, "source", "destination", "tags", "select", *_BY_DEFAULT)}
+    keys = {
+        **usual,
+        **_known(item, "source", "destination", "tags", "select", "require", *_BY_DEFAULT),
+    }
     if "source" not in keys:
         raise item.wrong("names no source", hint="as in `source: docker.io/library/alpine`")
     source = source_in(keys["source"])
-    for key in ("tags", "select"):
+    for key in ("tags", "select", "require"):
         if key in keys and (source.tag is not None or source.digest is not None):
             raise keys[key].wrong("the source names an image already")
     if "tags" in keys and "select" in keys:
@@ -90,6 +93,7 @@ def _entry(item: Field, usual: Mapping[str, Field]) -> PolicyEntry:
         platforms=platforms_in(keys["platforms"]) if "platforms" in keys else (),
         referrers=referrers_in(keys[REFERRERS]) if REFERRERS in keys else None,
         on_rewrite=on_rewrite_in(keys[ON_REWRITE]) if ON_REWRITE in keys else None,
+        require=keys["require"].number() if "require" in keys else 0,
         place=item.place,
     )
 

@@ -21,7 +21,7 @@ def named(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def unlisted(source: str, error: dict[str, Any]) -> dict[str, Any]:
-    """A failure: the tags of a repository could not be had."""
+    """A failure: the tags of a repository could not be had, or too few are selected."""
     return {"image": source, "tag": None, "job": None, "state": "unlisted", "error": error}
 
 
@@ -103,8 +103,8 @@ def what_failed(bad: int, of: int, repositories: int, *, done: str) -> str:
     """A sentence on a mirror that is not whole."""
     parts = [f"{bad} of {of} images were not {done}"] if bad or not repositories else []
     if repositories:
-        s = "repository" if repositories == 1 else "repositories"
-        parts.append(f"the tags of {repositories} {s} could not be listed")
+        were = "repository was" if repositories == 1 else "repositories were"
+        parts.append(f"{repositories} {were} left out")
     return "; ".join(parts)
 
 

@@ -48,15 +48,18 @@ class MirrorEntry(BaseModel):
     )
     referrers: ReferrersChoice | None = Field(default=None, description=INSTEAD)
     on_rewrite: OnRewrite | None = Field(default=None, description=INSTEAD)
+    require: int = Field(
+        default=0, ge=0, le=MAX_TAGS, description="fewer tags than these are a failure"
+    )
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> MirrorEntry:
         if self.tags and self.select is not None:
             raise PydanticCustomError("select", "an entry has tags or select, not both")
         if self.one_image:
-            if self.tags or self.select is not None:
-                field = "tags" if self.tags else "select"
-                raise PydanticCustomError(field, "the source names an image already")
+            for field in ("tags", "select", "require"):
+                if getattr(self, field):
+                    raise PydanticCustomError(field, "the source names an image already")
         else:
             checked(lambda: parse_repository(self.destination), "destination")
         return self

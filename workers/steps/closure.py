@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from transship.store.errors import InvalidManifestError, PlatformNotFoundError
@@ -11,13 +11,21 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.platform import Platform, select
+from transship.store.sizes import human_bytes
 from transship.workers.steps.needs import Steps
 
-DEEPEST = 4  # an index in an index is legal and rare; more than this is an attack
-MAX_MANIFESTS = 2000
+DEEPEST = 64  # an index in an index is legal and rare
+MAX_BYTES = 64 * 1024 * 1024  # of manifests of one image
 
 Fetch = Callable[[Sequence[Descriptor]], Sequence[Manifest | Index]]
 FetchSteps = Callable[[Sequence[Descriptor]], Steps[Sequence[Manifest | Index]]]
+
+
+def is_manifest(descriptor: Descriptor) -> bool:
+    """Whether it describes a manifest or an index, and not a blob."""
+    return mediatypes.is_manifest(descriptor.media_type) or mediatypes.is_index(
+        descriptor.media_type
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,17 @@ class Closure:
 
     @property
     def blobs(self) -> list[Descriptor]:
-        """Configs and layers, each digest once."""
+        """Configs and layers, and what indexes name besides manifests; each digest once.
+
+        The children of such an index, a build cache say, are blobs.
+        """
         unique: dict[Digest, Descriptor] = {}
-        for image in self.images:
-            for blob in image.blobs:
+        for manifest in self.everything:
+            if isinstance(manifest, Manifest):
+                blobs: Iterable[Descriptor] = manifest.blobs
+            else:
+                blobs = (d for d in manifest.manifests if not is_manifest(d))
+            for blob in blobs:
                 unique.setdefault(blob.digest, blob)
         return list(unique.values())
 
@@ -61,13 +76,13 @@ def resolve(root: Descriptor, platforms: Sequence[Platform], fetch: Fetch) -> Cl
     """Walk from *root* to everything below it, or below the children for *platforms*.
 
     Platforms choose among the children of an index; an image that is no index is taken as it is,
-    as Docker does. Every child that is not an image or an index is skipped over, never refused.
+    as Docker does. A child that is neither an image nor an index is a blob, and not walked to.
     *fetch* is asked for all children of an index at a time, and for none twice.
 
     Raises:
         PlatformNotFoundError: the index has no child for one of them.
-        InvalidManifestError: nested too deep, too many manifests, or a child that contradicts
-            its descriptor.
+        InvalidManifestError: nested too deep, manifests of too many bytes, or a child that
+            contradicts its descriptor.
     """
 
     def at_once(wanted: Sequence[Descriptor]) -> Steps[Sequence[Manifest | Index]]:
@@ -117,6 +132,7 @@ class _Walk:
     fetch: FetchSteps
     fetched: dict[Digest, Manifest | Index] = field(default_factory=dict)
     order: dict[Digest, Manifest | Index] = field(default_factory=dict)
+    size: int = 0  # of what was fetched
 
     def down(
         self, descriptor: Descriptor, platforms: Sequence[Platform], depth: int
@@ -136,19 +152,23 @@ class _Walk:
 
     def get(self, wanted: Sequence[Descriptor]) -> Steps[None]:
         new = list({d.digest: d for d in wanted if d.digest not in self.fetched}.values())
-        if len(self.fetched) + len(new) > MAX_MANIFESTS:
-            raise InvalidManifestError("too many manifests", subject=str(new[0].digest))
         if new:
+            self.check(self.size + sum(d.size for d in new), new[0])
             found = yield from self.fetch(new)
             self.fetched.update(zip((d.digest for d in new), found, strict=True))
+            self.size += sum(len(manifest.raw) for manifest in found)
+            self.check(self.size, new[0])
+
+    @staticmethod
+    def check(size: int, at: Descriptor) -> None:
+        if size > MAX_BYTES:
+            raise InvalidManifestError(
+                f"its manifests take more than {human_bytes(MAX_BYTES)}", subject=str(at.digest)
+            )
 
 
 def _children(index: Index, platforms: Sequence[Platform]) -> list[Descriptor]:
-    manifests = [
-        d
-        for d in index.manifests
-        if mediatypes.is_manifest(d.media_type) or mediatypes.is_index(d.media_type)
-    ]
+    manifests = [d for d in index.manifests if is_manifest(d)]
     if not platforms:
         return manifests
     chosen: dict[Digest, Descriptor] = {}

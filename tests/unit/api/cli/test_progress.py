@@ -125,8 +125,12 @@ def test_a_mirror_counts_its_images_and_each_line_fits(
     event["job"] = {
         "label": "registry.test/" + "long/" * 60 + "app -> elsewhere.test/app",
         "progress": {
-            "bytes_total": 5, "bytes_done": 5, "bytes_moved": 3_000_000,
-            "images_total": 60, "images_done": 12, "images_failed": 2,
+            "bytes_total": 5,
+            "bytes_done": 5,
+            "bytes_moved": 3_000_000,
+            "images_total": 60,
+            "images_done": 12,
+            "images_failed": 2,
         },
         "children": {"succeeded": 12, "failed": 2, "queued": 20},
     }

@@ -14,9 +14,9 @@ from transship.store.errors import InvalidManifestError, PlatformNotFoundError
 from transship.store.oci import mediatypes
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
-from transship.store.oci.manifest import Index, Manifest, parse_manifest
+from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Index, Manifest, parse_manifest
 from transship.store.oci.platform import Platform
-from transship.workers.steps.closure import DEEPEST, MAX_MANIFESTS, Closure, narrowed, resolve
+from transship.workers.steps.closure import DEEPEST, MAX_BYTES, Closure, narrowed, resolve
 
 SMALL: dict[str, Any] = {"layers": 1, "layer_bytes": 1000}
 
@@ -190,23 +190,36 @@ def test_an_index_that_leads_back_to_itself_is_refused(both: ImageIndex) -> None
         resolve(both.descriptor, (), manifests)
 
 
-def test_more_manifests_than_anybody_needs_are_refused(amd64: Image) -> None:
+def test_manifests_of_more_bytes_than_anybody_needs_are_refused(amd64: Image) -> None:
     def numbered(number: int) -> Descriptor:
         digest = Digest.of(str(number).encode())
-        return Descriptor(media_type=mediatypes.OCI_MANIFEST, digest=digest, size=1)
+        return Descriptor(media_type=mediatypes.OCI_MANIFEST, digest=digest, size=1)  # it says
 
-    children = [numbered(n) for n in range(MAX_MANIFESTS + 10)]
-    half = len(children) // 3
-    parts = [_index(children[start : start + half]) for start in range(0, len(children), half)]
+    large = b" " * MAX_MANIFEST_BYTES
+    children = [numbered(n) for n in range(MAX_BYTES // MAX_MANIFEST_BYTES + 2)]
+    parts = [_index(children[start : start + 6]) for start in range(0, len(children), 6)]
     top = _index(part.descriptor for part in parts)
     known = {index.digest: index for index in (*parts, top)}
 
     def fetch(descriptors: Sequence[Descriptor]) -> list[Manifest | Index]:
         digests = [descriptor.digest for descriptor in descriptors]
-        return [known.get(d) or replace(amd64.manifest, digest=d) for d in digests]
+        return [known.get(d) or replace(amd64.manifest, digest=d, raw=large) for d in digests]
 
-    with pytest.raises(InvalidManifestError, match="too many"):
+    with pytest.raises(InvalidManifestError, match="take more than"):
         resolve(top.descriptor, (), fetch)
+
+
+def test_children_that_are_no_manifests_are_blobs(amd64: Image) -> None:
+    layer = Descriptor(media_type=mediatypes.DOCKER_LAYER_GZIP, digest=Digest.of(b"cached"), size=6)
+    config = Descriptor(
+        media_type="application/vnd.buildkit.cacheconfig.v0", digest=Digest.of(b"{}"), size=2
+    )
+    index = _index([layer, amd64.descriptor, config])
+    manifests = Manifests(amd64)
+    manifests.held[index.digest] = index
+    closure = resolve(index.descriptor, (), manifests)
+    assert [one.digest for one in closure.manifests] == [amd64.digest, index.digest]
+    assert {layer.digest, config.digest} < {blob.digest for blob in closure.blobs}
 
 
 # --- platforms -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.unit.workers.handlers.test_pull_again import IMAGE, OTHER, WORKER, Ha
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.db.schema import jobs as job_rows
 from transship.store.catalog.db.schema import transfers
-from transship.store.catalog.scheduling import jobs, targets
+from transship.store.catalog.scheduling import events, jobs, targets
 from transship.store.errors import ConflictError, LeaseLostError
 from transship.workers.handlers import dry_run, mirror
 from transship.workers.jobs.submission import Submission
@@ -203,7 +203,7 @@ def test_a_repository_that_cannot_be_listed_does_not_keep_the_others(harness: Ha
     assert _copies(harness, job) == [(f"{SOURCE}:1", f"{TARGET}:1")]
     _end(harness, job, "new")
     row = _advance(harness, job)
-    assert row.error["detail"] == "the tags of 1 repository could not be listed"
+    assert row.error["detail"] == "1 repository was left out"
     (failed,) = row.result["failed"]
     assert (failed["image"], failed["state"]) == ("r.test/secret", "unlisted")
     assert (failed["error"]["code"], failed["error"]["side"]) == ("denied-by-registry", "source")
@@ -287,6 +287,28 @@ def test_rules_that_select_nothing_are_told(harness: Harness) -> None:
     row = _run(harness, entries=[entry])
     assert row.state == "succeeded"
     assert (row.result["images"], row.result["nothing_selected"]) == (0, [SOURCE])
+    with harness.scene.catalog.read() as connection:
+        told = [event.data.get("message") for event in events.of_job(connection, row.id)]
+    assert f"{SOURCE}: no tag is selected" in told
+
+
+@pytest.mark.parametrize(("required", "state"), [(1, "succeeded"), (2, "failed")])
+def test_fewer_tags_than_are_required_are_a_failure(
+    harness: Harness, required: int, state: str
+) -> None:
+    _lists(harness, SOURCE, "9.1", "8", "7")
+    entry = {"source": SOURCE, "destination": TARGET, "select": {"allow": ["9.*"]}}
+    job = _submit(harness, entries=[{**entry, "require": required}])
+    row = _advance(harness, job)
+    if state == "succeeded":
+        assert _copies(harness, job) == [(f"{SOURCE}:9.1", f"{TARGET}:9.1")]
+        return
+    assert row.state == "failed"
+    (failed,) = row.result["failed"]
+    assert failed["image"] == SOURCE
+    assert failed["error"]["code"] == "too-few-tags"
+    assert failed["error"]["side"] == "source"
+    assert failed["error"]["detail"] == "1 of its 3 tags are selected, 2 are required"
 
 
 def test_a_retry_takes_what_failed_and_what_could_not_be_listed(harness: Harness) -> None:

@@ -63,11 +63,11 @@ def test_more_images_than_a_result_may_name_are_counted() -> None:
     ("bad", "repositories", "said"),
     [
         (1, 0, "1 of 3 images were not mirrored"),
-        (0, 1, "the tags of 1 repository could not be listed"),
+        (0, 1, "1 repository was left out"),
         (
             2,
             2,
-            "2 of 3 images were not mirrored; the tags of 2 repositories could not be listed",
+            "2 of 3 images were not mirrored; 2 repositories were left out",
         ),
     ],
 )

@@ -80,6 +80,7 @@ TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "WrongSizeError": Exclude,
     "DigestMismatchError": Again,
     "InvalidManifestError": Exclude,
+    "TooFewTagsError": Exclude,
     "UnsupportedMediaTypeError": Exclude,
     "UnsupportedCompressionError": Exclude,
     "DecompressionError": Exclude,
