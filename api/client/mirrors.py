@@ -35,6 +35,14 @@ class MirrorCalls(Exchange):
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._object("POST", f"{_mirror(name)}/runs", headers=headers)
 
+    def verify_mirror(
+        self, name: str, *, read: bool, repair: bool, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Verify what a policy has mirrored, by a job."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        wanted = {"read": read, "repair": repair}
+        return self._object("POST", f"{_mirror(name)}/verify", json=wanted, headers=headers)
+
     def mirror_runs(self, name: str, *, limit: int) -> dict[str, Any]:
         """The runs of a policy, the newest first."""
         return self._object("GET", f"{_mirror(name)}/runs", params={"limit": limit})

@@ -216,6 +216,24 @@ def test_a_mirror_that_is_kept_runs_by_itself_and_when_it_is_asked_to(
     heading, asked, by_itself = (line.split()[-1] for line in history)
     assert (heading, asked.partition(":")[0], by_itself) == ("BY", "token", "nightly")
 
+    whole = transship(here, "mirrors", "verify", "nightly")
+    assert whole.returncode == 0, whole.stderr
+    assert "3 of 3 images are whole" in whole.stdout
+    digest = httpx.get(
+        f"{here.target.url}/v2/kept/app/manifests/2.0",
+        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+        trust_env=False,
+    ).json()["layers"][0]["digest"]
+    here.target.lose_blob("kept/app", digest)
+    damaged = transship(here, "mirrors", "verify", "nightly")
+    assert damaged.returncode == 3, damaged.stderr
+    assert f"{base}/app:2.0: blob {digest}: missing" in damaged.stdout
+    assert "images are damaged" in damaged.stderr
+    repaired = transship(here, "mirrors", "verify", "nightly", "--repair")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "repaired" in repaired.stdout
+    assert transship(here, "mirrors", "verify", "nightly", "--read").returncode == 0
+
     assert transship(here, "mirrors", "disable", "nightly").returncode == 0
     listed = transship(here, "mirrors").stdout.splitlines()
     assert listed[1].split() == ["nightly", "no", "1h", "-", "succeeded", "2"]

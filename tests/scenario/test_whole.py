@@ -104,3 +104,161 @@ def test_more_layers_and_children_than_a_thousand_and_deep_nesting_are_copied(
     assert target.tags["app"]["v1"] == source.tags["app"]["v1"]
     assert set(target.manifests["app"]) == set(source.manifests["app"])
     assert set(target.blobs["app"]) == set(source.blobs["app"])
+
+
+# --- verify --------------------------------------------------------------------------------------
+
+
+class Mirrored:
+    """A mirror of some images, one of them an index, with referrers; all of it has arrived."""
+
+    def __init__(
+        self, engine: Engine, source: RegistrySimulator, target: RegistrySimulator
+    ) -> None:
+        self.engine, self.source, self.target = engine, source, target
+        self.images = [source.add_image("app", f"v{n}", [b"%d" % n, b"all"]) for n in range(6)]
+        children = [manifest_in(source, digest) for digest in self.images[:3]]
+        self.index = add_index(source, "index", children)
+        self.signature = source.attach("app", self.images[0], "application/vnd.example.signature")
+        self.sbom = source.attach("app", self.index, "application/spdx+json")
+        row = self.run()
+        assert row.state == "succeeded", row.error
+
+    def run(self, **more: Any) -> Any:
+        entry = {"source": f"{self.source.host}/app", "destination": f"{self.target.host}/app"}
+        return self.engine.run(kind="mirror", entries=[entry], **more)
+
+    def verify(self, **more: Any) -> Any:
+        return self.run(**{"verify": "head", "verify_only": True, **more})
+
+    def named(self, row: Any) -> dict[str, set[tuple[str, str]]]:
+        """What is damaged, by tag."""
+        return {
+            item["image"].rpartition(":")[2]: {
+                (problem["what"], problem["digest"]) for problem in item["problems"]
+            }
+            for item in row.result["verified"]["items"]
+        }
+
+    def sent(self) -> list[str]:
+        """What was put at the target, but for sessions that were opened."""
+        return [
+            f"{request.method} {request.target.partition('/app/')[2].partition('?')[0]}"
+            for request in self.target.requests()
+            if request.method in ("PUT", "PATCH")
+        ]
+
+    def blob_of(self, digest: str) -> str:
+        """A blob that only that image has: its config."""
+        document = json.loads(self.source.manifests["app"][digest][1])
+        found: str = document["config"]["digest"]
+        return found
+
+
+@pytest.fixture
+def mirrored(engine: Engine, source: RegistrySimulator, target: RegistrySimulator) -> Mirrored:
+    return Mirrored(engine, source, target)
+
+
+@pytest.mark.parametrize("how", ["head", "read"])
+def test_a_mirror_that_is_whole_is_said_to_be(mirrored: Mirrored, how: str) -> None:
+    mirrored.target.forget_requests()
+    row = mirrored.verify(verify=how)
+    assert row.state == "succeeded", row.error
+    found = row.result["verified"]
+    assert (found["images"], found["whole"], found["problems"]) == (7, 7, 0)
+    assert mirrored.sent() == []
+    asked = [f"{r.method} {r.target}" for r in mirrored.target.requests() if "/blobs/" in r.target]
+    assert len(asked) == len(set(asked)), "each blob once"
+
+
+def _lose_blob(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    config = mirrored.blob_of(mirrored.images[4])
+    del mirrored.target.blobs["app"][config]
+    return {"v4": {("blob", config)}}
+
+
+def _lose_child(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    child = mirrored.images[2]
+    del mirrored.target.manifests["app"][child]
+    return {"index": {("manifest", child)}, "v2": {("manifest", child), ("tag", child)}}
+
+
+def _move_tag(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    mirrored.target.tags["app"]["v5"] = mirrored.images[4]
+    return {"v5": {("tag", mirrored.images[5])}}
+
+
+def _lose_tag(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    del mirrored.target.tags["app"]["v3"]
+    return {"v3": {("tag", mirrored.images[3])}}
+
+
+def _lose_referrer(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    del mirrored.target.manifests["app"][mirrored.sbom]
+    lost = {("referrer", mirrored.sbom), ("manifest", mirrored.sbom)}
+    return {"index": lost}
+
+
+def _lose_blob_of_referrer(mirrored: Mirrored) -> dict[str, set[tuple[str, str]]]:
+    layer = f"application/spdx+json of {mirrored.index} ".encode()
+    del mirrored.target.blobs["app"][digest_of(layer)]
+    return {"index": {("blob", digest_of(layer))}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_lose_blob, _lose_child, _move_tag, _lose_tag, _lose_referrer, _lose_blob_of_referrer],
+)
+@pytest.mark.parametrize("how", ["head", "read"])
+def test_what_is_damaged_is_named_and_repaired_and_nothing_else_moves(
+    mirrored: Mirrored, damage: Any, how: str
+) -> None:
+    expected = damage(mirrored)
+    row = mirrored.verify(verify=how)
+    assert row.state == "failed"
+    assert row.error["code"] == "partial"
+    assert row.error["side"] == "destination"
+    assert mirrored.named(row) == expected
+    mirrored.target.forget_requests()
+    row = mirrored.verify(verify=how, repair=True)
+    assert row.state == "succeeded", row.error
+    assert row.result["repaired"] == len(expected)
+    lost = {digest for problems in expected.values() for _, digest in problems}
+    for request in mirrored.sent():
+        name = request.rpartition("/")[2]
+        assert "uploads" in request or name in {*lost, *expected}, request
+    assert mirrored.verify(verify=how).state == "succeeded"
+
+
+def test_a_run_verifies_what_it_has_copied(mirrored: Mirrored) -> None:
+    config = mirrored.blob_of(mirrored.images[4])
+    del mirrored.target.blobs["app"][config]
+    row = mirrored.run(verify="head")
+    assert row.state == "failed"
+    assert mirrored.named(row) == {"v4": {("blob", config)}}
+    assert row.error["detail"] == (
+        "1 of 7 are damaged at the destination, or could not be verified"
+    )
+
+
+def test_what_the_registry_serves_wrongly_is_found_by_reading(mirrored: Mirrored) -> None:
+    layer = digest_of(b"4")
+    mirrored.target.blobs["app"][layer] = b"X"
+    assert mirrored.verify().state == "succeeded"  # by HEAD it looks as it should
+    row = mirrored.verify(verify="read")
+    assert mirrored.named(row) == {"v4": {("blob", layer)}}
+
+
+def test_a_copy_looks_below_an_equal_tag_if_it_is_forced(mirrored: Mirrored) -> None:
+    config = mirrored.blob_of(mirrored.images[4])
+    del mirrored.target.blobs["app"][config]
+    spec: dict[str, Any] = {
+        "kind": "copy",
+        "source": f"{mirrored.source.host}/app:v4",
+        "destination": f"{mirrored.target.host}/app:v4",
+    }
+    assert mirrored.engine.run(**spec).result["up_to_date"] is True
+    assert config not in mirrored.target.blobs["app"]
+    assert mirrored.engine.run(**spec, force=True).state == "succeeded"
+    assert config in mirrored.target.blobs["app"]

@@ -141,6 +141,15 @@ class RegistryProcess:
         self._process.kill()
         self._process = self._start()
 
+    def lose_blob(self, repository: str, digest: str) -> None:
+        """Let *repository* have a blob no longer, as after a disk that was restored too early.
+
+        The registry is started again: it remembers which blobs it has.
+        """
+        repositories = self._directory / "content/docker/registry/v2/repositories"
+        shutil.rmtree(repositories / repository / "_layers" / digest.replace(":", "/"))
+        self.restart()
+
     def stop(self) -> None:
         """End the registry."""
         self._process.stop()

@@ -35,7 +35,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     lacks = _lacks(lease, context)
     root = yield from checkpoint.fixed_root(lease, source, whole=lacks is not None)
     there: Descriptor | None = None
-    if "absent" not in lease.checkpoint and lacks is None:
+    if "absent" not in lease.checkpoint and lacks is None and not spec.force:
         there = yield from _as_expected(spec, root, target, context)
         if there is not None and (spec.referrers == NONE or not referrers.may_have_some(source)):
             return (yield from _up_to_date(spec, root, there, target, lease, context))
@@ -74,7 +74,9 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
     if spec.referrers != NONE:
         result["referrers"] = len(attached.referrers)
-    outcome = yield from deliver.put_manifests(closure, target, result, attached)
+    outcome = yield from deliver.put_manifests(
+        closure, target, result, attached, some_are_there=spec.force
+    )
     if isinstance(outcome, Done) and closure.root.digest != root.digest:
         became = (str(root.digest), compare.transform(spec.platforms), str(closure.root.digest))
         yield from transact(_derived, became)

@@ -13,6 +13,7 @@ from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import PartialError, Side, TooFewTagsError, TransshipError
 from transship.workers.handlers import dry_run
+from transship.workers.handlers.verify import Verified, verify_all
 from transship.workers.mirrors import plan, report
 from transship.workers.mirrors.plan import Image
 from transship.workers.registry.referrers import is_fallback_tag
@@ -56,6 +57,8 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
         return Later(CLOSED_SECONDS)
     if spec.dry_run:
         return _plan(spec, chosen, lease, context, monitor)
+    if spec.verify_only:
+        return _verify(spec, chosen, lease, context, monitor)
     children.make(
         ((_key(spec, one), _copy(spec, one)) for one in chosen.images),
         lease,
@@ -68,7 +71,69 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
     ended = children.ended(lease, context)
     if ended is None:
         return Waiting()
-    return _end(spec, chosen, ended, lease, context)
+    verified: Verified | None = None
+    if spec.verify is not None:
+        there = {child.child_key for child in ended if child.state == "succeeded"}
+        copied = [one for one in chosen.images if _key(spec, one) in there]
+        verified = _verified(spec, copied, chosen, lease, context, monitor)
+    return _end(spec, chosen, ended, verified, lease, context)
+
+
+def _verified(
+    spec: MirrorSpec,
+    images: Sequence[Image],
+    chosen: Chosen,
+    lease: JobLease,
+    context: WorkerContext,
+    monitor: LeaseMonitor,
+    *,
+    again: bool = False,
+) -> Verified:
+    return verify_all(
+        images,
+        lease,
+        context,
+        monitor,
+        untagged=chosen.untagged,
+        read=spec.verify == "read",
+        under="verified_again" if again else "verified",
+    )
+
+
+def _verify(
+    spec: MirrorSpec, chosen: Chosen, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+) -> Outcome:
+    """Say what is damaged at the destinations; to repair, copy it again, and look again."""
+    found = _verified(spec, chosen.images, chosen, lease, context, monitor)
+    result: dict[str, Any] = {"reference": _reference(spec), "verified": found.as_result()}
+    left = found
+    if spec.repair and found.damaged:
+        damaged = [one for one in chosen.images if str(one.target) in found.damaged]
+        children.make(
+            ((_key(spec, one), _copy(spec, one, force=True)) for one in damaged),
+            lease,
+            context,
+            monitor,
+            number=len(damaged),
+        )
+        if children.ended(lease, context) is None:
+            return Waiting()
+        left = _verified(spec, damaged, chosen, lease, context, monitor, again=True)
+        result["repaired"] = len(damaged) - len(left.damaged) - len(left.failed)
+        result["verified_again"] = left.as_result()
+    failed = [*chosen.failed, *found.failed, *left.failed]
+    result |= {"failed": failed[: report.MAX_FAILED], "failures": len(failed) + len(left.damaged)}
+    if result["failures"]:
+        damaged_s = f"{len(left.damaged)} of {found.images} images are damaged"
+        others = f"; {len(failed)} could not be verified" if failed else ""
+        raise PartialError(
+            f"{damaged_s}{others}",
+            subject=_reference(spec),
+            hint="see `verified` in the result; `mirrors verify NAME --repair` copies it again",
+            side=Side.DESTINATION if left.damaged else children.side_of(failed),
+            report=result,
+        )
+    return Done(result)
 
 
 def _choose(
@@ -201,7 +266,7 @@ def _key(spec: MirrorSpec, one: Image) -> str:
     return str(one.target) if spec.entries else one.target.identifier
 
 
-def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
+def _copy(spec: MirrorSpec, one: Image, *, force: bool = False) -> CopySpec:
     return CopySpec(
         source=str(one.source),
         destination=str(one.target),
@@ -209,6 +274,7 @@ def _copy(spec: MirrorSpec, one: Image) -> CopySpec:
         all_platforms=spec.all_platforms and not one.how.platforms,
         referrers=one.how.referrers,
         on_rewrite=one.how.on_rewrite,
+        force=force,
         priority=spec.priority,
     )
 
@@ -240,6 +306,7 @@ def _end(
     spec: MirrorSpec,
     chosen: Chosen,
     ended: Sequence[Row[Any]],
+    verified: Verified | None,
     lease: JobLease,
     context: WorkerContext,
 ) -> Outcome:
@@ -277,9 +344,19 @@ def _end(
         **report.named(items),
         **report.nothing_selected(chosen.nothing_selected),
     }
+    if verified is not None:
+        result["verified"] = verified.as_result()
+        result["failed"] = [*result["failed"], *verified.failed][: report.MAX_FAILED]
+        result["failures"] += len(verified.damaged) + len(verified.failed)
     if result["failures"]:
         raise PartialError(
-            report.what_failed(bad, images, chosen.unlisted, done="mirrored"),
+            report.what_failed(
+                bad,
+                images,
+                chosen.unlisted,
+                done="mirrored",
+                damaged=0 if verified is None else len(verified.damaged) + len(verified.failed),
+            ),
             subject=str(spec.wanted[0].origin) if not spec.entries else _reference(spec),
             hint=f"see `transship jobs --parent {lease.id}`, then `jobs retry {lease.id}`",
             side=children.side_of(result["failed"]),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection
 
@@ -16,7 +16,7 @@ from transship.store.catalog.scheduling import mirrors
 from transship.store.catalog.scheduling.mirrors import StoredMirror
 from transship.store.errors import TransshipError
 from transship.workers.jobs.submission import Submission, known, make
-from transship.workers.specs import AnySpec, parse_spec
+from transship.workers.specs import AnySpec, fingerprint, parse_spec
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +32,17 @@ class Ready:
 
     stored: StoredMirror
     spec: AnySpec | TransshipError
+    verifies: bool = False
 
     @classmethod
-    def of(cls, stored: StoredMirror) -> Self:
-        """Understand *stored*, which takes a while where it is long: in no transaction."""
+    def of(cls, stored: StoredMirror, verify: Mapping[str, Any] | None = None) -> Self:
+        """Understand *stored*, which takes a while where it is long: in no transaction.
+
+        With *verify*, fields of the spec, the run copies nothing, and the next is due as it was.
+        """
         try:
-            return cls(stored, parse_spec(stored.spec))
+            spec = parse_spec({**stored.spec, **(verify or {})})
+            return cls(stored, spec, verifies=verify is not None)
         except TransshipError as error:  # it is of another version
             return cls(stored, error)
 
@@ -76,19 +81,20 @@ def start(
         InvalidSpecError: it was kept by another version, and cannot be understood.
     """
     name = ready.stored.name
-    made = known(connection, requested_by, idempotency_key, _told_by(name))
-    if made is not None:
-        return made
     if isinstance(ready.spec, TransshipError):
         raise ready.spec
-    if not mirrors.start(connection, ready.stored, now):
+    told_by = f"{_told_by(name)} {fingerprint(ready.spec)}" if ready.verifies else _told_by(name)
+    made = known(connection, requested_by, idempotency_key, told_by)
+    if made is not None:
+        return made
+    if not mirrors.start(connection, ready.stored, now, puts_off=not ready.verifies):
         return None
     wanted = Submission(
         spec=ready.spec,
         requested_by=requested_by,
         tenant=HOUSE,
         idempotency_key=idempotency_key,
-        fingerprint=_told_by(name),
+        fingerprint=told_by,
     )
     return _make(connection, ready.stored, wanted, sealer, now)
 

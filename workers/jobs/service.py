@@ -233,9 +233,16 @@ class JobService:
         return answer
 
     def run_mirror(
-        self, name: str, *, requested_by: str, idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        requested_by: str,
+        idempotency_key: str | None = None,
+        verify: Mapping[str, Any] | None = None,
     ) -> str:
         """Start a run of a stored mirror, and return its job. The same key gives the same job.
+
+        With *verify*, fields of its spec, it copies nothing, and the next run is due as it was.
 
         Raises:
             NotFoundError: there is no such mirror.
@@ -244,7 +251,7 @@ class JobService:
         while True:
             with self._catalog.read() as connection:
                 stored = mirrors.get(connection, name)
-            ready = schedule.Ready.of(stored)
+            ready = schedule.Ready.of(stored, verify)
             with self._catalog.write() as connection:
                 now = self._catalog.now()
                 made = schedule.start(

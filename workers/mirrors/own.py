@@ -38,10 +38,10 @@ _BY_DEFAULT = ("platforms", REFERRERS, ON_REWRITE)  # what entries say, or `defa
 _NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "pattern"}
 
 
-def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool]:
-    """The entries, and for those without a destination: below what, and whether scoped."""
+def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool, str | None]:
+    """The entries; for those without a destination below what, and whether scoped; `verify`."""
     keys = document.known(ENTRIES, DEFAULTS)
-    names = ("destination", "scoped", *_BY_DEFAULT)
+    names = ("destination", "scoped", "verify", *_BY_DEFAULT)
     defaults = keys[DEFAULTS].known(*names) if DEFAULTS in keys else {}
     usual = {key: defaults[key] for key in _BY_DEFAULT if key in defaults}
     items = keys[ENTRIES].items() if ENTRIES in keys else []
@@ -49,16 +49,24 @@ def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool]:
         [_entry(item, usual) for item in items],
         defaults["destination"].text() if "destination" in defaults else None,
         defaults["scoped"].flag() if "scoped" in defaults else False,
+        _verify(defaults["verify"]) if "verify" in defaults else None,
     )
 
 
-def write(entries: Sequence[PolicyEntry], *, destination: str | None, scoped: bool) -> str:
+def write(
+    entries: Sequence[PolicyEntry],
+    *,
+    destination: str | None,
+    scoped: bool,
+    verify: str | None = None,
+) -> str:
     """A file from which `read` has the same again."""
     document: dict[str, Any] = {}
-    if destination is not None or scoped:
+    if destination is not None or scoped or verify is not None:
         document[DEFAULTS] = {
             **({"destination": destination} if destination is not None else {}),
             **({"scoped": True} if scoped else {}),
+            **({"verify": verify} if verify is not None else {}),
         }
     document[ENTRIES] = [_written(entry) for entry in entries]
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
@@ -96,6 +104,12 @@ def _entry(item: Field, usual: Mapping[str, Field]) -> PolicyEntry:
         require=keys["require"].number() if "require" in keys else 0,
         place=item.place,
     )
+
+
+def _verify(at: Field) -> str:
+    if at.value not in ("head", "read"):
+        raise at.wrong("neither head nor read")
+    return at.text()
 
 
 def _select(at: Field) -> Selection | None:

@@ -27,6 +27,7 @@ class Policy:
         entries: In the order of the file.
         destination: Below what entries go that name no destination.
         scoped: Whether these keep host and path of their source there.
+        verify: `head` or `read`, afterwards.
         warnings: The settings that are not supported, a sentence each.
     """
 
@@ -35,7 +36,13 @@ class Policy:
     entries: tuple[PolicyEntry, ...]
     destination: str | None = None
     scoped: bool = False
+    verify: str | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def of_runs(self) -> dict[str, Any]:
+        """What the policy says of the job as a whole, as its spec has it."""
+        return {} if self.verify is None else {"verify": self.verify}
 
     def entries_for(self, base: str | None = None, *, scoped: bool = False) -> list[dict[str, Any]]:
         """The entries as a job's spec has them, each with its destination.
@@ -82,6 +89,7 @@ class Policy:
             self.entries,
             destination=base if base is not None else self.destination,
             scoped=scoped or self.scoped,
+            verify=self.verify,
         )
 
     def _below(self, base: str, entry: PolicyEntry, *, scoped: bool) -> str:
@@ -108,11 +116,11 @@ def read(raw: bytes, name: str) -> Policy:
     document = Field(name, (), documents.read(raw, name))
     keys = document.keys()
     warnings: list[str] = []
-    destination, scoped = None, False
+    destination, scoped, verify = None, False, None
     entries: Sequence[PolicyEntry]
     if own.ENTRIES in keys:
         format_ = "transship"
-        entries, destination, scoped = own.read(document)
+        entries, destination, scoped, verify = own.read(document)
     elif regsync.SYNC in keys:
         format_, entries = "regsync", regsync.read(document, warnings)
     elif skopeo.looks_like(document.value):
@@ -130,5 +138,6 @@ def read(raw: bytes, name: str) -> Policy:
         entries=tuple(entries),
         destination=destination,
         scoped=scoped,
+        verify=verify,
         warnings=tuple(warnings),
     )

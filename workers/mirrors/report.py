@@ -99,9 +99,12 @@ def plan_result(tally: Tally, failed: Sequence[dict[str, Any]]) -> dict[str, Any
     }
 
 
-def what_failed(bad: int, of: int, repositories: int, *, done: str) -> str:
+def what_failed(bad: int, of: int, repositories: int, *, done: str, damaged: int = 0) -> str:
     """A sentence on a mirror that is not whole."""
-    parts = [f"{bad} of {of} images were not {done}"] if bad or not repositories else []
+    only = repositories or damaged
+    parts = [f"{bad} of {of} images were not {done}"] if bad or not only else []
+    if damaged:
+        parts.append(f"{damaged} of {of} are damaged at the destination, or could not be verified")
     if repositories:
         were = "repository was" if repositories == 1 else "repositories were"
         parts.append(f"{repositories} {were} left out")

@@ -61,7 +61,7 @@ KINDS: Final[Mapping[str, type[AnySpec]]] = {
 }
 _NAMED_BY_CHECKS = {
     *("reference", "platforms", "source", "destination", "tags", "filters", "last", "target"),
-    *("entries", "select"),
+    *("entries", "select", "verify_only", "repair"),
 }
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 

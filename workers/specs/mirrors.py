@@ -97,9 +97,23 @@ class MirrorSpec(PlatformsSpec):
     tags: tuple[TagText, ...] = Field(default=(), max_length=MAX_TAGS)
     entries: tuple[MirrorEntry, ...] = Field(default=(), max_length=MAX_ENTRIES)
     dry_run: bool = False
+    verify: Literal["head", "read"] | None = Field(
+        default=None,
+        description="afterwards ask the destination for all of every image, or read it",
+    )
+    verify_only: bool = Field(default=False, description="copy nothing, and verify what is there")
+    repair: bool = Field(default=False, description="copy again what is found to be damaged")
     referrers: ReferrersChoice = Field(default="all", description=REFERRERS)
     on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
     priority: int = Field(default=-10, ge=-100, le=100)
+
+    @model_validator(mode="after")
+    def _one_thing_to_do(self) -> MirrorSpec:
+        if self.verify_only and (self.verify is None or self.dry_run):
+            raise PydanticCustomError("verify_only", "goes with verify, and not with dry_run")
+        if self.repair and not self.verify_only:
+            raise PydanticCustomError("repair", "goes with verify_only")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_say_what(self) -> MirrorSpec:

@@ -133,6 +133,9 @@ class CopySpec(PlatformsSpec):
     destination: ReferenceText
     referrers: ReferrersChoice = Field(default="none", description=REFERRERS)
     on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
+    force: bool = Field(
+        default=False, description="look for all of the image, although the tag is equal"
+    )
 
     @property
     def origin(self) -> Reference:

@@ -88,6 +88,23 @@ def result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -
     }
 
 
+def may_have_referrers(choice: ReferrersChoice, source: Remote, *, tagged: bool) -> bool:
+    """Whether a source may have what is wanted of what is about its images.
+
+    *tagged*: it may have tags made of digests.
+    """
+    return choice != NONE and (tagged or source.repository.may_list_referrers)
+
+
+def manifests_of(source: Remote, wanted: Sequence[Descriptor]) -> Sequence[Manifest | Index]:
+    """Manifests of a repository, of a job that only looks at them: from the store, else fetched."""
+    try:
+        return read_manifests(wanted, content=source.context.content)
+    except BlobMissingError:
+        source.monitor.check()
+        return [source.repository.get_manifest(str(one.digest)) for one in wanted]
+
+
 def has_referrers(
     root: Descriptor,
     platforms: Sequence[Platform],
@@ -103,19 +120,11 @@ def has_referrers(
     *tagged*: the source may have tags made of digests. What is *remembered* of a side is not asked
     for again.
     """
-    if choice == NONE or not (tagged or source.repository.may_list_referrers):
+    if not may_have_referrers(choice, source, tagged=tagged):
         return True
-
-    def fetch(wanted: Sequence[Descriptor]) -> Sequence[Manifest | Index]:
-        try:
-            return read_manifests(wanted, content=source.context.content)
-        except BlobMissingError:
-            source.monitor.check()
-            return [source.repository.get_manifest(str(one.digest)) for one in wanted]
-
     subjects = [root.digest]
     if mediatypes.is_index(root.media_type):
-        whole = resolve(root, platforms, fetch)
+        whole = resolve(root, platforms, partial(manifests_of, source))
         subjects = [one.digest for one in narrowed(whole, platforms).manifests]
     with at(Side.SOURCE):
         found = about_all(remembered(source), subjects, choice, tagged=tagged)

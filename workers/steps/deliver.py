@@ -13,6 +13,7 @@ from transship.store.catalog.scheduling import targets
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ConflictError, Side
 from transship.store.oci.descriptor import Descriptor
+from transship.store.oci.manifest import Index, Manifest
 from transship.workers.registry.referrers import fallback_tag
 from transship.workers.runtime.context import at
 from transship.workers.steps import checkpoint
@@ -118,12 +119,18 @@ def want_uploads(
 
 
 def put_manifests(
-    closure: Closure, target: Remote, result: dict[str, Any], attached: Attached = NOTHING_ATTACHED
+    closure: Closure,
+    target: Remote,
+    result: dict[str, Any],
+    attached: Attached = NOTHING_ATTACHED,
+    *,
+    some_are_there: bool = False,
 ) -> Steps[Outcome]:
     """Put the manifests, children before parents and the tag last, as the only writer of it.
 
     What is *attached* goes before the tag, and after what it is about. A newer job that wrote the
-    tag first is left alone: its image stands.
+    tag first is left alone: its image stands. Where *some are there* likely, the target is asked
+    for each, and only the others are sent.
 
     Raises:
         ConflictError: the destination names another digest than the image has.
@@ -152,16 +159,25 @@ def put_manifests(
     root = closure.root.digest
     below = [one for one in closure.manifests if attached.referrers or one.digest != root]
 
+    def put(identifier: str, manifest: Manifest | Index) -> None:
+        target.monitor.check()
+        if some_are_there:
+            there = repository.head_manifest(identifier)
+            if there is not None and there.digest == manifest.digest:
+                return
+        repository.put_manifest(identifier, manifest)
+
     def put_below(_: None) -> None:
         with at(Side.DESTINATION):
             for manifest in below:
-                target.monitor.check()
-                repository.put_manifest(str(manifest.digest), manifest)
-            put_attached(attached, repository, by_fallback, target.monitor.check)
+                put(str(manifest.digest), manifest)
+            put_attached(attached, put)
+            for subject in by_fallback:
+                repository.add_referrers(subject, attached.described_of(subject))
 
     def put_root(_: None) -> None:
         with at(Side.DESTINATION):
-            repository.put_manifest(target.reference.identifier, closure.root)
+            put(target.reference.identifier, closure.root)
 
     if below:
         yield from ask(put_below, [None], registry=registry)

@@ -27,7 +27,6 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.workers.registry.client import Repository
 from transship.workers.registry.referrers import Referrers, described, fallback_tag
-from transship.workers.runtime.context import at
 from transship.workers.specs import ALL, NONE, ReferrersChoice
 from transship.workers.steps.closure import Closure, resolve_by_steps
 from transship.workers.steps.needs import Steps
@@ -81,6 +80,15 @@ class Attached:
     referrers: tuple[Referrer, ...] = ()
     manifests: tuple[Manifest | Index, ...] = ()
 
+    def manifest(self, referrer: Referrer) -> Manifest | Index:
+        """The manifest of one of them."""
+        return next(one for one in self.manifests if one.digest == referrer.digest)
+
+    def described_of(self, subject: Digest) -> list[Descriptor]:
+        """Those that name *subject*, as lists of referrers have them."""
+        theirs = [one for one in self.referrers if one.subject == subject and not one.tag]
+        return [described(self.manifest(one)) for one in theirs]
+
 
 NOTHING_ATTACHED: Final = Attached()
 
@@ -104,15 +112,16 @@ class Memory:
 
     def head_manifest(self, tag: str) -> Descriptor | None:
         """As `Repository.head_manifest`."""
-        return self._once(("tag", tag), lambda: self._repository.head_manifest(tag))
+        return self.once(("tag", tag), lambda: self._repository.head_manifest(tag))
 
     def list_referrers(self, digest: Digest, *, tagged: bool = True) -> Referrers:
         """As `Repository.list_referrers`."""
-        return self._once(
+        return self.once(
             (digest, tagged), lambda: self._repository.list_referrers(digest, tagged=tagged)
         )
 
-    def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
+    def once(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """The answer to a question, called *key*; asked for by *ask* if it is not known."""
         with self._lock:
             answer = self._answers.get(key)
             mine = answer is None
@@ -349,23 +358,10 @@ def listed_by_fallback(attached: Attached, target: Remote) -> Steps[list[Digest]
     return [one for one, listed in zip(subjects, answers, strict=True) if not listed.by_api]
 
 
-def put_attached(
-    attached: Attached,
-    target: Repository,
-    by_fallback: Iterable[Digest],
-    check: Callable[[], None],
-) -> None:
-    """Put referrers, after what they are about; and list them where the registry does not."""
-    by_digest = {manifest.digest: manifest for manifest in attached.manifests}
-    with at(Side.DESTINATION):
-        for manifest in attached.manifests:
-            check()
-            target.put_manifest(str(manifest.digest), manifest)
-        for one in attached.referrers:
-            if one.tag:
-                check()
-                target.put_manifest(one.tag, by_digest[one.digest])
-        for subject in by_fallback:
-            check()
-            theirs = [one for one in attached.referrers if one.subject == subject and not one.tag]
-            target.add_referrers(subject, [described(by_digest[one.digest]) for one in theirs])
+def put_attached(attached: Attached, put: Callable[[str, Manifest | Index], None]) -> None:
+    """Put referrers, after what they consist of: by their digest, and by their tags."""
+    for manifest in attached.manifests:
+        put(str(manifest.digest), manifest)
+    for one in attached.referrers:
+        if one.tag:
+            put(one.tag, attached.manifest(one))

@@ -58,6 +58,7 @@ def add(
     policy = read_policy(file)
     warn(policy)
     wanted: dict[str, Any] = {
+        **policy.of_runs,
         "entries": policy.entries_for(destination, scoped=scoped),
         "platforms": list(platforms),
         "all_platforms": all_platforms,
@@ -122,6 +123,38 @@ def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_js
 
     return start_job(
         lambda client: client.run_mirror(name, idempotency_key=idempotency_key),
+        as_json=as_json,
+        quiet=quiet,
+        detach=detach,
+    )
+
+
+@mirrors.command()
+@click.argument("name")
+@click.option("--read", is_flag=True, help="Read everything, instead of asking for it.")
+@click.option("--repair", is_flag=True, help="Copy again what is damaged.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--detach", "-d", is_flag=True, help="Print the job's id and return.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Submitting twice with one key creates one job."
+)
+@json_option
+def verify(
+    name: str,
+    read: bool,
+    repair: bool,
+    quiet: bool,
+    detach: bool,
+    idempotency_key: str | None,
+    as_json: bool,
+) -> int:
+    """Verify that the destinations have all of every image: tags, manifests, blobs, referrers."""
+    from transship.api.cli.output.follow import start_job  # noqa: PLC0415
+
+    return start_job(
+        lambda client: client.verify_mirror(
+            name, read=read, repair=repair, idempotency_key=idempotency_key
+        ),
         as_json=as_json,
         quiet=quiet,
         detach=detach,

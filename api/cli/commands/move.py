@@ -45,16 +45,19 @@ def push(reference: str, destination: str | None, all_tags: bool, **options: Any
 @click.command()
 @click.argument("source")
 @click.argument("destination")
+@click.option("--force", is_flag=True, help="Look for all of it, although the tag is equal.")
 @platform_options
 @referrer_options
 @job_options
-def copy(source: str, destination: str, **options: Any) -> int:
+def copy(source: str, destination: str, force: bool, **options: Any) -> int:
     """Copy SOURCE, an image in a registry, to DESTINATION in another.
 
     Every platform is copied unless some are named. Signatures and what else is about the image
     come along with --referrers.
     """
     spec = {"kind": "copy", "source": source, "destination": destination, **referrers_in(options)}
+    if force:
+        spec["force"] = True
     if options["all_platforms"] and not options["quiet"]:
         sys.stderr.write("copy takes all platforms anyway\n")
     return ask(spec, options)
@@ -96,7 +99,7 @@ def mirror(
         policy = read_policy(file)
         if not options["quiet"]:
             warn(policy)
-        spec["entries"] = policy.entries_for(source, scoped=scoped)
+        spec |= {**policy.of_runs, "entries": policy.entries_for(source, scoped=scoped)}
     else:
         if source is None or destination is None:
             raise click.UsageError("give SOURCE and DESTINATION, or a policy with -f FILE")

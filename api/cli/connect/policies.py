@@ -42,6 +42,25 @@ def warn(policy: Policy) -> None:
         sys.stderr.write(f"transship: {policy.name}: {warning}\n")
 
 
+def described_verification(result: dict[str, Any]) -> str:
+    """What is damaged at the destinations: a line a fault, and the sum."""
+    found = result["verified"]
+    lines = [
+        f"{item['image']}: {one['what']} {one['digest']}: {one['problem']}"
+        for item in found["items"]
+        for one in item["problems"]
+    ]
+    if (more := found["problems"] - len(lines)) > 0:
+        lines.append(f"… and {more} more")
+    parts = [f"{found['whole']} of {found['images']} images are whole"]
+    if found["gone"]:
+        parts.append(f"{found['gone']} are no longer at the source")
+    if "repaired" in result:
+        parts.append(f"{result['repaired']} repaired")
+    lines.append(f"{result['reference']}: {', '.join(parts)}")
+    return "\n".join(lines)
+
+
 def described_plan(result: dict[str, Any]) -> str:
     """What a dry run found: a line an image, and the sum."""
     from transship.store.sizes import human_bytes  # noqa: PLC0415

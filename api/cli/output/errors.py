@@ -99,8 +99,9 @@ def job_exit_code(job: dict[str, Any]) -> int:
         return FAILED if failed else PARTIAL if result["drift"] else DONE
     if job["state"] == "succeeded":
         return DONE
-    if job["error"] and job["error"]["code"] == "partial" and job["children"].get("succeeded"):
-        return PARTIAL
+    if job["error"] and job["error"]["code"] == "partial":
+        whole = result.get("verified", {}).get("whole", 0)
+        return PARTIAL if whole or job["children"].get("succeeded") else FAILED
     return FAILED
 
 

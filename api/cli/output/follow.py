@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transship.api.cli.connect.connection import Connection
-from transship.api.cli.connect.policies import described_plan
+from transship.api.cli.connect.policies import described_plan, described_verification
 from transship.api.cli.connect.target import Target
 from transship.api.cli.output.errors import NeedsServerError, describe, job_exit_code
 from transship.api.cli.output.progress import Display, lines_or_bars
@@ -91,10 +91,14 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
         print(json.dumps(job, indent=2))
         return job_exit_code(job)
     planned = bool((job["result"] or {}).get("dry_run"))
+    verified = "verified" in (job["result"] or {})
     if planned and not quiet:
         print(described_plan(job["result"]))
+    if verified and not quiet:
+        print(described_verification(job["result"]))
     if job["state"] == "succeeded":
-        if not quiet and not planned:
+        only_verified = verified and "images" not in job["result"]
+        if not quiet and not planned and not only_verified:
             print(summary(job))
     elif job["error"]:
         sys.stderr.write(describe(job["error"]))

@@ -7,16 +7,17 @@ the policy down, may. Only admins write and remove.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from transship.api.http.auth import Asking
+from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.openapi import problems
-from transship.api.services import IdempotencyKey, Injected
+from transship.api.services import IdempotencyKey, Injected, Services
 from transship.api.views.jobs import SUMMARIZED, JobList, JobView, job_summaries, rfc3339
 from transship.api.views.visibility import own_jobs, shown_job
 from transship.store.catalog.scheduling import jobs, mirrors
@@ -43,6 +44,9 @@ class NewMirror(BaseModel):
     platforms: tuple[PlatformText, ...] = Field(default=(), max_length=100)
     all_platforms: bool = False
     priority: int = Field(default=-10, ge=-100, le=100)
+    verify: Literal["head", "read"] | None = Field(
+        default=None, description="after each run ask for all of every image, or read it"
+    )
     deadline: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="of a run, seconds from its start"
     )
@@ -54,6 +58,15 @@ class NewMirror(BaseModel):
         description="between the beginnings of two runs; null: it runs when it is asked for",
     )
     enabled: bool = Field(default=True, description="whether the interval counts")
+
+
+class Verification(BaseModel):
+    """How a mirror is verified."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    read: bool = Field(default=False, description="read everything, instead of asking by HEAD")
+    repair: bool = Field(default=False, description="copy again what is damaged")
 
 
 class MirrorChange(BaseModel):
@@ -174,10 +187,47 @@ async def run_mirror(
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Start a run, which is a job; 409 while one is going on. The next is due an interval later."""
+    return await _started(services, asking, response, name, idempotency_key, None)
 
+
+@router.post(
+    "/mirrors/{name}/verify",
+    status_code=202,
+    operation_id="verifyMirror",
+    responses=problems(400, 404, 409, 422),
+)
+async def verify_mirror(
+    services: Injected,
+    asking: Asking,
+    response: Response,
+    name: MirrorName,
+    wanted: Annotated[Verification, Body(default_factory=Verification)],
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Verify that the destinations have all of every image, by a job; 409 while a run goes on.
+
+    Its result names what is missing or wrong. To repair it, that is copied again, and nothing else
+    is.
+    """
+    fields = {
+        "verify": "read" if wanted.read else "head",
+        "verify_only": True,
+        "repair": wanted.repair,
+    }
+    return await _started(services, asking, response, name, idempotency_key, fields)
+
+
+async def _started(
+    services: Services,
+    asking: Caller,
+    response: Response,
+    name: str,
+    idempotency_key: str | None,
+    verify: Mapping[str, Any] | None,
+) -> JobView:
     def start() -> JobView:
         id_ = services.jobs.run_mirror(
-            name, requested_by=asking.name, idempotency_key=idempotency_key
+            name, requested_by=asking.name, idempotency_key=idempotency_key, verify=verify
         )
         with services.catalog.read() as connection:
             return shown_job(connection, asking, id_)

@@ -140,10 +140,11 @@ def start_due(connection: Connection, seen: StoredMirror, now: float) -> bool:
     return _started(connection, row, now, _is_due(now))
 
 
-def start(connection: Connection, seen: StoredMirror, now: float) -> bool:
+def start(connection: Connection, seen: StoredMirror, now: float, *, puts_off: bool = True) -> bool:
     """Begin a run that was asked for; the caller makes the job, likewise.
 
-    False where the policy has been changed since it was *seen*.
+    It *puts off* the next one by an interval. False where the policy has been changed since it was
+    *seen*.
 
     Raises:
         NotFoundError: there is no such policy any more.
@@ -152,7 +153,7 @@ def start(connection: Connection, seen: StoredMirror, now: float) -> bool:
     row = hold_idle(connection, seen.name)
     if row.updated_at != seen.updated_at:
         return False
-    return _started(connection, row, now, table.c.name == seen.name)
+    return not puts_off or _started(connection, row, now, table.c.name == seen.name)
 
 
 def hold_idle(connection: Connection, name: str) -> Any:

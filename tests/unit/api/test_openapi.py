@@ -35,7 +35,7 @@ OPERATIONS = {
     ("get", "/api/v1/mirrors"), ("get", "/api/v1/mirrors/{name}"),
     ("put", "/api/v1/mirrors/{name}"), ("patch", "/api/v1/mirrors/{name}"),
     ("delete", "/api/v1/mirrors/{name}"), ("get", "/api/v1/mirrors/{name}/runs"),
-    ("post", "/api/v1/mirrors/{name}/runs"),
+    ("post", "/api/v1/mirrors/{name}/runs"), ("post", "/api/v1/mirrors/{name}/verify"),
     ("get", "/api/v1/limits"), ("patch", "/api/v1/limits"), ("delete", "/api/v1/limits"),
     ("delete", "/api/v1/limits/registries/{host}/parked"),
 }  # fmt: skip
