@@ -9,6 +9,7 @@ from transship.store.errors import (
     InvalidReferenceError,
     ProtocolError,
     RegistryUnavailableError,
+    RequestError,
 )
 from transship.store.oci.reference import check_tag
 from transship.store.text import escaped
@@ -43,24 +44,17 @@ def list_tags(
         ProtocolError: a link that cannot be read, pages without end, a page too large.
     """
     asked = session.asked(subject, "GET tags")
-    target: str | None = f"/tags/list?n={page_size}"
+    query: str | None = first_page(page_size)
     seen_pages: set[str] = set()
     seen: set[str] = set()
-    while target is not None:
-        if target in seen_pages or len(seen_pages) >= MAX_PAGES:
+    while query is not None:
+        if query in seen_pages or len(seen_pages) >= MAX_PAGES:
             raise ProtocolError(
                 "tag pagination never ends", registry=asked.registry, subject=subject
             )
-        seen_pages.add(target)
-        tags, target = _page_surely(session, target, asked)
+        seen_pages.add(query)
+        tags, query = page_of_tags(session, subject, query, left_out=left_out)
         for tag in tags:
-            try:
-                if not isinstance(tag, str):
-                    raise InvalidReferenceError("not a tag")
-                check_tag(tag)
-            except InvalidReferenceError:
-                left_out(escaped(f"{tag!r:.100}"))
-                continue
             if tag not in seen:
                 seen.add(tag)
                 yield tag
@@ -68,6 +62,40 @@ def list_tags(
             raise ProtocolError(
                 f"more than {MAX_TAGS} tags", registry=asked.registry, subject=subject
             )
+
+
+def first_page(page_size: int) -> str:
+    """The query of the first page."""
+    return f"n={page_size}"
+
+
+def page_of_tags(
+    session: Session,
+    subject: str,
+    query: str,
+    *,
+    left_out: Callable[[str], None] = lambda _: None,
+) -> tuple[list[str], str | None]:
+    """Return the tags of one page, and the query of the next; None after the last.
+
+    *query* is that of `first_page`, or what an earlier page returned. Raises as `list_tags`, and
+
+    Raises:
+        RequestError: *query* cannot be the query of a page.
+    """
+    if not _QUERY.fullmatch(query):
+        raise RequestError("not the next page of a list of tags", subject=subject)
+    asked = session.asked(subject, "GET tags")
+    found, following = _page_surely(session, f"/tags/list?{query}", asked)
+    tags = []
+    for tag in found:
+        try:
+            if not isinstance(tag, str):
+                raise InvalidReferenceError("not a tag")
+            tags.append(check_tag(tag))
+        except InvalidReferenceError:
+            left_out(escaped(f"{tag!r:.100}"))
+    return tags, following
 
 
 def _page_surely(
@@ -123,7 +151,7 @@ def _next_page(lines: list[str]) -> str | None:
             if _NEXT.search(parameters):
                 query = (bracketed or bare or "").partition("#")[0].partition("?")[2]
                 if _QUERY.fullmatch(query):
-                    return f"/tags/list?{query}"
+                    return query
                 raise ProtocolError("answered with a next page that cannot be found")
         if _SAYS_NEXT.search(line):
             raise ProtocolError("answered with a Link header that cannot be read")
