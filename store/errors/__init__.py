@@ -12,7 +12,7 @@ terminal say the same thing.
     │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
     │   ├── TokenError, ScopeError, ThrottledError, QuotaError
     │   ├── OtherPlatformError      a NotFoundError that brings the image
-    │   └── ConflictError       CredentialsNeededError
+    │   └── ConflictError       CredentialsNeededError, AmbiguousError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, BlobHiddenError
     │   ├── SchemaVersionError, DatabaseUnavailableError, ForeignProcessError
@@ -98,6 +98,7 @@ from transship.store.errors.registry import (
     UntrustedAddressError,
 )
 from transship.store.errors.request import (
+    AmbiguousError,
     ConflictError,
     CredentialsNeededError,
     GoneError,
@@ -121,6 +122,7 @@ from transship.store.errors.request import (
 
 __all__ = [
     "AddressInUseError",
+    "AmbiguousError",
     "BlobHiddenError",
     "BlobMissingError",
     "BlockedError",
