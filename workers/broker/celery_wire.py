@@ -198,4 +198,4 @@ class CeleryWire:
 def _without_password(url: str) -> str:
     """*url* without a user and a password, which may also be in its query."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -22,7 +22,8 @@ class Column:
     Args:
         head: Its header.
         cut: Whether its cells may be cut at their end.
-        leave: When it is left out: those with the highest number first; 0 for never.
+        leave: Whether it may be left out: those with the lowest number stay as long as there is
+            room; 0 for never.
         short: Shortens a cell; done before anything is left out.
         wide: Whether it is there only with `-o wide`.
     """
@@ -115,14 +116,14 @@ def _fitted(
             if column.short is not None:
                 out = [[*line[:n], column.short(line[n]), *line[n + 1 :]] for line in out]
         out[0] = [column.head for column in here]
-    while True:
-        narrowest = _narrowest(here, _widths(out), _READABLE)
-        leave = max((column.leave for column in here), default=0)
-        if _total(narrowest) <= width or not leave:
-            break
-        kept = [n for n, column in enumerate(here) if column.leave != leave]
-        here = [here[n] for n in kept]
-        out = [[line[n] for n in kept] for line in out]
+    narrowest = _narrowest(here, _widths(out))
+    kept = [n for n, column in enumerate(here) if not column.leave]
+    for n in sorted(set(range(len(here))) - set(kept), key=lambda n: here[n].leave):
+        if _total([narrowest[k] for k in (*kept, n)]) <= width:
+            kept.append(n)
+    kept.sort()
+    here = [here[n] for n in kept]
+    out = [[line[n] for n in kept] for line in out]
     limits = _shared(here, _widths(out), width)
     return here, [
         [cut(cell, most) for cell, most in zip(line, limits, strict=True)] for line in out
@@ -142,9 +143,9 @@ def _shared(columns: Sequence[Column], widths: list[int], width: int) -> list[in
     return widths
 
 
-def _narrowest(columns: Sequence[Column], widths: Sequence[int], least: int) -> list[int]:
+def _narrowest(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     return [
-        min(wide, least) if column.cut else wide
+        min(wide, _READABLE) if column.cut else wide
         for column, wide in zip(columns, widths, strict=True)
     ]
 

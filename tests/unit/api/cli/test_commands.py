@@ -80,8 +80,8 @@ def test_requests_are_shown_on_request(path: str) -> None:
     ("line", "suggestion"),
     [
         (["pul", "alpine"], "'pull'"),
-        (["jobs", "shwo", "last"], "'show'"),
-        (["mirrors", "histroy"], "'history'"),
+        (["jobs", "sho", "last"], "'show'"),
+        (["mirrors", "histori"], "'history'"),
         (["images", "--digest"], "'--digests'"),
         (["copy", "a", "b", "--plattform", "x"], "'--platform'"),
     ],
