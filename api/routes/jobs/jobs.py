@@ -99,7 +99,7 @@ async def create_job(
     return await asyncio.to_thread(_view, services, asking, id_)
 
 
-@router.get("/jobs", operation_id="listJobs", responses=problems(400, 422))
+@router.get("/jobs", operation_id="listJobs", responses=problems(400, 409, 422))
 def list_jobs(
     services: Injected,
     asking: Asking,
@@ -169,7 +169,7 @@ def list_rejected(
     )
 
 
-@router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 422))
+@router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 409, 422))
 async def get_job(
     services: Injected,
     asking: Asking,
@@ -190,7 +190,7 @@ async def get_job(
             await wait(notifications, min(left, FALLBACK_SECONDS))
 
 
-@router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404))
+@router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404, 409))
 def list_transfers(services: Injected, asking: Asking, job: NamedJob) -> TransferList:
     """Every blob that the job has waited for, in the order in which it asked."""
     with services.catalog.read() as connection:
@@ -198,7 +198,7 @@ def list_transfers(services: Injected, asking: Asking, job: NamedJob) -> Transfe
         return TransferList(items=transfer_views(connection, job))
 
 
-@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 422))
+@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 409, 422))
 def get_log(
     services: Injected,
     asking: Asking,
@@ -220,7 +220,7 @@ def get_log(
 
 
 @router.post(
-    "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404)
+    "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404, 409)
 )
 def cancel_job(services: Injected, asking: Asking, job: NamedJob) -> JobView:
     """Ask the job and its children to stop. One that has ended stays as it is.

@@ -45,7 +45,7 @@ MAX_TRANSFERS_SHOWN = 64
     "/jobs/{job}/events",
     operation_id="followJob",
     response_class=StreamingResponse,
-    responses={200: STREAM, **problems(400, 404)},
+    responses={200: STREAM, **problems(400, 404, 409)},
 )
 async def follow(
     services: Injected,

@@ -17,7 +17,7 @@ ID_CHARS: Final = 36
 MAX_NEWEST: Final = 1000  # jobs that are nobody's child, looked at for an end
 MAX_PARENTS: Final = 20  # of these, whose children are looked at too, so many of each
 MAX_IN_RANGE: Final = 10_000  # jobs of all with a beginning, where not all may be seen
-_PART: Final = re.compile(r"[0-9a-f-]{1,35}")
+_PART: Final = re.compile(r"[0-9a-f-]{4,35}")  # shorter ones are slips of the hand
 _LOWEST: Final = "00000000-0000-0000-0000-000000000000"
 _HIGHEST: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -35,7 +35,8 @@ def newest(connection: Connection, requester: str) -> str | None:
 def matching(connection: Connection, part: str, requester: str | None, *, limit: int) -> list[str]:
     """The ids that begin or end with *part*, at most *limit*; None of another's than *requester*.
 
-    Without a requester, jobs of all. What is no part of an id matches nothing.
+    Without a requester, jobs of all. What is no part of an id matches nothing, and so does what is
+    shorter than four characters.
     """
     wanted = part.lower()
     if not _PART.fullmatch(wanted):

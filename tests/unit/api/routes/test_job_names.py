@@ -62,7 +62,9 @@ def test_several_that_match_are_named(own: Api) -> None:
     assert named(own, "00000003").json()["id"] == several[3]
 
 
-@pytest.mark.parametrize("name", ["none", "fffffff", "z", "g" * 12, "0" * 40, "%25", "last"])
+@pytest.mark.parametrize(
+    "name", ["none", "fffffff", "0", "abc", "z", "g" * 12, "0" * 40, "%25", "last"]
+)
 def test_what_stands_for_nothing_is_no_job(own: Api, name: str) -> None:
     assert named(own, name).json()["code"] == "not-found"
 
