@@ -17,7 +17,7 @@ from transship.api.http.notifications import Notifications
 from transship.api.http.receive import Bodies
 from transship.api.http.registry_calls import RegistryCalls
 from transship.api.http.shares import Shares
-from transship.api.routes.admin import audit, credentials, health, limits, metrics, tokens
+from transship.api.routes.admin import audit, credentials, health, limits, metrics, status, tokens
 from transship.api.routes.images import (
     create,
     events,
@@ -102,7 +102,7 @@ def create_app(context: WorkerContext) -> FastAPI:
     app.include_router(metrics.router)
     for module in (
         *(jobs, streams, archives, images, events, create, workspaces, workspace_files),
-        *(mirrors, usage, remote, limits, tokens, credentials, audit),
+        *(mirrors, usage, remote, limits, tokens, credentials, audit, status),
     ):
         app.include_router(module.router, prefix=PREFIX)
     return app

@@ -7,7 +7,6 @@ Sources, the first wins: `TRANSSHIP_*` in the environment, the TOML file named b
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Collection
@@ -27,21 +26,19 @@ from pydantic import (
     field_validator,
 )
 
+from transship.store.durations import parse_duration
 from transship.store.errors import InvalidSpecError, RequestError
 from transship.store.home import default_home, run_dir
+from transship.store.setting_names import PREFIX
 from transship.store.sizes import parse_bytes
 
-_PREFIX = "TRANSSHIP_"  # of variables
 _SECRETS = frozenset({"database_url", "broker_url", "token", "secret_key"})  # or they may have one
 _BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _duration(value: Any) -> Any:
     """Seconds of '90', '1.5h' or '30d'."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return float(match[1]) * _SECONDS[match[2]] if match else value
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _size(value: Any) -> Any:
@@ -84,7 +81,7 @@ class Settings(BaseModel):
 
     log: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # None: as the command has it
 
-    lease_seconds: PositiveFloat = 20.0  # how long a silent owner keeps its work
+    lease_seconds: Duration = 20.0  # how long a silent owner keeps its work
 
     # What each token without `admin` may have; None: as much as there is.
     token_jobs: PositiveInt | None = 10_000  # unfinished
@@ -145,17 +142,17 @@ class Settings(BaseModel):
             RequestError: the file cannot be read, or names what is no setting.
             InvalidSpecError: a value is wrong; each is named by its variable.
         """
-        in_file = _from_file(os.environ.get(f"{_PREFIX}CONFIG"), cls.model_fields)
+        in_file = _from_file(os.environ.get(f"{PREFIX}CONFIG"), cls.model_fields)
         in_environment = {
             name: os.environ[variable]
             for name in cls.model_fields
-            if (variable := f"{_PREFIX}{name.upper()}") in os.environ
+            if (variable := f"{PREFIX}{name.upper()}") in os.environ
         }
         try:
             return cls(**{**in_file, **in_environment, **overrides})
         except ValidationError as invalid:
             errors = [
-                {"field": f"{_PREFIX}{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
+                {"field": f"{PREFIX}{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
                 for e in invalid.errors(include_input=False, include_url=False)
             ]
             detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)

@@ -10,6 +10,10 @@ from transship.api.client.exchange import Exchange, quoted
 class AdministrationCalls(Exchange):
     """What can be asked about limits, tokens and credentials."""
 
+    def status(self) -> dict[str, Any]:
+        """What the server is, what it has, and how many jobs there are."""
+        return self._object("GET", "/status")
+
     def limits(self) -> dict[str, Any]:
         """The limits in force."""
         return self._object("GET", "/limits")

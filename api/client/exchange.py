@@ -78,6 +78,10 @@ class Exchange:
         """Let go of the connections."""
         self._http.close()
 
+    def be_quick(self, seconds: float) -> None:
+        """Wait for no answer longer than *seconds*."""
+        self._http.most_seconds = seconds
+
     def alive(self) -> bool:
         """Whether a server answers."""
         try:

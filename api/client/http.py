@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import select
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 CONNECT_SECONDS: Final = 5.0
@@ -82,7 +83,14 @@ class Response:
 
 
 class HttpClient:
-    """Connections to one server, kept for the next request. Whoever makes it closes it."""
+    """Connections to one server, kept for the next request. Whoever makes it closes it.
+
+    Attributes:
+        trace: Is told of every request of this process: a line for it and one for its answer,
+            without headers and bodies, where secrets are.
+    """
+
+    trace: ClassVar[Callable[[str], None] | None] = None
 
     def __init__(
         self, base_url: str, *, unix_socket: Path | None = None, token: str | None = None
@@ -95,6 +103,7 @@ class HttpClient:
         self._unix_socket = unix_socket
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._idle: list[HTTPConnection] = []
+        self.most_seconds: float | None = None  # for any wait, whatever a request allows
 
     def __enter__(self) -> Self:
         return self
@@ -141,11 +150,21 @@ class HttpClient:
         Raises:
             TransportError: there is none.
         """
+        if self.most_seconds is not None:
+            timeout = min(timeout, self.most_seconds)
         body, more = _encoded(json, content)
         asked = method, path + _query(params), body, {**more, **(headers or {})}
+        # Neither headers nor body, and of a query that goes with one nothing: there are secrets.
+        told = path if method != "GET" else path + _query(params)
+        self._tell(f"> {method} {self._where()}{self._path}{told}")
+        began = time.monotonic()
         connection = self._used(timeout)
         was_used = connection is not None
-        connection = connection or self._opened(timeout)
+        try:
+            connection = connection or self._opened(timeout)
+        except TransportError as failed:
+            self._tell_of(failed, began)
+            raise
         try:
             with _translated():
                 try:
@@ -156,16 +175,26 @@ class HttpClient:
                     connection.close()
                     connection = self._opened(timeout)
                     response = self._ask(connection, *asked)
+            self._tell(f"< {response.status} {response.reason}, after {_since(began)}")
             if response.length is None and not response.chunked:  # its end would be no proof
                 raise TransportError("the answer does not say how long it is")
             yield Response(response)
             if response.isclosed() and not response.will_close:
                 self._idle.append(connection)
                 return
-        except BaseException:
+        except BaseException as failed:
+            if isinstance(failed, TransportError):
+                self._tell_of(failed, began)
             connection.close()
             raise
         connection.close()
+
+    def _tell_of(self, failed: TransportError, began: float) -> None:
+        self._tell(f"! {failed}, after {_since(began)}")
+
+    def _tell(self, line: str) -> None:
+        if HttpClient.trace is not None:
+            HttpClient.trace(line)
 
     def _ask(
         self,
@@ -205,21 +234,29 @@ class HttpClient:
         connection.sock.settimeout(timeout)
         return connection
 
-    def _new(self) -> HTTPConnection:
+    def _where(self) -> str:
         if self._unix_socket is not None:
-            return _UnixConnection(self._unix_socket)
+            return f"unix:{self._unix_socket}:"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        port = "" if self._port is None else f":{self._port}"
+        return f"{'https' if self._secure else 'http'}://{host}{port}"
+
+    def _new(self) -> HTTPConnection:
+        seconds = min(CONNECT_SECONDS, self.most_seconds or CONNECT_SECONDS)
+        if self._unix_socket is not None:
+            return _UnixConnection(self._unix_socket, seconds)
         if self._secure:
             # The certificates of this machine, where an operator puts a CA of the house.
             import ssl  # noqa: PLC0415 -- it takes a while, and most servers are on this machine
 
             context = ssl.create_default_context()
-            return HTTPSConnection(self._host, self._port, timeout=CONNECT_SECONDS, context=context)
-        return HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS)
+            return HTTPSConnection(self._host, self._port, timeout=seconds, context=context)
+        return HTTPConnection(self._host, self._port, timeout=seconds)
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("transship", timeout=CONNECT_SECONDS)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("transship", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -244,6 +281,10 @@ def _encoded(
     if value is None:
         return content, {}
     return json.dumps(value).encode(), {"Content-Type": "application/json"}
+
+
+def _since(began: float) -> str:
+    return f"{1000 * (time.monotonic() - began):.0f} ms"
 
 
 def _query(params: Mapping[str, Any] | None) -> str:

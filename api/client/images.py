@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from transship.api.client.exchange import READING, Exchange, given, quoted
+from transship.store.errors import ProtocolError
 
 
 class ImageCalls(Exchange):
@@ -93,9 +94,41 @@ class ImageCalls(Exchange):
         self, ref: str, *, credential: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """What a registry has under a reference."""
+        return self._remote(f"/remote/{quoted(ref)}/inspect", {}, credential)
+
+    def digest_remote(
+        self, ref: str, *, platform: str | None = None, credential: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The digest that a reference stands for in its registry."""
+        path = f"/remote/{quoted(ref)}/digest"
+        return self._remote(path, given(platform=platform), credential)
+
+    def tags(
+        self, repository: str, *, credential: dict[str, Any] | None = None
+    ) -> Iterator[list[str]]:
+        """The tags of a repository in its registry, a page at a time.
+
+        Raises:
+            ProtocolError: the registry's pages do not end.
+        """
+        params: dict[str, Any] = {}
+        seen = set()
+        while True:
+            page = self._remote(f"/remote/{quoted(repository)}/tags", params, credential)
+            yield page["items"]
+            if page["next"] is None:
+                return
+            if page["next"] in seen:
+                raise ProtocolError("tag pagination never ends", subject=repository)
+            seen.add(page["next"])
+            params = {"cursor": page["next"]}
+
+    def _remote(
+        self, path: str, params: dict[str, Any], credential: dict[str, Any] | None
+    ) -> dict[str, Any]:
         self._before_logins(credential)
         headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
-        return self._object("GET", f"/remote/{quoted(ref)}/inspect", headers=headers)
+        return self._object("GET", path, params=params, headers=headers)
 
     def search(self, term: str, *, filters: Iterable[str] = (), limit: int = 25) -> dict[str, Any]:
         """Search an index of images."""

@@ -74,7 +74,9 @@ OPERATIONS: Final = {
     "deleteFiles": SUBMIT,
     "commitWorkspace": SUBMIT,
     "runMirror": SUBMIT,  # as an admin wrote it down, with the server's credentials
-    "inspectRemote": SUBMIT,  # the server asks a registry, as it does for a job
+    "digestRemote": SUBMIT,  # the server asks a registry, as it does for a job
+    "listTags": SUBMIT,
+    "inspectRemote": SUBMIT,
     "searchRegistry": SUBMIT,
     "listTokens": ADMIN,
     "listCredentials": ADMIN,

@@ -14,9 +14,16 @@ NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 LONGEST_EVENT_ID = 18  # digits; more would not fit the database's integers
 
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "description": "each event; its data is a JSON object",
+    "required": ["data"],
+    "properties": {"event": _TEXT, "id": _TEXT, "data": _TEXT},
+}
 STREAM: dict[str, Any] = {
     "description": "the events, as they happen",
-    "content": {SSE: {"schema": {"type": "string"}}, NDJSON: {"schema": {"type": "string"}}},
+    "content": {SSE: {"schema": _EVENT}, NDJSON: {"schema": {"type": "string"}}},
 }
 
 Events = AsyncIterator[dict[str, Any] | None]

@@ -49,7 +49,9 @@ SHARES: Final = {
     "createLoad": BODIES,
     "createImport": BODIES,
     "putFiles": BODIES,
+    "digestRemote": QUESTIONS,
     "inspectRemote": QUESTIONS,
+    "listTags": QUESTIONS,
     "searchRegistry": QUESTIONS,
 }
 

@@ -97,12 +97,26 @@ class _Uvicorn(uvicorn.Server):
             await asyncio.sleep(0.1)
 
 
+def address_of(listener: socket.socket) -> str:
+    """The address of a listening socket, as a client is given it."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    return f"http://{host_and_port(listener)}"
+
+
+def host_and_port(listener: socket.socket) -> str:
+    """Where a socket listens for TCP, as in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Server:
     """uvicorn in a thread of this process, or in its main thread."""
 
     def __init__(self, app: FastAPI, listeners: list[socket.socket]) -> None:
         """Serve *app* on *listeners*; nothing is served before `start` or `run`."""
         self._listeners = listeners
+        app.state.addresses = [address_of(one) for one in listeners]
         self.connections = connections = Connections(most_connections())
         self._uvicorn = _Uvicorn(
             uvicorn.Config(

@@ -16,7 +16,7 @@ from transship.api.processes import locks
 from transship.api.processes.embedded import Engine
 from transship.api.processes.locks import SOCKET
 from transship.api.processes.roles import CHILD_VARIABLE, LISTENER_VARIABLE, TASK_EVENTS_VARIABLE
-from transship.api.processes.server import bind_tcp
+from transship.api.processes.server import address_of, bind_tcp, host_and_port
 from transship.api.views.children import Child
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling import heartbeats
@@ -69,7 +69,7 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
         )
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
-    _say(f"API  http://{_address(listener)}  (no Redis found: everything runs in this process)")
+    _say(f"API  {address_of(listener)}  (no Redis found: everything runs in this process)")
     stop.wait()
     engine.stop(wait_for_clients=False)
     return 0
@@ -189,7 +189,7 @@ class _Supervisor:
 
     def _announce(self, listener: socket.socket) -> None:
         where = "a private Redis" if self._redis is not None else "TRANSSHIP_BROKER_URL"
-        _say(f"API     http://{_address(listener)}")
+        _say(f"API     {address_of(listener)}")
         _say(f"workers {self._workers}, over {where}; home {self._settings.home}")
         if self._flower is not None:
             _say(f"Flower  http://{self._flower}")
@@ -248,7 +248,7 @@ def _free_address(text: str) -> str:
             hint="use 127.0.0.1, and a proxy with a login in front",
         )
     probe = bind_tcp(name, int(port), option="--flower")
-    address = _address(probe)
+    address = host_and_port(probe)
     probe.close()
     return address
 
@@ -260,11 +260,6 @@ def _accepts(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _say(line: str) -> None:

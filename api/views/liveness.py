@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from transship.store.catalog.db.schema import workers
 from transship.store.catalog.scheduling.admission import limits
@@ -27,28 +28,31 @@ class Liveness:
         self._observer = Observer(lease_seconds=0)
         self._lock = threading.Lock()
 
-    def alive(self, connection: Connection) -> list[Threads]:
-        """The threads of each worker that takes up work; none of those that are leaving."""
+    def workers(self, connection: Connection) -> list[Row[Any]]:
+        """The rows of the workers that take up work; none of those that are leaving."""
         rows = connection.execute(select(workers)).all()
         with self._lock:
             self._observer.lease_seconds = limits.lease_seconds(connection)
             pulses: dict[Key, Pulse] = {("worker", row.id): (0, row.beat) for row in rows}
             dead = {key for key, _ in self._observer.silent(pulses, self._clock())}
-        threads = [
-            Threads(
-                control=row.control,
-                downloads=row.downloads,
-                uploads=row.uploads,
-                local=row.local,
-            )
-            for row in rows
-            if ("worker", row.id) not in dead
+        return [
+            row for row in rows if ("worker", row.id) not in dead and threads_of(row) != Threads()
         ]
-        return [one for one in threads if one != Threads()]
+
+    def alive(self, connection: Connection) -> list[Threads]:
+        """The threads of each worker that takes up work; none of those that are leaving."""
+        return [threads_of(row) for row in self.workers(connection)]
 
     def threads(self, connection: Connection) -> Threads:
         """The threads that serve each queue now."""
         return in_all(self.alive(connection))
+
+
+def threads_of(row: Row[Any]) -> Threads:
+    """The threads of a worker's row."""
+    return Threads(
+        control=row.control, downloads=row.downloads, uploads=row.uploads, local=row.local
+    )
 
 
 def in_all(alive: Iterable[Threads]) -> Threads:

@@ -234,14 +234,16 @@ class Metrics:
             )
 
 
+def job_counts(connection: Connection) -> list[tuple[str, str, int]]:
+    """Jobs on record: kind, state and how many. Read from one index."""
+    return [(row.kind, row.state, row.number) for row in connection.execute(_JOBS).all()]
+
+
 def _of_jobs(connection: Connection, now: float) -> Iterator[Family]:
     yield Family(
         "transship_jobs",
         "Jobs on record, by kind and state; ended ones for TRANSSHIP_KEEP_JOBS.",
-        [
-            ({"kind": row.kind, "state": row.state}, row.number)
-            for row in connection.execute(_JOBS).all()
-        ],
+        [({"kind": kind, "state": state}, n) for kind, state, n in job_counts(connection)],
     )
     recent = connection.execute(_RECENT, {"since": now - RECENT_SECONDS, "now": now}).all()
     within = f"in the last {RECENT_SECONDS:.0f} seconds"

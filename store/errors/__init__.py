@@ -12,7 +12,7 @@ terminal say the same thing.
     │   ├── InvalidTimeError, NotFoundError, GoneError, TooLargeError, IncompleteBodyError
     │   ├── TokenError, ScopeError, ThrottledError, QuotaError
     │   ├── OtherPlatformError      a NotFoundError that brings the image
-    │   └── ConflictError       CredentialsNeededError
+    │   └── ConflictError       CredentialsNeededError, AmbiguousError
     ├── StoreError              this machine: disk, database, home
     │   ├── HomeUnusableError, DiskFullError, BlobMissingError, BlobHiddenError
     │   ├── SchemaVersionError, DatabaseUnavailableError, ForeignProcessError
@@ -99,6 +99,7 @@ from transship.store.errors.registry import (
     UntrustedAddressError,
 )
 from transship.store.errors.request import (
+    AmbiguousError,
     ConflictError,
     CredentialsNeededError,
     GoneError,
@@ -122,6 +123,7 @@ from transship.store.errors.request import (
 
 __all__ = [
     "AddressInUseError",
+    "AmbiguousError",
     "BlobHiddenError",
     "BlobMissingError",
     "BlockedError",

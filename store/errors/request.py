@@ -91,6 +91,12 @@ class ConflictError(RequestError):
     code = "conflict"
 
 
+class AmbiguousError(ConflictError):
+    """A part of a name stands for several things; the text names them."""
+
+    code = "ambiguous"
+
+
 class CredentialsNeededError(ConflictError):
     """The first job came with credentials, which are gone; the new one must bring them again."""
 

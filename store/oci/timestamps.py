@@ -6,9 +6,11 @@ They are whole nanoseconds since the epoch, for that is how finely configs tell 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
+from transship.store.durations import parse_duration
 from transship.store.errors import InvalidTimeError
 
 NANOS = 1_000_000_000
@@ -72,13 +74,16 @@ def duration(text: str) -> int | None:
 def moment(text: str, now: float) -> int:
     """Read a time as Docker's `since` and `until` take it.
 
-    That is RFC 3339, seconds since the epoch, or how long before *now* (`90m`, `1h30m`).
+    That is RFC 3339, seconds since the epoch, or how long before *now* (`90m`, `1h30m`, `30d`).
 
     Raises:
         InvalidTimeError: it is none of them.
     """
     if text != "0" and (before := duration(text)) is not None:
         return int(Decimal(now) * NANOS) - before
+    if text[-1:] in ("d", "w"):  # which Go does not know
+        with suppress(ValueError):
+            return int((Decimal(now) - Decimal(parse_duration(text))) * NANOS)
     if (unix := _UNIX.fullmatch(text)) is not None:
         return int(unix[1]) * NANOS + int((unix[2] or "").ljust(9, "0"))
     found = parse(text)

@@ -91,6 +91,8 @@ class Outcome:
 class _Bells:
     """A wire that keeps what is dispatched until it is taken."""
 
+    broker: str | None = None
+
     messages: deque[Message] = field(default_factory=deque)
 
     def publish(self, messages: Iterable[Message]) -> None:

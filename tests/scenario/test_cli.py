@@ -18,6 +18,7 @@ import pytest
 from tests.support.images import build_image, push_to_registry
 from tests.support.processes import ChildProcess, free_port, wait_until
 from tests.support.proxy import Action, SlowProxy
+from tests.support.registries import RegistryProcess
 from tests.support.server import TRANSSHIP, run
 from tests.support.up import Environment, bare_environment, up_environment
 
@@ -278,11 +279,10 @@ def connected(here: Environment, pid: int) -> bool:
 
 def test_jobs_are_listed_in_columns(here: Environment, pulled: dict[str, Any]) -> None:
     lines = transship(here, "jobs").stdout.splitlines()
-    assert lines[0].split() == ["JOB", "KIND", "STATE", "DONE", "WHAT"]
+    assert lines[0].split() == ["JOB", "KIND", "STATE", "DONE", "AGE", "TIME", "WHAT", "REASON"]
     line = next(line for line in lines if line.startswith(pulled["id"]))
-    assert line.split() == [
-        pulled["id"], "pull", "succeeded", "100%", pulled["result"]["reference"],
-    ]  # fmt: skip
+    assert line.split()[:4] == [pulled["id"], "pull", "succeeded", "100%"]
+    assert line.split()[6:] == [pulled["result"]["reference"]]
 
 
 def test_jobs_are_filtered_and_printed_as_the_api_has_them(
@@ -312,9 +312,22 @@ def test_children_are_listed_by_their_parent(here: Environment) -> None:
     assert [child["parent"] for child in listed["items"]] == [parent]
 
 
-def test_a_job_is_shown_as_json(here: Environment, pulled: dict[str, Any]) -> None:
-    assert json.loads(transship(here, "jobs", "show", pulled["id"]).stdout) == pulled
+def test_a_job_is_shown(here: Environment, pulled: dict[str, Any]) -> None:
     assert json.loads(transship(here, "jobs", "show", "--json", pulled["id"]).stdout) == pulled
+    told = transship(here, "jobs", "show", pulled["id"]).stdout
+    assert {f"job: {pulled['id']}", "state: succeeded"} <= {
+        " ".join(line.split()) for line in told.splitlines()
+    }
+
+
+def test_a_job_is_named_by_a_part_of_its_id_and_the_newest_by_last(
+    here: Environment, pulled: dict[str, Any]
+) -> None:
+    newest = here.submit(kind="pull", reference=pulled["result"]["reference"])
+    for name, id_ in ((pulled["id"][-12:], pulled["id"]), ("last", newest)):
+        assert transship(here, "jobs", "wait", name).returncode == 0
+        assert json.loads(transship(here, "jobs", "show", name, "--json").stdout)["id"] == id_
+        assert transship(here, "jobs", "log", name).stdout.endswith("succeeded\n")
 
 
 def test_an_unknown_job_is_1(here: Environment) -> None:
@@ -453,3 +466,154 @@ def test_a_reader_that_has_had_enough_hears_nothing_of_it(
             assert process.stderr is not None
             process.stdout.close()
             assert process.stderr.read() == "", command
+
+
+# --- registries and the server -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """A registry that wants ann's password."""
+    directory = tmp_path_factory.mktemp("locked")
+    registry = RegistryProcess(directory, htpasswd=("ann", "hunter2"), host_name="localhost")
+    yield registry
+    registry.stop()
+
+
+def signing_in(
+    here: Environment, *arguments: str, password: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TRANSSHIP, "login", *arguments, "--password-stdin"],
+        env=here.environ,
+        input=f"{password}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_login_is_checked_kept_used_and_forgotten(
+    here: Environment, locked: RegistryProcess, pulled: dict[str, Any]
+) -> None:
+    host, config = locked.host, Path(here.environ["DOCKER_CONFIG"]) / "config.json"
+    wrong = signing_in(here, host, "-u", "ann", password="nonsense")
+    assert (wrong.returncode, config.exists()) == (1, False)
+    assert host in wrong.stderr
+    done = signing_in(here, f"http://{host}/v2/", "-u", "ann", password="hunter2")
+    assert (done.returncode, done.stdout) == (0, f"signed in at {host} as ann\n")
+    assert "hunter2" not in done.stdout + done.stderr
+    assert f"not encrypted in {config}" in done.stderr
+    assert list(json.loads(config.read_text())["auths"]) == [host]
+    target = f"{host}/team/locked:1"
+    assert transship(here, "push", pulled["result"]["reference"], target).returncode == 0
+    assert transship(here, "tags", f"{host}/team/locked").stdout == "1\n"
+    assert transship(here, "logout", host).stdout == f"signed out from {host}\n"
+    assert transship(here, "logout", host).stdout == f"not signed in at {host}\n"
+    refused = transship(here, "tags", f"{host}/team/locked")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    config.unlink()
+
+
+def test_on_a_terminal_the_login_is_asked_for(here: Environment, locked: RegistryProcess) -> None:
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*TRANSSHIP, "login", locked.host],
+        env={**here.environ, "TERM": "xterm"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    ) as process:
+        os.close(follower)
+        shown, answers = b"", {b"Username": b"ann\n", b"Password": b"hunter2\n"}
+        with contextlib.suppress(OSError):  # EIO: nobody has the other side any more
+            while piece := os.read(leader, 65536):
+                shown += piece
+                for question in [one for one in answers if one in shown]:
+                    os.write(leader, answers.pop(question))
+        assert process.wait(30) == 0, shown
+    os.close(leader)
+    assert b"hunter2" not in shown
+    assert f"signed in at {locked.host} as ann".encode() in shown
+    assert transship(here, "logout", locked.host).returncode == 0
+    (Path(here.environ["DOCKER_CONFIG"]) / "config.json").unlink()
+
+
+def test_a_login_that_cannot_be_asked_for_is_2(here: Environment, locked: RegistryProcess) -> None:
+    for arguments in (("login", locked.host), ("login", locked.host, "-u", "ann")):
+        done = run(*arguments, environ=here.environ)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "no terminal" in done.stderr
+
+
+def test_the_digest_of_a_registry_is_printed(here: Environment) -> None:
+    image = here.put("digest")
+    name = f"{here.source.host}/team/digest:1"
+    assert transship(here, "digest", name).stdout == f"{image.digest}\n"
+    assert transship(here, "digest", name, "--platform", "linux/amd64").stdout.strip() == str(
+        image.digest
+    )
+    missing = transship(here, "digest", f"{here.source.host}/team/digest:nope")
+    assert (missing.returncode, missing.stdout) == (1, "")
+
+
+def test_the_server_is_shown(here: Environment, pulled: dict[str, Any]) -> None:
+    done = transship(here, "status")
+    facts = {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in done.stdout.splitlines())
+    }
+    assert done.returncode == 0
+    assert facts["state"] == "ok"
+    assert facts["address"] == here.up.url
+    assert facts["home"] == str(here.up.home)
+    assert facts["database"].startswith("sqlite ")
+    assert done.stdout.splitlines()[-2].split()[:2] == ["JOBS", "QUEUED"]
+    versions = transship(here, "version", "--json")
+    found = json.loads(versions.stdout)
+    assert found["client"] == found["server"]
+
+
+def test_requests_are_traced_without_secrets(here: Environment) -> None:
+    for line in (("--debug", "jobs"), ("jobs", "-v")):
+        done = run(*line, environ=here.environ)
+        assert f"> GET {here.up.url}/api/v1/jobs" in done.stderr
+        assert "< 200 OK, after " in done.stderr
+        assert here.environ["TRANSSHIP_TOKEN"] not in done.stderr
+        assert done.stdout.startswith("JOB ")
+
+
+def test_a_shell_completes_what_the_server_has(here: Environment, pulled: dict[str, Any]) -> None:
+    def words(line: str, at: int) -> set[str]:
+        asked = {"_TRANSSHIP_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(at)}
+        answers = run(environ={**here.environ, **asked}).stdout
+        return {one.partition(",")[2] for one in answers.split()}
+
+    assert {"last", pulled["id"]} <= words("transship jobs show ", 3)
+    assert words("transship inspect localhost", 2) >= {pulled["result"]["reference"]}
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_on_a_terminal_no_line_of_the_jobs_is_wider(
+    here: Environment, pulled: dict[str, Any], columns: int
+) -> None:
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*TRANSSHIP, "jobs"],
+        env={**here.environ, "TERM": "xterm", "COLUMNS": str(columns)},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    ):
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(leader, 65536):
+                shown += piece
+    os.close(leader)
+    lines = shown.decode().replace("\r\n", "\n").splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= columns
+    assert any(pulled["id"][-12:] in line for line in lines)

@@ -212,6 +212,12 @@ def test_a_mirror_that_is_kept_runs_by_itself_and_when_it_is_asked_to(
     again = transship(here, "mirrors", "run", "nightly")
     assert again.returncode == 0, again.stderr
     assert "3 images, 3 up to date" in again.stdout
+    told = transship(here, "mirrors", "show", "nightly").stdout
+    assert {"mirror: nightly", "runs: every 1h"} <= {
+        " ".join(line.split()) for line in told.splitlines()
+    }
+    kept = json.loads(transship(here, "mirrors", "show", "nightly", "--json").stdout)
+    assert kept["name"] == "nightly"
     history = transship(here, "mirrors", "history", "nightly").stdout.splitlines()
     heading, asked, by_itself = (line.split()[-1] for line in history)
     assert (heading, asked.partition(":")[0], by_itself) == ("BY", "token", "nightly")

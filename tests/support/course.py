@@ -20,6 +20,7 @@ from tests.support.aged import DAY, Aged, digest, job_id, registry
 from tests.support.scheduling import scheduler_of
 from transship.api.http.auth import LOCAL, Caller
 from transship.api.routes.jobs.jobs import list_jobs
+from transship.api.views.visibility import job_named
 from transship.store.catalog.access import credentials
 from transship.store.catalog.access.credentials import Sealer
 from transship.store.catalog.access.quotas import Quotas
@@ -52,6 +53,7 @@ from transship.store.catalog.scheduling.jobs import JobLease, NewJob
 from transship.store.catalog.scheduling.transfers import TransferLease
 from transship.store.catalog.scheduling.waits import Wanted
 from transship.store.content.ports import ContentStore
+from transship.store.errors import AmbiguousError
 from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.stopping import stop_late
@@ -74,6 +76,8 @@ _NEVER = 1e9  # seconds from now: not while a test runs
 
 class SilentWire:
     """A wire on which everything is lost; it remembers the transfers that were sent."""
+
+    broker: str | None = None
 
     def __init__(self) -> None:
         self.transfers: list[tuple[str, int]] = []
@@ -400,6 +404,7 @@ class Course:
             "release exports",
             lambda: self._write(lambda c: exports.release_expired(c, time.time())),
         )
+        yield "find jobs by a part of their id", self._name
         yield "begin a collection", lambda: self._write(collection.begin)
         yield "sweep", self._sweep
         yield "register, retire, reap a worker", self._worker
@@ -529,6 +534,13 @@ class Course:
         services = cast("Any", SimpleNamespace(catalog=self.catalog))
         for asking in (LOCAL, Caller("token:x", frozenset({"submit"}), "x")):
             list_jobs(services, asking, limit=100, **which)
+
+    def _name(self) -> None:
+        """Jobs by a part of their id, as whoever may see all, and as somebody else."""
+        for asking in (LOCAL, Caller("token:x", frozenset({"submit"}), "x")):
+            for name in ("last", "0000", job_id(3)[:13], job_id(3)[-12:]):
+                with suppress(AmbiguousError), self.catalog.read() as connection:
+                    job_named(connection, asking, name)
 
     def _start_mirror(self) -> None:
         spec = {"kind": "mirror", "source": "r0.test/a", "destination": "t.test/a"}

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from kombu.pools import producers
@@ -47,6 +48,7 @@ class CeleryWire:
         app.conf.update(broker_url=broker_url)
         self._producers: Any = producers[app.connection_for_write(broker_url)]
         self._redis = impatient_redis(broker_url, timeout=_TIMEOUT_SECONDS)
+        self._address = _without_password(broker_url)
         self._waiting: queue.Queue[Message | _Announcement | None] = queue.Queue(MAX_WAITING)
         self._dropping = False
         self._end = threading.Event()
@@ -64,6 +66,11 @@ class CeleryWire:
         """Let the thread publish the ids on the channel."""
         for job in jobs:
             self._put(_Announcement(CHANNEL, job))
+
+    @property
+    def broker(self) -> str | None:
+        """The address of the Redis."""
+        return self._address
 
     def reachable(self) -> bool:
         """Whether Redis took what was last sent, a few seconds ago at most."""
@@ -186,3 +193,9 @@ class CeleryWire:
         if self._up:
             log.warning("the broker does not answer, %s: %s", what, type(error).__name__)
         self._up = False
+
+
+def _without_password(url: str) -> str:
+    """*url* without a user and a password, which may also be in its query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

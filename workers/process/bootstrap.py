@@ -176,4 +176,5 @@ def make_context(
             store_bytes=settings.token_store_bytes,
         ),
         maintenance_policy=MaintenancePolicy.of(settings),
+        home=str(settings.home),
     )

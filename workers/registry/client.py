@@ -20,13 +20,14 @@ from transship.store.errors import BlockedError, ContentError, InvalidReferenceE
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
-from transship.store.oci.reference import check_tag, parse_repository
+from transship.store.oci.reference import check_tag, parse_domain, parse_repository
 from transship.workers.registry import blobs, manifests, referrers, tags
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.registry.body import BlobBody
 from transship.workers.registry.flow_control.health import RegistryHealth
 from transship.workers.registry.flow_control.pacing import Pacer
 from transship.workers.registry.flow_control.ratelimits import RateLimit
+from transship.workers.registry.login import check_login
 from transship.workers.registry.network import Network
 from transship.workers.registry.referrers import Referrers
 from transship.workers.registry.search import Result, search
@@ -132,6 +133,18 @@ class RegistryClient:
             RegistryError: the index cannot be reached, or does not answer as one.
         """
         return search(self._network, term, limit=limit, confined=confined)
+
+    def check_login(self, registry: str, credential: Credential) -> bool:
+        """Sign in at *registry*, as references name it, and say whether it has asked for that.
+
+        One that asks nobody for credentials has accepted these without looking at them.
+
+        Raises:
+            InvalidReferenceError: not the name of a registry.
+            UnauthorizedError, DeniedError: it does not accept them.
+            RegistryError: it cannot be reached, or does not answer as a registry.
+        """
+        return check_login(self._network, RegistryHost.of(parse_domain(registry)), credential)
 
     def probe(self, registry: str, token: float) -> None:
         """Tell `health` at once of the next answer of *registry*, or that there is none."""
@@ -247,6 +260,20 @@ class Repository:
             ConflictError: the tag is in use for something else.
         """
         referrers.add_to_fallback(self._session, digest, added)
+
+    def page_of_tags(
+        self, after: str | None = None, *, page_size: int = 1000
+    ) -> tuple[list[str], str | None]:
+        """Return one page of tags, in the registry's order, and where the next begins, if any.
+
+        *after* is what the page before returned. What cannot be a tag is left out.
+
+        Raises:
+            RegistryNotFoundError: no such repository.
+            RequestError: *after* is nothing that a page returned.
+        """
+        query = tags.first_page(page_size) if after is None else after
+        return tags.page_of_tags(self._origin, self.name, query)
 
     # --- blobs ---------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from transship.store.errors import ProtocolError, RegistryUnavailableError
 from transship.workers.registry.auth.scopes import repository_scope
@@ -23,63 +24,70 @@ _SAYS_NEXT = re.compile(r"\bnext\b", re.IGNORECASE)
 _PAGE_TRIES = 2  # a page that fails is asked for again, not all of them
 
 
-def pages(
-    session: Session,
-    path: str,
-    asked: RequestContext,
-    read: Callable[[RegistryResponse], T],
-    *,
-    query: str = "",
-    accept: str = "application/json",
-) -> Iterator[T]:
-    """Yield each page of the list at *path*, as *read* has it, which gets the open answer.
+@dataclass(frozen=True, slots=True)
+class List(Generic[T]):
+    """A list at *path*, of which *read* understands a page: it gets the open answer."""
+
+    session: Session
+    path: str
+    asked: RequestContext
+    read: Callable[[RegistryResponse], T]
+    accept: str = "application/json"
+
+    def page(self, query: str) -> tuple[T, str | None]:
+        """A page, and the query of the next one; None after the last.
+
+        Raises:
+            ProtocolError: a link that cannot be read.
+            RegistryError: what *read* raises; a page that fails is asked for once more.
+        """
+        for _ in range(1, _PAGE_TRIES):
+            try:
+                return self._page(query)
+            except (RegistryUnavailableError, ProtocolError) as failed:
+                if failed.asks_for_patience:
+                    raise
+        return self._page(query)
+
+    def _page(self, query: str) -> tuple[T, str | None]:
+        answer = self.session.send(
+            Ask(
+                method="GET",
+                target=f"{self.path}?{query}" if query else self.path,
+                scopes=(repository_scope(self.session.path, "pull"),),
+                asked=self.asked,
+                headers={"Accept": self.accept},
+            )
+        )
+        try:
+            return self.read(answer), _query_of_next(answer.headers.get_list("link"))
+        finally:
+            answer.response.close()
+
+
+def pages(of: List[T], first: str = "") -> Iterator[T]:
+    """Yield each page of a list, from the one of the query *first* on.
 
     Raises:
-        ProtocolError: a link that cannot be read, or pages without end.
-        RegistryError: what *read* raises, or a page that failed twice.
+        ProtocolError: pages without end, too.
     """
-    target: str | None = f"{path}?{query}" if query else path
+    query: str | None = first
     seen: set[str] = set()
-    while target is not None:
-        if target in seen or len(seen) >= MAX_PAGES:
+    while query is not None:
+        if query in seen or len(seen) >= MAX_PAGES:
             raise ProtocolError(
-                f"{asked.action}: the pages never end",
-                registry=asked.registry,
-                subject=asked.subject,
+                f"{of.asked.action}: the pages never end",
+                registry=of.asked.registry,
+                subject=of.asked.subject,
             )
-        seen.add(target)
-        ask = Ask(
-            method="GET",
-            target=target,
-            scopes=(repository_scope(session.path, "pull"),),
-            asked=asked,
-            headers={"Accept": accept},
-        )
-        page, query_of_next = _surely(session, ask, read)
+        seen.add(query)
+        page, query = of.page(query)
         yield page
-        target = None if query_of_next is None else f"{path}?{query_of_next}"
 
 
-def _surely(
-    session: Session, ask: Ask, read: Callable[[RegistryResponse], T]
-) -> tuple[T, str | None]:
-    for _ in range(1, _PAGE_TRIES):
-        try:
-            return _page(session, ask, read)
-        except (RegistryUnavailableError, ProtocolError) as failed:
-            if failed.asks_for_patience:
-                raise
-    return _page(session, ask, read)
-
-
-def _page(
-    session: Session, ask: Ask, read: Callable[[RegistryResponse], T]
-) -> tuple[T, str | None]:
-    answer = session.send(ask)
-    try:
-        return read(answer), _query_of_next(answer.headers.get_list("link"))
-    finally:
-        answer.response.close()
+def is_query(text: str) -> bool:
+    """Whether *text* may be the query of a page."""
+    return _QUERY.fullmatch(text) is not None
 
 
 def _query_of_next(lines: list[str]) -> str | None:
@@ -92,7 +100,7 @@ def _query_of_next(lines: list[str]) -> str | None:
             bracketed, bare, parameters = link.groups()
             if _NEXT.search(parameters):
                 query = (bracketed or bare or "").partition("#")[0].partition("?")[2]
-                if _QUERY.fullmatch(query):
+                if is_query(query):
                     return query
                 raise ProtocolError("answered with a next page that cannot be found")
         if _SAYS_NEXT.search(line):

@@ -36,7 +36,7 @@ from transship.store.oci.manifest import (
 )
 from transship.workers.registry.manifests import get_manifest, put_manifest
 from transship.workers.registry.network import RegistryResponse
-from transship.workers.registry.pages import pages
+from transship.workers.registry.pages import List, pages
 from transship.workers.registry.session import Session
 from transship.workers.registry.transport.errors import answer_error, refuse_html, translated
 from transship.workers.registry.transport.responses import read_json
@@ -152,15 +152,16 @@ def _by_api(session: Session, digest: Digest, subject: str) -> Iterable[Descript
         refuse_html(answer.response, asked)
         with translated(asked):
             document = read_json(answer.response, MAX_MANIFEST_BYTES, what="a list of referrers")
-        listed = document.get("manifests")
-        if listed is None and mediatypes.is_index(str(document.get("mediaType"))):
-            listed = []
-        if not isinstance(listed, list):
+        items = document.get("manifests")
+        if items is None and mediatypes.is_index(str(document.get("mediaType"))):
+            items = []
+        if not isinstance(items, list):
             raise ProtocolError(f"{asked.action}: answered with no index")
-        return [Descriptor.from_json(one) for one in listed]
+        return [Descriptor.from_json(one) for one in items]
 
     found: dict[Digest, Descriptor] = {}
-    for page in pages(session, f"/referrers/{digest}", asked, read, accept=mediatypes.OCI_INDEX):
+    listed = List(session, f"/referrers/{digest}", asked, read, mediatypes.OCI_INDEX)
+    for page in pages(listed):
         found.update((one.digest, one) for one in page)
         if len(found) > MAX_LISTED:
             break  # that is too many for whoever asked

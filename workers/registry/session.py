@@ -65,7 +65,7 @@ class Session:
     ) -> None:
         self.network = network
         self.registry = registry
-        self.path = path  # the repository without its registry
+        self.path = path  # the repository without its registry; empty: the registry itself
         self._credential = credential
 
     def asked(self, subject: str, action: str, *, manifest: bool = False) -> RequestContext:
@@ -171,9 +171,8 @@ class Session:
 
         if url is not None:
             return RegistryResponse(send(url), url)
-        return RegistryResponse(
-            *self.network.send_to(self.registry, f"/v2/{self.path}{ask.target}", send)
-        )
+        below = f"/v2/{self.path}" if self.path else "/v2"  # else it is the registry's own
+        return RegistryResponse(*self.network.send_to(self.registry, below + ask.target, send))
 
     def _outgoing(self, ask: Ask, url: str, grant: Grant | None) -> Outgoing:
         headers = dict(ask.headers)

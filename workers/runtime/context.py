@@ -46,7 +46,8 @@ class Change:
 class WorkerContext:
     """The parts of a running process.
 
-    *shared_trust*: what is held may serve any job. *upkeep*: how the store is kept.
+    *shared_trust*: what is held may serve any job. *maintenance_policy*: how the store is kept.
+    *home*: the data directory, as it was given.
     """
 
     catalog: Catalog
@@ -58,6 +59,7 @@ class WorkerContext:
     quotas: Quotas = NO_QUOTAS
     maintenance_policy: MaintenancePolicy = field(default_factory=MaintenancePolicy)
     probes: Probes = field(default_factory=Probes)
+    home: str = ""
     opened: OpenedCredentials = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -62,6 +62,10 @@ class Message:
 class Wire(Protocol):
     """Publishes messages, and tells waiting clients that a job changed."""
 
+    @property
+    def broker(self) -> str | None:
+        """The broker's address without a password; None where there is no broker."""
+
     def publish(self, messages: Iterable[Message]) -> None:
         """Send. Never raises and never waits for the broker: the scheduler sends again."""
 
@@ -123,6 +127,11 @@ class LocalWire:
                 self._listeners.remove(on_job)
 
         return close
+
+    @property
+    def broker(self) -> str | None:
+        """There is none."""
+        return None
 
     def reachable(self) -> bool:
         """It is this process."""

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from transship.api.cli.connect.options import json_option
+from transship.api.cli.connect.options import Duration, form_option
+from transship.api.cli.form import Form
+from transship.api.cli.groups import Group
+from transship.api.cli.passwords import secret
 
 if TYPE_CHECKING:
     from transship.api.access.local import LocalAccess
     from transship.api.client import Client
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-class Duration(click.ParamType[int]):
-    """A number with a unit, as 90m, 12h, 30d."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return seconds."""
-        match = re.fullmatch(r"(\d{1,9})([smhdw])", str(value))
-        if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is not a valid duration; write it as 90m, 12h or 30d", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
 
 
 @contextmanager
@@ -51,7 +37,7 @@ def _local() -> Iterator[Client | LocalAccess]:
         yield local
 
 
-@click.group()
+@click.group(cls=Group)
 def tokens() -> None:
     """Make, list and remove the tokens that TRANSSHIP_TOKEN holds.
 
@@ -70,15 +56,15 @@ def tokens() -> None:
     help="read, read:all, submit, admin, priority or use:CREDENTIAL; may be repeated.",
 )
 @click.option("--expires", type=Duration(), metavar="30d", help="Refuse it after so long.")
-@json_option
+@form_option
 def create_token(
-    name: str | None, scopes: tuple[str, ...], expires: int | None, as_json: bool
+    name: str | None, scopes: tuple[str, ...], expires: float | None, form: Form
 ) -> int:
     """Create a token, and print it. It is shown only once."""
     with _local() as local:
-        made = local.create_token(name, list(scopes), expires)
-    if as_json:
-        print(json.dumps(made, indent=2))
+        made = local.create_token(name, list(scopes), None if expires is None else round(expires))
+    if form.is_data:
+        form.print(made)
         return 0
     sys.stderr.write(f"{made['name']}, with {', '.join(made['scopes'])}; it is not shown again\n")
     print(made["token"])
@@ -86,27 +72,35 @@ def create_token(
 
 
 @tokens.command("ls")
-@json_option
-def list_tokens(as_json: bool) -> int:
+@form_option
+def list_tokens(form: Form) -> int:
     """List the tokens."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
 
     with _local() as local:
         page = local.tokens()
-    if as_json:
-        print(json.dumps(page, indent=2))
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
             one["name"],
             ",".join(one["scopes"]),
-            one["created_at"],
-            one["expires_at"] or "never",
-            one["used_at"] or "never",
+            shown_time(one["created_at"]),
+            shown_time(one["expires_at"], "never"),
+            shown_time(one["used_at"], "never"),
         )
         for one in page["items"]
     ]
-    print(table(("TOKEN", "SCOPES", "CREATED", "EXPIRES", "USED"), rows))
+    heads = (
+        "TOKEN",
+        Column("SCOPES", cut=True),
+        Column("CREATED", leave=3),
+        Column("EXPIRES", leave=1),
+        Column("USED", leave=2),
+    )
+    show_table(heads, rows, form)
     return 0
 
 
@@ -120,7 +114,7 @@ def remove_tokens(names: tuple[str, ...]) -> int:
     return 0
 
 
-@click.group()
+@click.group(cls=Group)
 def credentials() -> None:
     """Add, list and remove the logins for registries that the server keeps, sealed.
 
@@ -133,32 +127,36 @@ def credentials() -> None:
 @click.option("--name", help="Name, for the scope use:NAME. Default: the registry.")
 @click.option("--username", "-u", help="Who signs in; without, the secret is an identity token.")
 @click.option("--password-stdin", is_flag=True, help="Read the secret from standard input.")
-@json_option
+@form_option
 def add_credential(
-    registry: str, name: str | None, username: str | None, password_stdin: bool, as_json: bool
+    registry: str, name: str | None, username: str | None, password_stdin: bool, form: Form
 ) -> int:
     """Store a login for HOST on the server. Replaces one with the same name and host."""
-    secret = _secret(password_stdin)
-    login = {"username": username, "password": secret} if username else {"identity_token": secret}
+    typed = secret(password_stdin)
+    login = {"username": username, "password": typed} if username else {"identity_token": typed}
     with _local() as local:
         kept = local.add_credential({"registry": registry, "name": name, **login})
-    print(json.dumps(kept, indent=2) if as_json else kept["name"])
+    if form.is_data:
+        form.print(kept)
+    else:
+        print(kept["name"])
     return 0
 
 
 @credentials.command("ls")
-@json_option
-def list_credentials(as_json: bool) -> int:
+@form_option
+def list_credentials(form: Form) -> int:
     """List the credentials, without their secrets."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
 
     with _local() as local:
         page = local.credentials()
-    if as_json:
-        print(json.dumps(page, indent=2))
+    if form.is_data:
+        form.print(page)
         return 0
-    rows = [(one["name"], one["registry"], one["created_at"]) for one in page["items"]]
-    print(table(("CREDENTIAL", "REGISTRY", "ADDED"), rows))
+    rows = [(one["name"], one["registry"], shown_time(one["created_at"])) for one in page["items"]]
+    show_table(("CREDENTIAL", "REGISTRY", Column("ADDED", leave=1)), rows, form)
     return 0
 
 
@@ -170,15 +168,3 @@ def remove_credentials(names: tuple[str, ...]) -> int:
         for name in names:
             local.remove_credential(name)
     return 0
-
-
-def _secret(from_stdin: bool) -> str:
-    if from_stdin:
-        secret = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    elif sys.stdin.isatty():
-        secret = click.prompt("Password", hide_input=True, err=True)
-    else:
-        raise click.UsageError("there is no terminal to ask for a password: use --password-stdin")
-    if not secret:
-        raise click.UsageError("the password is empty")
-    return secret

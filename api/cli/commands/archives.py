@@ -11,7 +11,13 @@ from typing import Any, BinaryIO
 
 import click
 
-from transship.api.cli.connect.options import job_options, platform_options, source_date_epoch
+from transship.api.cli.connect.completion import references as local_references
+from transship.api.cli.connect.options import (
+    job_options,
+    job_options_for_files,
+    platform_options,
+    source_date_epoch,
+)
 from transship.api.cli.submit import ask
 
 
@@ -61,7 +67,7 @@ def import_(
 
 
 @click.command()
-@click.argument("references", nargs=-1, required=True)
+@click.argument("references", nargs=-1, required=True, shell_complete=local_references)
 @click.option(
     "--output",
     "-o",
@@ -87,7 +93,7 @@ def import_(
     metavar="OS/ARCH[/VARIANT]",
     help="Platform that Docker loads from a multi-platform image.",
 )
-@job_options
+@job_options_for_files
 def save(
     references: tuple[str, ...],
     output: str | None,
@@ -114,7 +120,7 @@ def save(
 
 
 @click.command()
-@click.argument("reference")
+@click.argument("reference", shell_complete=local_references)
 @click.option("--tag", "-t", "target", metavar="NEW", required=True, help="Name of the new image.")
 @click.option("--parent", metavar="REF", help="Squash what is above this image.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Squash the last N layers.")

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from transship.api.cli.connect.options import json_option
-from transship.api.cli.connect.reach import connect, print_json
-from transship.api.cli.logins import logins, own_config
+from transship.api.cli.connect.completion import references as local_references
+from transship.api.cli.connect.options import form_option
+from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
+from transship.api.cli.logins import credential_of
 from transship.api.cli.output.errors import exit_code, explain, is_missing
 from transship.store.errors import TransshipError
 
@@ -26,20 +28,29 @@ from transship.store.errors import TransshipError
     help="Keys: before, dangling, label, reference, since, until; may be repeated.",
 )
 @click.option("--digests", is_flag=True, help="Show digests.")
-@json_option
+@form_option
 def images(
-    pattern: str | None, all_: bool, filters: tuple[str, ...], digests: bool, as_json: bool
+    pattern: str | None, all_: bool, filters: tuple[str, ...], digests: bool, form: Form
 ) -> int:
     """List the images in the store, those that match PATTERN where one is given."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.images(pattern, filters=filters, all_=all_)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
+    digests = digests or form is Form.WIDE
     rows = [line for item in page["items"] for line in _lines(item, digests=digests)]
-    print(table(("REFERENCE", "IMAGE ID", "PLATFORM", "SIZE", *(("DIGEST",) * digests)), rows))
+    heads = (
+        Column("REFERENCE", cut=True),
+        Column("IMAGE ID", leave=1),
+        Column("PLATFORM", leave=2),
+        "SIZE",
+        Column("CREATED", wide=True),
+        *((Column("DIGEST", cut=True),) if digests else ()),
+    )
+    show_table(heads, rows, form)
     return 0
 
 
@@ -56,6 +67,7 @@ def _lines(item: dict[str, Any], *, digests: bool) -> list[tuple[str, ...]]:
             image["image_id"].partition(":")[2][:12],
             image["platform"] or "-",
             human_bytes(image["size"]),
+            item["created"] or "-",
             *((item["digest"],) if digests else ()),
         )
         for name in names or ["<none>:<none>"]
@@ -64,57 +76,54 @@ def _lines(item: dict[str, Any], *, digests: bool) -> list[tuple[str, ...]]:
 
 
 @click.command()
-@click.argument("reference")
+@click.argument("reference", shell_complete=local_references)
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index show this one.")
 @click.option("--remote", is_flag=True, help="Ask its registry, and not the store.")
-@json_option
-def inspect(reference: str, platform: str | None, remote: bool, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
+@form_option
+def inspect(reference: str, platform: str | None, remote: bool, form: Form) -> int:
     """Show what is held of REFERENCE, or with --remote what its registry has, as JSON."""
     with connect() as connection:
         if remote:
-            print_json(
-                connection.client.inspect_remote(reference, credential=_credential(reference))
-            )
+            found = connection.client.inspect_remote(reference, credential=credential_of(reference))
         else:
-            print_json(connection.client.inspect(reference, platform=platform))
+            found = connection.client.inspect(reference, platform=platform)
+    form.print(found)
     return 0
 
 
-def _credential(reference: str) -> dict[str, Any] | None:
-    """What the user has signed in with at the registry of *reference*."""
-    from transship.store.oci.reference import Reference  # noqa: PLC0415
-    from transship.workers.registry.auth.credentials import most_specific  # noqa: PLC0415
-
-    at = Reference.parse(reference)
-    return most_specific(logins(own_config(), (at.domain,)), at.repository)
-
-
 @click.command()
-@click.argument("reference")
+@click.argument("reference", shell_complete=local_references)
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index show this one.")
 @click.option("--no-trunc", is_flag=True, help="Show IDs and commands in full.")
-@json_option
-def history(reference: str, platform: str | None, no_trunc: bool, as_json: bool) -> int:
+@form_option
+def history(reference: str, platform: str | None, no_trunc: bool, form: Form) -> int:
     """Show how REFERENCE came about, the newest step first."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
     from transship.store.sizes import human_bytes  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.history(reference, platform=platform)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
             step["id"] if no_trunc else step["id"].removeprefix("sha256:")[:12],
             step["created"][:19],
             human_bytes(step["size"]),
-            _one_line(step["created_by"], None if no_trunc else 60),
+            _one_line(step["created_by"], None if no_trunc or form is Form.WIDE else 60),
             step["comment"],
         )
         for step in page["items"]
     ]
-    print(table(("IMAGE", "CREATED", "SIZE", "CREATED BY", "COMMENT"), rows))
+    heads = (
+        Column("IMAGE", leave=2),
+        Column("CREATED", leave=3),
+        "SIZE",
+        Column("CREATED BY", cut=not no_trunc),
+        Column("COMMENT", cut=True, leave=1),
+    )
+    show_table(heads, rows, form)
     return 0
 
 
@@ -124,14 +133,14 @@ def _one_line(text: str, most: int | None) -> str:
 
 
 @click.command()
-@click.argument("reference")
-@json_option
-def children(reference: str, as_json: bool) -> int:
+@click.argument("reference", shell_complete=local_references)
+@form_option
+def children(reference: str, form: Form) -> int:
     """List the IDs of the images that were made here from REFERENCE."""
     with connect() as connection:
         page = connection.client.children(reference)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
     else:
         for image_id in page["items"]:
             print(image_id)
@@ -139,22 +148,22 @@ def children(reference: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("reference")
+@click.argument("reference", shell_complete=local_references)
 @click.argument("new")
-@json_option
-def tag(reference: str, new: str, as_json: bool) -> int:
+@form_option
+def tag(reference: str, new: str, form: Form) -> int:
     """Give REFERENCE the name NEW, whatever that stood for before."""
     with connect() as connection:
         named = connection.client.tag(reference, new)
-    if as_json:
-        print_json(named)
+    if form.is_data:
+        form.print(named)
     else:
         print(named["reference"])
     return 0
 
 
 @click.command()
-@click.argument("references", nargs=-1, required=True)
+@click.argument("references", nargs=-1, required=True, shell_complete=local_references)
 @click.option(
     "--force",
     "-f",
@@ -163,8 +172,8 @@ def tag(reference: str, new: str, as_json: bool) -> int:
     "failure.",
 )
 @click.option("--no-prune", is_flag=True, help="Keep parents that nothing else needs.")
-@json_option
-def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) -> int:
+@form_option
+def rm(references: tuple[str, ...], force: bool, no_prune: bool, form: Form) -> int:
     """Take the names REFERENCES away, and images with their last name.
 
     Given an ID, the image goes with all its names.
@@ -181,10 +190,10 @@ def rm(references: tuple[str, ...], force: bool, no_prune: bool, as_json: bool) 
                     code = max(code, exit_code(error))
                 continue
             removed += gone
-            if not as_json:
+            if not form.is_data:
                 for one in gone:
                     for what, which in one.items():
                         print(f"{what}: {which}")
-    if as_json:
-        print_json(removed)
+    if form.is_data:
+        form.print(removed)
     return code

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from transship.api.cli.connect.options import json_option
+from transship.api.cli.connect.options import form_option
 from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
 
 _COUNT = click.IntRange(min=0)
 _TRIES = click.IntRange(min=1)
@@ -55,13 +55,13 @@ class _Size(click.ParamType[int]):
 )
 @click.option("--unpark", is_flag=True, help="Ask registries again that are left alone.")
 @click.option("--reset", is_flag=True, help="Reset to the defaults: all, or those of --registry.")
-@json_option
+@form_option
 def limits(
     registries: tuple[str, ...],
     paused: bool | None,
     unpark: bool,
     reset: bool,
-    as_json: bool,
+    form: Form,
     **values: Any,
 ) -> int:
     """Show the limits in force and where each comes from, or change them.
@@ -94,19 +94,22 @@ def limits(
             found = connection.client.change_limits(change)
         else:
             found = connection.client.limits()
-    print(json.dumps(found, indent=2) if as_json else _shown(found))
+    if form.is_data:
+        form.print(found)
+    else:
+        _show(found, form)
     return 0
 
 
-def _shown(found: dict[str, Any]) -> str:
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+def _show(found: dict[str, Any], form: Form) -> None:
+    from transship.api.cli.output.table import show_table  # noqa: PLC0415
     from transship.store.sizes import human_bytes  # noqa: PLC0415
 
     registries = found.pop("registries")
     rows = [(name, str(one["value"]), one["source"]) for name, one in found.items()]
-    text = table(("LIMIT", "VALUE", "FROM"), rows)
+    show_table(("LIMIT", "VALUE", "FROM"), rows, form)
     if not registries:
-        return text
+        return
     rate = "{} a second".format
     rows_of_registries = [
         (
@@ -119,7 +122,8 @@ def _shown(found: dict[str, Any]) -> str:
         for host, one in registries.items()
     ]
     heads = ("REGISTRY", "BODIES", "REQUESTS/S", "BYTES", "NOW")
-    return f"{text}\n\n{table(heads, rows_of_registries)}"
+    print()
+    show_table(heads, rows_of_registries, form)
 
 
 def _or_dash(value: Any) -> str:

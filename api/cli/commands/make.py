@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from transship.api.cli.connect.options import json_option
+from transship.api.cli.connect.options import form_option
 from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
@@ -18,8 +19,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 @click.command()
 @click.argument("config", type=_FILE)
 @click.option("--parent", metavar="REFERENCE", help="Make it a child of this image.")
-@json_option
-def create(config: Path, parent: str | None, as_json: bool) -> int:
+@form_option
+def create(config: Path, parent: str | None, form: Form) -> int:
     """Make an image of the file CONFIG, an image's config, over layers that are held.
 
     The file is kept byte for byte, and names the layers by their diffIDs. The image has no name.
@@ -27,7 +28,10 @@ def create(config: Path, parent: str | None, as_json: bool) -> int:
     raw = _read(config)
     with connect() as connection:
         made = connection.client.create(raw, parent=parent)
-    print(json.dumps(made, indent=2) if as_json else made["image_id"])
+    if form.is_data:
+        form.print(made)
+    else:
+        print(made["image_id"])
     return 0
 
 
@@ -41,8 +45,8 @@ def create(config: Path, parent: str | None, as_json: bool) -> int:
     help="The config of the step's container, a JSON object in Docker's words.",
 )
 @click.option("--parent", metavar="REFERENCE", help="The image that the step begins with.")
-@json_option
-def cache(sources: tuple[str, ...], config: Path, parent: str | None, as_json: bool) -> int:
+@form_option
+def cache(sources: tuple[str, ...], config: Path, parent: str | None, form: Form) -> int:
     """Print the ID of the image that a step of a build gives, if it was done before.
 
     It is looked for among the children of the parent, and in the images FROM, which may have been
@@ -51,8 +55,8 @@ def cache(sources: tuple[str, ...], config: Path, parent: str | None, as_json: b
     step = _parsed(_read(config))
     with connect() as connection:
         found = connection.client.cached(step, parent=parent, sources=sources)
-    if as_json:
-        print(json.dumps(found, indent=2))
+    if form.is_data:
+        form.print(found)
     else:
         for name in found["unknown"]:
             click.echo(f"{name} is not here, or does not tell its steps", err=True)

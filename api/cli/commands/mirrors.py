@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
 
-from transship.api.cli.commands.access import Duration
-from transship.api.cli.connect.options import json_option, platform_options
+from transship.api.cli.connect.completion import mirrors as mirror_names
+from transship.api.cli.connect.options import Duration, form_option, platform_options
 from transship.api.cli.connect.policies import read_policy, warn
-from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
+from transship.api.cli.groups import Group
+from transship.store.durations import exact_duration
+
+_NAME = click.argument("name", shell_complete=mirror_names)
+_NAMES = click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=mirror_names
+)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
+@form_option
 @click.pass_context
-def mirrors(context: click.Context, /) -> int:
+def mirrors(context: click.Context, /, form: Form) -> int:
     """Store mirror policies on the server, run them and show their runs.
 
     Without a command, list them. A policy with an interval is started by any running worker; its
     runs never overlap.
     """
     if context.invoked_subcommand is None:
-        return int(context.invoke(list_mirrors, as_json=False))
+        return _list(form)
     return 0
 
 
@@ -38,7 +46,7 @@ def mirrors(context: click.Context, /) -> int:
 @click.option("--disabled", is_flag=True, help="Add it disabled.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Of its runs; higher goes first.")
 @platform_options
-@json_option
+@form_option
 def add(
     name: str,
     destination: str | None,
@@ -49,7 +57,7 @@ def add(
     priority: int | None,
     platforms: tuple[str, ...],
     all_platforms: bool,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Keep the policy in FILE as NAME, in place of the one of that name.
 
@@ -69,68 +77,93 @@ def add(
         wanted["priority"] = priority
     with connect() as connection:
         kept = connection.client.put_mirror(name, wanted)
-    print(json.dumps(kept, indent=2) if as_json else kept["name"])
+    if form.is_data:
+        form.print(kept)
+    else:
+        print(kept["name"])
     return 0
 
 
 @mirrors.command("ls")
-@json_option
-def list_mirrors(as_json: bool) -> int:
+@form_option
+def list_mirrors(form: Form) -> int:
     """List the policies that are kept."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    return _list(form)
+
+
+def _list(form: Form) -> int:
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.mirrors()
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
             one["name"],
             "yes" if one["enabled"] else "no",
             _every(one["interval_seconds"]),
-            one["next_run_at"] or "-",
+            shown_time(one["next_run_at"]),
             one["last_run"]["state"] if one["last_run"] else "-",
             str(one["entries"]),
         )
         for one in page["items"]
     ]
-    print(table(("MIRROR", "ENABLED", "EVERY", "NEXT", "LAST", "ENTRIES"), rows))
+    heads = (
+        Column("MIRROR", cut=True),
+        Column("ENABLED", leave=2),
+        Column("EVERY", leave=3),
+        Column("NEXT", leave=4),
+        "LAST",
+        Column("ENTRIES", leave=5),
+    )
+    show_table(heads, rows, form)
     return 0
 
 
 @mirrors.command()
-@click.argument("name")
-@json_option
-def show(name: str, as_json: bool) -> int:  # noqa: ARG001 -- it prints nothing else
-    """Show a policy as JSON."""
+@_NAME
+@form_option
+def show(name: str, form: Form) -> int:
+    """Show a policy: when it runs, what it selects, and how its last run ended."""
+    from transship.api.cli.output.mirror_tables import show_mirror  # noqa: PLC0415
+
     with connect() as connection:
-        print_json(connection.client.mirror(name))
+        kept = connection.client.mirror(name)
+        last = kept["last_run"]
+        # The job may be gone, or another's; the policy says how it ended.
+        found = connection.client.mirror_runs(name, limit=1)["items"] if last else []
+    if form.is_data:
+        form.print(kept)
+    else:
+        show_mirror(kept, found[0] if found else None, form)
     return 0
 
 
 @mirrors.command()
-@click.argument("name")
+@_NAME
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.option("--detach", "-d", is_flag=True, help="Print the job's id and return.")
 @click.option(
     "--idempotency-key", metavar="KEY", help="Submitting twice with one key creates one job."
 )
-@json_option
-def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_json: bool) -> int:
+@form_option
+def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, form: Form) -> int:
     """Start a run now, whether or not the policy is enabled, and follow it to its end."""
     from transship.api.cli.output.follow import start_job  # noqa: PLC0415
 
     return start_job(
         lambda client: client.run_mirror(name, idempotency_key=idempotency_key),
-        as_json=as_json,
+        form=form,
         quiet=quiet,
         detach=detach,
     )
 
 
 @mirrors.command()
-@click.argument("name")
+@_NAME
 @click.option("--read", is_flag=True, help="Read everything, instead of asking for it.")
 @click.option("--repair", is_flag=True, help="Copy again what is damaged.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
@@ -138,7 +171,7 @@ def run(name: str, quiet: bool, detach: bool, idempotency_key: str | None, as_js
 @click.option(
     "--idempotency-key", metavar="KEY", help="Submitting twice with one key creates one job."
 )
-@json_option
+@form_option
 def verify(
     name: str,
     read: bool,
@@ -146,7 +179,7 @@ def verify(
     quiet: bool,
     detach: bool,
     idempotency_key: str | None,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Verify that the destinations have all of every image: tags, manifests, blobs, referrers."""
     from transship.api.cli.output.follow import start_job  # noqa: PLC0415
@@ -155,60 +188,72 @@ def verify(
         lambda client: client.verify_mirror(
             name, read=read, repair=repair, idempotency_key=idempotency_key
         ),
-        as_json=as_json,
+        form=form,
         quiet=quiet,
         detach=detach,
     )
 
 
 @mirrors.command()
-@click.argument("name")
+@_NAME
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@json_option
-def history(name: str, limit: int, as_json: bool) -> int:
+@form_option
+def history(name: str, limit: int, form: Form) -> int:
     """List the runs of a policy, the newest first."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.job_tables import JOB  # noqa: PLC0415
+    from transship.api.cli.output.mirror_tables import failures  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
     from transship.store.sizes import human_bytes  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.mirror_runs(name, limit=limit)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
             job["id"],
             job["state"],
-            job["created_at"],
-            job["finished_at"] or "-",
+            shown_time(job["created_at"]),
+            shown_time(job["finished_at"]),
             str((job["result"] or {}).get("images", "-")),
-            str(_failures(job)),
+            str(failures(job)),
             human_bytes(job["progress"]["bytes_moved"]),
             job["requested_by"],
         )
         for job in page["items"]
     ]
-    header = ("JOB", "STATE", "STARTED", "ENDED", "IMAGES", "FAILED", "MOVED", "BY")
-    print(table(header, rows))
+    header = (
+        JOB,
+        "STATE",
+        Column("STARTED", leave=4),
+        Column("ENDED", leave=5),
+        Column("IMAGES", leave=1),
+        "FAILED",
+        Column("MOVED", leave=2),
+        Column("BY", leave=6),
+    )
+    show_table(header, rows, form)
     return 0
 
 
 @mirrors.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_NAMES
 def enable(names: tuple[str, ...]) -> int:
     """Resume scheduled runs. An overdue policy starts at once."""
     return _change(names, enabled=True)
 
 
 @mirrors.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_NAMES
 def disable(names: tuple[str, ...]) -> int:
     """Stop scheduled runs. A run in progress continues."""
     return _change(names, enabled=False)
 
 
 @mirrors.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_NAMES
 def remove(names: tuple[str, ...]) -> int:
     """Forget policies. Their runs stay as jobs, and one that is going on goes on."""
     with connect() as connection:
@@ -241,21 +286,5 @@ def _change(names: tuple[str, ...], *, enabled: bool) -> int:
     return 0
 
 
-def _failures(job: dict[str, Any]) -> int:
-    """How many images and repositories of a run failed, so far if it has not ended.
-
-    Its result counts them all, and names some. One without a count is of an older version.
-    """
-    result = job["result"] or {}
-    known = max(job["children"].get("failed", 0), len(result.get("failed", ())))
-    counted: int = result.get("failures", known)
-    return counted
-
-
 def _every(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:g}s"
+    return "-" if seconds is None else exact_duration(seconds)

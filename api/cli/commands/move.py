@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from transship.api.cli.connect.completion import references
 from transship.api.cli.connect.options import (
     job_options,
     platform_options,
@@ -31,7 +32,7 @@ def pull(reference: str, all_tags: bool, **options: Any) -> int:
 
 
 @click.command()
-@click.argument("reference")
+@click.argument("reference", shell_complete=references)
 @click.argument("destination", required=False)
 @click.option("--all-tags", "-a", is_flag=True, help="Send every tag that the repository has here.")
 @platform_options

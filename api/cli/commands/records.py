@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from typing import Any
 
 import click
 
-from transship.api.cli.connect.options import json_option
-from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.connect.options import form_option
+from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
 
 
 @click.command()
 @click.option("--verbose", "-v", is_flag=True, help="Show each image.")
-@json_option
-def df(verbose: bool, as_json: bool) -> int:
+@form_option
+def df(verbose: bool, form: Form) -> int:
     """Show disk usage, and what the store holds; sizes are as held."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
     from transship.store.sizes import human_bytes  # noqa: PLC0415
 
     with connect() as connection:
         used = connection.client.usage()
-    if as_json:
-        print_json(used)
+    if form.is_data:
+        form.print(used)
         return 0
     images, store = used["images"], used["store"]
     rows = [
@@ -41,11 +42,24 @@ def df(verbose: bool, as_json: bool) -> int:
             ("partial blobs", *partials),
             ("trash", str(store["trash"]), "-", human_bytes(store["trash_bytes"]), "-"),
         ]
-    print(table(("WHAT", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), rows))
+    show_table(
+        ("WHAT", "TOTAL", Column("ACTIVE", leave=1), "SIZE", Column("RECLAIMABLE", leave=2)),
+        rows,
+        form,
+    )
     if store is not None:
         print(f"\n{human_bytes(store['free_bytes'])} are free")
     if verbose:
-        print("\n" + table(("IMAGE", "IMAGE ID", "SIZE", "SHARED", "UNIQUE", "USED BY"), _of(used)))
+        print()
+        heads = (
+            Column("IMAGE", cut=True),
+            "IMAGE ID",
+            "SIZE",
+            Column("SHARED", leave=3),
+            Column("UNIQUE", leave=2),
+            Column("USED BY", leave=1),
+        )
+        show_table(heads, _of(used), form)
     return 0
 
 
@@ -76,23 +90,30 @@ def _of(used: dict[str, Any]) -> list[tuple[str, ...]]:
     help="Of event, image, label, type; may be repeated.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with those that happen from now on.")
-@json_option
+@form_option
 def events(
-    since: str | None, until: str | None, filters: tuple[str, ...], follow: bool, as_json: bool
+    since: str | None, until: str | None, filters: tuple[str, ...], follow: bool, form: Form
 ) -> int:
     """Show image events."""
     with connect() as connection:
         asked = {"since": since, "until": until, "filters": filters}
         found = connection.client.image_events(**asked, follow=follow)
         for event in found:
-            print(json.dumps(event) if as_json else _line(event), flush=follow)
+            if form.is_data:
+                form.print_one(event)
+            else:
+                print(_line(event))
+            if follow:
+                sys.stdout.flush()
     return 0
 
 
 def _line(event: dict[str, Any]) -> str:
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
+
     attributes = ", ".join(f"{key}={value}" for key, value in sorted(event["attributes"].items()))
     what = " ".join(part for part in (event["type"], event["action"], event["actor"]) if part)
-    return f"{event['time']} {what} ({attributes})"
+    return f"{shown_time(event['time'])} {what} ({attributes})"
 
 
 @click.command()
@@ -105,45 +126,52 @@ def _line(event: dict[str, Any]) -> str:
     help="Of is-official, is-automated, stars; may be repeated.",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=25, show_default=True)
-@json_option
-def search(term: str, filters: tuple[str, ...], limit: int, as_json: bool) -> int:
+@form_option
+def search(term: str, filters: tuple[str, ...], limit: int, form: Form) -> int:
     """Search an index of images for TERM; HOST/TERM searches another registry."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.search(term, filters=filters, limit=limit)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
             found["name"],
             str(found["star_count"]),
             "official" if found["is_official"] else "-",
-            " ".join(found["description"].split())[:60],
+            " ".join(found["description"].split()),
         )
         for found in page["items"]
     ]
-    print(table(("NAME", "STARS", "OFFICIAL", "DESCRIPTION"), rows))
+    heads = (
+        "NAME",
+        Column("STARS", leave=1),
+        Column("OFFICIAL", leave=2),
+        Column("DESCRIPTION", cut=True, leave=3),
+    )
+    show_table(heads, rows, form)
     return 0
 
 
 @click.command()
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--before", metavar="ID", help="Only entries older than that one.")
-@json_option
-def audit(limit: int, before: str | None, as_json: bool) -> int:
+@form_option
+def audit(limit: int, before: str | None, form: Form) -> int:
     """Show who was refused, and who changed tokens, credentials, limits, mirrors or images."""
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
 
     with connect() as connection:
         page = connection.client.audit(limit=limit, before=before)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
         return 0
     rows = [
         (
-            one["time"],
+            shown_time(one["time"]),
             one["caller"] or "-",
             one["peer"] or "-",
             str(one["status"]),
@@ -152,5 +180,13 @@ def audit(limit: int, before: str | None, as_json: bool) -> int:
         )
         for one in page["items"]
     ]
-    print(table(("TIME", "WHO", "FROM", "STATUS", "WHAT", "OF"), rows))
+    heads = (
+        "TIME",
+        Column("WHO", cut=True),
+        Column("FROM", leave=2),
+        Column("STATUS", leave=1),
+        "WHAT",
+        Column("OF", cut=True),
+    )
+    show_table(heads, rows, form)
     return 0

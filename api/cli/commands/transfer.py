@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -13,8 +12,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from transship.api.cli.connect.connection import Connection
-from transship.api.cli.connect.target import Target
-from transship.api.cli.output.errors import NeedsServerError, job_exit_code
+from transship.api.cli.connect.target import NeedsServerError, Target
+from transship.api.cli.form import Form
+from transship.api.cli.output.errors import job_exit_code
 from transship.api.cli.output.follow import follow, report
 from transship.api.cli.output.progress import Silence, lines_or_bars
 from transship.store.errors import StoreError
@@ -82,13 +82,13 @@ def send_file(
     size: int | None,
     params: dict[str, Any],
     *,
-    as_json: bool,
+    form: Form,
     quiet: bool,
     detach: bool,
     idempotency_key: str | None,
 ) -> int:
     """Send *stream* as the body of a request for a job, and follow that to its end."""
-    silent = quiet or as_json
+    silent = quiet or form.is_data
     with Connection(Target.load()) as connection:
         if detach and not connection.lasting:
             raise NeedsServerError(
@@ -104,14 +104,17 @@ def send_file(
                 idempotency_key=idempotency_key,
             )
         if detach:
-            print(json.dumps(job) if as_json else job["id"])
+            if form.is_data:
+                form.print(job)
+            else:
+                print(job["id"])
             return 0
         try:
             job = follow(connection, job["id"], lines_or_bars(quiet=silent))
         except KeyboardInterrupt:
             connection.client.cancel(job["id"])
             raise
-    return report(job, as_json=as_json, quiet=quiet)
+    return report(job, form=form, quiet=quiet)
 
 
 def save_archive(
@@ -121,7 +124,7 @@ def save_archive(
 
     A file is there when all of it is, and not before.
     """
-    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    form, quiet = options.pop("form"), options.pop("quiet")
     key = options.pop("idempotency_key")
     spec |= {name: value for name, value in options.items() if value is not None}
     with Connection(Target.load()) as connection:
@@ -132,17 +135,17 @@ def save_archive(
             connection.client.cancel(job["id"])
             raise
         if job["state"] != "succeeded":
-            return report(job, as_json=as_json, quiet=quiet)
+            return report(job, form=form, quiet=quiet)
         size = job["result"]["size"] if compress == "none" else None
         with (
             connection.client.download(job["id"], compress=compress) as pieces,
-            ByteBar("saved", size, quiet=quiet or as_json) as bar,
+            ByteBar("saved", size, quiet=quiet or form.is_data) as bar,
             written(target) as file,
         ):
             for piece in bar.passing(pieces):
                 file.write(piece)
-    if as_json and target is not None:
-        print(json.dumps(job, indent=2))
+    if form.is_data and target is not None:
+        form.print(job)
     return job_exit_code(job)
 
 

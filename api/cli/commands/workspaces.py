@@ -9,15 +9,22 @@ from typing import Any, BinaryIO
 
 import click
 
-from transship.api.cli.connect.options import job_options, json_option, source_date_epoch
-from transship.api.cli.connect.reach import connect, print_json
+from transship.api.cli.connect.options import (
+    form_option,
+    job_options,
+    json_option,
+    source_date_epoch,
+)
+from transship.api.cli.connect.reach import connect
+from transship.api.cli.form import Form
+from transship.api.cli.groups import Group
 
 _READ_BYTES = 1024 * 1024
 _LETTERS = {"added": "A", "modified": "C", "deleted": "D"}
 _TYPES = {"directory": "d", "symlink": "l", "fifo": "p", "character": "c", "block": "b"}
 
 
-@click.group()
+@click.group(cls=Group)
 def workspace() -> None:
     """Put files over an image, look at them, and make an image of them."""
 
@@ -27,15 +34,15 @@ def workspace() -> None:
 @click.argument("reference", required=False)
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index take this one.")
 @click.option("--busy", is_flag=True, help="Keep the image from being removed by force, too.")
-@json_option
+@form_option
 def create_workspace(
-    name: str, reference: str | None, platform: str | None, busy: bool, as_json: bool
+    name: str, reference: str | None, platform: str | None, busy: bool, form: Form
 ) -> int:
     """Make the workspace NAME over the image REFERENCE, or an empty one."""
     with connect() as connection:
         made = connection.client.create_workspace(name, reference, platform=platform, busy=busy)
-    if as_json:
-        print_json(made)
+    if form.is_data:
+        form.print(made)
     else:
         print(made["name"])
     return 0
@@ -44,23 +51,25 @@ def create_workspace(
 @workspace.command("ls")
 @click.argument("name", required=False)
 @click.argument("path", default="/")
-@json_option
-def list_workspaces(name: str | None, path: str, as_json: bool) -> int:
+@form_option
+def list_workspaces(name: str | None, path: str, form: Form) -> int:
     """List the workspaces, or what the workspace NAME has at PATH and below it."""
     with connect() as connection:
         if name is None:
             page = connection.client.workspaces()
         else:
             page = connection.client.list_files(name, path)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
+    elif name is None:
+        _show_workspaces(page["items"], form)
     else:
-        print(_workspaces(page["items"]) if name is None else _files(page["items"]))
+        _show_files(page["items"], form)
     return 0
 
 
-def _workspaces(items: list[dict[str, Any]]) -> str:
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+def _show_workspaces(items: list[dict[str, Any]], form: Form) -> None:
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
     from transship.store.sizes import human_bytes  # noqa: PLC0415
 
     rows = [
@@ -74,36 +83,52 @@ def _workspaces(items: list[dict[str, Any]]) -> str:
         )
         for one in items
     ]
-    return table(("NAME", "REFERENCE", "IMAGE ID", "STATE", "SIZE", "WITH IMAGE"), rows)
+    heads = (
+        "NAME",
+        Column("REFERENCE", cut=True),
+        Column("IMAGE ID", leave=2),
+        "STATE",
+        Column("SIZE", leave=1),
+        Column("WITH IMAGE", leave=3),
+    )
+    show_table(heads, rows, form)
 
 
-def _files(items: list[dict[str, Any]]) -> str:
-    from transship.api.cli.output.table import table  # noqa: PLC0415
+def _show_files(items: list[dict[str, Any]], form: Form) -> None:
+    from transship.api.cli.output.table import Column, show_table  # noqa: PLC0415
+    from transship.api.cli.output.terminal import shown_time  # noqa: PLC0415
 
     rows = [
         (
             f"{_TYPES.get(one['kind'], '-')}{one['mode']:04o}",
             f"{one['uid']}:{one['gid']}",
             str(one["size"]),
-            one["mtime"],
+            shown_time(one["mtime"]),
             one["path"] + (f" -> {one['link']}" if one["link"] else ""),
         )
         for one in items
     ]
-    return table(("MODE", "OWNER", "BYTES", "MODIFIED", "PATH"), rows)
+    heads = (
+        Column("MODE", leave=1),
+        Column("OWNER", leave=2),
+        "BYTES",
+        Column("MODIFIED", leave=3),
+        Column("PATH", cut=True),
+    )
+    show_table(heads, rows, form)
 
 
 @workspace.command("put")
 @click.argument("name")
 @click.argument("path")
 @click.argument("tar", type=click.File("rb"))
-@json_option
-def put(name: str, path: str, tar: BinaryIO, as_json: bool) -> int:
+@form_option
+def put(name: str, path: str, tar: BinaryIO, form: Form) -> int:
     """Put the files of TAR, plain or compressed, into the directory PATH; `-` is stdin."""
     with connect() as connection:
         layer = connection.client.put_files(name, path, _pieces(tar))
-    if as_json:
-        print_json(layer)
+    if form.is_data:
+        form.print(layer)
     return 0
 
 
@@ -134,15 +159,15 @@ def get(name: str, path: str, output: Path | None) -> int:
     help="Write the changes to this file, as the tar of a layer.",
 )
 @json_option
-def diff(name: str, output: Path | None, as_json: bool) -> int:
+def diff(name: str, output: Path | None, form: Form) -> int:
     """List what differs from the image: A for added, C for changed, D for deleted."""
     with connect() as connection:
         if output is not None:
             _save(connection.client.workspace_layer(name), output)
             return 0
         page = connection.client.workspace_changes(name)
-    if as_json:
-        print_json(page)
+    if form.is_data:
+        form.print(page)
     else:
         for one in page["items"]:
             print(f"{_LETTERS[one['kind']]} {one['path']}")
@@ -198,13 +223,13 @@ def rm(name: str, path: str | None) -> int:
 @workspace.command("busy")
 @click.argument("name")
 @click.option("--off", is_flag=True, help="It is idle again.")
-@json_option
-def busy(name: str, off: bool, as_json: bool) -> int:
+@form_option
+def busy(name: str, off: bool, form: Form) -> int:
     """Mark NAME as in use: its image cannot be removed then, not even by force."""
     with connect() as connection:
         changed = connection.client.change_workspace(name, busy=not off)
-    if as_json:
-        print_json(changed)
+    if form.is_data:
+        form.print(changed)
     return 0
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from transship.api.cli.connect.target import Target
+from transship.api.cli.connect.target import NeedsServerError, Target
 from transship.api.client import Client
 from transship.api.processes import locks
 from transship.store.errors import EngineRunningError, ServerUnreachableError
@@ -121,6 +121,31 @@ class Connection:
         if self._presence is not None:
             self._presence.close()
             self._presence = None
+
+
+def running_client(target: Target, *, seconds: float | None = None) -> Client:
+    """A client of the server that is there; none is started. Whoever asks for it closes it.
+
+    *seconds* is how long each answer may take, where that is less than usual.
+
+    Raises:
+        NeedsServerError: there is none on the data directory.
+        RequestError: as `server_client`.
+    """
+    if target.url is not None:
+        client = server_client(target)
+    else:
+        client = Client("http://transship", socket=target.run_dir / locks.SOCKET)
+    if seconds is not None:
+        client.be_quick(seconds)
+    if target.url is None and not client.alive():
+        client.close()
+        raise NeedsServerError(
+            "no server uses this data directory",
+            subject=str(target.home),
+            hint="start one with `transship up`, or set TRANSSHIP_URL",
+        )
+    return client
 
 
 def server_client(target: Target) -> Client:

@@ -4,20 +4,61 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
+
+from transship.api.cli.form import Form
+from transship.store.durations import parse_duration
 
 _EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Duration(click.ParamType[float]):
+    """A time span above zero, in the one grammar of `store.durations`."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        try:
+            seconds = parse_duration(str(value))
+        except ValueError as wrong:
+            self.fail(str(wrong), param, ctx)
+        if not seconds:
+            self.fail("a duration is above 0", param, ctx)
+        return seconds
+
+
+def form_option(command: F) -> F:
+    """`-o` and `--json`: in which form something is shown; the command gets a `form`."""
+    form = click.option(
+        "-o",
+        "--output",
+        "shown_as",
+        type=click.Choice([form.value for form in Form]),
+        help="table; wide: all columns, in full; json or yaml: as the API returns it.",
+    )
+    return form(json_option(command))
+
+
 def json_option(command: F) -> F:
-    """`--json`: print the API's own object."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, as the API returns it."
-    )(command)
+    """`--json` alone, where `-o` names a file; the command gets a `form`."""
+
+    @wraps(command)
+    def formed(*arguments: Any, as_json: bool, shown_as: str | None = None, **options: Any) -> Any:
+        if as_json and shown_as not in (None, Form.JSON):
+            raise click.UsageError(f"--json is -o json, and not -o {shown_as}")
+        form = Form.JSON if as_json else Form(shown_as or Form.TABLE)
+        return command(*arguments, form=form, **options)
+
+    option = click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
+    return option(cast("F", formed))
 
 
 def platform_options(command: F) -> F:
@@ -75,15 +116,24 @@ def referrers_in(options: dict[str, Any]) -> dict[str, Any]:
 
 def job_options(command: F) -> F:
     """What every command takes that makes a job and follows it."""
+    return form_option(_job_options(command))
+
+
+def job_options_for_files(command: F) -> F:
+    """The same for a command whose `-o` is a file."""
+    return json_option(_job_options(command))
+
+
+def _job_options(command: F) -> F:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
         click.option("--detach", "-d", is_flag=True, help="Print the job's id and return."),
         click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first."),
         click.option(
             "--deadline",
-            type=float,
-            metavar="SECONDS",
-            help="Fail the job after this many seconds.",
+            type=Duration(),
+            metavar="DURATION",
+            help="Fail the job after so long, as 90 (seconds), 1.5h or 30d.",
         ),
         click.option(
             "--idempotency-key",
@@ -92,7 +142,7 @@ def job_options(command: F) -> F:
         ),
     ):
         command = option(command)
-    return json_option(command)
+    return command
 
 
 def source_date_epoch() -> int | None:

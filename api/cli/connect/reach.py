@@ -1,8 +1,7 @@
-"""What commands that ask a server have in common: how it is reached, and its objects printed."""
+"""How commands reach the server that they ask."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 
@@ -12,8 +11,3 @@ def connect() -> Any:
     from transship.api.cli.connect.target import Target  # noqa: PLC0415
 
     return Connection(Target.load())
-
-
-def print_json(value: Any) -> None:
-    """Print JSON, as the API returns it."""
-    print(json.dumps(value, indent=2))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from transship.api.processes.locks import SOCKET
+from transship.store.errors import RequestError
 from transship.store.home import default_home, run_dir
+from transship.store.setting_names import PREFIX
 
 if TYPE_CHECKING:
     from transship.store.settings import Settings
 
-_PREFIX: Final = "TRANSSHIP_"
+
+class NeedsServerError(RequestError):
+    """The command makes sense only with a server that is there, and stays."""
+
+    code = "needs-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,15 @@ class Target:
             RequestError, InvalidSpecError: see `Settings.load`.
         """
         environ = os.environ
-        url = environ.get(f"{_PREFIX}URL")
+        url = environ.get(f"{PREFIX}URL")
         odd = url is not None and not url.startswith(("http://", "https://"))
-        if odd or f"{_PREFIX}CONFIG" in environ or f"{_PREFIX}TOKEN_OVER_HTTP" in environ:
+        if odd or f"{PREFIX}CONFIG" in environ or f"{PREFIX}TOKEN_OVER_HTTP" in environ:
             return cls._of_settings()
-        home = environ.get(f"{_PREFIX}HOME")
+        home = environ.get(f"{PREFIX}HOME")
         return cls(
             home=Path(home) if home is not None else default_home(),
             url=url,
-            token=environ.get(f"{_PREFIX}TOKEN"),
+            token=environ.get(f"{PREFIX}TOKEN"),
         )
 
     @classmethod

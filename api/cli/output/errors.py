@@ -29,12 +29,6 @@ _SIDES = {
 _failed_helpers: dict[str, None] = {}  # what was said of each, in this command
 
 
-class NeedsServerError(RequestError):
-    """The command makes sense only with a server that stays."""
-
-    code = "needs-server"
-
-
 def explain(error: Exception) -> str:
     """One clear sentence that names the side, and what can be done; never a traceback."""
     if isinstance(error, TransshipError):

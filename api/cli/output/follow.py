@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from transship.api.cli.connect.connection import Connection
 from transship.api.cli.connect.policies import described_plan, described_verification
-from transship.api.cli.connect.target import Target
-from transship.api.cli.output.errors import NeedsServerError, describe, job_exit_code
+from transship.api.cli.connect.target import NeedsServerError, Target
+from transship.api.cli.form import Form
+from transship.api.cli.output.errors import describe, job_exit_code
+from transship.api.cli.output.failures import described_failures
 from transship.api.cli.output.progress import Display, lines_or_bars
 from transship.api.client import Client
 from transship.store.errors import ServerUnreachableError
@@ -20,7 +21,7 @@ def run_job(
     spec: dict[str, Any],
     *,
     credentials: dict[str, Any],
-    as_json: bool,
+    form: Form,
     quiet: bool,
     detach: bool,
     idempotency_key: str | None,
@@ -30,14 +31,14 @@ def run_job(
         lambda client: client.submit(
             spec, credentials=credentials, idempotency_key=idempotency_key
         ),
-        as_json=as_json,
+        form=form,
         quiet=quiet,
         detach=detach,
     )
 
 
 def start_job(
-    start: Callable[[Client], dict[str, Any]], *, as_json: bool, quiet: bool, detach: bool
+    start: Callable[[Client], dict[str, Any]], *, form: Form, quiet: bool, detach: bool
 ) -> int:
     """Have a job made by *start*, show how it goes, and return the exit code of its end."""
     with Connection(Target.load()) as connection:
@@ -48,16 +49,19 @@ def start_job(
             )
         job = start(connection.client)
         if detach:
-            print(json.dumps(job) if as_json else job["id"])
+            if form.is_data:
+                form.print(job)
+            else:
+                print(job["id"])
             return 0
-        display = lines_or_bars(quiet=quiet or as_json)
+        display = lines_or_bars(quiet=quiet or form.is_data)
         try:
             job = follow(connection, job["id"], display)
         except KeyboardInterrupt:
             display.close()
             connection.client.cancel(job["id"])
             raise
-    return report(job, as_json=as_json, quiet=quiet)
+    return report(job, form=form, quiet=quiet)
 
 
 def follow(connection: Connection, id_: str, display: Display) -> dict[str, Any]:
@@ -85,10 +89,10 @@ def await_end(connection: Connection, id_: str) -> dict[str, Any]:
             connection.reconnect()
 
 
-def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+def report(job: dict[str, Any], *, form: Form, quiet: bool) -> int:
     """Say how the job ended, and return the exit code."""
-    if as_json:
-        print(json.dumps(job, indent=2))
+    if form.is_data:
+        form.print(job)
         return job_exit_code(job)
     planned = bool((job["result"] or {}).get("dry_run"))
     verified = "verified" in (job["result"] or {})
@@ -104,11 +108,7 @@ def report(job: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
         sys.stderr.write(describe(job["error"]))
         result = job["result"] or {}
         failed = result.get("failed", ())
-        of_one = len({one["image"].rpartition(":")[0] for one in failed if one.get("image")}) == 1
-        for one in failed:
-            if one["error"]:
-                what = one["tag"] if of_one or not one.get("image") else one["image"]
-                sys.stderr.write(describe(one["error"], f"  {what or one['image']}"))
+        sys.stderr.write(described_failures(failed))
         if (more := result.get("failures", 0) - len(failed)) > 0:
             where = "" if planned else f": see `transship jobs --parent {job['id']} --state failed`"
             sys.stderr.write(f"  and {more} more{where}\n")

@@ -17,6 +17,7 @@ from transship.api.http.pipes import Write, pieces
 from transship.api.http.problems import problem
 from transship.api.http.statuses import status_of
 from transship.api.openapi import problems
+from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import IdempotencyKey, Injected, Services
 from transship.api.views.jobs import JobView
 from transship.api.views.visibility import existing_job, shown_job
@@ -135,7 +136,7 @@ async def create_import(
 async def download_export(
     services: Injected,
     asking: Asking,
-    job: str,
+    job: NamedJob,
     compress: Annotated[Literal["none", "gzip", "zstd"], Query()] = "none",
 ) -> StreamingResponse:
     """The archive of a job of the kind `export` that has succeeded, made as it is sent.

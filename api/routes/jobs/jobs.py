@@ -18,6 +18,7 @@ from transship.api.http.auth import ADMIN, Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.notifications import FALLBACK_SECONDS, wait
 from transship.api.openapi import job_request_body, problems
+from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import IdempotencyKey, Injected, Services
 from transship.api.views.jobs import (
     SUMMARIZED,
@@ -35,7 +36,7 @@ from transship.api.views.jobs import (
     rfc3339,
 )
 from transship.api.views.pages import within_page
-from transship.api.views.visibility import existing_job, is_seen, own_jobs, shown_job
+from transship.api.views.visibility import existing_job, is_seen, job_named, own_jobs, shown_job
 from transship.store.catalog.db.schema import JOB_TOP
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.db.schema import transfers as transfers_table
@@ -98,7 +99,7 @@ async def create_job(
     return await asyncio.to_thread(_view, services, asking, id_)
 
 
-@router.get("/jobs", operation_id="listJobs", responses=problems(400, 422))
+@router.get("/jobs", operation_id="listJobs", responses=problems(400, 409, 422))
 def list_jobs(
     services: Injected,
     asking: Asking,
@@ -112,10 +113,12 @@ def list_jobs(
     _check("state", state, (*jobs.ACTIVE, *jobs.ENDED))
     _check("kind", kind, (*KINDS,))
     before = 2**63 - 1 if cursor is None else _decoded(cursor)
-    queries = [
-        _page(asking, parent, one, kind, before).limit(limit + 1) for one in (state or (None,))
-    ]
     with services.catalog.read() as connection:
+        if parent is not None:
+            parent = job_named(connection, asking, parent)
+        queries = [
+            _page(asking, parent, one, kind, before).limit(limit + 1) for one in (state or (None,))
+        ]
         if parent is not None and not is_seen(connection, asking, parent):
             return JobList(items=[], next=None)
         found = [row for query in queries for row in connection.execute(query)]
@@ -166,11 +169,11 @@ def list_rejected(
     )
 
 
-@router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 422))
+@router.get("/jobs/{job}", operation_id="getJob", responses=problems(404, 409, 422))
 async def get_job(
     services: Injected,
     asking: Asking,
-    job: str,
+    job: NamedJob,
     wait_seconds: Annotated[float, Query(alias="wait", ge=0, le=LONGEST_WAIT_SECONDS)] = 0,
 ) -> JobView:
     """A job; with `wait` not before it has ended, or so many seconds have passed.
@@ -187,19 +190,19 @@ async def get_job(
             await wait(notifications, min(left, FALLBACK_SECONDS))
 
 
-@router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404))
-def list_transfers(services: Injected, asking: Asking, job: str) -> TransferList:
+@router.get("/jobs/{job}/transfers", operation_id="listTransfers", responses=problems(404, 409))
+def list_transfers(services: Injected, asking: Asking, job: NamedJob) -> TransferList:
     """Every blob that the job has waited for, in the order in which it asked."""
     with services.catalog.read() as connection:
         existing_job(connection, asking, job, jobs_table.c.id)
         return TransferList(items=transfer_views(connection, job))
 
 
-@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 422))
+@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 409, 422))
 def get_log(
     services: Injected,
     asking: Asking,
-    job: str,
+    job: NamedJob,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="the id of the last event that was seen")
     ] = 0,
@@ -217,9 +220,9 @@ def get_log(
 
 
 @router.post(
-    "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404)
+    "/jobs/{job}/cancel", status_code=202, operation_id="cancelJob", responses=problems(404, 409)
 )
-def cancel_job(services: Injected, asking: Asking, job: str) -> JobView:
+def cancel_job(services: Injected, asking: Asking, job: NamedJob) -> JobView:
     """Ask the job and its children to stop. One that has ended stays as it is.
 
     The scope `submit` allows it for jobs that the same token asked for, `admin` for all.
@@ -241,7 +244,7 @@ def retry_job(
     services: Injected,
     asking: Asking,
     response: Response,
-    job: str,
+    job: NamedJob,
     body: Annotated[RetryBody | None, Body()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:

@@ -22,6 +22,7 @@ from transship.api.http.event_streams import NDJSON, SSE, STREAM, Events, event_
 from transship.api.http.notifications import Pace, wait
 from transship.api.openapi import problems
 from transship.api.routes.jobs.jobs import transfer_views
+from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import Injected, Services
 from transship.api.views.docker_progress import Line
 from transship.api.views.docker_stream import DockerStream
@@ -44,12 +45,12 @@ MAX_TRANSFERS_SHOWN = 64
     "/jobs/{job}/events",
     operation_id="followJob",
     response_class=StreamingResponse,
-    responses={200: STREAM, **problems(400, 404)},
+    responses={200: STREAM, **problems(400, 404, 409)},
 )
 async def follow(
     services: Injected,
     asking: Asking,
-    job: str,
+    job: NamedJob,
     accept: Annotated[str, Header()] = SSE,
     last_event_id: Annotated[str | None, Header()] = None,
     format_: Annotated[

@@ -71,6 +71,11 @@ class Catalog:
         self._local = threading.local()
 
     @property
+    def name(self) -> str:
+        """How messages call the database; without a password."""
+        return self._database.name
+
+    @property
     def shared(self) -> bool:
         """Whether other hosts may use the same database."""
         return self._database.shared

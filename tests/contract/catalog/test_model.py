@@ -86,6 +86,8 @@ def digest_of(name: str) -> str:
 class Bell:
     """A wire that loses nothing by itself: the test says what becomes of a message."""
 
+    broker: str | None = None
+
     dispatched: list[Message] = field(default_factory=list)
 
     def publish(self, messages: Any) -> None:

@@ -22,6 +22,8 @@ OPERATIONS = {
     ("get", "/api/v1/images/{ref}/history"), ("get", "/api/v1/images/{ref}/children"),
     ("post", "/api/v1/images/{ref}/tag"), ("get", "/api/v1/usage"), ("get", "/api/v1/events"),
     ("get", "/api/v1/remote/{ref}/inspect"), ("get", "/api/v1/search"),
+    ("get", "/api/v1/remote/{ref}/digest"), ("get", "/api/v1/remote/{repo}/tags"),
+    ("get", "/api/v1/status"),
     ("get", "/api/v1/tokens"), ("post", "/api/v1/tokens"), ("delete", "/api/v1/tokens/{name}"),
     ("get", "/api/v1/credentials"), ("post", "/api/v1/credentials"),
     ("delete", "/api/v1/credentials/{name}"),

@@ -16,7 +16,12 @@ import pytest
 
 from tests.support.processes import free_port, wait_until
 from tests.support.redis import RedisProcess
-from transship.workers.broker.celery_wire import CHANNEL, CLOSING_SECONDS, CeleryWire
+from transship.workers.broker.celery_wire import (
+    CHANNEL,
+    CLOSING_SECONDS,
+    CeleryWire,
+    _without_password,
+)
 from transship.workers.broker.redis_client import redis_url
 from transship.workers.runtime.wire import Message, Queue
 
@@ -159,3 +164,15 @@ def test_it_reports_a_broker_that_is_back(tmp_path: Path) -> None:
 )
 def test_celerys_urls_are_read_as_redis_py_writes_them(celery: str, redis: str) -> None:
     assert redis_url(celery) == redis
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://ann:s3cret@r.test:6379/0", "redis://r.test:6379/0"),
+        ("redis://r.test/1?password=s3cret", "redis://r.test/1"),
+        ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
+    ],
+)
+def test_the_brokers_address_is_shown_without_secrets(url: str, shown: str) -> None:
+    assert _without_password(url) == shown

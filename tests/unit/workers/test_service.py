@@ -45,6 +45,8 @@ SEALER = Sealer(Fernet.generate_key().decode())
 class Recorder:
     """A wire that remembers what was published and announced."""
 
+    broker: str | None = None
+
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.announced: list[str] = []

@@ -65,6 +65,10 @@ class Authenticator:
             return None
         return self._answer(registry, credential, challenge, scopes)
 
+    def has_asked(self, registry: RegistryHost, credential: Credential | None) -> bool:
+        """Say whether the registry has asked who the credential's owner is."""
+        return (registry.api, fingerprint(credential)) in self._known
+
     def after_refusal(
         self,
         registry: RegistryHost,

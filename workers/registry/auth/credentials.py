@@ -12,10 +12,7 @@ import hmac
 import json
 import logging
 import os
-import re
 import secrets
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,21 +20,15 @@ from typing import Any, TypeVar
 
 from transship.store.errors import RequestError
 from transship.store.oci.reference import HUB
-from transship.store.text import escaped
-from transship.workers.registry.transport.limits import HELPER_SECONDS
+from transship.workers.registry.auth.programs import HelperError, Login, ask_helper
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
-MAX_WORDS = 200  # bytes of what a helper says that are shown
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({HUB, f"index.{HUB}", f"registry-1.{HUB}"})
-_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ANSWER = ("Username", "Secret")
-_NOTHING_FOUND = "credentials not found in native keychain"
 _OF_THIS_PROCESS = secrets.token_bytes(32)
-_MEANS_IDENTITY = "<token>"  # as a user name: the secret is an identity token
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +100,7 @@ class DockerConfig:
     Made by `load_docker_config`. May be asked from many threads.
     """
 
-    sources: tuple[_Source, ...] = ()
+    sources: tuple[Source, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     warn: Callable[[str], None] = log.warning
 
@@ -147,7 +138,7 @@ class DockerConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """One parsed file, or variable."""
 
     name: str
@@ -155,15 +146,46 @@ class _Source:
     helpers: Mapping[str, str] = field(default_factory=dict)
     store: str = ""
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any], name: str) -> Source:
+        """Read the logins in *document*, which is called *name*.
+
+        Raises:
+            RequestError: it is not shaped as such a file is.
+        """
+        # Absent and null are the same to Go, in which these files are written.
+        auths, helpers, store = (
+            document.get(key) for key in ("auths", "credHelpers", "credsStore")
+        )
+        auths = {} if auths is None else auths
+        helpers = {} if helpers is None else helpers
+        store = "" if store is None else store
+        if not isinstance(auths, dict):
+            raise RequestError("`auths` is not an object", subject=name)
+        if not isinstance(helpers, dict) or not all(isinstance(h, str) for h in helpers.values()):
+            raise RequestError("`credHelpers` does not map hosts to names", subject=name)
+        if not isinstance(store, str):
+            raise RequestError("`credsStore` is not a name", subject=name)
+        return cls(name, auths, helpers, store)
+
+    def helper_of(self, host: str) -> str:
+        """The program that keeps the logins of *host*; '' where this file does."""
+        return next((h for key, h in self.helpers.items() if same_host(key, host)), self.store)
+
     def for_host(
         self, host: str, environ: Mapping[str, str], warn: Callable[[str], None]
     ) -> Credential | None:
-        helper = next((h for key, h in self.helpers.items() if _same_host(key, host)), self.store)
+        """What this file, or its helper, has for *host*; None where that is nothing.
+
+        Raises:
+            RequestError: the entry cannot be read.
+        """
+        helper = self.helper_of(host)
         if helper:
-            server = HUB_KEY if host in _HUB_HOSTS else host
+            server = key_of(host)
             try:
-                found = _ask_helper(helper, server, environ)
-            except _HelperError as failed:
+                found = _credential(ask_helper(helper, server, environ))
+            except HelperError as failed:
                 warn(str(failed))
                 found = None
             if found is not None and found.fingerprint:
@@ -172,7 +194,7 @@ class _Source:
         if exact is not None:
             return self._entry(host, exact)
         for key, entry in self.auths.items():
-            if _same_host(key, host):
+            if same_host(key, host):
                 return self._entry(key, entry)
         return None
 
@@ -221,32 +243,39 @@ def load_docker_config(
     Raises:
         RequestError: a file that is there is not readable or not such a file; names the path.
     """
-    sources: list[_Source] = []
+    sources: list[Source] = []
     inline = environ.get("DOCKER_AUTH_CONFIG")
     if inline:
-        sources.append(_parse(inline, "DOCKER_AUTH_CONFIG"))
+        sources.append(Source.of(_parse(inline, "DOCKER_AUTH_CONFIG"), "DOCKER_AUTH_CONFIG"))
     for path in _paths(environ):
-        try:
-            raw = _read(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as unreadable:
-            raise RequestError(
-                f"cannot be read: {unreadable.strerror}", subject=str(path)
-            ) from unreadable
-        sources.append(_parse(raw, str(path)))
-    # What a helper is told; the server's own secrets are not for it.
-    told = {name: it for name, it in environ.items() if not name.startswith("TRANSSHIP_")}
-    return DockerConfig(tuple(sources), told, warn)
+        document = read_document(path)
+        if document is not None:
+            sources.append(Source.of(document, str(path)))
+    return DockerConfig(tuple(sources), for_helpers(environ), warn)
+
+
+def for_helpers(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a helper is given of the environment; the server's own secrets are not for it."""
+    return {name: it for name, it in environ.items() if not name.startswith("TRANSSHIP_")}
+
+
+def docker_config_path(environ: Mapping[str, str]) -> Path | None:
+    """Where Docker keeps its `config.json`; None where there is no home directory."""
+    if environ.get("DOCKER_CONFIG"):
+        return Path(environ["DOCKER_CONFIG"]) / "config.json"
+    home = environ.get("HOME")
+    return Path(home) / ".docker/config.json" if home else None
+
+
+def key_of(host: str) -> str:
+    """The key under which Docker keeps the login of *host*."""
+    return HUB_KEY if host in _HUB_HOSTS else host
 
 
 def _paths(environ: Mapping[str, str]) -> list[Path]:
     home = environ.get("HOME")
-    paths: list[Path] = []
-    if environ.get("DOCKER_CONFIG"):
-        paths.append(Path(environ["DOCKER_CONFIG"]) / "config.json")
-    elif home:
-        paths.append(Path(home) / ".docker/config.json")
+    docker = docker_config_path(environ)
+    paths = [docker] if docker is not None else []
     if environ.get("REGISTRY_AUTH_FILE"):
         paths.append(Path(environ["REGISTRY_AUTH_FILE"]))
     if environ.get("XDG_RUNTIME_DIR"):
@@ -260,6 +289,23 @@ def _paths(environ: Mapping[str, str]) -> list[Path]:
     return paths
 
 
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The JSON object in *path*, an empty one where the file is empty; None where there is none.
+
+    Raises:
+        RequestError: the file is not readable, or not such a file; names the path.
+    """
+    try:
+        raw = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as unreadable:
+        raise RequestError(
+            f"cannot be read: {unreadable.strerror}", subject=str(path)
+        ) from unreadable
+    return _parse(raw, str(path))
+
+
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         raw = file.read(MAX_CONFIG_BYTES + 1)
@@ -271,9 +317,9 @@ def _read(path: Path) -> str:
         raise RequestError("not valid JSON: not UTF-8", subject=str(path)) from None
 
 
-def _parse(text: str, name: str) -> _Source:
+def _parse(text: str, name: str) -> dict[str, Any]:
     if not text.strip():
-        return _Source(name)  # containers' tools leave empty files behind
+        return {}  # containers' tools leave empty files behind
     try:
         document = json.loads(text)
     except json.JSONDecodeError as wrong:
@@ -284,24 +330,21 @@ def _parse(text: str, name: str) -> _Source:
         raise RequestError("not valid JSON: nested too deep", subject=name) from None
     if not isinstance(document, dict):
         raise RequestError("not a JSON object", subject=name)
-    # Absent and null are the same to Go, in which these files are written.
-    auths, helpers, store = (document.get(key) for key in ("auths", "credHelpers", "credsStore"))
-    auths = {} if auths is None else auths
-    helpers = {} if helpers is None else helpers
-    store = "" if store is None else store
-    if not isinstance(auths, dict):
-        raise RequestError("`auths` is not an object", subject=name)
-    if not isinstance(helpers, dict) or not all(isinstance(h, str) for h in helpers.values()):
-        raise RequestError("`credHelpers` does not map hosts to names", subject=name)
-    if not isinstance(store, str):
-        raise RequestError("`credsStore` is not a name", subject=name)
-    return _Source(name, auths, helpers, store)
+    return document
 
 
-def _same_host(key: str, host: str) -> bool:
+def same_host(key: str, host: str) -> bool:
     """Say whether *key* of a file means *host*; it may be a URL, but not one repository."""
     named = _host_of(key)
     return named == host or (named in _HUB_HOSTS and host in _HUB_HOSTS)
+
+
+def _credential(login: Login | None) -> Credential | None:
+    if login is None:
+        return None
+    if login.is_identity:
+        return Credential(identity_token=login.secret)
+    return Credential(login.username, login.secret)
 
 
 def _host_of(key: str) -> str:
@@ -309,58 +352,3 @@ def _host_of(key: str) -> str:
     host, _, path = rest.partition("/")
     # containers' files may have entries for single repositories: they are not the host's.
     return host if path.strip("/") in {"", "v1", "v2"} else rest
-
-
-class _HelperError(Exception):
-    """A helper gave no answer; the text says which one, and why."""
-
-
-def _ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credential | None:
-    """Ask `docker-credential-<name> get`: the server on its input, JSON on its output."""
-    if not _HELPER.fullmatch(name):
-        raise _HelperError(f"{name[:64]!r} cannot be the name of a credential helper")
-    program = f"docker-credential-{name}"
-    path = shutil.which(program, path=environ.get("PATH", os.defpath))
-    if path is None:
-        raise _HelperError(f"{program} is not installed")
-    try:
-        done = subprocess.run(  # noqa: S603  (a checked name, found on PATH; no shell)
-            [path, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=HELPER_SECONDS,
-            env=dict(environ),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _HelperError(f"{program} gave no answer within {HELPER_SECONDS:.0f} s") from None
-    except OSError as wrong:
-        raise _HelperError(f"{program} cannot be run: {wrong.strerror}") from wrong
-    if done.returncode != 0:
-        if _NOTHING_FOUND in done.stdout.decode("utf-8", "replace"):
-            return None
-        words = _words_of(done.stderr) or _words_of(done.stdout) or "it says nothing"
-        raise _HelperError(f"{program} failed with status {done.returncode}: {words}")
-    return _helper_answer(done.stdout, program)
-
-
-def _words_of(output: bytes) -> str:
-    """What a helper says of its failure, unless that may hold a secret."""
-    text = " ".join(output[:MAX_WORDS].decode("utf-8", "replace").split())
-    return "" if "{" in text else escaped(text)
-
-
-def _helper_answer(raw: bytes, program: str) -> Credential:
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise _HelperError(f"{program}: the answer is not a JSON object")
-    # Absent and null are the same to Go, in which helpers are written.
-    username, secret = ("" if (it := document.get(k)) is None else it for k in _ANSWER)
-    if not isinstance(username, str) or not isinstance(secret, str):
-        raise _HelperError(f"{program}: the answer cannot be read")
-    if username == _MEANS_IDENTITY:
-        return Credential(identity_token=secret)
-    return Credential(username, secret)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from transship.api.cli.connect.target import NeedsServerError
 from transship.api.cli.output import errors
 from transship.api.cli.output.errors import (
     DONE,
     FAILED,
     PARTIAL,
     USAGE,
-    NeedsServerError,
     describe,
     exit_code,
     explain,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from transship.api.cli.form import Form
 from transship.api.cli.output.follow import report, summary
 
 PROGRESS = {"bytes_moved": 2_000_000, "bytes_skipped": 0}
@@ -54,7 +55,7 @@ def test_a_plan_is_shown_instead_of_a_summary(capsys: pytest.CaptureFixture[str]
             {"source": "a:4", "destination": "b:4", "state": "missing"},
         ],
     }  # fmt: skip
-    assert report(job(kind="mirror", result=result), as_json=False, quiet=False) == 3
+    assert report(job(kind="mirror", result=result), form=Form.TABLE, quiet=False) == 3
     assert capsys.readouterr().out.splitlines() == [
         "up to date  a:1 -> b:1",
         "to copy     a:2 -> b:2 (2.0 MB)",
@@ -75,14 +76,14 @@ def test_a_summary_says_who_was_faster() -> None:
 
 
 def test_success_is_quiet_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(job(), as_json=False, quiet=True) == 0
+    assert report(job(), form=Form.TABLE, quiet=True) == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_failure_is_told_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     failed = [{"tag": "1", "error": {**ERROR, "detail": "no such tag"}}]
     ended = job(state="failed", error=ERROR, result={"failed": failed}, children={"succeeded": 1})
-    assert report(ended, as_json=False, quiet=True) == 3
+    assert report(ended, form=Form.TABLE, quiet=True) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert "1 of 2 images failed" in err
@@ -93,11 +94,11 @@ def test_failures_that_a_result_does_not_name_are_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = {"failed": [{"tag": "1", "error": ERROR}], "failures": 5000}
-    report(job(id="J", state="failed", error=ERROR, result=result), as_json=False, quiet=True)
+    report(job(id="J", state="failed", error=ERROR, result=result), form=Form.TABLE, quiet=True)
     told = capsys.readouterr().err.splitlines()
     assert told[-1] == "  and 4999 more: see `transship jobs --parent J --state failed`"
 
 
 def test_a_cancelled_job_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(job(state="cancelled", result=None), as_json=False, quiet=False) == 1
+    assert report(job(state="cancelled", result=None), form=Form.TABLE, quiet=False) == 1
     assert capsys.readouterr().err == "transship: the job was cancelled\n"

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from transship.api.cli.commands import jobs as cli
-from transship.api.cli.commands.jobs import _log, _percent
+from transship.api.cli.commands.jobs import _log
+from transship.api.cli.output.job_tables import percent
 from transship.api.client.jobs import JobCalls
 
 
@@ -103,4 +104,4 @@ def _job(state: str, done: int, total: int, **children: int) -> dict[str, Any]:
 def test_the_share_that_is_done_counts_images_not_yet_looked_at(
     job: dict[str, Any], shown: str
 ) -> None:
-    assert _percent(job) == shown
+    assert percent(job) == shown

@@ -48,6 +48,8 @@ OTHER = build_image("moved", layers=2, layer_bytes=2000)
 class FakeBroker:
     """A wire that keeps its messages until the test runs them."""
 
+    broker: str | None = None
+
     waiting: list[Message] = field(default_factory=list)
 
     def publish(self, messages: Iterable[Message]) -> None:
