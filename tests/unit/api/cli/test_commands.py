@@ -81,7 +81,7 @@ def test_requests_are_shown_on_request(path: str) -> None:
     [
         (["pul", "alpine"], "'pull'"),
         (["jobs", "sho", "last"], "'show'"),
-        (["mirrors", "histori"], "'history'"),
+        (["mirrors", "hist0ry"], "'history'"),
         (["images", "--digest"], "'--digests'"),
         (["copy", "a", "b", "--plattform", "x"], "'--platform'"),
     ],
