@@ -18,6 +18,7 @@ EXAMPLES: Final = {
     "mirrors ls": "mirrors ls",
     "mirrors show": "mirrors show nightly",
     "mirrors run": "mirrors run nightly --detach",
+    "mirrors verify": "mirrors verify nightly --repair",
     "mirrors history": "mirrors history nightly --limit 5",
     "mirrors enable": "mirrors enable nightly",
     "mirrors disable": "mirrors disable nightly weekly",
