@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.images import DescriptorView, RemoteImage
 from transship.api.openapi import problems
 from transship.api.services import Injected, Services
 from transship.store.catalog.access.tenants import is_token
@@ -43,22 +44,6 @@ _AUTH_FIELDS = {
     "identitytoken": "identity_token",
     "registrytoken": "registry_token",
 }
-
-
-class DescriptorView(BaseModel):
-    """What a reference stands for in its registry."""
-
-    media_type: str
-    digest: str
-    size: int
-
-
-class RemoteImage(BaseModel):
-    """An image in a registry. A platform has at least `os` and `architecture`."""
-
-    reference: str
-    descriptor: DescriptorView
-    platforms: list[dict[str, Any]]
 
 
 class FoundRepository(BaseModel):
