@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from transship.api.client.exchange import READING, Exchange, given, quoted
+from transship.api.client import requests
+from transship.api.client.exchange import Exchange
+from transship.api.client.requests import NDJSON, READING, SILENCE, Request, given, quoted
 
 
 class ImageCalls(Exchange):
@@ -17,57 +17,55 @@ class ImageCalls(Exchange):
         self, pattern: str | None, *, filters: Iterable[str] = (), all_: bool = False
     ) -> dict[str, Any]:
         """The images in the store."""
-        params = given(pattern=pattern, filter=list(filters), all=all_)
-        return self._object("GET", "/images", params=params)
+        return self._object(requests.images(pattern, filters=filters, all_=all_))
 
     def inspect(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
         """What is held of an image."""
-        path = f"/images/{quoted(ref)}/inspect"
-        return self._object("GET", path, params=given(platform=platform))
+        return self._object(requests.inspect(ref, platform=platform))
 
     def history(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
         """How an image came about."""
         path = f"/images/{quoted(ref)}/history"
-        return self._object("GET", path, params=given(platform=platform))
+        return self._object(Request("GET", path, params=given(platform=platform)))
 
     def children(self, ref: str) -> dict[str, Any]:
         """The images that were made from another."""
-        return self._object("GET", f"/images/{quoted(ref)}/children")
+        return self._object(Request("GET", f"/images/{quoted(ref)}/children"))
 
     def tag(self, ref: str, new: str) -> dict[str, Any]:
         """Add a tag to an image."""
-        return self._object("POST", f"/images/{quoted(ref)}/tag", json={"reference": new})
+        return self._object(requests.tag(ref, new))
 
     def remove(
         self, ref: str, *, force: bool = False, noprune: bool = False
     ) -> list[dict[str, str]]:
         """Take a name away, and with its last name the image; given an ID, all of them."""
         removed: list[dict[str, str]] = self._ask(
-            "DELETE", f"/images/{quoted(ref)}", params=given(force=force, noprune=noprune)
+            requests.remove(ref, force=force, noprune=noprune)
         )
         return removed
 
     def create(self, config: bytes, *, parent: str | None = None) -> dict[str, Any]:
         """Make an image of a config."""
-        return self._object(
+        request = Request(
             "POST",
             "/images",
-            content=config,
             params=given(parent=parent),
             headers={"Content-Type": "application/json"},
             timeout=READING,
         )
+        return self._object(request, content=config)
 
     def cached(
         self, config: dict[str, Any], *, parent: str | None = None, sources: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Look up a cached build step."""
         body = {"config": config, "parent": parent, "from": list(sources)}
-        return self._object("POST", "/images/cache", json=body)
+        return self._object(Request("POST", "/images/cache", json=body))
 
     def usage(self) -> dict[str, Any]:
         """What images take up."""
-        return self._object("GET", "/usage")
+        return self._object(Request("GET", "/usage"))
 
     def image_events(
         self,
@@ -80,10 +78,11 @@ class ImageCalls(Exchange):
         """Events of images; with *follow* also those that happen from now on, until *until*."""
         params = given(since=since, until=until, filter=list(filters))
         if follow:
-            yield from self._lines("/events", params=params)
+            headers = {"Accept": NDJSON}
+            yield from self._lines(Request("GET", "/events", params, None, headers, SILENCE))
             return
         while True:
-            page = self._object("GET", "/events", params=params)
+            page = self._object(Request("GET", "/events", params=params))
             yield from page["items"]
             if page["next"] is None:
                 return
@@ -94,16 +93,9 @@ class ImageCalls(Exchange):
     ) -> dict[str, Any]:
         """What a registry has under a reference."""
         self._before_logins(credential)
-        headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
-        return self._object("GET", f"/remote/{quoted(ref)}/inspect", headers=headers)
+        return self._object(requests.inspect_remote(ref, credential))
 
     def search(self, term: str, *, filters: Iterable[str] = (), limit: int = 25) -> dict[str, Any]:
         """Search an index of images."""
         params = given(term=term, filter=list(filters), limit=limit)
-        return self._object("GET", "/search", params=params)
-
-
-def _registry_auth(credential: dict[str, Any]) -> str:
-    """A credential as Docker's API takes it in a header."""
-    fields = {name.replace("_token", "token"): value for name, value in credential.items()}
-    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        return self._object(Request("GET", "/search", params=params))
