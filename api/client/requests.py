@@ -63,8 +63,10 @@ def quoted(segment: str) -> str:
     """A reference or a name as one part of a path.
 
     Raises:
-        RequestError: it has a part that would lead to another path.
+        RequestError: it is empty, or has a part that would lead to another path.
     """
+    if not segment:
+        raise RequestError("an id, a name or a reference is needed, and this is an empty one")
     if not {".", ".."}.isdisjoint(segment.split("/")):
         raise RequestError("no name has `.` or `..` as a part", subject=segment)
     return quote(segment, safe="/:@")
@@ -83,9 +85,7 @@ def submit(spec: Mapping[str, Any], credentials: Mapping[str, Any]) -> Request:
 def job(id_: str, *, wait: float | None = None) -> Request:
     """A job; with *wait* when it has ended, or so many seconds have passed."""
     path = f"/jobs/{quoted(id_)}"
-    if wait is None:
-        return Request("GET", path)
-    return Request("GET", path, params={"wait": wait}, timeout=wait + SILENCE)
+    return Request("GET", path, params={"wait": wait})
 
 
 def jobs(filters: Mapping[str, Any], *, limit: int, cursor: str | None = None) -> Request:
