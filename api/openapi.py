@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from transship.api.http.auth import OPEN, needed
 from transship.api.http.problems import MEDIA_TYPE
-from transship.api.views.jobs import ProblemDetails
+from transship.api.models.problems import ProblemDetails
 from transship.workers.specs import Spec
 
 _PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from transship.api.http.audit_log import Who
 from transship.api.http.auth import SCOPE, USE
+from transship.api.models.credentials import CredentialBody
 from transship.api.views.jobs import rfc3339
 from transship.store.catalog.access import audit, credentials, tokens
 from transship.store.catalog.access.credentials import NamedCredential, Sealer
@@ -30,17 +31,6 @@ from transship.workers.runtime.ids import new_id
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 LONGEST_SECONDS = 100 * 366 * 86400
-
-
-class CredentialBody(BaseModel):
-    """How to sign in at one registry: a name and a password, or a token of the registry's."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    username: str = ""
-    password: str = Field(default="", repr=False)
-    identity_token: str = Field(default="", repr=False)
-    registry_token: str = Field(default="", repr=False)
 
 
 class NewToken(BaseModel):

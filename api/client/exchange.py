@@ -7,24 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Self
 
+from transship.api.client import requests
 from transship.api.client.http import HttpClient, Response, TransportError
-from transship.store.errors import (
-    ProtocolError,
-    RecordedError,
-    RequestError,
-    ServerUnreachableError,
-    Side,
-)
-from transship.workers.registry.transport.addresses import is_loopback
-
-_PREFIX = "/api/v1"
-# Seconds without a byte. A stream says every 15 s that the server lives.
-_SILENCE: Final = 60.0
-READING: Final = 600.0  # the server reads whole layers before it answers
-BODY: Final = 300.0  # a body's last piece may have to be hashed, and a layer's size to be found
+from transship.api.client.requests import PREFIX, READING, TAR, Request
+from transship.api.client.server import is_private, no_server_of_ours, readable, unreachable
+from transship.store.errors import RecordedError
 
 
 class RefusedError(RecordedError):
@@ -54,13 +43,11 @@ class Exchange:
         Raises:
             RequestError: the token would, and must not.
         """
-        url = urlsplit(base_url)
-        local = socket is not None or is_loopback(url.hostname or "")
-        self._private = local or over_http or url.scheme == "https"
+        self._private = socket is not None or over_http or is_private(base_url)
         self._asked_before = socket is not None
-        if token is not None:
-            self._check_private("the token", base_url)
         self._where = str(socket) if socket is not None else base_url
+        if token is not None and not self._private:
+            raise readable("the token", self._where)
         self._http = HttpClient(base_url, unix_socket=socket, token=token)
 
     def __enter__(self) -> Self:
@@ -89,14 +76,6 @@ class Exchange:
         except TransportError:
             return False
 
-    def _check_private(self, what: str, where: str) -> None:
-        if not self._private:
-            raise RequestError(
-                f"{what} would go over plain HTTP, where others can read it",
-                subject=where,
-                hint="use https, or set TRANSSHIP_TOKEN_OVER_HTTP=1 where the network is your own",
-            )
-
     def _before_logins(self, logins: object) -> None:
         """See to it that *logins* for registries, if there are any, reach nobody but the server.
 
@@ -109,46 +88,51 @@ class Exchange:
         """
         if not logins:
             return
-        self._check_private("registry logins", self._where)
+        if not self._private:
+            raise readable("registry logins", self._where)
         if not self._asked_before:
-            self._object("GET", "/limits")
+            self._object(requests.limits())
             self._asked_before = True
 
-    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask(method, path, **options)
+    def _object(self, request: Request, **body: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask(request, **body)
         return answer
 
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
-        response = self._response(method, path, **options)
+    def _ask(self, request: Request, **body: Any) -> Any:
+        response = self._response(request, **body)
         if not response.is_success:
             raise self._refusal(response)
         return response.json() if response.content else None
 
-    def _lines(
-        self, path: str, *, headers: dict[str, str] | None = None, params: Any = None
-    ) -> Iterator[dict[str, Any]]:
+    def _lines(self, request: Request) -> Iterator[dict[str, Any]]:
         """The objects of a stream, as they come."""
-        accept = {"Accept": "application/x-ndjson", **(headers or {})}
-        with self._stream(path, params=params, headers=accept, timeout=_SILENCE) as response:
+        with self._stream(request) as response:
             for line in response.lines():
                 if line:  # an empty one only says that the server lives
                     yield json.loads(line)
 
     def _tar(self, path: str, params: dict[str, str] | None = None) -> Iterator[bytes]:
         """The bytes of a tar, as they come."""
-        accept = {"Accept": "application/x-tar"}
-        with self._stream(path, params=params, headers=accept, timeout=READING) as response:
+        accept = {"Accept": TAR}
+        request = Request("GET", path, params or {}, headers=accept, timeout=READING)
+        with self._stream(request) as response:
             yield from response.pieces()
 
-    def _response(self, method: str, path: str, **options: Any) -> Response:
+    def _response(self, request: Request, **body: Any) -> Response:
         """The answer to a request, a refusal too."""
         with self._unreachable():
-            return self._http.request(method, _PREFIX + path, **options)
+            return self._http.request(
+                request.method, PREFIX + request.path, **{**_options(request), **body}
+            )
 
     @contextmanager
-    def _stream(self, path: str, **options: Any) -> Iterator[Response]:
+    def _stream(self, request: Request) -> Iterator[Response]:
         """An answer that is read as it comes."""
-        with self._unreachable(), self._http.stream("GET", _PREFIX + path, **options) as response:
+        options = _options(request)
+        with (
+            self._unreachable(),
+            self._http.stream(request.method, PREFIX + request.path, **options) as response,
+        ):
             if response.status != 200:
                 response.read()
                 raise self._refusal(response)
@@ -159,36 +143,16 @@ class Exchange:
         try:
             yield
         except TransportError as error:
-            raise ServerUnreachableError(
-                f"no Transship server answers: {error}",
-                subject=self._where,
-                hint="check TRANSSHIP_URL, or start one with `transship up`",
-            ) from error
+            raise unreachable(self._where, error) from error
 
     def _refusal(self, response: Response) -> Exception:
         try:
             body = response.json()
             return RefusedError(body, response.status)
         except (ValueError, KeyError, TypeError):
-            return ProtocolError(
-                f"answered {response.status}, and not as a Transship server does",
-                subject=self._where,
-                hint="check TRANSSHIP_URL",
-                side=Side.REQUEST,
-            )
+            return no_server_of_ours(self._where, response.status)
 
 
-def given(**values: Any) -> dict[str, Any]:
-    """The parameters that say something."""
-    return {name: value for name, value in values.items() if value}
-
-
-def quoted(segment: str) -> str:
-    """A reference or a name as one part of a path.
-
-    Raises:
-        RequestError: it has a part that would lead to another path.
-    """
-    if not {".", ".."}.isdisjoint(segment.split("/")):
-        raise RequestError("no name has `.` or `..` as a part", subject=segment)
-    return quote(segment, safe="/:@")
+def _options(request: Request) -> dict[str, Any]:
+    options = {"params": request.params, "json": request.json, "headers": request.headers}
+    return options if request.timeout is None else {**options, "timeout": request.timeout}

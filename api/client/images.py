@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from transship.api.client.exchange import READING, Exchange, given, quoted
+from transship.api.client import requests
+from transship.api.client.exchange import Exchange
+from transship.api.client.requests import NDJSON, READING, SILENCE, Request, given, quoted
 from transship.store.errors import ProtocolError
 
 
@@ -18,57 +18,55 @@ class ImageCalls(Exchange):
         self, pattern: str | None, *, filters: Iterable[str] = (), all_: bool = False
     ) -> dict[str, Any]:
         """The images in the store."""
-        params = given(pattern=pattern, filter=list(filters), all=all_)
-        return self._object("GET", "/images", params=params)
+        return self._object(requests.images(pattern, filters=filters, all_=all_))
 
     def inspect(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
         """What is held of an image."""
-        path = f"/images/{quoted(ref)}/inspect"
-        return self._object("GET", path, params=given(platform=platform))
+        return self._object(requests.inspect(ref, platform=platform))
 
     def history(self, ref: str, *, platform: str | None = None) -> dict[str, Any]:
         """How an image came about."""
         path = f"/images/{quoted(ref)}/history"
-        return self._object("GET", path, params=given(platform=platform))
+        return self._object(Request("GET", path, params=given(platform=platform)))
 
     def children(self, ref: str) -> dict[str, Any]:
         """The images that were made from another."""
-        return self._object("GET", f"/images/{quoted(ref)}/children")
+        return self._object(Request("GET", f"/images/{quoted(ref)}/children"))
 
     def tag(self, ref: str, new: str) -> dict[str, Any]:
         """Add a tag to an image."""
-        return self._object("POST", f"/images/{quoted(ref)}/tag", json={"reference": new})
+        return self._object(requests.tag(ref, new))
 
     def remove(
         self, ref: str, *, force: bool = False, noprune: bool = False
     ) -> list[dict[str, str]]:
         """Take a name away, and with its last name the image; given an ID, all of them."""
         removed: list[dict[str, str]] = self._ask(
-            "DELETE", f"/images/{quoted(ref)}", params=given(force=force, noprune=noprune)
+            requests.remove(ref, force=force, noprune=noprune)
         )
         return removed
 
     def create(self, config: bytes, *, parent: str | None = None) -> dict[str, Any]:
         """Make an image of a config."""
-        return self._object(
+        request = Request(
             "POST",
             "/images",
-            content=config,
             params=given(parent=parent),
             headers={"Content-Type": "application/json"},
             timeout=READING,
         )
+        return self._object(request, content=config)
 
     def cached(
         self, config: dict[str, Any], *, parent: str | None = None, sources: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Look up a cached build step."""
         body = {"config": config, "parent": parent, "from": list(sources)}
-        return self._object("POST", "/images/cache", json=body)
+        return self._object(Request("POST", "/images/cache", json=body))
 
     def usage(self) -> dict[str, Any]:
         """What images take up."""
-        return self._object("GET", "/usage")
+        return self._object(Request("GET", "/usage"))
 
     def image_events(
         self,
@@ -81,10 +79,11 @@ class ImageCalls(Exchange):
         """Events of images; with *follow* also those that happen from now on, until *until*."""
         params = given(since=since, until=until, filter=list(filters))
         if follow:
-            yield from self._lines("/events", params=params)
+            headers = {"Accept": NDJSON}
+            yield from self._lines(Request("GET", "/events", params, None, headers, SILENCE))
             return
         while True:
-            page = self._object("GET", "/events", params=params)
+            page = self._object(Request("GET", "/events", params=params))
             yield from page["items"]
             if page["next"] is None:
                 return
@@ -94,14 +93,15 @@ class ImageCalls(Exchange):
         self, ref: str, *, credential: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """What a registry has under a reference."""
-        return self._remote(f"/remote/{quoted(ref)}/inspect", {}, credential)
+        self._before_logins(credential)
+        return self._object(requests.inspect_remote(ref, credential))
 
     def digest_remote(
         self, ref: str, *, platform: str | None = None, credential: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The digest that a reference stands for in its registry."""
-        path = f"/remote/{quoted(ref)}/digest"
-        return self._remote(path, given(platform=platform), credential)
+        self._before_logins(credential)
+        return self._object(requests.digest_remote(ref, credential, platform=platform))
 
     def tags(
         self, repository: str, *, credential: dict[str, Any] | None = None
@@ -111,32 +111,20 @@ class ImageCalls(Exchange):
         Raises:
             ProtocolError: the registry's pages do not end.
         """
-        params: dict[str, Any] = {}
-        seen = set()
-        while True:
-            page = self._remote(f"/remote/{quoted(repository)}/tags", params, credential)
-            yield page["items"]
-            if page["next"] is None:
-                return
-            if page["next"] in seen:
-                raise ProtocolError("tag pagination never ends", subject=repository)
-            seen.add(page["next"])
-            params = {"cursor": page["next"]}
-
-    def _remote(
-        self, path: str, params: dict[str, Any], credential: dict[str, Any] | None
-    ) -> dict[str, Any]:
         self._before_logins(credential)
-        headers = {"X-Registry-Auth": _registry_auth(credential)} if credential else {}
-        return self._object("GET", path, params=params, headers=headers)
+        cursor: str | None = None
+        seen: set[str] = set()
+        while True:
+            page = self._object(requests.tags(repository, credential, cursor=cursor))
+            yield page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise ProtocolError("the pages of tags never end", subject=repository)
+            seen.add(cursor)
 
     def search(self, term: str, *, filters: Iterable[str] = (), limit: int = 25) -> dict[str, Any]:
         """Search an index of images."""
         params = given(term=term, filter=list(filters), limit=limit)
-        return self._object("GET", "/search", params=params)
-
-
-def _registry_auth(credential: dict[str, Any]) -> str:
-    """A credential as Docker's API takes it in a header."""
-    fields = {name.replace("_token", "token"): value for name, value in credential.items()}
-    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        return self._object(Request("GET", "/search", params=params))

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from transship.api.client.exchange import BODY, Exchange, given, quoted
-
-_WAIT_SECONDS = 30
-_MAX_ON_A_PAGE = 1000
+from transship.api.client import requests
+from transship.api.client.exchange import Exchange
+from transship.api.client.requests import LONG_POLL_SECONDS, MAX_ON_A_PAGE, Request
 
 
 class JobCalls(Exchange):
@@ -24,10 +23,7 @@ class JobCalls(Exchange):
     ) -> dict[str, Any]:
         """Ask for a job."""
         self._before_logins(credentials)
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._object(
-            "POST", "/jobs", json={**spec, "credentials": credentials}, headers=headers
-        )
+        return self._object(requests.submit(spec, credentials).keyed(idempotency_key))
 
     def send(
         self,
@@ -42,14 +38,8 @@ class JobCalls(Exchange):
 
         A body that did not make it, too, made a job: one that has failed.
         """
-        headers = {"Content-Type": "application/x-tar"}
-        if size is not None:
-            headers["Content-Length"] = str(size)
-        if idempotency_key:
-            headers["Idempotency-Key"] = idempotency_key
-        response = self._response(
-            "POST", path, content=body, params=given(**params), headers=headers, timeout=BODY
-        )
+        request = requests.send(path, params, size=size).keyed(idempotency_key)
+        response = self._response(request, content=body)
         if response.is_success:
             job: dict[str, Any] = response.json()
             return job
@@ -60,18 +50,17 @@ class JobCalls(Exchange):
     @contextmanager
     def download(self, id_: str, *, compress: str) -> Iterator[Iterator[bytes]]:
         """The bytes of an export. An end that comes early raises ServerUnreachableError."""
-        path = f"/exports/{quoted(id_)}"
-        with self._stream(path, params={"compress": compress}, timeout=BODY) as response:
+        with self._stream(requests.download(id_, compress=compress)) as response:
             yield response.pieces()
 
     def job(self, id_: str) -> dict[str, Any]:
         """A job."""
-        return self._object("GET", f"/jobs/{quoted(id_)}")
+        return self._object(requests.job(id_))
 
     def wait(self, id_: str) -> dict[str, Any]:
         """A job, when it has ended."""
         while True:
-            job = self._object("GET", f"/jobs/{quoted(id_)}", params={"wait": _WAIT_SECONDS})
+            job = self._object(requests.job(id_, wait=LONG_POLL_SECONDS))
             if job["finished_at"] is not None:
                 return job
 
@@ -79,38 +68,38 @@ class JobCalls(Exchange):
         """The newest *limit* jobs, or all of them, from as many pages as that takes."""
         wanted = {k: v for k, v in filters.items() if v is not None}
         items: list[dict[str, Any]] = []
+        cursor = None
         while True:
-            left = _MAX_ON_A_PAGE if limit is None else limit - len(items)
+            left = MAX_ON_A_PAGE if limit is None else limit - len(items)
             page = self._object(
-                "GET", "/jobs", params={**wanted, "limit": min(left, _MAX_ON_A_PAGE)}
+                requests.jobs(wanted, limit=min(left, MAX_ON_A_PAGE), cursor=cursor)
             )
             items += page["items"]
             if page["next"] is None or len(items) == limit:
                 return {"items": items, "next": page["next"]}
-            wanted["cursor"] = page["next"]
+            cursor = page["next"]
 
     def rejected(self, *, limit: int) -> dict[str, Any]:
         """The last messages of the broker that could not become jobs."""
-        return self._object("GET", "/jobs/rejected", params={"limit": limit})
+        return self._object(Request("GET", "/jobs/rejected", params={"limit": limit}))
 
     def transfers(self, id_: str) -> dict[str, Any]:
         """A job's transfers."""
-        return self._object("GET", f"/jobs/{quoted(id_)}/transfers")
+        return self._object(requests.transfers(id_))
 
     def log(self, id_: str, *, after: str = "0") -> dict[str, Any]:
         """A page of a job's log."""
-        return self._object("GET", f"/jobs/{quoted(id_)}/log", params={"after": after})
+        return self._object(requests.log(id_, after=after))
 
     def cancel(self, id_: str) -> dict[str, Any]:
         """Ask a job to stop."""
-        return self._object("POST", f"/jobs/{quoted(id_)}/cancel")
+        return self._object(requests.cancel(id_))
 
     def retry(self, id_: str, *, credentials: dict[str, Any]) -> dict[str, Any]:
         """Make a new job like an ended one."""
         self._before_logins(credentials)
-        return self._object("POST", f"/jobs/{quoted(id_)}/retry", json={"credentials": credentials})
+        return self._object(requests.retry(id_, credentials))
 
     def events(self, id_: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
         """A job's events from *after* on, as they happen, until it has ended."""
-        headers = {"Last-Event-ID": str(after)}
-        return self._lines(f"/jobs/{quoted(id_)}/events", headers=headers)
+        return self._lines(requests.events(id_, after=after))

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeGuard
 from sqlalchemy import Column, ColumnElement, Connection, Row, select, true
 
 from transship.api.http.auth import ADMIN, Caller
-from transship.api.views.jobs import SUMMARIZED, JobView, job_summaries
+from transship.api.models.jobs import JobView
+from transship.api.views.jobs import SUMMARIZED, job_summaries
 from transship.store.catalog.db.schema import jobs as jobs_table
 from transship.store.catalog.scheduling import job_names, jobs
 from transship.store.errors import AmbiguousError, NotFoundError

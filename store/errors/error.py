@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 
 class Side(StrEnum):
@@ -27,9 +27,9 @@ class TransshipError(Exception):
             writes for a job; who calls it sets the side with `at`.
     """
 
-    code: ClassVar[str] = "internal"
+    code: str = "internal"
     side: Side = Side.INTERNAL
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self, detail: str, *, subject: str = "", hint: str = "", side: Side | None = None

@@ -78,3 +78,4 @@ class ServerUnreachableError(StoreError):
     """No Transship server answers where one was expected."""
 
     code = "server-unreachable"
+    retryable = True

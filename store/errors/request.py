@@ -137,6 +137,7 @@ class ThrottledError(RequestError):
     """Too much at a time, or too often; the same request may succeed later."""
 
     code = "throttled"
+    retryable = True
 
 
 class QuotaError(RequestError):

@@ -81,7 +81,7 @@ def test_the_wheel_has_one_name_and_every_module(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {PACKAGE}
     shipped = {f"{PACKAGE}/{path}" for folder in FOLDERS for path in _modules(folder)}
     shipped |= {f"{PACKAGE}/{path}" for path in ("__init__.py", "__main__.py", "py.typed")}
-    shipped |= {f"{PACKAGE}/client/__init__.py"}
+    shipped |= {path.removeprefix("src/") for path in _modules(f"src/{PACKAGE}/client")}
     assert {name for name in names if name.endswith((".py", "py.typed"))} == shipped
 
 
@@ -119,9 +119,8 @@ def test_packages_named_like_its_folders_are_not_in_its_way(
 
 def test_every_directory_of_modules_is_a_package() -> None:
     """A directory without one is found by accident, or not at all."""
-    directories = {
-        path.parent for package in (*FOLDERS, "tests") for path in (ROOT / package).rglob("*.py")
-    }
+    packages = (*FOLDERS, f"src/{PACKAGE}/client", "tests")
+    directories = {path.parent for package in packages for path in (ROOT / package).rglob("*.py")}
     assert [d for d in sorted(directories) if not (d / "__init__.py").is_file()] == []
 
 

@@ -16,10 +16,9 @@ from kombu import Exchange
 from kombu import Queue as KombuQueue
 
 from transship.workers.broker import redis_transport
+from transship.workers.broker.names import KEY_PREFIX, SUBMIT
 from transship.workers.runtime.wire import Queue
 
-KEY_PREFIX = "transship:"
-SUBMIT = "transship.submit"  # the message that asks for a job, and the queue where it belongs
 VISIBILITY_SECONDS = 300
 
 

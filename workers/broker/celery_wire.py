@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import redis
 from kombu.pools import producers
 
-from transship.workers.broker.app import KEY_PREFIX, app
+from transship.workers.broker.app import app
+from transship.workers.broker.names import KEY_PREFIX
 from transship.workers.broker.redis_client import impatient_redis
 from transship.workers.broker.redis_transport import FRONT_HEADER
 from transship.workers.runtime.wire import Message

@@ -8,26 +8,22 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from transship.store.catalog.access.tenants import BROKER, HOUSE
 from transship.store.catalog.scheduling.jobs import NewJob
 from transship.store.errors import InvalidSpecError, ScopeError, TransshipError
 from transship.store.settings import Settings
-from transship.workers.broker.app import SUBMIT
+from transship.workers.broker.names import SUBMIT
 from transship.workers.credentials.grants import MayUse
 from transship.workers.jobs.submission import Submission
-from transship.workers.specs import KINDS, AnySpec, parse_spec
+from transship.workers.specs import BROKER_KINDS, KINDS, AnySpec, parse_spec
 
 REQUESTER = BROKER
 LONGEST_KEPT_SPEC = 64 * 1024  # bytes of a spec that failed, in the record of its job
 LONGEST_NAME = 100
 UNKNOWN_KIND = "unknown"
-# What nobody has to be known for, and what is all in a message.
-BROKER_KINDS: Final = frozenset(
-    kind for kind, spec in KINDS.items() if not spec.admin_only and not spec.needs_body
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

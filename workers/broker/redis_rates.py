@@ -12,7 +12,7 @@ import time
 
 import redis
 
-from transship.workers.broker.app import KEY_PREFIX
+from transship.workers.broker.names import KEY_PREFIX
 from transship.workers.broker.rates import BURST_SECONDS, LocalBuckets
 from transship.workers.broker.redis_client import impatient_redis
 

@@ -23,7 +23,6 @@ from kombu.utils.json import dumps
 from transship.store.catalog.db.engine import Catalog
 from transship.store.catalog.scheduling import jobs, rejections
 from transship.store.errors import InternalError, StoreError, TransshipError
-from transship.workers.broker.app import KEY_PREFIX, SUBMIT
 from transship.workers.broker.incoming import (
     REQUESTER,
     Invalid,
@@ -33,6 +32,7 @@ from transship.workers.broker.incoming import (
     is_runnable,
     read,
 )
+from transship.workers.broker.names import KEY_PREFIX, SUBMIT
 from transship.workers.broker.redis_client import impatient_redis
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission, known

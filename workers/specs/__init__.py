@@ -25,6 +25,7 @@ from transship.workers.specs.moves import CopySpec, PullSpec, PushSpec
 
 __all__ = [
     "ALL",
+    "BROKER_KINDS",
     "KINDS",
     "NONE",
     "AnySpec",
@@ -45,6 +46,7 @@ __all__ = [
     "Spec",
     "SquashSpec",
     "as_json",
+    "asked",
     "fingerprint",
     "fix_platforms",
     "needs_admin",
@@ -63,6 +65,10 @@ _NAMED_BY_CHECKS = {
     *("reference", "platforms", "source", "destination", "tags", "filters", "last", "target"),
     *("entries", "select", "verify_only", "repair"),
 }
+# What nobody has to be known for, and what is all in a message of the broker.
+BROKER_KINDS: Final = frozenset(
+    kind for kind, spec in KINDS.items() if not spec.admin_only and not spec.needs_body
+)
 _adapter: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 
@@ -101,14 +107,18 @@ def as_json(spec: AnySpec) -> dict[str, Any]:
     return spec.model_dump(mode="json")
 
 
+def asked(spec: AnySpec) -> dict[str, Any]:
+    """What was asked for, as it is sent: a server of another version has its own defaults."""
+    return {"kind": spec.kind, **spec.model_dump(mode="json", exclude_defaults=True)}
+
+
 def fingerprint(spec: AnySpec) -> str:
     """What tells one request from another under the same idempotency key.
 
     Only what was asked for counts: not what the host adds, whose architecture may be another, nor
     fields that were left out, of which the next version may have more.
     """
-    asked = {"kind": spec.kind, **spec.model_dump(mode="json", exclude_defaults=True)}
-    return _hashed(asked)
+    return _hashed(asked(spec))
 
 
 def whole_fingerprint(spec: AnySpec) -> str:

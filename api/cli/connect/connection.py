@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from transship.api.cli.connect.target import NeedsServerError, Target
 from transship.api.client import Client
+from transship.api.client.server import shown_token
 from transship.api.processes import locks
 from transship.store.errors import EngineRunningError, ServerUnreachableError
-from transship.store.home import prepare_home, read_token
-from transship.workers.registry.transport.addresses import is_loopback
+from transship.store.home import prepare_home
 
 if TYPE_CHECKING:
     from transship.api.processes.embedded import Engine
@@ -155,8 +154,5 @@ def server_client(target: Target) -> Client:
         RequestError: everybody on the way could read the token.
     """
     assert target.url is not None
-    local = is_loopback(urlsplit(target.url).hostname or "")
-    token = target.token
-    if token is None and local:  # a server on this machine is most often the home's own
-        token = read_token(target.home)
+    token = shown_token(target.url, target.token, target.home)
     return Client(target.url, token=token, over_http=target.token_over_http)

@@ -6,23 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
 
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.health import Health
 from transship.api.services import Injected
 from transship.api.views.liveness import degraded
 
 router = APIRouter(route_class=CheckedRoute, tags=["health"])
-
-
-class Health(BaseModel):
-    """Whether jobs can be accepted, what keeps them from moving, and the threads of each queue."""
-
-    status: str
-    degraded: list[str] = Field(
-        description="broker: it does not answer; a queue: no worker that can be reached serves it"
-    )
-    threads: dict[str, int]
 
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.limits import LimitsView, LimitView, RegistryLimitsView
 from transship.api.openapi import problems
 from transship.api.services import Injected, Services
-from transship.api.views.jobs import LimitsView, LimitView, RegistryLimitsView
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.admission import admission, limits, parking
 from transship.store.errors import InvalidSpecError, TransshipError
@@ -125,10 +126,10 @@ def _view(services: Services) -> LimitsView:
             name: LimitView(value=limit.value, source=limit.source) for name, limit in found.items()
         },
         registries={
-            registry: RegistryLimitsView.of(
-                registries.get(registry, limits.RegistryLimits()),
-                parked.get(registry, 0.0),
-                exhausted.get(registry, 0.0),
+            registry: RegistryLimitsView(
+                **asdict(registries.get(registry, limits.RegistryLimits())),
+                parked_seconds=round(parked.get(registry, 0.0), 1),
+                budget_parked_seconds=round(exhausted.get(registry, 0.0), 1),
             )
             for registry in sorted({*registries, *parked, *exhausted})
         },

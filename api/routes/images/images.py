@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from transship.api.http.auth import Asking
 from transship.api.http.checked_route import CheckedRoute
-from transship.api.openapi import problems
-from transship.api.services import Injected, Services
-from transship.api.views.images import (
+from transship.api.models.images import (
     ChildList,
     HistoryList,
     ImageDetails,
     ImageList,
+    TagBody,
     Tagged,
-    details_view,
-    platform_view,
-    step_view,
-    summary_view,
 )
+from transship.api.openapi import problems
+from transship.api.services import Injected, Services
+from transship.api.views.images import details_view, platform_view, step_view, summary_view
 from transship.store.catalog.content import lineage
 from transship.store.errors import NotFoundError, Side
 from transship.store.images.edit.delete import Deletion
@@ -44,14 +41,6 @@ FilterQuery = Annotated[
 PlatformQuery = Annotated[
     str | None, Query(max_length=256, description="os/arch[/variant]; by default the host's")
 ]
-
-
-class TagBody(BaseModel):
-    """The name that an image is to get."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reference: str = Field(min_length=1, max_length=1024)
 
 
 @router.get("/images", operation_id="listImages", responses=problems(400, 404, 422))

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.images import DescriptorView, RemoteDigest, RemoteImage, TagList
 from transship.api.openapi import problems
 from transship.api.services import Injected, Services
 from transship.store.catalog.access.tenants import is_token
@@ -57,35 +58,6 @@ _AUTH_FIELDS = {
     "identitytoken": "identity_token",
     "registrytoken": "registry_token",
 }
-
-
-class DescriptorView(BaseModel):
-    """What a reference stands for in its registry."""
-
-    media_type: str
-    digest: str
-    size: int
-
-
-class RemoteImage(BaseModel):
-    """An image in a registry. A platform has at least `os` and `architecture`."""
-
-    reference: str
-    descriptor: DescriptorView
-    platforms: list[dict[str, Any]]
-
-
-class RemoteDigest(DescriptorView):
-    """What a reference stands for in its registry, or its image for one platform."""
-
-    reference: str
-
-
-class TagList(BaseModel):
-    """A page of a repository's tags; *next* is the cursor of the one that follows."""
-
-    items: list[str]
-    next: str | None
 
 
 class FoundRepository(BaseModel):

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from transship.api.http.auth import Asking
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.images import UsageView
 from transship.api.openapi import problems
 from transship.api.services import Injected
-from transship.api.views.images import UsageView, usage_view
+from transship.api.views.images import usage_view
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.images.view.usage import on_disk, usage
 

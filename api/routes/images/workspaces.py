@@ -11,9 +11,10 @@ from sqlalchemy import Connection, select
 
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.jobs import JobView
 from transship.api.openapi import problems
 from transship.api.services import IdempotencyKey, Injected, Services
-from transship.api.views.jobs import JobView, rfc3339
+from transship.api.views.jobs import rfc3339
 from transship.api.views.visibility import shown_job
 from transship.store.catalog.content import workspaces
 from transship.store.catalog.content.workspaces import Workspace

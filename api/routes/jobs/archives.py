@@ -16,10 +16,10 @@ from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.pipes import Write, pieces
 from transship.api.http.problems import problem
 from transship.api.http.statuses import status_of
+from transship.api.models.jobs import JobView
 from transship.api.openapi import problems
 from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import IdempotencyKey, Injected, Services
-from transship.api.views.jobs import JobView
 from transship.api.views.visibility import existing_job, shown_job
 from transship.store.archives.plan import Plan
 from transship.store.archives.write import send

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Column, Connection, Select, select, text, tuple_
 
-from transship.api.access.administration import CredentialBody
 from transship.api.http.auth import ADMIN, Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.notifications import FALLBACK_SECONDS, wait
-from transship.api.openapi import job_request_body, problems
-from transship.api.routes.jobs.named import NamedJob
-from transship.api.services import IdempotencyKey, Injected, Services
-from transship.api.views.jobs import (
-    SUMMARIZED,
+from transship.api.models.credentials import CredentialBody
+from transship.api.models.jobs import (
     EventList,
+    JobEvent,
     JobList,
     JobSummary,
     JobView,
-    Problem,
     RejectedList,
     RejectedMessage,
+    RetryBody,
     TransferList,
     TransferView,
-    event_view,
-    job_summaries,
-    rfc3339,
 )
+from transship.api.models.problems import Problem
+from transship.api.openapi import job_request_body, problems
+from transship.api.routes.jobs.named import NamedJob
+from transship.api.services import IdempotencyKey, Injected, Services
+from transship.api.views.jobs import SUMMARIZED, event_view, job_summaries, rfc3339
 from transship.api.views.pages import within_page
 from transship.api.views.visibility import existing_job, is_seen, job_named, own_jobs, shown_job
 from transship.store.catalog.db.schema import JOB_TOP
@@ -51,14 +49,6 @@ router = APIRouter(route_class=CheckedRoute, tags=["jobs"])
 
 MAX_ON_A_PAGE = 1000
 LONGEST_WAIT_SECONDS = 60.0
-
-
-class RetryBody(BaseModel):
-    """Credentials for the new job; those of the first one are gone."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    credentials: dict[str, CredentialBody] = Field(default_factory=dict)
 
 
 _credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, CredentialBody])
@@ -198,7 +188,12 @@ def list_transfers(services: Injected, asking: Asking, job: NamedJob) -> Transfe
         return TransferList(items=transfer_views(connection, job))
 
 
-@router.get("/jobs/{job}/log", operation_id="getLog", responses=problems(404, 409, 422))
+@router.get(
+    "/jobs/{job}/log",
+    operation_id="getLog",
+    response_model_exclude_unset=True,
+    responses=problems(404, 409, 422),
+)
 def get_log(
     services: Injected,
     asking: Asking,
@@ -215,8 +210,8 @@ def get_log(
     with services.catalog.read() as connection:
         existing_job(connection, asking, job, jobs_table.c.id)
         found = events.of_job(connection, job, after=after, limit=limit + 1)
-    shown = within_page([event_view(event) for event in found[:limit]], json.dumps)
-    return EventList(items=shown, next=str(shown[-1]["id"]) if len(found) > len(shown) else None)
+    shown = within_page([event_view(event) for event in found[:limit]], _written)
+    return EventList(items=shown, next=str(shown[-1].id) if len(found) > len(shown) else None)
 
 
 @router.post(
@@ -337,6 +332,10 @@ def _check(field: str, values: list[str] | None, known: tuple[str, ...]) -> None
                 f"{value!r} must be one of {', '.join(known)}",
                 errors=[{"field": field, "message": f"one of {', '.join(known)}"}],
             )
+
+
+def _written(event: JobEvent) -> str:
+    return event.model_dump_json(exclude_unset=True)
 
 
 def _encoded(seq: int) -> str:

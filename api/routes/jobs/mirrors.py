@@ -8,109 +8,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
+from transship.api.models.jobs import JobList, JobView
+from transship.api.models.mirrors import (
+    MirrorChange,
+    MirrorList,
+    MirrorSummary,
+    MirrorView,
+    NewMirror,
+    RunView,
+    Verification,
+)
 from transship.api.openapi import problems
 from transship.api.services import IdempotencyKey, Injected, Services
-from transship.api.views.jobs import SUMMARIZED, JobList, JobView, job_summaries, rfc3339
+from transship.api.views.jobs import SUMMARIZED, job_summaries, rfc3339
 from transship.api.views.visibility import own_jobs, shown_job
 from transship.store.catalog.scheduling import jobs, mirrors
 from transship.store.catalog.scheduling.mirrors import StoredMirror
-from transship.workers.mirrors.entries import MAX_ENTRIES
-from transship.workers.specs import MirrorEntry, as_json, parse_spec
-from transship.workers.specs.fields import PlatformText
+from transship.workers.specs import as_json, parse_spec
 
 router = APIRouter(route_class=CheckedRoute, tags=["mirrors"])
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
-SHORTEST_SECONDS = 60
-LONGEST_SECONDS = 366 * 86400
 
 MirrorName = Annotated[str, Path(pattern=NAME_PATTERN)]
-
-
-class NewMirror(BaseModel):
-    """A policy that is to be kept. What a run is to be is said as for a job of kind `mirror`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    entries: tuple[MirrorEntry, ...] = Field(min_length=1, max_length=MAX_ENTRIES)
-    platforms: tuple[PlatformText, ...] = Field(default=(), max_length=100)
-    all_platforms: bool = False
-    priority: int = Field(default=-10, ge=-100, le=100)
-    verify: Literal["head", "read"] | None = Field(
-        default=None, description="after each run ask for all of every image, or read it"
-    )
-    deadline: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="of a run, seconds from its start"
-    )
-    interval_seconds: float | None = Field(
-        default=None,
-        ge=SHORTEST_SECONDS,
-        le=LONGEST_SECONDS,
-        allow_inf_nan=False,
-        description="between the beginnings of two runs; null: it runs when it is asked for",
-    )
-    enabled: bool = Field(default=True, description="whether the interval counts")
-
-
-class Verification(BaseModel):
-    """How a mirror is verified."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    read: bool = Field(default=False, description="read everything, instead of asking by HEAD")
-    repair: bool = Field(default=False, description="copy again what is damaged")
-
-
-class MirrorChange(BaseModel):
-    """What is to become of a policy."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    enabled: bool = Field(description="whether the interval counts")
-
-
-class RunView(BaseModel):
-    """A run in short; the job has its report."""
-
-    job: str
-    state: str
-    started_at: str
-    finished_at: str | None
-
-
-class MirrorSummary(BaseModel):
-    """A policy that is kept, without what it says."""
-
-    name: str
-    enabled: bool
-    interval_seconds: float | None
-    next_run_at: str | None = Field(description="null where no run is to come by itself")
-    running: str | None = Field(description="the job of the run that is going on")
-    last_run: RunView | None
-    entries: int
-    created_at: str
-    updated_at: str
-
-
-class MirrorView(MirrorSummary):
-    """A policy that is kept."""
-
-    spec: dict[str, object] = Field(description="of the job that a run is")
-
-
-class MirrorList(BaseModel):
-    """The policies, by name."""
-
-    items: list[MirrorSummary]
-    next: None = None
 
 
 @router.get("/mirrors", operation_id="listMirrors", responses=problems())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -20,13 +21,14 @@ from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.event_streams import NDJSON, SSE, STREAM, Events, event_id, streamed
 from transship.api.http.notifications import Pace, wait
+from transship.api.models.jobs import JobSummary, MovingTransfer, ProgressEvent
 from transship.api.openapi import problems
 from transship.api.routes.jobs.jobs import transfer_views
 from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import Injected, Services
 from transship.api.views.docker_progress import Line
 from transship.api.views.docker_stream import DockerStream
-from transship.api.views.jobs import SUMMARIZED, JobSummary, event_view, job_summaries
+from transship.api.views.jobs import SUMMARIZED, event_view, job_summaries
 from transship.api.views.visibility import existing_job
 from transship.store.catalog.db.schema import TRANSFER_RUNNING
 from transship.store.catalog.db.schema import transfers as transfers_table
@@ -125,26 +127,21 @@ def _look(
     with services.catalog.read() as connection:
         row = jobs.get(connection, job, *SUMMARIZED)
         found = [
-            event_view(event)
+            event_view(event).model_dump(exclude_unset=True)
             for event in events.of_job(
                 connection, job, children=True, after=after, limit=MAX_EVENTS
             )
         ]
         rows = [row] if row is not None else []
         (view,) = job_summaries(connection, rows)
-        progress = {
-            "type": "progress",
-            "job": view.model_dump(),
-            "transfers": _moving(connection, view),
-        }
-    return found, progress, view.state in jobs.ENDED
+        progress = ProgressEvent(job=view, transfers=_moving(connection, view))
+    return found, progress.model_dump(), view.state in jobs.ENDED
 
 
-def _moving(connection: Connection, job: JobSummary) -> list[dict[str, Any]]:
+def _moving(connection: Connection, job: JobSummary) -> Sequence[MovingTransfer]:
     """The transfers to show: all of a single job, of a mirror those that are moving."""
     if not job.children:
-        views = transfer_views(connection, job.id, limit=MAX_TRANSFERS_SHOWN)
-        return [view.model_dump() for view in views]
+        return transfer_views(connection, job.id, limit=MAX_TRANSFERS_SHOWN)
     columns = (
         transfers_table.c.digest,
         transfers_table.c.direction,
@@ -158,7 +155,7 @@ def _moving(connection: Connection, job: JobSummary) -> list[dict[str, Any]]:
         .order_by(transfers_table.c.id)
         .limit(MAX_TRANSFERS_SHOWN)
     )
-    return [dict(row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return [MovingTransfer.model_validate(row, from_attributes=True) for row in rows]
 
 
 def _existing(services: Services, asking: Caller, job: str) -> Row[Any]:

@@ -12,9 +12,10 @@ from transship.store.errors import InvalidSpecError
 from transship.store.oci.platform import Platform
 from transship.store.settings import Settings
 from transship.workers.broker.app import app
-from transship.workers.broker.incoming import BROKER_KINDS, Rights
+from transship.workers.broker.incoming import Rights
 from transship.workers.handlers import HANDLERS
 from transship.workers.specs import (
+    BROKER_KINDS,
     KINDS,
     CopySpec,
     MirrorEntry,

@@ -21,6 +21,7 @@ from transship.api.cli.examples import EXAMPLES
 from transship.api.cli.root import COMPLETE_VARIABLE, cli
 from transship.api.client.http import HttpClient
 from transship.api.client.images import ImageCalls
+from transship.api.client.requests import Request
 from transship.store.errors import ProtocolError
 
 
@@ -151,9 +152,12 @@ class Paged(ImageCalls):
     def __init__(self, pages: dict[str | None, tuple[list[str], str | None]]) -> None:
         self._pages = pages
 
-    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        assert (method, path) == ("GET", "/remote/r.test/app/tags")
-        items, following = self._pages[options["params"].get("cursor")]
+    def _before_logins(self, logins: object) -> None:
+        assert not logins
+
+    def _object(self, request: Request, **_: Any) -> dict[str, Any]:
+        assert (request.method, request.path) == ("GET", "/remote/r.test/app/tags")
+        items, following = self._pages[request.params.get("cursor")]
         return {"items": items, "next": following}
 
 
@@ -169,7 +173,7 @@ def test_tags_are_printed_once_each_from_all_pages(monkeypatch: pytest.MonkeyPat
 
 def test_pages_that_go_round_in_circles_end() -> None:
     client = Paged({None: (["a"], "2"), "2": (["b"], "2")})
-    with pytest.raises(ProtocolError, match="never ends"):
+    with pytest.raises(ProtocolError, match="never end"):
         list(client.tags("r.test/app"))
 
 

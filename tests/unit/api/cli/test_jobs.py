@@ -13,6 +13,7 @@ from transship.api.cli.commands import jobs as cli
 from transship.api.cli.commands.jobs import _log
 from transship.api.cli.output.job_tables import percent
 from transship.api.client.jobs import JobCalls
+from transship.api.client.requests import Request
 
 
 class Pages:
@@ -34,11 +35,11 @@ class Listed(JobCalls):
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
-    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        assert (method, path) == ("GET", "/jobs")
-        asked = options["params"]
+    def _object(self, request: Request, **body: Any) -> dict[str, Any]:
+        assert (request.method, request.path) == ("GET", "/jobs")
+        asked = request.params
         self.asked.append(dict(asked))
-        first, count = int(asked.get("cursor", 0)), asked["limit"]
+        first, count = int(asked["cursor"] or 0), asked["limit"]
         following = str(first + count) if first + count < 2500 else None
         items = [{"id": n} for n in range(first, min(first + count, 2500))]
         return {"items": items, "next": following}
