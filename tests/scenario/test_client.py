@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -26,6 +27,7 @@ from tests.support.server import environment
 from tests.support.tars import file, tar_of
 from tests.support.up import Environment, Up, up_environment
 from transship.client import (
+    AsyncClient,
     ClientError,
     ConflictError,
     CopySpec,
@@ -126,6 +128,44 @@ def test_a_file_system_becomes_an_image(here: Environment, kind: Kind) -> None:
     done = ask(kind, here, "wait", job.id, check=True)
     details = ask(kind, here, "inspect", f"made-{kind}")
     assert (details.id, details.config["Env"]) == (done.result["image_id"], ["A=b"])
+
+
+@both
+@pytest.mark.parametrize("size", [1_000, 50_000_000])
+def test_a_body_that_is_not_an_archive_is_refused(here: Environment, kind: Kind, size: int) -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        ask(kind, here, "load", io.BytesIO(b"x" * size))
+    assert raised.value.status == 400
+
+
+class Endless(io.RawIOBase):
+    """A file without an end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:] = bytes(len(buffer))
+        return len(buffer)
+
+
+def test_a_body_stops_when_its_call_is_cancelled(here: Environment) -> None:
+    def imports() -> set[str]:
+        return {job.id for job in ask("blocking", here, "jobs", kind="import")}
+
+    async def cancelled() -> None:
+        known = imports()
+        async with AsyncClient(**server(here.up)) as client:
+            sending = asyncio.create_task(client.import_image(io.BufferedReader(Endless())))
+            await asyncio.to_thread(wait_until, lambda: imports() - known, 20, "the job")
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            (job,) = imports() - known
+            ended = await client.wait(job, 20)
+            assert (ended.error and ended.error.code) == "body-incomplete"
+
+    asyncio.run(cancelled())
 
 
 @both

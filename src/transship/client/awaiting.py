@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, closing
 from functools import wraps
@@ -11,13 +12,16 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
+from transship.api.client.requests import Request
 from transship.client.calls import Calls
 from transship.client.connect import (
     ANSWER_SECONDS,
     PIECE_BYTES,
     RECONNECT_SECONDS,
+    ask,
     calls_to,
     failure,
+    pieces_of,
     sent,
 )
 from transship.client.steps import (
@@ -85,6 +89,9 @@ class AsyncClient:
         """
         self._calls, options = calls_to(url, token, timeout=timeout, reconnect=reconnect)
         self._http = httpx.AsyncClient(transport=transport, **options)
+        # Files block, so a thread sends them. It also sees an answer that comes before their end:
+        # when the server closes then, asyncio drops what it has not read yet.
+        self._sending = httpx.Client(**options) if transport is None else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +107,8 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        if self._sending is not None:
+            self._sending.close()
 
     submit = _awaiting(Calls.submit)
     job = _awaiting(Calls.job)
@@ -159,6 +168,9 @@ class AsyncClient:
                             case Do(function):
                                 outcome = await asyncio.to_thread(function)
                             case Ask(request, body):
+                                if body is not None and self._sending is not None:
+                                    outcome = await _by_thread(self._sending, request, body)
+                                    continue
                                 content = None if body is None else _pieces(body)
                                 asked = self._http.stream(**sent(request), content=content)
                                 async with asked as response:
@@ -177,6 +189,16 @@ class AsyncClient:
                                 outcome = await anext(pieces, b"")
                     except httpx.RequestError as error:
                         outcome = failure(self._calls.where, error)
+
+
+async def _by_thread(http: httpx.Client, request: Request, body: BinaryIO) -> Answer:
+    cancelled = threading.Event()
+    content = pieces_of(body, stopped=cancelled.is_set)
+    try:
+        return await asyncio.to_thread(ask, http, request, content)
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

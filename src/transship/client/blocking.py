@@ -7,17 +7,18 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from functools import wraps
 from types import TracebackType
-from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
 from transship.client.calls import Calls
 from transship.client.connect import (
     ANSWER_SECONDS,
-    PIECE_BYTES,
     RECONNECT_SECONDS,
+    ask,
     calls_to,
     failure,
+    pieces_of,
     sent,
 )
 from transship.client.steps import (
@@ -166,10 +167,8 @@ class Client:
                         case Do(function):
                             outcome = function()
                         case Ask(request, body):
-                            content = None if body is None else _pieces(body)
-                            with self._http.stream(**sent(request), content=content) as response:
-                                whole = b"".join(response.iter_bytes())
-                            outcome = Answer(request, response.status_code, whole)
+                            content = None if body is None else pieces_of(body)
+                            outcome = ask(self._http, request, content)
                         case Open(request):
                             streams.close()
                             response = streams.enter_context(self._http.stream(**sent(request)))
@@ -180,8 +179,3 @@ class Client:
                             outcome = next(pieces, b"")
                 except httpx.RequestError as error:
                     outcome = failure(self._calls.where, error)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(PIECE_BYTES):
-        yield piece

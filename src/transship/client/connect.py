@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final
 
 import httpx
 
@@ -13,6 +14,7 @@ from transship.api.client.server import is_private, readable, shown_token
 from transship.client.calls import Calls
 from transship.client.calls.exchange import given
 from transship.client.errors import ClientError, InvalidRequestError, as_client_errors, lost
+from transship.client.steps import Answer
 from transship.store.errors import RequestError
 from transship.store.settings import Settings
 
@@ -69,6 +71,28 @@ def sent(request: Request) -> dict[str, Any]:
     if request.timeout is not None:
         wanted["timeout"] = _timeout(request.timeout)
     return wanted
+
+
+def ask(http: httpx.Client, request: Request, content: Iterator[bytes] | None) -> Answer:
+    """Send a request, with a body where there is *content*, and read the answer.
+
+    Raises:
+        httpx.RequestError: there is none.
+    """
+    with http.stream(**sent(request), content=content) as response:
+        return Answer(request, response.status_code, b"".join(response.iter_bytes()))
+
+
+def pieces_of(file: BinaryIO, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+    """What is left of *file*, as a body.
+
+    Raises:
+        httpx.WriteError: it has *stopped* being wanted.
+    """
+    while piece := file.read(PIECE_BYTES):
+        if stopped():
+            raise httpx.WriteError("the call was cancelled")
+        yield piece
 
 
 def failure(where: str, error: httpx.RequestError) -> ClientError:
