@@ -54,12 +54,13 @@ TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "OtherPlatformError": Fail,
     "TokenError": Fail,
     "ScopeError": Fail,
-    "ThrottledError": Fail,
+    "ThrottledError": Again,
     "QuotaError": Fail,
     "TooLargeError": Fail,
     "IncompleteBodyError": Fail,
     "GoneError": Fail,
     "ConflictError": Fail,
+    "AmbiguousError": Fail,
     "CredentialsNeededError": Fail,
     # nor does this machine, but for a database that is being restarted
     "DatabaseUnavailableError": Again,
@@ -73,7 +74,7 @@ TABLE: dict[str, type[Again | Exclude | Fail] | None] = {
     "EngineRunningError": Fail,
     "AddressInUseError": Fail,
     "MissingProgramError": Fail,
-    "ServerUnreachableError": Fail,
+    "ServerUnreachableError": Again,
     # bytes: what may have been cut on the way is fetched again, what is wrong stays wrong
     "ContentError": Exclude,
     "SizeMismatchError": Again,
