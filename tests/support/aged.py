@@ -252,10 +252,10 @@ def _jobs(connection: Connection, size: Aged, now: float) -> None:
         "INSERT INTO job_children"
         " SELECT parent, sum(CASE state WHEN 'queued' THEN 1 ELSE 0 END), 0,"
         " sum(CASE state WHEN 'succeeded' THEN 1 ELSE 0 END),"
-        " sum(CASE state WHEN 'failed' THEN 1 ELSE 0 END), 0, 0, 0, 0, 0, 0, 0"
+        " sum(CASE state WHEN 'failed' THEN 1 ELSE 0 END), 0, 0, 0, 0, 0, 0, 0, 0"
         " FROM jobs WHERE parent IS NOT NULL GROUP BY parent"
         # And as many others as would be there if pulls of the past had been of all tags.
-        " UNION ALL SELECT id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM jobs"
+        " UNION ALL SELECT id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM jobs"
         " WHERE kind = 'pull' AND parent IS NULL AND finished_at IS NOT NULL"
     )
 
