@@ -25,7 +25,8 @@ from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.steps import compare, partial_failures
 from transship.workers.steps.closure import Closure, narrowed, resolve
-from transship.workers.steps.referrers import Memory, about_all
+from transship.workers.steps.memory import Memory
+from transship.workers.steps.referrers import about_all
 from transship.workers.steps.remote import Remote
 
 LOOKED_AT_ONCE = 64  # images compared before what was found is on record

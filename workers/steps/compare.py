@@ -40,7 +40,8 @@ from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import NONE, CopySpec, ReferrersChoice
 from transship.workers.steps.closure import narrowed, resolve
-from transship.workers.steps.referrers import UNTAGGED, Memory, about_all, all_there
+from transship.workers.steps.memory import Memory
+from transship.workers.steps.referrers import UNTAGGED, about_all, all_there
 from transship.workers.steps.remote import Remote
 
 T = TypeVar("T")

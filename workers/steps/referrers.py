@@ -8,12 +8,10 @@ without.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from transship.store.errors import (
     ConflictError,
@@ -26,18 +24,16 @@ from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.workers.registry.client import Repository
-from transship.workers.registry.referrers import Referrers, described, fallback_tag
+from transship.workers.registry.referrers import described, fallback_tag
 from transship.workers.specs import ALL, NONE, ReferrersChoice
 from transship.workers.steps.closure import Closure, resolve_by_steps
+from transship.workers.steps.memory import Memory
 from transship.workers.steps.needs import Steps
 from transship.workers.steps.remote import Remote
-
-T = TypeVar("T")
 
 DIGEST_TAGS: Final = (".sig", ".att", ".sbom")  # behind the fallback tag of what they are about
 MAX_DEPTH: Final = 8  # a signature of an SBOM of an image is the second
 MAX_REFERRERS: Final = 1000  # of an image, with all that is about its children
-MAX_REMEMBERED: Final = 20_000  # answers of one repository
 UNTAGGED: Final = "no_digest_tags"  # a fact of a checkpoint: the source lists no tag of this kind
 
 
@@ -96,46 +92,6 @@ NOTHING_ATTACHED: Final = Attached()
 def is_digest_tag(tag: str) -> bool:
     """Whether a tag is made of a digest, as those of signatures are."""
     return tag.startswith("sha256-") and tag.endswith(DIGEST_TAGS)
-
-
-class Memory:
-    """A repository whose answers about tags and referrers are remembered for a while.
-
-    Each is asked for once, also by several threads at a time; who comes second waits for it.
-    """
-
-    def __init__(self, repository: Repository) -> None:
-        """Remember as long as this object lives."""
-        self._repository = repository
-        self._lock = threading.Lock()
-        self._answers: dict[Hashable, Future[Any]] = {}
-
-    def head_manifest(self, tag: str) -> Descriptor | None:
-        """As `Repository.head_manifest`."""
-        return self.once(("tag", tag), lambda: self._repository.head_manifest(tag))
-
-    def list_referrers(self, digest: Digest, *, tagged: bool = True) -> Referrers:
-        """As `Repository.list_referrers`."""
-        return self.once(
-            (digest, tagged), lambda: self._repository.list_referrers(digest, tagged=tagged)
-        )
-
-    def once(self, key: Hashable, ask: Callable[[], T]) -> T:
-        """The answer to a question, called *key*; asked for by *ask* if it is not known."""
-        with self._lock:
-            answer = self._answers.get(key)
-            mine = answer is None
-            if answer is None:
-                if len(self._answers) >= MAX_REMEMBERED:
-                    self._answers.clear()
-                answer = self._answers[key] = Future()
-        if mine:
-            try:
-                answer.set_result(ask())
-            except BaseException as error:  # noqa: BLE001 -- raised again for all who wait
-                answer.set_exception(error)
-        found: T = answer.result()
-        return found
 
 
 def attached_to(
