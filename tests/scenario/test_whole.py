@@ -106,6 +106,40 @@ def test_more_layers_and_children_than_a_thousand_and_deep_nesting_are_copied(
     assert set(target.blobs["app"]) == set(source.blobs["app"])
 
 
+# --- what is there already -----------------------------------------------------------------------
+
+
+def test_a_tag_that_is_not_to_be_overwritten_stays(
+    engine: Engine, source: RegistrySimulator, target: RegistrySimulator
+) -> None:
+    new = source.add_image("app", "v1", [b"new"])
+    other = source.add_image("app", "v2", [b"other"])
+    old = target.add_image("app", "v1", [b"old"])
+    entry = {"source": f"{source.host}/app", "destination": f"{target.host}/app"}
+    row = engine.run(kind="mirror", entries=[{**entry, "overwrite": "never"}])
+    assert row.state == "succeeded", row.error
+    assert target.tags["app"] == {"v1": old, "v2": other}
+    assert new not in target.manifests["app"]
+    verified = engine.run(
+        kind="mirror",
+        entries=[{**entry, "overwrite": "never"}],
+        verify="head",
+        verify_only=True,
+    )
+    assert verified.state == "succeeded", verified.error
+    spec: dict[str, Any] = {
+        "kind": "copy",
+        "source": f"{source.host}/app:v1",
+        "destination": f"{target.host}/app:v1",
+    }
+    kept = engine.run(**spec, overwrite="never").result
+    assert (kept["kept"], kept["digest"], kept["source_digest"]) == (True, old, new)
+    assert engine.run(**spec).state == "succeeded"
+    assert target.tags["app"]["v1"] == new
+    again = engine.run(**spec, overwrite="never").result
+    assert again["up_to_date"] is True
+
+
 # --- verify --------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,10 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     target = Remote.of(spec.target, Side.DESTINATION, lease, context, monitor)
     lacks = _lacks(lease, context)
     root = yield from checkpoint.fixed_root(lease, source, whole=lacks is not None)
+    if spec.overwrite == "never" and "absent" not in lease.checkpoint:
+        kept = yield from _kept(spec, root, target, context)
+        if kept is not None:
+            return kept
     there: Descriptor | None = None
     if "absent" not in lease.checkpoint and lacks is None and not spec.force:
         there = yield from _as_expected(spec, root, target, context)
@@ -71,6 +75,10 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
             missing = [blob for blob in idle if blob.digest not in usable]
             yield from deliver.want_uploads(target, ready, lease, source=source, missing=missing)
         return Waiting()
+    if spec.overwrite == "never":  # the last look before it is written
+        kept = yield from _kept(spec, closure.root.descriptor, target, context)
+        if kept is not None:
+            return kept
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
     if spec.referrers != NONE:
         result["referrers"] = len(attached.referrers)
@@ -89,6 +97,23 @@ def _lacks(lease: JobLease, context: WorkerContext) -> dict[str, Any] | None:
     if found is None or context.now() - found["at"] > LACKING_SECONDS:
         return None
     return found
+
+
+def _kept(
+    spec: CopySpec, root: Descriptor, target: Remote, context: WorkerContext
+) -> Steps[Done | None]:
+    """The target stands for something else, which is to stay; None: it may be written.
+
+    A registry that does not say what is there is not written to.
+    """
+    (there,) = yield from target.ask(lambda _: target.head(), [None])
+    if there is None or str(there.digest) in (
+        str(root.digest),
+        compare.expected_digest(root, spec.platforms, context),
+    ):
+        return None
+    result = compare.result(spec, root, str(there.digest), up_to_date=False)
+    return Done({**result, "kept": True})
 
 
 def _as_expected(

@@ -132,6 +132,7 @@ def _copy(spec: MirrorSpec, one: Image, *, force: bool = False) -> CopySpec:
         all_platforms=spec.all_platforms and not one.how.platforms,
         referrers=one.how.referrers,
         on_rewrite=one.how.on_rewrite,
+        overwrite=one.how.overwrite,
         force=force,
         priority=spec.priority,
     )

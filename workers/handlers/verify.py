@@ -149,6 +149,8 @@ class _Run:
     ) -> Iterator[dict[str, str]]:
         there = self._memory(target).head_manifest(one.target.identifier)
         if there is None or there.digest != whole.root.digest:
+            if there is not None and one.how.overwrite == "never":
+                return  # it is to stay
             stands = "missing" if there is None else f"stands for {there.digest}"
             yield _problem("tag", str(whole.root.digest), stands)
         yield from self._below(whole, target)

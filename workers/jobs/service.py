@@ -299,7 +299,7 @@ class JobService:
                 Image(
                     copy.origin,
                     copy.target,
-                    How(copy.platforms, copy.referrers, copy.on_rewrite),
+                    How(copy.platforms, copy.referrers, copy.on_rewrite, copy.overwrite),
                 )
                 for copy in copies
             ]

@@ -29,8 +29,8 @@ class PolicyEntry:
         select: Rules for tags.
         platforms: Only these; none means all.
         referrers: What comes along of what is about the images: `all`, `none`, artifact types.
-        on_rewrite: `warn` or `fail`, where that does not fit some platforms. None of both: by
-            default.
+        on_rewrite: `warn` or `fail`, where that does not fit some platforms.
+        overwrite: `always` or `never`. None of these three: by default.
         require: Fewer tags than these are a failure.
         place: The key of the file at which it stands.
     """
@@ -42,6 +42,7 @@ class PolicyEntry:
     platforms: tuple[str, ...] = ()
     referrers: str | tuple[str, ...] | None = None
     on_rewrite: str | None = None
+    overwrite: str | None = None
     require: int = 0
     place: str = field(default="", compare=False)
 
@@ -61,6 +62,8 @@ class PolicyEntry:
             found["referrers"] = types if isinstance(types, str) else list(types)
         if self.on_rewrite is not None:
             found["on_rewrite"] = self.on_rewrite
+        if self.overwrite is not None:
+            found["overwrite"] = self.overwrite
         if self.require:
             found["require"] = self.require
         return found
@@ -103,10 +106,10 @@ def referrers_in(at: Field) -> str | tuple[str, ...]:
     return tuple(item.checked(check_artifact_type) for item in at.items())
 
 
-def on_rewrite_in(at: Field) -> str:
-    """Read what becomes of referrers that do not fit."""
-    if at.value not in ("warn", "fail"):
-        raise at.wrong("neither warn nor fail")
+def one_of(at: Field, first: str, second: str) -> str:
+    """Read one of two words."""
+    if at.value not in (first, second):
+        raise at.wrong(f"neither {first} nor {second}")
     return at.text()
 
 

@@ -21,7 +21,7 @@ import yaml  # type: ignore[import-untyped]
 from transship.workers.mirrors.entries import (
     PolicyEntry,
     destination_in,
-    on_rewrite_in,
+    one_of,
     platforms_in,
     referrers_in,
     selection,
@@ -32,8 +32,13 @@ from transship.workers.mirrors.fields import Field
 from transship.workers.mirrors.selection import Selection
 
 ENTRIES, DEFAULTS = "entries", "defaults"
-REFERRERS, ON_REWRITE = "referrers", "onRewrite"
-_BY_DEFAULT = ("platforms", REFERRERS, ON_REWRITE)  # what entries say, or `defaults` for all
+REFERRERS, ON_REWRITE, OVERWRITE = "referrers", "onRewrite", "overwrite"
+_BY_DEFAULT = (
+    "platforms",
+    REFERRERS,
+    ON_REWRITE,
+    OVERWRITE,
+)  # what entries say, or `defaults` for all
 # What narrows an entry, and what it consists of: left empty it would stand for all tags.
 _NARROWING = {"tags": "tag", "select": "rule", "semver": "range", "allow": "pattern"}
 
@@ -49,7 +54,7 @@ def read(document: Field) -> tuple[list[PolicyEntry], str | None, bool, str | No
         [_entry(item, usual) for item in items],
         defaults["destination"].text() if "destination" in defaults else None,
         defaults["scoped"].flag() if "scoped" in defaults else False,
-        _verify(defaults["verify"]) if "verify" in defaults else None,
+        one_of(defaults["verify"], "head", "read") if "verify" in defaults else None,
     )
 
 
@@ -100,16 +105,11 @@ def _entry(item: Field, usual: Mapping[str, Field]) -> PolicyEntry:
         select=_select(keys["select"]) if "select" in keys else None,
         platforms=platforms_in(keys["platforms"]) if "platforms" in keys else (),
         referrers=referrers_in(keys[REFERRERS]) if REFERRERS in keys else None,
-        on_rewrite=on_rewrite_in(keys[ON_REWRITE]) if ON_REWRITE in keys else None,
+        on_rewrite=one_of(keys[ON_REWRITE], "warn", "fail") if ON_REWRITE in keys else None,
+        overwrite=one_of(keys[OVERWRITE], "always", "never") if OVERWRITE in keys else None,
         require=keys["require"].number() if "require" in keys else 0,
         place=item.place,
     )
-
-
-def _verify(at: Field) -> str:
-    if at.value not in ("head", "read"):
-        raise at.wrong("neither head nor read")
-    return at.text()
 
 
 def _select(at: Field) -> Selection | None:

@@ -17,12 +17,14 @@ class How:
     Attributes:
         platforms: Only these; none means all.
         referrers: What comes along of what is about them: all, none, or artifact types.
+        overwrite: Whether the tag is written that stands for something else already.
         on_rewrite: What becomes of a job whose image has referrers that do not fit it any more.
     """
 
     platforms: tuple[str, ...] = ()
     referrers: Literal["all", "none"] | tuple[str, ...] = "all"
     on_rewrite: Literal["warn", "fail"] = "warn"
+    overwrite: Literal["always", "never"] = "always"
 
     def differing(self, other: How) -> dict[str, object]:
         """The fields that are not as *other* has them, as an entry of a spec says them."""

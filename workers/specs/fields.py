@@ -73,6 +73,8 @@ REFERRERS = (
     "what is about the image and comes along: signatures, SBOMs, attestations; "
     "`all`, `none`, or artifact types"
 )
+Overwrite = Literal["always", "never"]
+OVERWRITE = "`never`: what the destination's tag stands for stays"
 ON_REWRITE = "where only some platforms are copied, and something is about the whole index"
 
 

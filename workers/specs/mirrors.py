@@ -14,8 +14,10 @@ from transship.workers.mirrors.plan import How
 from transship.workers.mirrors.selection import Selection
 from transship.workers.specs.fields import (
     ON_REWRITE,
+    OVERWRITE,
     REFERRERS,
     OnRewrite,
+    Overwrite,
     PlatformsSpec,
     PlatformText,
     ReferenceText,
@@ -48,6 +50,7 @@ class MirrorEntry(BaseModel):
     )
     referrers: ReferrersChoice | None = Field(default=None, description=INSTEAD)
     on_rewrite: OnRewrite | None = Field(default=None, description=INSTEAD)
+    overwrite: Overwrite | None = Field(default=None, description=INSTEAD)
     require: int = Field(
         default=0, ge=0, le=MAX_TAGS, description="fewer tags than these are a failure"
     )
@@ -105,6 +108,7 @@ class MirrorSpec(PlatformsSpec):
     repair: bool = Field(default=False, description="copy again what is found to be damaged")
     referrers: ReferrersChoice = Field(default="all", description=REFERRERS)
     on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
+    overwrite: Overwrite = Field(default="always", description=OVERWRITE)
     priority: int = Field(default=-10, ge=-100, le=100)
 
     @model_validator(mode="after")
@@ -157,12 +161,13 @@ class MirrorSpec(PlatformsSpec):
             platforms=entry.platforms or self.platforms,
             referrers=self.referrers if entry.referrers is None else entry.referrers,
             on_rewrite=entry.on_rewrite or self.on_rewrite,
+            overwrite=entry.overwrite or self.overwrite,
         )
 
     @property
     def usual(self) -> How:
         """How those are copied of whose entries nothing else is said; but for platforms."""
-        return How(referrers=self.referrers, on_rewrite=self.on_rewrite)
+        return How(referrers=self.referrers, on_rewrite=self.on_rewrite, overwrite=self.overwrite)
 
     @property
     def asks(self) -> tuple[Reference, ...]:

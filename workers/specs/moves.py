@@ -12,8 +12,10 @@ from transship.store.oci.reference import Reference, parse_repository
 from transship.workers.specs.fields import (
     ID,
     ON_REWRITE,
+    OVERWRITE,
     REFERRERS,
     OnRewrite,
+    Overwrite,
     PlatformsSpec,
     ReferenceText,
     ReferrersChoice,
@@ -133,6 +135,7 @@ class CopySpec(PlatformsSpec):
     destination: ReferenceText
     referrers: ReferrersChoice = Field(default="none", description=REFERRERS)
     on_rewrite: OnRewrite = Field(default="warn", description=ON_REWRITE)
+    overwrite: Overwrite = Field(default="always", description=OVERWRITE)
     force: bool = Field(
         default=False, description="look for all of the image, although the tag is equal"
     )

@@ -47,10 +47,13 @@ def push(reference: str, destination: str | None, all_tags: bool, **options: Any
 @click.argument("source")
 @click.argument("destination")
 @click.option("--force", is_flag=True, help="Look for all of it, although the tag is equal.")
+@click.option(
+    "--no-overwrite", is_flag=True, help="Keep what DESTINATION stands for, if that is another."
+)
 @platform_options
 @referrer_options
 @job_options
-def copy(source: str, destination: str, force: bool, **options: Any) -> int:
+def copy(source: str, destination: str, force: bool, no_overwrite: bool, **options: Any) -> int:
     """Copy SOURCE, an image in a registry, to DESTINATION in another.
 
     Every platform is copied unless some are named. Signatures and what else is about the image
@@ -59,6 +62,8 @@ def copy(source: str, destination: str, force: bool, **options: Any) -> int:
     spec = {"kind": "copy", "source": source, "destination": destination, **referrers_in(options)}
     if force:
         spec["force"] = True
+    if no_overwrite:
+        spec["overwrite"] = "never"
     if options["all_platforms"] and not options["quiet"]:
         sys.stderr.write("copy takes all platforms anyway\n")
     return ask(spec, options)

@@ -159,6 +159,8 @@ def summary(job: dict[str, Any]) -> str:
         told = f"{what}: {result['images']} images, {result['up_to_date']} up to date; {figures}"
         nothing = result.get("nothing_selected", ())
         return "\n".join((*(f"{one}: no tag is selected" for one in nothing), told))
+    if result.get("kept"):
+        return f"{what}@{result['digest']}: kept, for it is not to be overwritten"
     state = "up to date" if result.get("up_to_date") else "done"
     if "tags" in result:
         return f"{what}: {result['tags']} tags, {state}; {figures}"

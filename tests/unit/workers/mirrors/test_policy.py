@@ -163,6 +163,8 @@ def test_a_port_becomes_part_of_a_path() -> None:
         ("entries: [{source: a, destination: 'b:1'}]", "f.yaml: entries.0.destination: b:1: exp"),
         ("entries: [{source: a, require: x}]", "f.yaml: entries.0.require: expected a whole num"),
         ("entries: [{source: 'a:1', require: 1}]", "f.yaml: entries.0.require: the source names"),
+        ("entries: [{source: a, overwrite: no}]", "f.yaml: entries.0.overwrite: neither always"),
+        ("entries: [{source: a}]\ndefaults: {verify: x}", "f.yaml: defaults.verify: neither head"),
         ("entries: [{source: a, referrers: some}]", "f.yaml: entries.0.referrers: neither all"),
         ("entries: [{source: a, referrers: []}]", "f.yaml: entries.0.referrers: names no"),
         ("entries: [{source: a, referrers: [b]}]", "f.yaml: entries.0.referrers.0: b: not the ty"),
