@@ -41,7 +41,9 @@ def run_api(settings: Settings) -> None:
     else:
         listener = bind_tcp(settings.listen_host, settings.listen_port)
         write_defaults(catalog, settings)
-    wire = CeleryWire(_broker(settings))
+    # What it cancels, and what it receives, is shown as its work.
+    shown_as = f"transship-api@{socket.gethostname()}" if _task_events() else None
+    wire = CeleryWire(_broker(settings), shown_as=shown_as)
     context = make_context(settings, catalog, wire)
     owner_token.make_first(settings.home, Access(catalog, context.sealer))
     listeners = [listener]
@@ -71,11 +73,16 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> int:
         return run(
             queues,
             broker_url=_broker(settings),
-            task_events=bool(os.environ.get(TASK_EVENTS_VARIABLE)),
+            task_events=_task_events(),
         )
     finally:
         if lock is not None:
             lock.close()
+
+
+def _task_events() -> bool:
+    """Whether monitors are told of tasks and jobs."""
+    return bool(os.environ.get(TASK_EVENTS_VARIABLE))
 
 
 def _broker(settings: Settings) -> str:

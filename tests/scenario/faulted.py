@@ -42,7 +42,7 @@ from transship.workers.process.batch import run_batch
 from transship.workers.process.bootstrap import registry_client
 from transship.workers.runtime.context import WorkerContext, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message
+from transship.workers.runtime.wire import Message, TaskEvent
 from transship.workers.specs import AnySpec, CopySpec, MirrorSpec
 from transship.workers.transfers.bundle import run_bundle
 
@@ -103,6 +103,9 @@ class _Bells:
 
     def announce(self, jobs: Iterable[str]) -> None:
         """Nobody waits."""
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        """Nobody monitors."""
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         raise NotImplementedError

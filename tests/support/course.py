@@ -63,7 +63,7 @@ from transship.workers.process.outcomes import settle
 from transship.workers.registry.client import RegistryClient
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message
+from transship.workers.runtime.wire import Message, TaskEvent
 from transship.workers.specs import parse_spec
 from transship.workers.steps.outcome import Done
 from transship.workers.transfers.settle import arrived
@@ -92,6 +92,9 @@ class SilentWire:
 
     def reachable(self) -> bool:
         return True
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        list(events)
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         return lambda: None

@@ -50,7 +50,7 @@ def _configuration() -> dict[str, Any]:
         # Whoever can write to Redis could stop workers, or change what they do, past all of SQL.
         "worker_enable_remote_control": False,
         "worker_redirect_stdouts": False,
-        # Half the cost of a task; Flower turns them on when it runs.
+        # Half the cost of a task; who runs Flower turns them on, and those of jobs with them.
         "worker_send_task_events": False,
         "task_send_sent_event": False,
         "broker_connection_retry_on_startup": True,

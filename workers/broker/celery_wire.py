@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,14 +20,15 @@ from transship.workers.broker.app import app
 from transship.workers.broker.names import KEY_PREFIX
 from transship.workers.broker.redis_client import impatient_redis
 from transship.workers.broker.redis_transport import FRONT_HEADER
-from transship.workers.runtime.wire import Message
+from transship.workers.runtime.wire import Message, TaskEvent
 
 log = logging.getLogger(__name__)
 
 CHANNEL = f"{KEY_PREFIX}jobs"
-MAX_WAITING = 10_000  # messages for a Redis that is slow; more are dropped
+MAX_WAITING = 10_000  # messages for a Redis that is slow; more are dropped. As many events
 CLOSING_SECONDS = 1.0  # at most for each thread, whatever Redis does
 _MAX_TOGETHER = 500
+_MAX_EVENTS = 200  # sent together: what is dispatched meanwhile waits for them
 _PROBE = f"{KEY_PREFIX}probe"
 _PROBE_SECONDS = 1.0  # so often Redis is written to, when there is nothing to send
 _OVERDUE_SECONDS = 3.0
@@ -44,13 +46,23 @@ class _Announcement:
 class CeleryWire:
     """Publishes by Celery, announces by Redis' publish and subscribe."""
 
-    def __init__(self, broker_url: str) -> None:
-        """Use the Redis at *broker_url*, in Celery's notation. The thread starts at once."""
+    def __init__(self, broker_url: str, *, shown_as: str | None = None) -> None:
+        """Use the Redis at *broker_url*, in Celery's notation. The thread starts at once.
+
+        Monitors know this process as *shown_as*; None: they are told nothing.
+        """
         app.conf.update(broker_url=broker_url)
         self._producers: Any = producers[app.connection_for_write(broker_url)]
         self._redis = impatient_redis(broker_url, timeout=_TIMEOUT_SECONDS)
         self._address = _without_password(broker_url)
         self._waiting: queue.Queue[Message | _Announcement | None] = queue.Queue(MAX_WAITING)
+        self._dispatcher: Any = None
+        if shown_as is not None:
+            # It has no connection of its own: `publish` is given the thread's.
+            self._dispatcher = app.events.Dispatcher(
+                hostname=shown_as, enabled=False, buffer_while_offline=False
+            )
+        self._events: queue.Queue[TaskEvent] = queue.Queue(MAX_WAITING)
         self._dropping = False
         self._end = threading.Event()
         self._up = True
@@ -67,6 +79,18 @@ class CeleryWire:
         """Let the thread publish the ids on the channel."""
         for job in jobs:
             self._put(_Announcement(CHANNEL, job))
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        """Let the thread send them when no message waits. Those that are too many are lost."""
+        if self._dispatcher is None:
+            return
+        try:
+            for event in events:
+                self._events.put_nowait(event)
+        except queue.Full:
+            log.debug("the broker is too slow, monitors miss some events of jobs")
+        if self._waiting.empty():  # else it is awake
+            self._put(None)
 
     @property
     def broker(self) -> str | None:
@@ -113,8 +137,12 @@ class CeleryWire:
     def _run(self) -> None:
         while True:
             batch = self._next_batch()
+            events = self._next_events()
             try:
                 self._send(batch)
+                self._send_events(events)
+                if not batch and not events:
+                    self._redis.set(_PROBE, 1, ex=10)  # a replica answers a PING, and takes nothing
             except Exception as error:  # noqa: BLE001 -- kombu raises what its transports raise
                 self._failed("cannot publish", error)
                 # What waits would be late, and the scheduler will have sent it again.
@@ -125,13 +153,13 @@ class CeleryWire:
             self._answered_at = time.monotonic()
             self._up = True
             self._dropping = False
-            if self._end.is_set() and self._waiting.empty():
+            if self._end.is_set() and self._waiting.empty() and self._events.empty():
                 return
 
     def _next_batch(self) -> list[Message | _Announcement]:
         batch: list[Message | _Announcement] = []
         try:
-            item = self._waiting.get(timeout=_PROBE_SECONDS)
+            item = self._waiting.get(timeout=_PROBE_SECONDS if self._events.empty() else 0)
             while item is not None:
                 batch.append(item)
                 if len(batch) >= _MAX_TOGETHER:
@@ -140,6 +168,13 @@ class CeleryWire:
         except queue.Empty:
             pass
         return batch
+
+    def _next_events(self) -> list[TaskEvent]:
+        events: list[TaskEvent] = []
+        with suppress(queue.Empty):
+            while len(events) < _MAX_EVENTS:
+                events.append(self._events.get_nowait())
+        return events
 
     def _send(self, batch: list[Message | _Announcement]) -> None:
         if messages := [one for one in batch if isinstance(one, Message)]:
@@ -161,15 +196,31 @@ class CeleryWire:
                 for one in news:
                     pipeline.publish(one.channel, one.text)
                 pipeline.execute()
-        if not batch:
-            self._redis.set(_PROBE, 1, ex=10)  # a replica answers a PING, and takes nothing
+
+    def _send_events(self, events: list[TaskEvent]) -> None:
+        if not events:
+            return
+        with self._producers.acquire(block=True) as producer:
+            for event in events:
+                self._dispatcher.publish(
+                    event.type,
+                    {
+                        "uuid": event.job,
+                        "name": f"transship.{event.kind}",
+                        "args": event.label,
+                        "kwargs": "",
+                        "timestamp": event.at,
+                        **event.fields,
+                    },
+                    producer,
+                )
 
     def _drop_all(self) -> None:
-        while True:
-            try:
-                self._waiting.get_nowait()
-            except queue.Empty:
-                return
+        waiting: tuple[queue.Queue[Any], ...] = (self._waiting, self._events)
+        for one in waiting:
+            with suppress(queue.Empty):
+                while True:
+                    one.get_nowait()
 
     def _listen(self, on_job: Callable[[str], None], waking: str, end: threading.Event) -> None:
         while not end.is_set():

@@ -36,6 +36,8 @@ from transship.workers.broker.names import KEY_PREFIX, SUBMIT
 from transship.workers.broker.redis_client import impatient_redis
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission, known
+from transship.workers.runtime import task_events
+from transship.workers.runtime.wire import TaskEvent, Wire
 from transship.workers.specs import as_json
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class Submissions:
         broker_url: str,
         catalog: Catalog,
         job_service: JobService,
+        wire: Wire,
         *,
         rights: Rights,
         tasks: Collection[str],
@@ -95,6 +98,7 @@ class Submissions:
         """
         self._catalog = catalog
         self._jobs = job_service
+        self._wire = wire
         self._rights = rights
         self._tasks = tasks
         self._queues = queues
@@ -241,6 +245,7 @@ class Submissions:
     def _record(self, rest: Sequence[tuple[bytes, Invalid | Unusable]]) -> None:
         """Make failed jobs, and keep what cannot be one among the rejected messages."""
         rejected: list[tuple[str, bytes]] = []
+        events: list[TaskEvent] = []
         with self._catalog.write() as connection:
             now = self._catalog.now()
             for raw, one in rest:
@@ -256,7 +261,10 @@ class Submissions:
                 jobs.create(connection, [one.job()], now)
                 lease = jobs.claim(connection, one.id, REQUESTER, now)
                 assert lease is not None
-                jobs.finish(connection, [jobs.End(lease, "failed", error=one.error)], now)
+                end = jobs.End(lease, "failed", error=one.error)
+                jobs.finish(connection, [end], now)
+                events += [*task_events.claimed([lease]), *task_events.ended([end], now)]
             rejections.record(connection, rejected, now)
+        self._wire.report(events)
         for reason, _ in rejected:
             log.warning("a message was rejected, see `transship jobs rejected`: %s", reason)

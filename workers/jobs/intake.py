@@ -40,6 +40,7 @@ from transship.store.layers.sources import Check
 from transship.store.oci.digest import Digest
 from transship.workers.jobs.service import RECEIVED, JobService
 from transship.workers.jobs.submission import Submission
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import PROGRESS_SECONDS, LeaseMonitor, LeaseRenewer
 
@@ -142,6 +143,7 @@ class Receiver:
                 end = jobs.End(lease, state, error=None if cancelled else error)
                 jobs.finish(change.connection, [end], change.now)
                 change.jobs.add(lease.id)
+                change.events += task_events.ended([end], change.now)
             self._context.content.discard_drafts(lease.id)
         except (LeaseLostError, StoreError) as lost:  # whoever takes it up finds nothing received
             log.warning("job %s ends only when its lease has expired: %s", lease.id, lost)

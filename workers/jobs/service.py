@@ -37,6 +37,7 @@ from transship.workers.jobs.stopping import stop_jobs
 from transship.workers.jobs.submission import Submission, known, make
 from transship.workers.mirrors.plan import How, Image, left_over
 from transship.workers.registry.auth.credentials import Credential
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import MAX_ANNOUNCED, dispatch
 from transship.workers.runtime.wire import Message, Wire
 from transship.workers.specs import (
@@ -135,6 +136,7 @@ class JobService:
                 return answer
             lease = jobs.claim(connection, answer, receiver, now)
         assert lease is not None
+        self._wire.report(task_events.claimed([lease]))
         return lease
 
     def cancel(self, id_: str) -> None:
@@ -154,8 +156,10 @@ class JobService:
                 row = _existing(connection, id_)
                 ended = stop_jobs(connection, row.id, "cancelled", now)
                 left = bool(jobs.open_children(connection, row.id, limit=1))
+                events = task_events.stopped(connection, ended, "cancelled")
                 messages = dispatch(connection, now)
             self._wire.publish(messages)
+            self._wire.report(events)
             told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
             self._wire.announce(dict.fromkeys(told))
             if left:

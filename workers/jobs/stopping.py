@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from transship.store.catalog.scheduling import jobs, waits
 from transship.store.catalog.scheduling.jobs import JobLease
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import MAX_ANNOUNCED, WorkerContext
 
 PAGE = 500  # jobs a transaction
@@ -50,6 +51,7 @@ def stop_children(lease: JobLease, context: WorkerContext, reason: str) -> None:
             page = jobs.open_children(change.connection, lease.id, limit=PAGE)
             ended = _stop(change.connection, page, reason, change.now)
             change.jobs.update(ended[:MAX_ANNOUNCED])
+            change.events += task_events.stopped(change.connection, ended, reason)
             left = len(page) == PAGE
         context.catalog.give_way()
 

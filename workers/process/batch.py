@@ -25,6 +25,7 @@ from transship.store.errors import (
 from transship.workers.handlers import HANDLERS
 from transship.workers.process.outcomes import settle, settle_error
 from transship.workers.registry.transport.transport import attentive
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import Change, WorkerContext
 from transship.workers.runtime.leases import (
     CONTROL_BOUND_SECONDS,
@@ -55,6 +56,7 @@ def run_batch(id_: str, worker: str, context: WorkerContext, renewer: LeaseRenew
     begun = [lease.id for lease in leases if lease.fence == 1]
     if begun:
         context.wire.announce(begun)
+        context.wire.report(task_events.claimed(leases))
     with ExitStack() as kept:
         members = [Member(lease, kept.enter_context(renewer.keep(lease))) for lease in leases]
         Batch(members, context).run()

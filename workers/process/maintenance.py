@@ -35,6 +35,7 @@ from transship.store.catalog.scheduling.maintenance import Ownership
 from transship.store.errors import LeaseLostError
 from transship.workers.jobs import schedule
 from transship.workers.jobs.stopping import stop_late
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import MAX_ANNOUNCED, Change, WorkerContext
 from transship.workers.runtime.maintenance_policy import start_collection
 
@@ -208,6 +209,9 @@ class Maintenance:
             with self._change() as change:
                 ended = stop_late(change.connection, change.now)
                 change.jobs.update(ended[:MAX_ANNOUNCED])
+                change.events += task_events.stopped(
+                    change.connection, ended, jobs.DEADLINE_EXCEEDED
+                )
             self._context.catalog.give_way()
 
     def _tell_all(self) -> None:

@@ -21,6 +21,7 @@ from transship.store.errors import (
     TransshipError,
 )
 from transship.workers.jobs.stopping import stop_children
+from transship.workers.runtime import task_events
 from transship.workers.runtime.context import Change, WorkerContext
 from transship.workers.steps.outcome import Done, Later, Outcome
 from transship.workers.transfers.retry import Again, Attempt, decide
@@ -90,6 +91,7 @@ def _end(change: Change, ends: Sequence[End]) -> None:
     if waits.abandon(change.connection, [end.lease.id for end in ends], change.now):
         change.directions = DIRECTIONS
     jobs.finish(change.connection, ends, change.now)
+    change.events += task_events.ended(ends, change.now)
 
 
 def _retry(lease: JobLease, error: TransshipError, context: WorkerContext) -> Again | None:

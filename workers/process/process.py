@@ -52,10 +52,10 @@ _left = threading.Event()
 _exit_code = 0
 
 
-def open_worker(settings: Settings) -> None:
-    """Make the worker of this process."""
+def open_worker(settings: Settings, shown_as: str | None) -> None:
+    """Make the worker of this process, which monitors know as *shown_as*; None: it has none."""
     global _current  # noqa: PLW0603 -- Celery calls tasks by name, with no place for a context
-    wire = CeleryWire(_broker(settings))
+    wire = CeleryWire(_broker(settings), shown_as=shown_as)
     buckets = RedisBuckets(_broker(settings))
     context = make_context(settings, open_catalog(settings), wire, buckets)
     names = os.environ.get(QUEUES_VARIABLE, "")
@@ -64,6 +64,7 @@ def open_worker(settings: Settings) -> None:
         _broker(settings),
         context.catalog,
         JobService(context.catalog, context.sealer, wire, Platform.host()),
+        wire,
         rights=Rights.of(settings),
         tasks=frozenset(name for name in app.tasks if name.startswith("transship.")),
         queues=frozenset(queues),
@@ -117,9 +118,10 @@ def _or_exit() -> Iterator[None]:
 
 
 @worker_init.connect
-def _open(**_: Any) -> None:
+def _open(sender: Any = None, **_: Any) -> None:
     with _or_exit():
-        open_worker(Settings.load())
+        shown = getattr(sender, "task_events", None)
+        open_worker(Settings.load(), sender.hostname if shown else None)
 
 
 @worker_ready.connect
@@ -180,7 +182,8 @@ def run(
 
     Returns the exit code: not 0 where the worker could not go on.
 
-    With *task_events* it tells of its tasks from the first one on; else from when Flower asks.
+    With *task_events* it tells monitors of its tasks and jobs; else nobody, for remote control is
+    off, by which Flower would ask.
     """
     chosen = list(queues)
     threads = threads_for(set(chosen))

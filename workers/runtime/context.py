@@ -22,7 +22,7 @@ from transship.workers.registry.auth.credentials import fingerprint, most_specif
 from transship.workers.registry.client import RegistryClient, Repository
 from transship.workers.runtime.maintenance_policy import MaintenancePolicy
 from transship.workers.runtime.probes import Probes
-from transship.workers.runtime.wire import Message, Queue, Wire
+from transship.workers.runtime.wire import DISPATCH, Message, Queue, TaskEvent, Wire
 
 MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and then anyway
 
@@ -31,6 +31,8 @@ MAX_ANNOUNCED = 100  # jobs of one change; who follows another one looks now and
 class Change:
     """An open write transaction, and the jobs that somebody may be waiting to hear of.
 
+    Monitors are sent *events* after the commit.
+
     What it may have made possible is anything, unless it says so: something to admit in
     *directions*, or to dispatch in *queues*. What was left out by mistake the scheduler finds.
     """
@@ -38,6 +40,7 @@ class Change:
     connection: Connection
     now: float
     jobs: set[str] = field(default_factory=set)
+    events: list[TaskEvent] = field(default_factory=list)
     directions: Collection[str] = DIRECTIONS
     queues: Collection[str] = job_admission.QUEUES
 
@@ -74,6 +77,7 @@ class WorkerContext:
             messages = dispatch(connection, change.now, change.directions, change.queues)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
+        self.wire.report(change.events)
 
     def close(self) -> None:
         """Let go of the connections to registries and of the catalog's."""
@@ -132,9 +136,9 @@ def batch_message(dispatched: job_admission.Dispatched) -> Message:
     others = f" and {dispatched.others} more" if dispatched.others else ""
     return Message(
         Queue.of(dispatched.queue),
-        f"transship.{dispatched.kind}",
+        DISPATCH,
         dispatched.id,
-        f"{dispatched.label}{others}",
+        f"{dispatched.kind} {dispatched.label}{others}",
     )
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from transship.store.catalog.scheduling.heartbeats import Threads
 
 log = logging.getLogger(__name__)
+
+DISPATCH = "transship.dispatch"  # the task of a message for a batch of jobs
 
 
 class Queue(StrEnum):
@@ -59,8 +61,24 @@ class Message:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """What has become of a job, as Celery tells monitors of a task.
+
+    *type* is one of Celery's, *at* seconds since the epoch by this host's clock, *fields* what an
+    event of this type says besides.
+    """
+
+    type: str
+    job: str
+    kind: str
+    label: str
+    at: float
+    fields: Mapping[str, Any]
+
+
 class Wire(Protocol):
-    """Publishes messages, and tells waiting clients that a job changed."""
+    """Publishes messages, and tells waiting clients and monitors that a job changed."""
 
     @property
     def broker(self) -> str | None:
@@ -71,6 +89,9 @@ class Wire(Protocol):
 
     def announce(self, jobs: Iterable[str]) -> None:
         """Wake whoever waits for news of *jobs*, in any process. Best effort."""
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        """Tell Celery's monitors, Flower say. Best effort: never raises and never waits."""
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         """Call *on_job* with each announced job, from another thread.
@@ -116,6 +137,9 @@ class LocalWire:
         for job in jobs:
             for listener in listeners:
                 listener(job)
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        """Do nothing: there is no Celery that anybody could monitor."""
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         """Add a listener."""

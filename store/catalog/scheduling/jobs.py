@@ -229,6 +229,7 @@ class JobLease:
     owner: str
     stop_requested: str | None
     created_at: float
+    started_at: float
     deadline: float | None
     skipped: dict[str, int] = field(default_factory=dict)
     listening: bool = False  # nobody has heard anything of one of its registries of late
@@ -420,6 +421,7 @@ def claim_all(
             owner=owner,
             stop_requested=row.stop_requested,
             created_at=row.created_at,
+            started_at=row.started_at,
             deadline=row.deadline,
         )
         for row in rows

@@ -99,6 +99,9 @@ class Bell:
     def announce(self, jobs: Any) -> None:
         """Nobody listens."""
 
+    def report(self, events: Any) -> None:
+        """Nobody monitors."""
+
     def listen(self, on_job: Any) -> Any:
         raise NotImplementedError
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.support.processes import free_port, wait_until
 from tests.support.redis import RedisProcess
+from transship.workers.broker.app import app
 from transship.workers.broker.celery_wire import (
     CHANNEL,
     CLOSING_SECONDS,
@@ -23,7 +25,7 @@ from transship.workers.broker.celery_wire import (
     _without_password,
 )
 from transship.workers.broker.redis_client import redis_url
-from transship.workers.runtime.wire import Message, Queue
+from transship.workers.runtime.wire import Message, Queue, TaskEvent
 
 
 def in_queue(wire: CeleryWire, name: str) -> list[Any]:
@@ -139,6 +141,94 @@ def test_what_is_too_much_is_dropped_and_reported_once(
     wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0")
     wire.announce(str(n) for n in range(10_000))
     assert sum("are dropped" in one.message for one in caplog.records) == 1
+    wire.close()
+
+
+class Monitor:
+    """A receiver of Celery's events, as Flower has one."""
+
+    def __init__(self, url: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._connection = app.connection_for_read(url)
+        self._receiver = app.events.Receiver(
+            self._connection, handlers={"*": self.events.append}, app=app
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(Exception):  # its connection is closed meanwhile
+            self._receiver.capture(limit=None, timeout=None, wakeup=False)
+
+    def close(self) -> None:
+        self._receiver.should_stop = True
+        self._thread.join(10)
+        self._connection.release()
+
+
+def job_event(type_: str, job: str = "job-1", **fields: Any) -> TaskEvent:
+    """What is told of a pull."""
+    return TaskEvent(type_, job, "pull", "here.test/app:1", 1_700_000_000.5, fields)
+
+
+def test_a_monitor_is_told_of_jobs_in_order(tmp_path: Path) -> None:
+    with RedisProcess(tmp_path / "redis") as redis:
+        wire = CeleryWire(redis.url, shown_as="worker@here")
+        monitor = Monitor(redis.url)
+
+        def heard() -> bool:
+            wire.report([job_event("task-received", "first")])
+            return bool(monitor.events)
+
+        wait_until(heard, 10, "the monitor to listen")
+        wire.report(
+            [
+                *(job_event(type_) for type_ in ("task-received", "task-started")),
+                job_event("task-failed", exception="source: why"),
+            ]
+        )
+        wire.report(job_event("task-received", f"n{n}") for n in range(1000))
+        wait_until(lambda: monitor.events[-1]["uuid"] == "n999", 10, "all events")
+        wire.close()
+        monitor.close()
+    told = [one for one in monitor.events if one["uuid"] == "job-1"]
+    assert [one["type"] for one in told] == ["task-received", "task-started", "task-failed"]
+    expected = {
+        "hostname": "worker@here",
+        "name": "transship.pull",
+        "args": "here.test/app:1",
+        "timestamp": 1_700_000_000.5,
+        "exception": "source: why",
+    }
+    assert {name: told[-1][name] for name in expected} == expected
+    assert sum(one["uuid"].startswith("n") for one in monitor.events) == 1000
+
+
+def test_without_a_name_for_monitors_nothing_is_told(wire: CeleryWire) -> None:
+    wire.report([job_event("task-received")])
+    assert wire._events.empty()
+
+
+def test_nobody_waits_to_tell_of_jobs_where_the_broker_is_lost(lost_port: int) -> None:
+    wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0", shown_as="worker@here")
+    began = time.monotonic()
+    for _ in range(500):
+        wire.report([job_event("task-received"), job_event("task-started")])
+    assert time.monotonic() - began < 0.5
+    wait_until(lambda: not wire.reachable(), 10, "the loss to be noticed")
+    began = time.monotonic()
+    wire.close()
+    assert time.monotonic() - began < CLOSING_SECONDS + 0.5
+
+
+def test_events_that_are_too_many_are_dropped_and_take_no_room_from_messages(
+    lost_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("transship.workers.broker.celery_wire.MAX_WAITING", 10)
+    wire = CeleryWire(f"redis://127.0.0.1:{lost_port}/0", shown_as="worker@here")
+    wire.report(job_event("task-received") for _ in range(10_000))
+    assert wire._events.qsize() <= 10
+    assert not any("are dropped" in one.message for one in caplog.records)
     wire.close()
 
 

@@ -29,7 +29,7 @@ from transship.store.oci.platform import Platform
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission
 from transship.workers.registry.auth.credentials import Credential
-from transship.workers.runtime.wire import Message, Queue
+from transship.workers.runtime.wire import DISPATCH, Message, Queue, TaskEvent
 from transship.workers.specs import as_json, parse_spec
 
 PULL: dict[str, Any] = {"kind": "pull", "reference": "here.test/app:1"}
@@ -50,6 +50,7 @@ class Recorder:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.announced: list[str] = []
+        self.events: list[TaskEvent] = []
 
     def publish(self, messages: Iterable[Message]) -> None:
         self.messages += messages
@@ -59,6 +60,9 @@ class Recorder:
 
     def announce(self, jobs: Iterable[str]) -> None:
         self.announced += jobs
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        self.events += events
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         return lambda: None
@@ -123,7 +127,7 @@ def test_platforms_that_were_not_given_are_settled_at_once(queue: JobService, sc
 
 def test_a_new_job_is_rung_once(queue: JobService, wire: Recorder) -> None:
     made = _job(queue)
-    assert wire.messages == [Message(Queue.CONTROL, "transship.pull", made, "here.test/app:1")]
+    assert wire.messages == [Message(Queue.CONTROL, DISPATCH, made, "pull here.test/app:1")]
 
 
 def test_the_caller_hears_of_the_commit_before_anybody_rings(

@@ -87,6 +87,7 @@ class Place:
             url,
             catalog,
             queue,
+            self.wire,
             rights=Rights(kinds=frozenset(KINDS)),
             tasks={"transship.pull"},
             queues={CONTROL},

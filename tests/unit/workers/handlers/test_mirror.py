@@ -495,7 +495,8 @@ def test_what_is_up_to_date_has_ended_when_it_is_made(harness: Harness) -> None:
     _holds(harness, TARGET, "1", "2")
     row = _run(harness, source=SOURCE, destination=TARGET, tags=["1", "2"])
     assert (row.state, row.result["images"], row.result["up_to_date"]) == ("succeeded", 2, 2)
-    assert [message.task for message in harness.broker.waiting] == ["transship.mirror"]
+    assert [message.task for message in harness.broker.waiting] == ["transship.dispatch"]
+    assert {event.kind for event in harness.broker.events} == {"mirror"}
     for child in _children(harness, row.id):
         assert (child.state, child.attempts, child.owner) == ("succeeded", 0, None)
         assert child.result == {

@@ -34,7 +34,7 @@ from transship.workers.jobs.submission import Submission
 from transship.workers.process.batch import run_batch
 from transship.workers.runtime.context import WorkerContext, bundle_message, dispatch
 from transship.workers.runtime.leases import LeaseRenewer
-from transship.workers.runtime.wire import Message
+from transship.workers.runtime.wire import Message, TaskEvent
 from transship.workers.specs import parse_spec
 from transship.workers.transfers.bundle import run_bundle
 
@@ -51,6 +51,7 @@ class FakeBroker:
     broker: str | None = None
 
     waiting: list[Message] = field(default_factory=list)
+    events: list[TaskEvent] = field(default_factory=list)
 
     def publish(self, messages: Iterable[Message]) -> None:
         self.waiting += messages
@@ -60,6 +61,9 @@ class FakeBroker:
 
     def announce(self, jobs: Iterable[str]) -> None:
         return None
+
+    def report(self, events: Iterable[TaskEvent]) -> None:
+        self.events += events
 
     def listen(self, on_job: Callable[[str], None]) -> Callable[[], None]:
         return lambda: None
