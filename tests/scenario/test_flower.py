@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Story:
     source: str
     target: str
     job: dict[str, Any]
+    failed: dict[str, Any]  # another one, of an image that is not there
+    red: dict[str, Any]  # what Flower shows of it, and how soon it did
     tasks: list[dict[str, Any]]
     secrets: dict[str, str] = field(repr=False)
     texts: dict[str, str] = field(default_factory=dict)
@@ -137,6 +140,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 assert copy.wait(60) == 0, copy.log
             job = json.loads(copy.output_path.read_text())
             tasks = wait_until(lambda: all_tasks(flower), 20, "Flower to know every task")
+            missing = {"kind": "pull", "reference": f"{target.host}/team/missing:1"}
+            failed = up.http.post("/api/v1/jobs", json=missing).json()
+            failed = up.http.get(f"/api/v1/jobs/{failed['id']}", params={"wait": 30}).json()
+            ended = time.monotonic()
+            red = wait_until(
+                lambda: (shown(flower) or {}).get(failed["id"]), 10, "Flower to show what failed"
+            )
+            red = {**(red or {}), "seconds": time.monotonic() - ended}
 
             texts |= held(up, redis)
             redis.close()
@@ -156,7 +167,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 "the token": token,
                 "the admin's token": admin,
             }
-            yield Story(*names, job, tasks, secrets, texts)
+            yield Story(*names, job, failed, red, tasks, secrets, texts)
 
 
 def answers(up: Up, job: str, token: str) -> dict[str, str]:
@@ -222,6 +233,27 @@ def all_tasks(flower: httpx.Client) -> list[dict[str, Any]]:
 def test_a_job_reads_as_what_it_does(story: Story) -> None:
     labels = {task["args"] for task in story.tasks if task["name"] == "transship.copy"}
     assert labels == {f"{story.source} -> {story.target}"}
+
+
+def test_a_job_is_one_task_under_its_own_id(story: Story) -> None:
+    (own,) = [task for task in story.tasks if task["uuid"] == story.job["id"]]
+    assert (own["name"], own["state"]) == ("transship.copy", "SUCCESS")
+    assert own["started"] is not None
+    assert story.job["result"]["digest"] in own["result"]
+
+
+def test_messages_that_only_carry_work_are_dispatches(story: Story) -> None:
+    others = {task["name"] for task in story.tasks if task["uuid"] != story.job["id"]}
+    assert others == {"transship.dispatch", "transship.download", "transship.upload"}
+
+
+def test_a_job_that_failed_is_red_with_side_and_cause_within_two_seconds(story: Story) -> None:
+    error = story.failed["error"]
+    assert story.failed["state"] == "failed"
+    assert story.red["state"] == "FAILURE"
+    assert story.red["args"] == story.failed["label"]
+    assert story.red["exception"].startswith(f"{error['side']}: {error['code']}: ")
+    assert story.red["seconds"] < 2
 
 
 def test_a_transfer_reads_as_its_blob_and_size(story: Story) -> None:
