@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,8 @@ from tests.support.up import Up
 
 SENT = ("ann", "correct-horse-battery-staple")  # comes with the job
 KEPT = ("ben", "incorrect-zebra-capacitor-nail")  # the server's own
-TASKS = {"transship.copy", "transship.download", "transship.upload"}
+TASKS = {"transship.copy", "transship.dispatch", "transship.download", "transship.upload"}
+SHOWN_SECONDS = 2.0  # from the end of a job until Flower shows it
 
 
 @dataclass
@@ -37,9 +37,9 @@ class Story:
     source: str
     target: str
     job: dict[str, Any]
-    failed: dict[str, Any]  # another one, of an image that is not there
-    red: dict[str, Any]  # what Flower shows of it, and how soon it did
     tasks: list[dict[str, Any]]
+    failed: dict[str, Any]  # another job
+    shown: dict[str, dict[str, Any]]  # both, by id, as Flower showed them when they had ended
     secrets: dict[str, str] = field(repr=False)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -139,15 +139,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 texts = {f"{name}, meanwhile": text for name, text in held(up, redis).items()}
                 assert copy.wait(60) == 0, copy.log
             job = json.loads(copy.output_path.read_text())
+            seen = {job["id"]: ended(flower, job["id"], SHOWN_SECONDS)}
+            absent = {"kind": "pull", "reference": f"{source.host}/team/app:absent"}
+            given = {source.host: {"username": SENT[0], "password": SENT[1]}}
+            made = up.http.post("/api/v1/jobs", json={**absent, "credentials": given}).json()
+            failed = wait_until(lambda: ended_job(up, made["id"]), 30, "a job to fail")
+            seen[failed["id"]] = ended(flower, failed["id"], SHOWN_SECONDS)
             tasks = wait_until(lambda: all_tasks(flower), 20, "Flower to know every task")
-            missing = {"kind": "pull", "reference": f"{target.host}/team/missing:1"}
-            failed = up.http.post("/api/v1/jobs", json=missing).json()
-            failed = up.http.get(f"/api/v1/jobs/{failed['id']}", params={"wait": 30}).json()
-            ended = time.monotonic()
-            red = wait_until(
-                lambda: (shown(flower) or {}).get(failed["id"]), 10, "Flower to show what failed"
-            )
-            red = {**(red or {}), "seconds": time.monotonic() - ended}
 
             texts |= held(up, redis)
             redis.close()
@@ -167,7 +165,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 "the token": token,
                 "the admin's token": admin,
             }
-            yield Story(*names, job, failed, red, tasks, secrets, texts)
+            yield Story(*names, job, tasks, failed, seen, secrets, texts)
 
 
 def answers(up: Up, job: str, token: str) -> dict[str, str]:
@@ -217,6 +215,23 @@ def shown(flower: httpx.Client) -> Any:
     return answer.json() if answer.status_code == 200 else None
 
 
+def ended_job(up: Up, job: str) -> dict[str, Any]:
+    """The job as the API shows it; nothing before it has ended."""
+    found: dict[str, Any] = up.http.get(f"/api/v1/jobs/{job}").json()
+    return {} if found["state"] in ("queued", "running") else found
+
+
+def ended(flower: httpx.Client, job: str, seconds: float) -> dict[str, Any]:
+    """What Flower says of a job, as soon as it shows that it has ended."""
+
+    def found() -> dict[str, Any]:
+        answer = flower.get(f"/api/task/info/{job}")
+        task: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        return task if task.get("state") in ("SUCCESS", "FAILURE", "REVOKED") else {}
+
+    return wait_until(found, seconds, "Flower to show the end of the job")
+
+
 def sees_workers(flower: httpx.Client) -> bool:
     """Whether Flower has had events of both workers."""
     workers = flower.get("/api/workers", params={"refresh": 1, "status": 1})
@@ -235,25 +250,28 @@ def test_a_job_reads_as_what_it_does(story: Story) -> None:
     assert labels == {f"{story.source} -> {story.target}"}
 
 
-def test_a_job_is_one_task_under_its_own_id(story: Story) -> None:
-    (own,) = [task for task in story.tasks if task["uuid"] == story.job["id"]]
-    assert (own["name"], own["state"]) == ("transship.copy", "SUCCESS")
-    assert own["started"] is not None
-    assert story.job["result"]["digest"] in own["result"]
+def test_a_job_that_succeeded_is_shown_as_that_within_two_seconds(story: Story) -> None:
+    shown = story.shown[story.job["id"]]
+    assert (shown["name"], shown["state"]) == ("transship.copy", "SUCCESS")
+    assert shown["args"] == f"{story.source} -> {story.target}"
+    assert f"digest={story.job['result']['digest']}" in shown["result"]
+    assert shown["started"]
+
+
+def test_a_job_that_failed_is_shown_as_that_with_side_and_cause(story: Story) -> None:
+    error, shown = story.failed["error"], story.shown[story.failed["id"]]
+    assert (shown["name"], shown["state"]) == ("transship.pull", "FAILURE")
+    assert shown["args"] == story.failed["label"]
+    assert error["side"] == "source"
+    assert shown["exception"] == ": ".join(
+        error[name] for name in ("side", "code", "subject", "detail")
+    )
 
 
 def test_messages_that_only_carry_work_are_dispatches(story: Story) -> None:
-    others = {task["name"] for task in story.tasks if task["uuid"] != story.job["id"]}
+    jobs = {story.job["id"], story.failed["id"]}
+    others = {task["name"] for task in story.tasks if task["uuid"] not in jobs}
     assert others == {"transship.dispatch", "transship.download", "transship.upload"}
-
-
-def test_a_job_that_failed_is_red_with_side_and_cause_within_two_seconds(story: Story) -> None:
-    error = story.failed["error"]
-    assert story.failed["state"] == "failed"
-    assert story.red["state"] == "FAILURE"
-    assert story.red["args"] == story.failed["label"]
-    assert story.red["exception"].startswith(f"{error['side']}: {error['code']}: ")
-    assert story.red["seconds"] < 2
 
 
 def test_a_transfer_reads_as_its_blob_and_size(story: Story) -> None:
