@@ -201,6 +201,9 @@ def test_a_mirror_has_its_images_as_children(here: Environment, kind: Kind) -> N
     assert ask(kind, here, "wait", run.id, check=True).result["up_to_date"] == 3
     assert [one.id for one in ask(kind, here, "mirror_runs", f"kept-{kind}")] == [run.id]
     assert ask(kind, here, "mirror", f"kept-{kind}").last_run.job == run.id
+    verified = ask(kind, here, "verify_mirror", f"kept-{kind}", read=True)
+    found = ask(kind, here, "wait", verified.id, check=True).result["verified"]
+    assert (found["images"], found["whole"]) == (3, 3)
 
 
 @both

@@ -131,6 +131,7 @@ class AsyncClient:
     mirrors = _awaiting(Calls.mirrors)
     mirror = _awaiting(Calls.mirror)
     run_mirror = _awaiting(Calls.run_mirror)
+    verify_mirror = _awaiting(Calls.verify_mirror)
     mirror_runs = _awaiting(Calls.mirror_runs)
 
     async def _result(self, steps: Steps[T]) -> T:

@@ -132,6 +132,7 @@ class Client:
     mirrors = _blocking(Calls.mirrors)
     mirror = _blocking(Calls.mirror)
     run_mirror = _blocking(Calls.run_mirror)
+    verify_mirror = _blocking(Calls.verify_mirror)
     mirror_runs = _blocking(Calls.mirror_runs)
 
     def _result(self, steps: Steps[T]) -> T:

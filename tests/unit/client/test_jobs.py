@@ -62,7 +62,12 @@ class Script:
 @both
 @pytest.mark.parametrize(
     ("name", "args"),
-    [("submit", (PULL,)), ("retry", ("01a2",)), ("run_mirror", ("nightly",))],
+    [
+        ("submit", (PULL,)),
+        ("retry", ("01a2",)),
+        ("run_mirror", ("nightly",)),
+        ("verify_mirror", ("nightly",)),
+    ],
 )
 def test_what_makes_a_job_is_sent_again_under_one_key(
     kind: Kind, name: str, args: tuple[Any, ...]

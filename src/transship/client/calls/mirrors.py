@@ -29,6 +29,25 @@ class MirrorCalls(Exchange):
         request = requests.run_mirror(name).keyed(idempotency_key or new_key())
         return (yield from self._parsed(request, JobView))
 
+    def verify_mirror(
+        self,
+        name: str,
+        /,
+        *,
+        read: bool = False,
+        repair: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Call[JobView]:
+        """Verify what a mirror has brought to its destinations, by a job, and return that.
+
+        With *read* every byte is read; *repair* copies again what is damaged.
+
+        Raises:
+            ConflictError: a run is in progress.
+        """
+        request = requests.verify_mirror(name, read=read, repair=repair)
+        return (yield from self._parsed(request.keyed(idempotency_key or new_key()), JobView))
+
     def mirror_runs(self, name: str, /, *, limit: int = 100) -> Call[list[JobSummary]]:
         """The newest runs of a mirror, each with its report as result."""
         return (yield from self._parsed(requests.mirror_runs(name, limit=limit), JobList)).items
