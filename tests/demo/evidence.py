@@ -115,21 +115,28 @@ def blobs_sent(requests: Sequence[LoggedRequest]) -> Counter[str]:
 
 
 def moved_nothing(label: str, requests: Sequence[LoggedRequest]) -> str:
-    """Say what *requests* are; only HEADs, and requests for tokens, may be among them.
+    """Say what *requests* are; only HEADs, and questions that move nothing, may be among them.
+
+    These are for tokens, and for what refers to an image: signatures, say.
 
     Raises:
         DemoError: there is another, or none at all, which would prove nothing.
     """
     heads = [request for request in requests if request.method == "HEAD"]
     tokens = [request for request in requests if _is_token(request)]
-    others = [one for one in requests if one.method != "HEAD" and not _is_token(one)]
+    referrers = [one for one in requests if one.method == "GET" and "/referrers/" in one.path]
+    allowed = [*heads, *tokens, *referrers]
+    others = [one for one in requests if one not in allowed]
     if others:
         raise DemoError(
             f"the second pass sent {others[0].method} {others[0].target} to the {label} registry"
         )
     if not heads:
         raise DemoError(f"the log of the {label} registry shows no request of the second pass")
-    return f"{len(heads)} HEAD" + (f", {len(tokens)} for tokens" if tokens else "")
+    counts = {"for tokens": len(tokens), "for referrers": len(referrers)}
+    return ", ".join(
+        [f"{len(heads)} HEAD", *(f"{number} {what}" for what, number in counts.items() if number)]
+    )
 
 
 def _is_token(request: LoggedRequest) -> bool:

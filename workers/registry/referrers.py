@@ -34,7 +34,7 @@ from transship.store.oci.manifest import (
     Manifest,
     parse_manifest,
 )
-from transship.workers.registry.manifests import get_manifest, put_manifest
+from transship.workers.registry.manifests import get_manifest, head_manifest, put_manifest
 from transship.workers.registry.network import RegistryResponse
 from transship.workers.registry.pages import List, pages
 from transship.workers.registry.session import Session
@@ -170,6 +170,9 @@ def _by_api(session: Session, digest: Digest, subject: str) -> Iterable[Descript
 
 def _fallback_index(session: Session, digest: Digest, *, must_be_one: bool = False) -> Index | None:
     tag = fallback_tag(digest)
+    # Most manifests have no such list, and a GET counts as a pull.
+    if head_manifest(session, tag, _named(session, tag), sure=False) is None:
+        return None
     try:
         found = get_manifest(session, tag, _named(session, tag))
     except ManifestNotFoundError:
