@@ -184,6 +184,15 @@ def test_what_is_listed_and_is_none_is_left_out_and_told(
     log = log_of(engine, row.id)
     assert f"{lies} is listed as a referrer of {image}, and is not one" in log
     assert f"{gone} is listed as a referrer of {image}, and not there" in log
+    # Nor are they missing at the target ever after.
+    entry = {"source": f"{source.host}/app:v1", "destination": f"{target.host}/app:v1"}
+    again = engine.run(kind="mirror", entries=[entry])
+    (child,) = engine.ask(f"SELECT fence FROM jobs WHERE parent = '{again.id}'")
+    assert (again.result["up_to_date"], child.fence) == (1, 0), "it ended when it was made"
+    plan = engine.run(kind="mirror", entries=[entry], dry_run=True).result
+    assert (plan["up_to_date"], plan["drift"]) == (1, False)
+    verified = engine.run(kind="mirror", entries=[entry], verify="head", verify_only=True)
+    assert verified.state == "succeeded", verified.error
 
 
 @pytest.mark.parametrize("on_rewrite", ["warn", "fail"])

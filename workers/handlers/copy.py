@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -35,13 +35,15 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     lacks = _lacks(lease, context)
     root = yield from checkpoint.fixed_root(lease, source, whole=lacks is not None)
     if spec.overwrite == "never" and "absent" not in lease.checkpoint:
-        kept = yield from _kept(spec, root, target, context)
+        expected = compare.expected_digest(root, spec.platforms, context)
+        kept = yield from _kept(spec, root, target, [str(root.digest), expected])
         if kept is not None:
             return kept
     there: Descriptor | None = None
     if "absent" not in lease.checkpoint and lacks is None and not spec.force:
         there = yield from _as_expected(spec, root, target, context)
-        if there is not None and (spec.referrers == NONE or not referrers.may_have_some(source)):
+        tagged = referrers.may_be_tagged(source)
+        if there is not None and not referrers.may_have_some(spec.referrers, source, tagged=tagged):
             return (yield from _up_to_date(spec, root, there, target, lease, context))
     platforms = spec.wanted_platforms()
     whole = yield from resolve_by_steps(root, platforms, source.manifests)
@@ -53,10 +55,10 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
         [one.digest for one in whole.manifests if one in closure.manifests], spec.referrers, source
     )
     if there is not None:
-        (all_there,) = yield from target.ask(
-            lambda _: referrers.all_there(attached.referrers, target.repository), [None]
+        (unfound,) = yield from target.ask(
+            lambda _: list(referrers.missing_of(attached.referrers, target.repository)), [None]
         )
-        if all_there:
+        if not unfound:
             return (yield from _up_to_date(spec, root, there, target, lease, context))
     closure = replace(closure, attached=attached.manifests)
     same_registry = source.source.registry == target.source.registry
@@ -76,7 +78,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
             yield from deliver.want_uploads(target, ready, lease, source=source, missing=missing)
         return Waiting()
     if spec.overwrite == "never":  # the last look before it is written
-        kept = yield from _kept(spec, closure.root.descriptor, target, context)
+        kept = yield from _kept(spec, root, target, [str(closure.root.digest)])
         if kept is not None:
             return kept
     result = compare.result(spec, root, str(closure.root.digest), up_to_date=False)
@@ -100,17 +102,14 @@ def _lacks(lease: JobLease, context: WorkerContext) -> dict[str, Any] | None:
 
 
 def _kept(
-    spec: CopySpec, root: Descriptor, target: Remote, context: WorkerContext
+    spec: CopySpec, root: Descriptor, target: Remote, ours: Collection[str]
 ) -> Steps[Done | None]:
-    """The target stands for something else, which is to stay; None: it may be written.
+    """The target stands for none of *ours*, and that is to stay; None: it may be written.
 
     A registry that does not say what is there is not written to.
     """
     (there,) = yield from target.ask(lambda _: target.head(), [None])
-    if there is None or str(there.digest) in (
-        str(root.digest),
-        compare.expected_digest(root, spec.platforms, context),
-    ):
+    if there is None or str(there.digest) in ours:
         return None
     result = compare.result(spec, root, str(there.digest), up_to_date=False)
     return Done({**result, "kept": True})

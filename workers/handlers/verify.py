@@ -15,7 +15,6 @@ from typing import Any
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ContentError, RegistryNotFoundError, Side
 from transship.store.oci.descriptor import Descriptor
-from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.platform import Platform
 from transship.workers.mirrors.plan import Image
@@ -25,8 +24,14 @@ from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.steps import compare, partial_failures
 from transship.workers.steps.closure import Closure, narrowed, resolve
-from transship.workers.steps.memory import Memory
-from transship.workers.steps.referrers import about_all
+from transship.workers.steps.memory import Memories
+from transship.workers.steps.referrers import (
+    Referrer,
+    about_all,
+    may_have_some,
+    missing_of,
+    taken_along,
+)
 from transship.workers.steps.remote import Remote
 
 LOOKED_AT_ONCE = 64  # images compared before what was found is on record
@@ -83,7 +88,6 @@ def verify_all(
     run = _Run(lease, context, monitor, untagged, read)
     while found.images < len(images):
         some = images[found.images : found.images + LOOKED_AT_ONCE]
-        run.remember(some)
         answers = partial_failures.ask(
             run.problems, some, lease, context, of=lambda one: one.target.domain
         )
@@ -118,14 +122,7 @@ class _Run:
         self._lease, self._context, self._monitor = lease, context, monitor
         self._untagged = untagged
         self._read = read
-        self._memories: dict[tuple[str, Side], Memory] = {}
-
-    def remember(self, images: Sequence[Image]) -> None:
-        """Make room for the answers about some images, before they are asked for side by side."""
-        for one in images:
-            for side in (self._source(one), self._target(one)):
-                key = (side.reference.repository, side.side)
-                self._memories.setdefault(key, Memory(side.repository))
+        self._memories = Memories()
 
     def problems(self, one: Image) -> list[dict[str, str]] | None:
         """What is wrong with an image at its destination; None: the source has it no longer."""
@@ -144,26 +141,21 @@ class _Run:
         self,
         one: Image,
         whole: Closure,
-        attached: Sequence[tuple[str, Digest, Closure]],
+        attached: Sequence[tuple[Referrer, Closure]],
         target: Remote,
     ) -> Iterator[dict[str, str]]:
-        there = self._memory(target).head_manifest(one.target.identifier)
+        there = self._memories.of(target).head_manifest(one.target.identifier)
         if there is None or there.digest != whole.root.digest:
             if there is not None and one.how.overwrite == "never":
                 return  # it is to stay
             stands = "missing" if there is None else f"stands for {there.digest}"
             yield _problem("tag", str(whole.root.digest), stands)
         yield from self._below(whole, target)
-        for tag, subject, referrer in attached:
-            if tag:
-                found = self._memory(target).head_manifest(tag)
-                listed = found is not None and found.digest == referrer.root.digest
-            else:
-                descriptors = self._memory(target).list_referrers(subject).descriptors
-                listed = any(other.digest == referrer.root.digest for other in descriptors)
-            if not listed:
-                yield _problem("referrer", str(referrer.root.digest), f"not found by {subject}")
-            yield from self._below(referrer, target)
+        missing = list(missing_of((one for one, _ in attached), self._memories.of(target)))
+        for referrer, all_of_it in attached:
+            if referrer in missing:
+                yield _problem("referrer", str(referrer.digest), f"not found by {referrer.subject}")
+            yield from self._below(all_of_it, target)
 
     def _below(self, whole: Closure, target: Remote) -> Iterator[dict[str, str]]:
         for manifest in whole.manifests:
@@ -178,7 +170,7 @@ class _Run:
             ask = partial(self._read_whole, what, wanted, target.repository)
         else:
             ask = partial(_asked_for, what, wanted, target.repository)
-        problem = self._memory(target).once((what, wanted.digest), ask)
+        problem = self._memories.of(target).once((what, wanted.digest), ask)
         if problem:
             yield _problem(what, str(wanted.digest), problem)
 
@@ -198,28 +190,29 @@ class _Run:
 
     def _attached(
         self, one: Image, source: Remote, whole: Closure
-    ) -> list[tuple[str, Digest, Closure]]:
-        """What is about the image at its source: by which tag, about what, and all of it."""
+    ) -> list[tuple[Referrer, Closure]]:
+        """What is about the image at its source: each, and all of it."""
         tagged = one.source.repository not in self._untagged
-        if not compare.may_have_referrers(one.how.referrers, source, tagged=tagged):
+        if not may_have_some(one.how.referrers, source, tagged=tagged):
             return []
         found = about_all(
-            self._memory(source),
+            self._memories.of(source),
             [manifest.digest for manifest in whole.manifests],
             one.how.referrers,
             tagged=tagged,
         )
         fetch = partial(self._manifests, source)
-        return [(r.tag, r.subject, resolve(r.descriptor, (), fetch)) for r in found]
+        return [
+            (referrer, whole_of_it)
+            for referrer in found
+            if (whole_of_it := taken_along(referrer, one.how.referrers, fetch)) is not None
+        ]
 
     def _manifests(
         self, source: Remote, wanted: Sequence[Descriptor]
     ) -> Sequence[Manifest | Index]:
         self._monitor.check()
         return compare.manifests_of(source, wanted)
-
-    def _memory(self, side: Remote) -> Memory:
-        return self._memories[side.reference.repository, side.side]
 
     def _source(self, one: Image) -> Remote:
         return Remote.of(one.source, Side.SOURCE, self._lease, self._context, self._monitor)

@@ -14,7 +14,6 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from transship.store.catalog.content.blobs import Source
 from transship.store.catalog.scheduling import jobs, targets
 from transship.store.catalog.scheduling.admission import lanes
 from transship.store.catalog.scheduling.admission.lanes import Openness
@@ -38,10 +37,16 @@ from transship.store.oci.reference import Reference
 from transship.workers.registry.client import Repository
 from transship.workers.runtime.context import WorkerContext, at
 from transship.workers.runtime.leases import LeaseMonitor
-from transship.workers.specs import NONE, CopySpec, ReferrersChoice
+from transship.workers.specs import CopySpec, ReferrersChoice
 from transship.workers.steps.closure import narrowed, resolve
-from transship.workers.steps.memory import Memory
-from transship.workers.steps.referrers import UNTAGGED, about_all, all_there
+from transship.workers.steps.memory import Memories, Memory
+from transship.workers.steps.referrers import (
+    UNTAGGED,
+    about_all,
+    may_have_some,
+    missing_of,
+    taken_along,
+)
 from transship.workers.steps.remote import Remote
 
 T = TypeVar("T")
@@ -89,14 +94,6 @@ def result(spec: CopySpec, root: Descriptor, digest: str, *, up_to_date: bool) -
     }
 
 
-def may_have_referrers(choice: ReferrersChoice, source: Remote, *, tagged: bool) -> bool:
-    """Whether a source may have what is wanted of what is about its images.
-
-    *tagged*: it may have tags made of digests.
-    """
-    return choice != NONE and (tagged or source.repository.may_list_referrers)
-
-
 def manifests_of(source: Remote, wanted: Sequence[Descriptor]) -> Sequence[Manifest | Index]:
     """Manifests of a repository, of a job that only looks at them: from the store, else fetched."""
     try:
@@ -121,16 +118,19 @@ def has_referrers(
     *tagged*: the source may have tags made of digests. What is *remembered* of a side is not asked
     for again.
     """
-    if not may_have_referrers(choice, source, tagged=tagged):
+    if not may_have_some(choice, source, tagged=tagged):
         return True
+    fetch = partial(manifests_of, source)
     subjects = [root.digest]
     if mediatypes.is_index(root.media_type):
-        whole = resolve(root, platforms, partial(manifests_of, source))
+        whole = resolve(root, platforms, fetch)
         subjects = [one.digest for one in narrowed(whole, platforms).manifests]
     with at(Side.SOURCE):
         found = about_all(remembered(source), subjects, choice, tagged=tagged)
     with at(Side.DESTINATION):
-        return all_there(found, remembered(target))
+        missing = list(missing_of(found, remembered(target)))
+    with at(Side.SOURCE):  # some of a list may be no referrers, and are left out by every copy
+        return all(taken_along(one, choice, fetch) is None for one in missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class Comparison:
         self._listed_at: dict[str, float] = {}  # when they were asked for
         self._new: set[str] = set()  # destinations that there were not
         self._useless: set[str] = set()  # registries that gave no answer
-        self._memories: dict[Source, Memory] = {}
+        self._memories = Memories()
         self._state: Openness | None = None
 
     def compare(self, specs: Sequence[CopySpec]) -> list[Compared]:
@@ -202,20 +202,16 @@ class Comparison:
 
         def whole(number: int) -> bool:
             spec = specs[number]
-            source, target = self._sides(spec)
             return has_referrers(
                 roots[number],
                 spec.wanted_platforms(),
                 spec.referrers,
-                source,
-                target,
+                self._remote(spec.origin, Side.SOURCE),
+                self._remote(spec.target, Side.DESTINATION),
                 tagged=spec.origin.repository not in self._untagged,
-                remembered=lambda side: self._memories[side.source],
+                remembered=self._memories.of,
             )
 
-        for number in roots:
-            for side in self._sides(specs[number]):
-                self._memories.setdefault(side.source, Memory(side.repository))
         answers = self._ask(whole, [*roots], lambda number: specs[number].origin.domain)
         return {number for number, yes in zip(roots, answers, strict=True) if yes}
 
@@ -314,10 +310,6 @@ class Comparison:
             and (jobs.CONTROL, registry) not in silent
             and state.until([(registry, credential)]) is None
         )
-
-    def _sides(self, spec: CopySpec) -> tuple[Remote, Remote]:
-        source = self._remote(spec.origin, Side.SOURCE)
-        return source, self._remote(spec.target, Side.DESTINATION)
 
     def _remote(self, reference: Reference, side: Side) -> Remote:
         return Remote.of(reference, side, self._lease, self._context, self._monitor)

@@ -7,10 +7,13 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
+from transship.store.catalog.content.blobs import Source
+from transship.store.errors import Side
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.workers.registry.client import Repository
 from transship.workers.registry.referrers import Referrers
+from transship.workers.steps.remote import Remote
 
 T = TypeVar("T")
 
@@ -55,3 +58,17 @@ class Memory:
                 answer.set_exception(error)
         found: T = answer.result()
         return found
+
+
+class Memories:
+    """What was answered by the sides of the images of a run, which threads may share."""
+
+    def __init__(self) -> None:
+        """Begin with nothing remembered."""
+        self._lock = threading.Lock()
+        self._of: dict[tuple[Source, Side], Memory] = {}
+
+    def of(self, side: Remote) -> Memory:
+        """What is remembered of one side, asked with its credential."""
+        with self._lock:
+            return self._of.setdefault((side.source, side.side), Memory(side.repository))

@@ -8,7 +8,7 @@ without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +26,7 @@ from transship.store.oci.manifest import Index, Manifest
 from transship.workers.registry.client import Repository
 from transship.workers.registry.referrers import described, fallback_tag
 from transship.workers.specs import ALL, NONE, ReferrersChoice
-from transship.workers.steps.closure import Closure, resolve_by_steps
+from transship.workers.steps.closure import Closure, Fetch, resolve, resolve_by_steps
 from transship.workers.steps.memory import Memory
 from transship.workers.steps.needs import Steps
 from transship.workers.steps.remote import Remote
@@ -108,7 +108,7 @@ def attached_to(
     stored = source.lease.checkpoint.get("referrers")
     if stored is not None:
         found = [Referrer.from_json(one) for one in stored]
-    elif choice == NONE or not may_have_some(source):
+    elif not may_have_some(choice, source, tagged=may_be_tagged(source)):
         return NOTHING_ATTACHED
     else:
         found = yield from _found(subjects, choice, source)
@@ -118,9 +118,12 @@ def attached_to(
     return Attached(tuple(kept), tuple(fetched.values()))
 
 
-def may_have_some(source: Remote) -> bool:
-    """Whether the source may have referrers, as far as that is known without asking it."""
-    return may_be_tagged(source) or source.repository.may_list_referrers
+def may_have_some(choice: ReferrersChoice, source: Remote, *, tagged: bool) -> bool:
+    """Whether a source may have what is wanted, as far as that is known without asking it.
+
+    *tagged*: it may have tags made of digests.
+    """
+    return choice != NONE and (tagged or source.repository.may_list_referrers)
 
 
 def may_be_tagged(source: Remote) -> bool:
@@ -161,21 +164,29 @@ def about_all(
         return found
 
 
-def all_there(found: Sequence[Referrer], target: Repository | Memory) -> bool:
-    """Whether a repository has all of these, where those who look for them will find them."""
+def missing_of(found: Iterable[Referrer], target: Repository | Memory) -> Iterator[Referrer]:
+    """Those of some referrers that nobody would find who looks for them in a repository."""
     listed: dict[Digest, set[Digest]] = {}
     for one in found:
         if one.tag:
             there = target.head_manifest(one.tag)
             if there is None or there.digest != one.digest:
-                return False
+                yield one
             continue
         if one.subject not in listed:
             descriptors = target.list_referrers(one.subject).descriptors
             listed[one.subject] = {other.digest for other in descriptors}
         if one.digest not in listed[one.subject]:
-            return False
-    return True
+            yield one
+
+
+def taken_along(one: Referrer, choice: ReferrersChoice, fetch: Fetch) -> Closure | None:
+    """All of a referrer; None where a copy would leave it out, as `attached_to` says."""
+    try:
+        whole = resolve(one.descriptor, (), fetch)
+    except (ManifestNotFoundError, UnsupportedMediaTypeError):
+        return None
+    return None if _why_left_out(one, whole.root, choice) is not None else whole
 
 
 def refuse_or_tell_rewrite(
@@ -188,9 +199,9 @@ def refuse_or_tell_rewrite(
     """
     if closure.root.digest == root.digest or "rewrite_told" in source.lease.checkpoint:
         return
-    if choice == NONE or not may_have_some(source):
-        return
     tagged = may_be_tagged(source)
+    if not may_have_some(choice, source, tagged=tagged):
+        return
     (found,) = yield from source.ask(
         lambda digest: about(source.repository, digest, choice, tagged=tagged), [root.digest]
     )
@@ -283,16 +294,24 @@ def _fetched(
         except UnsupportedMediaTypeError as error:
             notes.append(f"{one.digest}, a referrer of {one.subject}, is not copied: {error}")
             continue
-        named = whole.root.subject.digest if whole.root.subject is not None else None
-        if not one.tag and named != one.subject:
-            notes.append(f"{one.digest} is listed as a referrer of {one.subject}, and is not one")
-            continue
-        if not one.tag and choice != ALL and described(whole.root).artifact_type not in choice:
+        reason = _why_left_out(one, whole.root, choice)
+        if reason is not None:
+            notes += [reason] if reason else []
             continue
         fetched.update((manifest.digest, manifest) for manifest in whole.manifests)
         kept.append(one)
     yield from source.warn(notes)
     return kept
+
+
+def _why_left_out(one: Referrer, root: Manifest | Index, choice: ReferrersChoice) -> str | None:
+    """Why a referrer is not taken along; '' where that need not be told, None where it is."""
+    if one.tag:
+        return None
+    named = root.subject.digest if root.subject is not None else None
+    if named != one.subject:
+        return f"{one.digest} is listed as a referrer of {one.subject}, and is not one"
+    return None if choice == ALL or described(root).artifact_type in choice else ""
 
 
 def _whole(
