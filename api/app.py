@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import Depends, FastAPI
 
@@ -11,12 +12,17 @@ from transship.api import openapi
 from transship.api.access.administration import Access
 from transship.api.http import problems
 from transship.api.http.audit_log import Audit
-from transship.api.http.auth import Guard, authorize
+from transship.api.http.auth import Guard, Keyring, authorize
 from transship.api.http.body_limits import MAX_BYTES, MAX_JOB_BYTES, BodyLimit
 from transship.api.http.notifications import Notifications
 from transship.api.http.receive import Bodies
 from transship.api.http.registry_calls import RegistryCalls
 from transship.api.http.shares import Shares
+from transship.api.page import routes as page_routes
+from transship.api.page.board import Board
+from transship.api.page.door import PageDoor
+from transship.api.page.parts import Parts
+from transship.api.page.sessions import Seals
 from transship.api.routes.admin import audit, credentials, health, limits, metrics, status, tokens
 from transship.api.routes.images import (
     create,
@@ -27,7 +33,7 @@ from transship.api.routes.images import (
     workspace_files,
     workspaces,
 )
-from transship.api.routes.jobs import archives, jobs, mirrors, streams
+from transship.api.routes.jobs import archives, failures, jobs, mirrors, streams
 from transship.api.services import Services, Submitter
 from transship.api.views.liveness import Liveness
 from transship.api.views.metrics import Metrics
@@ -45,6 +51,9 @@ def create_app(context: WorkerContext) -> FastAPI:
         context.catalog, context.sealer, context.wire, Platform.host(), context.quotas
     )
     notifications = Notifications()
+    seals = Seals(context.sealer)
+    door = PageDoor(seals, context.page_hosts)
+    keyring = Keyring(context.catalog)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,7 +61,7 @@ def create_app(context: WorkerContext) -> FastAPI:
         bodies = Bodies(context, job_service)
         liveness = Liveness()
         registry_calls = RegistryCalls()
-        app.state.services = Services(
+        app.state.services = services = Services(
             context=context,
             catalog=context.catalog,
             content=context.content,
@@ -65,6 +74,9 @@ def create_app(context: WorkerContext) -> FastAPI:
             metrics=Metrics(context, liveness),
             access=Access(context.catalog, context.sealer),
             registry_calls=registry_calls,
+        )
+        app.state.page = page_routes.Page(
+            seals, door, Board(Parts(services)), keyring, Path(context.home)
         )
         async with notifications.from_wire(context.wire):
             yield
@@ -94,15 +106,16 @@ def create_app(context: WorkerContext) -> FastAPI:
     }
     app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, longer=longer)
     app.add_middleware(  # before all that came before
-        Guard, catalog=context.catalog, shared_trust=context.shared_trust
+        Guard, keyring=keyring, shared_trust=context.shared_trust, door=door
     )
-    problems.install(app)
+    problems.install(app, door)
     openapi.install(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
     for module in (
-        *(jobs, streams, archives, images, events, create, workspaces, workspace_files),
+        *(jobs, streams, archives, failures, images, events, create, workspaces, workspace_files),
         *(mirrors, usage, remote, limits, tokens, credentials, audit, status),
     ):
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(page_routes.router)
     return app

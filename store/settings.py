@@ -71,6 +71,7 @@ class Settings(BaseModel):
     insecure_registries: tuple[str, ...] = ()  # hosts or CIDRs
     private: Literal["allow", "deny"] = "allow"  # registries that users name, inside a network
     allow_private: tuple[str, ...] = ()
+    page_hosts: tuple[str, ...] = ()  # names under which browsers reach the page
     token_hosts: tuple[str, ...] = ()  # that tokens without `admin` may name, though private
     certs_dir: Path | None = None
     secret_key: SecretStr | None = None  # None: made in home at first start

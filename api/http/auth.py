@@ -2,7 +2,8 @@
 
 Over the home's unix socket asks the owner of the home, who may everything; but what comes there
 by a proxy is anybody's. All else needs a token, and a page in a browser that is not the server's
-own gets nothing, whatever it brings.
+own gets nothing, whatever it brings. Pages of the server's own are looked at with a cookie, which
+counts for them alone: what a `Door` says of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -23,7 +24,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transship.api.http.audit_log import Audit, Who, peer_of
-from transship.api.http.problems import problem
+from transship.api.http.problems import Pages, problem
 from transship.api.http.statuses import status_of
 from transship.store.catalog.access import tokens
 from transship.store.catalog.access.tenants import HOUSE
@@ -73,6 +74,7 @@ OPERATIONS: Final = {
     "putFiles": SUBMIT,
     "deleteFiles": SUBMIT,
     "commitWorkspace": SUBMIT,
+    "pageLogOut": READ,
     "runMirror": SUBMIT,  # as an admin wrote it down, with the server's credentials
     "digestRemote": SUBMIT,  # the server asks a registry, as it does for a job
     "listTags": SUBMIT,
@@ -83,7 +85,8 @@ OPERATIONS: Final = {
     "listAudit": ADMIN,
     "listRejected": ADMIN,  # strangers' messages, which may hold anything
 }
-OPEN: Final = frozenset({"/livez", "/readyz"})
+OPEN: Final = frozenset({"/livez", "/readyz", "/login"})
+OPEN_BELOW: Final = "/static/"
 
 FRESH_SECONDS = 1.0  # so soon a new token works, and a removed one does not
 # Who guesses at tokens, or has kept one that was removed, does not read the database each time.
@@ -169,6 +172,19 @@ class Keyring:
             await self._read_again()
         return self._tokens
 
+    async def named(self, id_: str) -> Token:
+        """The token of this id.
+
+        Raises:
+            TokenError: it was removed, or has expired.
+        """
+        for token in (await self.tokens()).values():
+            if token.id == id_ and not token.has_expired(self._catalog.now()):
+                return token
+        raise TokenError(
+            "the token of this login has expired or was removed", hint="log in with another"
+        )
+
     async def find(self, text: str) -> Token:
         """The token that *text* is; its use is written down, soon and at most once a minute.
 
@@ -228,29 +244,45 @@ class Keyring:
             log.warning("the use of a token could not be written down: %s", error)
 
 
+class Door(Pages, Protocol):
+    """How people come in, who look at pages with a browser."""
+
+    def check(self, scope: Scope) -> None:
+        """Raise a TransshipError where a page must not be asked for so."""
+
+    def session(self, scope: Scope) -> str | None:
+        """The id of the token that somebody has logged in with, or None."""
+
+
 class Guard:
     """Finds out who asks before anything of a request is read; answers 401 where it cannot."""
 
-    def __init__(self, app: ASGIApp, *, catalog: Catalog, shared_trust: bool) -> None:
+    def __init__(self, app: ASGIApp, *, keyring: Keyring, shared_trust: bool, door: Door) -> None:
         """Stand before *app*."""
         self._app = app
-        self._keyring = Keyring(catalog)
+        self._keyring = keyring
         self._shared_trust = shared_trust
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with its caller, or refuse it."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http":
+            page = self._door.leads_to(scope["path"])
             try:
-                _check_address(scope)
-                scope.setdefault("state", {})["caller"] = await self._caller(scope)
+                if page:
+                    self._door.check(scope)
+                if not is_open(scope["path"]):
+                    _check_address(scope)
+                    scope.setdefault("state", {})["caller"] = await self._caller(scope, page=page)
             except TransshipError as error:
                 audit: Audit = scope["app"].state.audit
                 audit.answered(scope, status_of(error))
-                await problem(error)(scope, receive, send)
+                answer = self._door.refusal(scope, error) if page else problem(error)
+                await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> Caller:
+    async def _caller(self, scope: Scope, *, page: bool) -> Caller:
         headers = Headers(scope=scope)
         if _is_a_foreign_page(headers):
             raise ScopeError(
@@ -264,6 +296,8 @@ class Guard:
             if scheme.lower() == "bearer":
                 token = await self._keyring.find(text.strip())
                 return Caller.of(token, shared_trust=self._shared_trust)
+        if page and (id_ := self._door.session(scope)) is not None:
+            return Caller.of(await self._keyring.named(id_), shared_trust=self._shared_trust)
         if _through_unix_socket(scope) and not _forwarded(headers):
             return LOCAL
         raise TokenError(
@@ -271,6 +305,11 @@ class Guard:
             hint="set TRANSSHIP_TOKEN, or send it as `Authorization: Bearer ts_…`; the first one"
             " is in the file `token` of the server's home",
         )
+
+
+def is_open(path: str) -> bool:
+    """Whether anybody may ask for it."""
+    return path in OPEN or path.startswith(OPEN_BELOW)
 
 
 def _check_address(scope: Scope) -> None:
@@ -333,7 +372,7 @@ async def authorize(request: Request) -> None:
     Raises:
         ScopeError: one lacks; it is named.
     """
-    if request.scope["path"] in OPEN:
+    if is_open(request.scope["path"]):
         return
     operation = getattr(request.scope["route"], "operation_id", None) or ""
     (await _caller(request)).require(needed(operation, request.method))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from transship.api.http.statuses import status_of
 from transship.store.errors import (
@@ -49,12 +50,32 @@ def problem(
     )
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of *app* come out as a problem."""
+class Pages(Protocol):
+    """What people look at with a browser."""
+
+    def leads_to(self, path: str) -> bool:
+        """Whether a page is there."""
+
+    def refusal(self, scope: Scope, error: TransshipError) -> Response:
+        """What tells of *error* in a browser."""
+
+
+def install(app: FastAPI, pages: Pages) -> None:
+    """Let every error of *app* come out as a problem; where *pages* are, as they tell of it."""
+
+    def told(
+        request: Request,
+        error: TransshipError,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        if pages.leads_to(request.url.path):
+            return pages.refusal(request.scope, error)
+        return problem(error, status, headers)
 
     @app.exception_handler(TransshipError)
-    def _ours(_: Request, error: TransshipError) -> Response:
-        return problem(error)
+    def _ours(request: Request, error: TransshipError) -> Response:
+        return told(request, error)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -62,28 +83,28 @@ def install(app: FastAPI) -> None:
         if found[0]["type"] == "json_invalid":
             reason, at = found[0]["ctx"]["error"], found[0]["loc"][-1]
             detail = f"the body is not JSON: {reason} at character {at}"
-            return problem(RequestError(detail, subject=request.url.path))
+            return told(request, RequestError(detail, subject=request.url.path))
         errors = [{"field": _field(e["loc"]), "message": _message(e)} for e in found]
-        return problem(InvalidSpecError(errors[0]["message"], errors=errors))
+        return told(request, InvalidSpecError(errors[0]["message"], errors=errors))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         subject = request.url.path
         if isinstance(error.__cause__, TransshipError):
-            return problem(error.__cause__)
+            return told(request, error.__cause__)
         if error.status_code == 404:
-            return problem(NotFoundError("there is nothing under this path", subject=subject))
-        told = RequestError(str(error.detail), subject=subject)
+            return told(request, NotFoundError("there is nothing under this path", subject=subject))
+        refused = RequestError(str(error.detail), subject=subject)
         headers = dict(error.headers or {})
         if error.status_code == 405:  # the router names the methods of one route only
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        return problem(told, error.status_code, headers)
+        return told(request, refused, error.status_code, headers)
 
     @app.exception_handler(Exception)
     def _fault(request: Request, error: Exception) -> Response:
         # The server logs the traceback of what passes here.
         log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-        return problem(InternalError("a fault of this server; its log says more"))
+        return told(request, InternalError("a fault of this server; its log says more"))
 
 
 def _methods(request: Request) -> set[str]:

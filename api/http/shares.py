@@ -42,6 +42,7 @@ QUESTIONS: Final = Share("questions to registries", 4, 16)
 SHARES: Final = {
     "getJob": WAITS,
     "followJob": WAITS,
+    "pageFeed": WAITS,
     "listImageEvents": WAITS,
     "downloadExport": DOWNLOADS,
     "getFiles": DOWNLOADS,

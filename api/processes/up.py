@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from transship.api.page.sessions import make_link
 from transship.api.processes import locks
 from transship.api.processes.embedded import Engine
 from transship.api.processes.locks import SOCKET
@@ -70,6 +71,7 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
     _say(f"API  {address_of(listener)}  (no Redis found: everything runs in this process)")
+    _say(f"page {_login_link(listener, settings)}")
     stop.wait()
     engine.stop(wait_for_clients=False)
     return 0
@@ -190,6 +192,7 @@ class _Supervisor:
     def _announce(self, listener: socket.socket) -> None:
         where = "a private Redis" if self._redis is not None else "TRANSSHIP_BROKER_URL"
         _say(f"API     {address_of(listener)}")
+        _say(f"page    {_login_link(listener, self._settings)}")
         _say(f"workers {self._workers}, over {where}; home {self._settings.home}")
         if self._flower is not None:
             _say(f"Flower  http://{self._flower}")
@@ -222,6 +225,15 @@ class _Supervisor:
                 child.stop()
             for child in group:
                 child.reap(deadline)
+
+
+def _login_link(listener: socket.socket, settings: Settings) -> str:
+    """The page's address, by which the owner of the home logs in once within the hour."""
+    host, port = listener.getsockname()[:2]
+    # A browser on this machine finds a server that listens everywhere on loopback.
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- only compared
+    shown = f"[{near}]" if ":" in near else near
+    return f"http://{shown}:{port}/login?once={make_link(settings.run_dir)}"
 
 
 def _stop_event() -> threading.Event:

@@ -39,6 +39,11 @@ class Liveness:
             row for row in rows if ("worker", row.id) not in dead and threads_of(row) != Threads()
         ]
 
+    def still_for(self, worker: str) -> float:
+        """For how many seconds the heartbeat of a worker has been seen to stand still."""
+        with self._lock:
+            return self._observer.still_for(("worker", worker), self._clock())
+
     def alive(self, connection: Connection) -> list[Threads]:
         """The threads of each worker that takes up work; none of those that are leaving."""
         return [threads_of(row) for row in self.workers(connection)]

@@ -59,7 +59,8 @@ def test_it_runs_a_redis_an_api_and_as_many_workers_as_were_asked_for(up: Up) ->
 def test_it_says_where_things_are_and_nothing_else(up: Up) -> None:
     lines = up.process.log.splitlines()
     assert lines[0] == f"API     {up.url}"
-    assert lines[1].startswith("workers 2, over a private Redis; home ")
+    assert lines[1].startswith(f"page    {up.url}/login?once=")
+    assert lines[2].startswith("workers 2, over a private Redis; home ")
     assert not [line for line in lines if any(noise in line for noise in NOISE)]
 
 

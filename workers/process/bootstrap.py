@@ -170,6 +170,7 @@ def make_context(
         sealer=sealer(settings),
         wire=wire,
         shared_trust=settings.trust == "shared",
+        page_hosts=settings.page_hosts,
         quotas=Quotas(
             jobs=settings.token_jobs,
             spec_bytes=settings.token_spec_bytes,

@@ -50,7 +50,7 @@ class WorkerContext:
     """The parts of a running process.
 
     *shared_trust*: what is held may serve any job. *maintenance_policy*: how the store is kept.
-    *home*: the data directory, as it was given.
+    *home*: the data directory, as it was given. *page_hosts*: further names of the server.
     """
 
     catalog: Catalog
@@ -63,6 +63,7 @@ class WorkerContext:
     maintenance_policy: MaintenancePolicy = field(default_factory=MaintenancePolicy)
     probes: Probes = field(default_factory=Probes)
     home: str = ""
+    page_hosts: tuple[str, ...] = ()
     opened: OpenedCredentials = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

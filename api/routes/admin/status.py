@@ -47,6 +47,10 @@ class WorkerStatus(BaseModel):
     pid: int | None = Field(description=_OF_ADMIN)
     started_at: str
     threads: dict[str, int] = Field(description="by queue")
+    version: str = Field(description="of Transship")
+    silent_seconds: float = Field(
+        description="since when its heartbeat has been seen to stand still"
+    )
 
 
 class QueueStatus(BaseModel):
@@ -115,6 +119,8 @@ def get_status(
                 pid=_own(row.pid, shown=admin),
                 started_at=rfc3339(row.started_at) or "",
                 threads=asdict(threads_of(row)),
+                version=row.version,
+                silent_seconds=round(services.liveness.still_for(row.id), 1),
             )
             for row in workers
         ],

@@ -25,7 +25,7 @@ from transship.store.errors import SchemaVersionError, StoreError
 
 MAX_PAUSE_SECONDS = 0.25  # between two pages of long work
 
-SCHEMA_VERSION = "0015"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0017"  # the newest revision in migrations/versions
 
 
 class Database(Protocol):

@@ -61,6 +61,7 @@ TRANSFER_DELAYED: Final = "state = 'delayed'"
 TRANSFER_ADMITTED: Final = f"{TRANSFER_BUSY} AND state = 'admitted'"
 TRANSFER_RUNNING: Final = f"{TRANSFER_BUSY} AND state = 'running'"
 TRANSFER_DOWNLOAD: Final = "direction = 'download'"
+TRANSFER_ENDED: Final = "finished_at IS NOT NULL"
 SMALL_BLOB_BYTES: Final = 4 * 1024 * 1024  # what may share a slot
 TRANSFER_SMALL: Final = f"{TRANSFER_PENDING} AND size <= {SMALL_BLOB_BYTES} AND NOT alone"
 # Downloads that queue and that somebody may have from another registry too.
@@ -362,6 +363,7 @@ jobs = Table(
     _partial("jobs_out", "queue", "batch", where=JOB_OUT),
     _partial("jobs_owned", "owner", where="owner IS NOT NULL"),
     _partial("jobs_deadline", "deadline", where=JOB_WITH_DEADLINE),
+    _partial("jobs_retry_of", "retry_of", where="retry_of IS NOT NULL"),
 )
 
 # What the children of a job come to: how many are in which state, and the sums of their figures.
@@ -522,6 +524,7 @@ transfers = Table(
     _partial("transfers_busy", "direction", "registry", "bundle", where=TRANSFER_BUSY),
     _partial("transfers_delayed", "not_before", where=TRANSFER_DELAYED),
     _partial("transfers_telling", "id", where="telling"),
+    _partial("transfers_finished", "finished_at", where=TRANSFER_ENDED),
     _partial("transfers_elsewhere", "registry", where=TRANSFER_ELSEWHERE),
 )
 
@@ -624,6 +627,7 @@ workers = Table(
     Column("local", Integer, nullable=False),
     Column("beat", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
+    Column("version", String, nullable=False, server_default=""),  # of Transship
 )
 
 # Which worker does the maintenance, one row.

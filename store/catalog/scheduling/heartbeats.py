@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from transship import __version__
 from transship.store.catalog.db.schema import JOB_ACTIVE, TRANSFER_RUNNING, jobs, transfers, workers
 from transship.store.catalog.db.sql import chunks, upsert
 from transship.store.catalog.scheduling import events, maintenance
@@ -97,6 +98,11 @@ class Observer:
         self._seen = seen
         return dead
 
+    def still_for(self, key: Key, now_monotonic: float) -> float:
+        """For how many seconds a pulse has been seen to stand still; 0 for one not seen yet."""
+        _, since = self._seen.get(key, (None, now_monotonic))
+        return now_monotonic - since
+
 
 def pulses(connection: Connection) -> dict[Key, Pulse]:
     """The pulse of everything that somebody holds, and of every worker."""
@@ -132,6 +138,7 @@ def register(
             **asdict(threads),
             beat=0,
             started_at=now,
+            version=__version__,
         )
         .on_conflict_do_nothing()
     )

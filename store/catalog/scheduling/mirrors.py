@@ -254,6 +254,17 @@ def last_run(connection: Connection, name: str) -> Any:
     ).one_or_none()
 
 
+def last_success(connection: Connection, name: str) -> float | None:
+    """When the newest run began that has mirrored everything; None before any."""
+    return connection.execute(
+        select(mirror_runs.c.started_at)
+        .join(jobs, mirror_runs.c.job == jobs.c.id)
+        .where(mirror_runs.c.mirror == name, jobs.c.state == "succeeded")
+        .order_by(mirror_runs.c.started_at.desc())
+        .limit(1)
+    ).scalar()
+
+
 def _hashed(policy: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
 

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import pytest
+from fastapi.routing import APIRoute
 
 from tests.unit.api.serving import PREFIX, Api
 from transship.api.http.auth import LOCAL, Caller
 from transship.api.http.shares import BODIES, DOWNLOADS, SHARES, Shares
+from transship.api.page import routes as page
 from transship.store.errors import ThrottledError
 
 ALICE, BOB = Caller("token:a", frozenset({"submit"}), "a"), Caller("token:b", frozenset(), "b")
@@ -82,7 +84,8 @@ def test_of_uploads_one_has_some_at_a_time_and_the_others_wait() -> None:
 def test_shares_are_of_operations_that_there_are(api: Api) -> None:
     paths = api.get("/openapi.json").json()["paths"].values()
     there = {one["operationId"] for path in paths for one in path.values()}
-    assert set(SHARES) <= there
+    pages = {route.operation_id for route in page.router.routes if isinstance(route, APIRoute)}
+    assert set(SHARES) <= there | pages
 
 
 def test_more_waits_than_a_share_are_throttled(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
