@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, text
 from transship.api.http.auth import Caller
 from transship.api.models.jobs import JobSummary
 from transship.api.routes.admin.limits import get_limits
-from transship.api.routes.admin.status import get_status
+from transship.api.routes.admin.status import get_workers
 from transship.api.routes.jobs.jobs import get_log, list_jobs, transfer_views
 from transship.api.routes.jobs.mirrors import get_mirror, list_mirrors
 from transship.api.services import Services
@@ -52,6 +52,7 @@ class Parts:
         """Read from *services*."""
         self.services = services
         self.throughput = Throughput()
+        self.failures: dict[str, tuple[tuple[Any, ...], Values]] = {}  # by who sees them
         self._paces: dict[str, _Pace] = {}
         self._lock = threading.Lock()
 
@@ -74,11 +75,16 @@ class Parts:
 
 
 def _failures(parts: Parts, asking: Caller, _: str) -> Values:
+    since = parts.services.context.now() - FAILURES_SECONDS
+    sight = "" if asking.sees_all_jobs else asking.name
     with parts.services.catalog.read() as connection:
-        found, complete = failures.groups(
-            connection, asking, parts.services.context.now() - FAILURES_SECONDS
-        )
-    return {"groups": [group.shown() for group in found], "complete": complete}
+        mark = failures.mark(connection, asking, since)
+        kept = parts.failures.get(sight)
+        if kept is None or kept[0] != mark:
+            found, complete = failures.groups(connection, asking, since)
+            shown = {"groups": [group.shown() for group in found], "complete": complete}
+            parts.failures[sight] = kept = (mark, shown)
+    return kept[1]
 
 
 def _mirrors(parts: Parts, asking: Caller, _: str) -> Values:
@@ -201,8 +207,8 @@ def _until(found: Any, host: str, name: str, now: float) -> float | None:
 
 
 def _workers(parts: Parts, asking: Caller, _: str) -> Values:
-    status = get_status(parts.services, asking, [])
-    return {"status": status, "workers": status.workers}
+    workers, degraded = get_workers(parts.services, asking)
+    return {"workers": workers, "degraded": degraded}
 
 
 def _store(parts: Parts, _asking: Caller, _: str) -> Values:

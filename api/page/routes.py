@@ -45,7 +45,7 @@ from transship.store.errors import (
 )
 from transship.store.home import OWNER_FILE, run_dir
 
-FEED_SECONDS: Final = 1.0
+FEED_SECONDS: Final = 1.4
 ALIVE_SECONDS: Final = 15.0
 PAGE_SIZE: Final = 50
 MAX_FORM_BYTES: Final = 16 * 1024

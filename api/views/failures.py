@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, exists, func, select
 
 from transship.api.http.auth import Caller
 from transship.api.models.failures import FailedJob, FailureGroup
@@ -29,6 +29,9 @@ _NOT_RETRIED = [
     ~exists().where(_retries.c.retry_of.is_not(None), _retries.c.retry_of == retried)
     for retried in (jobs_table.c.id, jobs_table.c.parent)
 ]
+_NEWEST = (
+    select(jobs_table.c.seq).where(jobs_table.c.state == "failed").order_by(jobs_table.c.seq.desc())
+)
 _COLUMNS = tuple(
     jobs_table.c[name] for name in ("id", "kind", "label", "parent", "lane", "finished_at", "error")
 )
@@ -75,18 +78,10 @@ def groups(connection: Connection, asking: Caller, since: float) -> tuple[list[G
 
     The group that was added to last comes first.
     """
-    newest = (
-        select(jobs_table.c.seq)
-        .where(jobs_table.c.state == "failed")
-        .order_by(jobs_table.c.seq.desc())
-    )
     rows = connection.execute(
-        select(*_COLUMNS)
-        .where(jobs_table.c.seq.in_(newest.limit(LOOKED_AT)), jobs_table.c.finished_at > since)
-        .where(own_jobs(asking), *_NOT_RETRIED)
-        .order_by(jobs_table.c.finished_at.desc())
+        select(*_COLUMNS).where(*_those(asking, since)).order_by(jobs_table.c.finished_at.desc())
     ).all()
-    more = connection.execute(newest.offset(LOOKED_AT).limit(1)).one_or_none()
+    more = connection.execute(_NEWEST.offset(LOOKED_AT).limit(1)).one_or_none()
     found: dict[str, Group] = {}
     for row in rows:
         if row.error is None or row.error["code"] == PARTIAL:
@@ -95,6 +90,21 @@ def groups(connection: Connection, asking: Caller, since: float) -> tuple[list[G
         key = _key(row.error, registry)
         found.setdefault(key, Group(key, registry)).rows.append(row)
     return list(found.values()), more is None
+
+
+def mark(connection: Connection, asking: Caller, since: float) -> tuple[Any, ...]:
+    """What differs when `groups` would; reading it costs a fifth."""
+    figures = (func.count(), func.min(jobs_table.c.finished_at), func.max(jobs_table.c.finished_at))
+    return tuple(connection.execute(select(*figures).where(*_those(asking, since))).one())
+
+
+def _those(asking: Caller, since: float) -> list[Any]:
+    return [
+        jobs_table.c.seq.in_(_NEWEST.limit(LOOKED_AT)),
+        jobs_table.c.finished_at > since,
+        own_jobs(asking),
+        *_NOT_RETRIED,
+    ]
 
 
 def _registry(row: Row[Any]) -> str:

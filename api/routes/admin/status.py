@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,14 +10,15 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from transship import __version__
-from transship.api.http.auth import ADMIN, Asking
+from transship.api.http.auth import ADMIN, Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.openapi import problems
-from transship.api.services import Injected
+from transship.api.services import Injected, Services
 from transship.api.views.jobs import rfc3339
 from transship.api.views.liveness import degraded, in_all, threads_of
 from transship.api.views.metrics import job_counts
 from transship.store.catalog.db.engine import SCHEMA_VERSION
+from transship.store.catalog.scheduling.heartbeats import Threads
 
 router = APIRouter(route_class=CheckedRoute, tags=["health"])
 
@@ -87,11 +89,12 @@ def get_status(
     """What the server is, what it has, and how many jobs there are."""
     context = services.context
     admin = asking.may(ADMIN)
-    reachable = services.wire.reachable()  # it may take its time: before the transaction
+    workers, unable = get_workers(services, asking)
     with services.catalog.read() as connection:
-        workers = services.liveness.workers(connection)
         counts = job_counts(connection)
-    threads = in_all(threads_of(row) for row in workers)
+    threads = Counter[str]()
+    for one in workers:
+        threads.update(one.threads)
     by_kind: dict[str, dict[str, int]] = {}
     by_state: dict[str, int] = {}
     for kind, state, number in counts:
@@ -109,26 +112,37 @@ def get_status(
         ),
         broker=BrokerStatus(
             kind="none" if broker is None else "redis",
-            reachable=reachable,
+            reachable="broker" not in unable,
             address=_own(broker, shown=admin),
         ),
-        workers=[
-            WorkerStatus(
-                id=row.id,
-                host=_own(row.host, shown=admin),
-                pid=_own(row.pid, shown=admin),
-                started_at=rfc3339(row.started_at) or "",
-                threads=asdict(threads_of(row)),
-                version=row.version,
-                silent_seconds=round(services.liveness.still_for(row.id), 1),
-            )
-            for row in workers
-        ],
-        queues=[QueueStatus(name=name, threads=n) for name, n in asdict(threads).items()],
-        degraded=[what for what, is_so in degraded(threads, reachable=reachable).items() if is_so],
+        workers=workers,
+        queues=[QueueStatus(name=name, threads=threads[name]) for name in asdict(Threads())],
+        degraded=unable,
         jobs=by_state,
         jobs_by_kind=by_kind,
     )
+
+
+def get_workers(services: Services, asking: Caller) -> tuple[list[WorkerStatus], list[str]]:
+    """The workers that take up work, and what is degraded."""
+    admin = asking.may(ADMIN)
+    reachable = services.wire.reachable()  # it may take its time: before the transaction
+    with services.catalog.read() as connection:
+        rows = services.liveness.workers(connection)
+    workers = [
+        WorkerStatus(
+            id=row.id,
+            host=_own(row.host, shown=admin),
+            pid=_own(row.pid, shown=admin),
+            started_at=rfc3339(row.started_at) or "",
+            threads=asdict(threads_of(row)),
+            version=row.version,
+            silent_seconds=round(services.liveness.still_for(row.id), 1),
+        )
+        for row in rows
+    ]
+    unable = degraded(in_all(threads_of(row) for row in rows), reachable=reachable)
+    return workers, [what for what, is_so in unable.items() if is_so]
 
 
 def _own(value: Any, *, shown: bool) -> Any:
