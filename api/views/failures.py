@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row, Select, exists, func, select
 
 from transship.api.http.auth import Caller
 from transship.api.models.failures import FailedJob, FailureGroup
@@ -29,9 +29,6 @@ _NOT_RETRIED = [
     ~exists().where(_retries.c.retry_of.is_not(None), _retries.c.retry_of == retried)
     for retried in (jobs_table.c.id, jobs_table.c.parent)
 ]
-_NEWEST = (
-    select(jobs_table.c.seq).where(jobs_table.c.state == "failed").order_by(jobs_table.c.seq.desc())
-)
 _COLUMNS = tuple(
     jobs_table.c[name] for name in ("id", "kind", "label", "parent", "lane", "finished_at", "error")
 )
@@ -81,7 +78,7 @@ def groups(connection: Connection, asking: Caller, since: float) -> tuple[list[G
     rows = connection.execute(
         select(*_COLUMNS).where(*_those(asking, since)).order_by(jobs_table.c.finished_at.desc())
     ).all()
-    more = connection.execute(_NEWEST.offset(LOOKED_AT).limit(1)).one_or_none()
+    more = connection.execute(_newest(asking).offset(LOOKED_AT).limit(1)).one_or_none()
     found: dict[str, Group] = {}
     for row in rows:
         if row.error is None or row.error["code"] == PARTIAL:
@@ -100,11 +97,19 @@ def mark(connection: Connection, asking: Caller, since: float) -> tuple[Any, ...
 
 def _those(asking: Caller, since: float) -> list[Any]:
     return [
-        jobs_table.c.seq.in_(_NEWEST.limit(LOOKED_AT)),
+        jobs_table.c.seq.in_(_newest(asking).limit(LOOKED_AT)),
         jobs_table.c.finished_at > since,
-        own_jobs(asking),
         *_NOT_RETRIED,
     ]
+
+
+def _newest(asking: Caller) -> Select[int]:
+    """Failed jobs that whoever asks may see: how many others have failed changes nothing."""
+    return (
+        select(jobs_table.c.seq)
+        .where(jobs_table.c.state == "failed", own_jobs(asking))
+        .order_by(jobs_table.c.seq.desc())
+    )
 
 
 def _registry(row: Row[Any]) -> str:

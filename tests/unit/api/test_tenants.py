@@ -164,6 +164,7 @@ _reads = st.one_of(
                 "/images?filter=dangling=true",
             ),
             *("/usage", "/events", "/workspaces", "/jobs", "/jobs?state=queued", "/mirrors"),
+            "/failures",
         ]
     ).map(lambda path: _asks("GET", path)),
     st.tuples(_texts, st.sampled_from(["inspect", "history", "children"])).map(
@@ -231,6 +232,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 LISTS = (
     *("/images?all=true", "/images?pattern=*", "/usage", "/events", "/workspaces", "/jobs"),
+    "/failures",
     *(f"/workspaces/{name}{what}" for name in SPACES for what in ("", "/diff")),
     *(f"/images/{text}/{what}" for text in TEXTS for what in ("inspect", "history", "children")),
 )
