@@ -80,7 +80,8 @@ class Settings(BaseModel):
     broker_priority: bool = False  # may its jobs have a priority above 0?
     trust: Literal["separate", "shared"] = "separate"
 
-    log: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # None: as the command has it
+    log: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None  # None: INFO
+    log_format: Literal["text", "json"] = "text"
 
     lease_seconds: Duration = 20.0  # how long a silent owner keeps its work
 

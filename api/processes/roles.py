@@ -11,17 +11,20 @@ import os
 import socket
 from collections.abc import Iterable
 
+from transship import __version__
 from transship.api.access import owner_token
 from transship.api.access.administration import Access
 from transship.api.app import create_app
 from transship.api.processes import locks
 from transship.api.processes.locks import SOCKET
-from transship.api.processes.server import DRAIN_SECONDS, Server, bind_tcp, bind_unix
+from transship.api.processes.server import DRAIN_SECONDS, Server, address_of, bind_tcp, bind_unix
 from transship.store.errors import StoreError
 from transship.store.home import prepare_home
 from transship.store.settings import Settings
 from transship.workers.broker.celery_wire import CeleryWire
 from transship.workers.process.bootstrap import make_context, open_catalog, write_defaults
+from transship.workers.runtime import logs
+from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.wire import Queue
 
 CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
@@ -45,6 +48,7 @@ def run_api(settings: Settings) -> None:
     shown_as = f"transship-api@{socket.gethostname()}" if _task_events() else None
     wire = CeleryWire(_broker(settings), shown_as=shown_as)
     context = make_context(settings, catalog, wire)
+    _say_started("api", settings, context, address=address_of(listener))
     owner_token.make_first(settings.home, Access(catalog, context.sealer))
     listeners = [listener]
     if child:  # only one can have the home's socket
@@ -95,8 +99,16 @@ def _broker(settings: Settings) -> str:
     return settings.broker_url.get_secret_value()
 
 
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log or logging.WARNING,
-        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+def _say_started(role: str, settings: Settings, context: WorkerContext, **facts: str) -> None:
+    logs.started(
+        role,
+        __version__,
+        **facts,
+        home=settings.home,
+        database=context.catalog.name,
+        broker=context.wire.broker,
     )
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logs.to_stderr(settings.log or logging.INFO, settings.log_format)

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from transship import __version__
 from transship.api.page.sessions import make_link
 from transship.api.processes import locks
 from transship.api.processes.embedded import Engine
@@ -31,6 +32,7 @@ from transship.workers.process.bootstrap import (
     write_defaults,
 )
 from transship.workers.registry.transport.addresses import is_loopback
+from transship.workers.runtime import logs
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +51,7 @@ def run(settings: Settings, *, flower: str | None, workers: int) -> int:
         MissingProgramError: Flower was asked for and there is no broker for it.
     """
     stop = _stop_event()
-    logging.basicConfig(
-        level=settings.log or logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for noisy in ("httpx", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.to_stderr(settings.log or logging.INFO, settings.log_format)
     redis = None if settings.broker_url else next(filter(None, map(shutil.which, _REDIS)), None)
     if settings.broker_url is None and redis is None:
         return _run_in_one_process(settings, flower, stop)
@@ -70,6 +67,7 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
         )
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
+    logs.started("engine", __version__, home=settings.home)
     _say(f"API  {address_of(listener)}  (no Redis found: everything runs in this process)")
     _say(f"page {_login_link(listener, settings)}")
     stop.wait()

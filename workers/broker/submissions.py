@@ -36,7 +36,7 @@ from transship.workers.broker.names import KEY_PREFIX, SUBMIT
 from transship.workers.broker.redis_client import impatient_redis
 from transship.workers.jobs.service import JobService
 from transship.workers.jobs.submission import Submission, known
-from transship.workers.runtime import task_events
+from transship.workers.runtime import logs, task_events
 from transship.workers.runtime.wire import TaskEvent, Wire
 from transship.workers.specs import as_json
 
@@ -265,6 +265,7 @@ class Submissions:
                 jobs.finish(connection, [end], now)
                 events += [*task_events.claimed([lease]), *task_events.ended([end], now)]
             rejections.record(connection, rejected, now)
+        logs.ended(events)
         self._wire.report(events)
         for reason, _ in rejected:
             log.warning("a message was rejected, see `transship jobs rejected`: %s", reason)

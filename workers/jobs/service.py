@@ -37,7 +37,7 @@ from transship.workers.jobs.stopping import stop_jobs
 from transship.workers.jobs.submission import Submission, known, make
 from transship.workers.mirrors.plan import How, Image, left_over
 from transship.workers.registry.auth.credentials import Credential
-from transship.workers.runtime import task_events
+from transship.workers.runtime import logs, task_events
 from transship.workers.runtime.context import MAX_ANNOUNCED, dispatch
 from transship.workers.runtime.wire import Message, Wire
 from transship.workers.specs import (
@@ -159,6 +159,7 @@ class JobService:
                 events = task_events.stopped(connection, ended, "cancelled")
                 messages = dispatch(connection, now)
             self._wire.publish(messages)
+            logs.ended(events)
             self._wire.report(events)
             told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
             self._wire.announce(dict.fromkeys(told))

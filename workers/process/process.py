@@ -14,6 +14,7 @@ from typing import Any
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
+from transship import __version__
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.errors import StoreError
 from transship.store.oci.platform import Platform
@@ -28,6 +29,7 @@ from transship.workers.jobs.service import JobService
 from transship.workers.process import interpreter
 from transship.workers.process.bootstrap import make_context, open_catalog
 from transship.workers.process.worker import HAND_BACK_SECONDS, Worker, threads_for
+from transship.workers.runtime import logs
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.wire import Queue
 
@@ -59,6 +61,14 @@ def open_worker(settings: Settings, shown_as: str | None) -> None:
     buckets = RedisBuckets(_broker(settings))
     context = make_context(settings, open_catalog(settings), wire, buckets)
     names = os.environ.get(QUEUES_VARIABLE, "")
+    logs.started(
+        "worker",
+        __version__,
+        queues=names,
+        home=settings.home,
+        database=context.catalog.name,
+        broker=wire.broker,
+    )
     queues = {Queue(name) for name in names.split(",") if name} or set(Queue)
     submissions = Submissions(
         _broker(settings),

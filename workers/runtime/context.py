@@ -20,6 +20,7 @@ from transship.store.sizes import human_bytes
 from transship.workers.credentials.opened import OpenedCredentials
 from transship.workers.registry.auth.credentials import fingerprint, most_specific
 from transship.workers.registry.client import RegistryClient, Repository
+from transship.workers.runtime import logs
 from transship.workers.runtime.maintenance_policy import MaintenancePolicy
 from transship.workers.runtime.probes import Probes
 from transship.workers.runtime.wire import DISPATCH, Message, Queue, TaskEvent, Wire
@@ -78,6 +79,7 @@ class WorkerContext:
             messages = dispatch(connection, change.now, change.directions, change.queues)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
+        logs.ended(change.events)
         self.wire.report(change.events)
 
     def close(self) -> None:

@@ -39,8 +39,9 @@ def ended(ends: Iterable[End], now: float) -> list[TaskEvent]:
     events: list[TaskEvent] = []
     for end in ends:
         lease, error = end.lease, None if end.error is None else end.error.as_json()
-        type_, fields = _end(end.state, end.result, error, max(0.0, now - lease.started_at))
-        events.append(TaskEvent(type_, lease.id, lease.kind, lease.label, at, fields))
+        seconds = max(0.0, now - lease.started_at)
+        type_, fields = _end(end.state, end.result, error, seconds)
+        events.append(TaskEvent(type_, lease.id, lease.kind, lease.label, at, fields, seconds))
     return events
 
 

@@ -66,7 +66,7 @@ class TaskEvent:
     """What has become of a job, as Celery tells monitors of a task.
 
     *type* is one of Celery's, *at* seconds since the epoch by this host's clock, *fields* what an
-    event of this type says besides.
+    event of this type says besides. *seconds* is how long an ended job took, where it was held.
     """
 
     type: str
@@ -75,6 +75,7 @@ class TaskEvent:
     label: str
     at: float
     fields: Mapping[str, Any]
+    seconds: float | None = None
 
 
 class Wire(Protocol):

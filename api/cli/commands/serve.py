@@ -75,10 +75,17 @@ def migrate(adopt: bool) -> int:
     prepare_home(settings.home)
     catalog = Catalog(settings.catalog_url)
     try:
+        before = catalog.schema_version()
         catalog.migrate()
         join_cluster(settings, catalog, adopt=adopt)
+        after = catalog.schema_version()
     finally:
+        name = catalog.name
         catalog.close()
+    if before == after:
+        print(f"{name}: schema {after}, nothing to do")
+    else:
+        print(f"{name}: schema {before or 'none'} -> {after}")
     return 0
 
 

@@ -132,7 +132,7 @@ class Catalog:
             DatabaseUnavailableError: it does not answer.
         """
         self._database.check()
-        found = self._version()
+        found = self.schema_version()
         if found is None:
             self.migrate()
         elif found != SCHEMA_VERSION:
@@ -171,7 +171,8 @@ class Catalog:
         """Close every connection."""
         self._database.close()
 
-    def _version(self) -> str | None:
+    def schema_version(self) -> str | None:
+        """The revision of the schema that is there; None for none."""
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
