@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 OPERATIONS: Final = frozenset(
     {  # beside those of `transship.api.access.administration`, which writes them down itself
         *("changeLimits", "resetLimits", "unparkRegistry"),
+        *("pagePause", "pageResume", "pageUnpark", "pageLimit", "pageEnable", "pageDisable"),
         *("putMirror", "changeMirror", "deleteMirror", "deleteImage", "deleteWorkspace"),
     }
 )

@@ -25,7 +25,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transship.api.http.audit_log import Audit, Who, peer_of
 from transship.api.http.problems import Pages, problem
-from transship.api.http.statuses import status_of
 from transship.store.catalog.access import tokens
 from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.access.tokens import Token
@@ -275,9 +274,9 @@ class Guard:
                     _check_address(scope)
                     scope.setdefault("state", {})["caller"] = await self._caller(scope, page=page)
             except TransshipError as error:
-                audit: Audit = scope["app"].state.audit
-                audit.answered(scope, status_of(error))
                 answer = self._door.refusal(scope, error) if page else problem(error)
+                audit: Audit = scope["app"].state.audit
+                audit.answered(scope, answer.status_code)  # who is led to the login is not refused
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)

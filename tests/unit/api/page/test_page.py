@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
 from transship.api.page import sessions
 from transship.api.page.sessions import Seals, Session, make_link
@@ -225,6 +226,21 @@ def test_forms_do_what_they_say(api: Api, browser: Browser) -> None:
     kept = api.get("/limits").json()["registries"]["registry.example:5000"]
     assert (kept["paused"], kept["concurrency"]) == (False, 4)
     assert browser.send("/registries/registry.example:5000/unpark").status_code == 200
+
+
+def test_what_is_changed_from_the_page_is_written_down(alone: Browser) -> None:
+    alone.send("/registries/r.example/pause")
+    alone.send("/registries/r.example/pause", "forged")
+    alone.api.anybody.get("/")  # is led to the login
+
+    def written() -> list[tuple[str, int]]:
+        items = alone.api.get("/audit").json()["items"]
+        return [
+            (one["operation"], one["status"]) for one in items if one["operation"][:4] == "page"
+        ]
+
+    wait_until(lambda: len(written()) == 2, 10, "two entries")
+    assert sorted(written()) == [("pagePause", 303), ("pagePause", 403)]
 
 
 def test_mirrors_are_run_enabled_and_disabled(api: Api, browser: Browser) -> None:
