@@ -89,7 +89,7 @@ def create_app(context: WorkerContext) -> FastAPI:
         title="Transship",
         version="1",
         description="Moves container images between registries, as background jobs.",
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,  # ours is at two places
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -117,5 +117,7 @@ def create_app(context: WorkerContext) -> FastAPI:
         *(mirrors, usage, remote, limits, tokens, credentials, audit, status),
     ):
         app.include_router(module.router, prefix=PREFIX)
+    for prefix in ("", PREFIX):
+        app.include_router(openapi.router, prefix=prefix)
     app.include_router(page_routes.router)
     return app

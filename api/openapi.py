@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from transship.api.http.auth import OPEN, needed
+from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.problems import MEDIA_TYPE
 from transship.api.models.problems import ProblemDetails
 from transship.workers.specs import Spec
@@ -27,6 +29,14 @@ _MEANINGS = {
     502: "a registry refuses, or does not answer as one",
     503: "the store or the database cannot be used now",
 }
+
+router = APIRouter(route_class=CheckedRoute, include_in_schema=False)
+
+
+@router.get("/openapi.json", operation_id="describeApi")
+async def describe(request: Request) -> JSONResponse:
+    """The OpenAPI document of the application."""
+    return JSONResponse(request.app.openapi())
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -31,6 +31,7 @@ from transship.store.errors import InvalidSpecError, RequestError
 from transship.store.home import default_home, run_dir
 from transship.store.setting_names import PREFIX
 from transship.store.sizes import parse_bytes
+from transship.store.wording import told
 
 _SECRETS = frozenset({"database_url", "broker_url", "token", "secret_key"})  # or they may have one
 _BROKERS = ("redis://", "rediss://", "redis+socket://")  # that workers and API can both talk to
@@ -154,7 +155,7 @@ class Settings(BaseModel):
             return cls(**{**in_file, **in_environment, **overrides})
         except ValidationError as invalid:
             errors = [
-                {"field": f"{PREFIX}{str(e['loc'][0]).upper()}", "message": str(e["msg"])}
+                {"field": f"{PREFIX}{str(e['loc'][0]).upper()}", "message": told(e)}
                 for e in invalid.errors(include_input=False, include_url=False)
             ]
             detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)

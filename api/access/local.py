@@ -16,6 +16,7 @@ from transship.api.http.audit_log import OWNER
 from transship.store.errors import InvalidSpecError
 from transship.store.home import prepare_home
 from transship.store.settings import Settings
+from transship.store.wording import told
 from transship.workers.process.bootstrap import open_catalog, sealer
 
 T = TypeVar("T", bound=BaseModel)
@@ -78,7 +79,7 @@ def _checked(kind: type[T], given: dict[str, Any]) -> T:
         return kind.model_validate(given)
     except ValidationError as invalid:
         errors = [
-            {"field": ".".join(map(str, one["loc"])), "message": str(one["msg"])}
+            {"field": ".".join(map(str, one["loc"])), "message": told(one)}
             for one in invalid.errors(include_input=False, include_url=False)
         ]
         raise InvalidSpecError(errors[0]["message"], errors=errors) from None

@@ -3,7 +3,7 @@
 Over the home's unix socket asks the owner of the home, who may everything; but what comes there
 by a proxy is anybody's. All else needs a token, and a page in a browser that is not the server's
 own gets nothing, whatever it brings. Pages of the server's own are looked at with a cookie, which
-counts for them alone: what a `Door` says of it.
+counts for them and what they read alone: what a `Door` says of it.
 """
 
 from __future__ import annotations
@@ -249,6 +249,9 @@ class Door(Pages, Protocol):
     def check(self, scope: Scope) -> None:
         """Raise a TransshipError where a page must not be asked for so."""
 
+    def takes_login(self, path: str) -> bool:
+        """Whether a login counts there."""
+
     def session(self, scope: Scope) -> str | None:
         """The id of the token that somebody has logged in with, or None."""
 
@@ -272,7 +275,7 @@ class Guard:
                     self._door.check(scope)
                 if not is_open(scope["path"]):
                     _check_address(scope)
-                    scope.setdefault("state", {})["caller"] = await self._caller(scope, page=page)
+                    scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except TransshipError as error:
                 answer = self._door.refusal(scope, error) if page else problem(error)
                 audit: Audit = scope["app"].state.audit
@@ -281,7 +284,7 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope, *, page: bool) -> Caller:
+    async def _caller(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
         if _is_a_foreign_page(headers):
             raise ScopeError(
@@ -295,7 +298,8 @@ class Guard:
             if scheme.lower() == "bearer":
                 token = await self._keyring.find(text.strip())
                 return Caller.of(token, shared_trust=self._shared_trust)
-        if page and (id_ := self._door.session(scope)) is not None:
+        takes_login = self._door.takes_login(scope["path"])
+        if takes_login and (id_ := self._door.session(scope)) is not None:
             return Caller.of(await self._keyring.named(id_), shared_trust=self._shared_trust)
         if _through_unix_socket(scope) and not _forwarded(headers):
             return LOCAL

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from difflib import get_close_matches
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -16,7 +19,7 @@ from transship.api.http.pipes import SILENCE_SECONDS
 from transship.api.http.problems import problem
 from transship.api.http.shares import Shares
 from transship.api.http.statuses import status_of
-from transship.store.errors import ThrottledError
+from transship.store.errors import InvalidSpecError, ThrottledError
 from transship.store.text import check_storable
 
 
@@ -38,10 +41,18 @@ class CheckedRoute(APIRoute):
     """The route of every router: a test makes sure of it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer by what the route's function does with a checked request."""
+        """Answer by what the route's function does with a checked request.
+
+        An operation of the API refuses parameters that it does not have: with a misspelt filter it
+        would do something else than was asked for. Addresses of pages may carry whatever they do.
+        """
         handle = super().get_route_handler()
+        declared = get_flat_params(self.dependant)
+        known = [one.alias for one in declared if isinstance(one.field_info, Query)]
 
         async def checked(request: Request) -> Response:
+            if self.include_in_schema:
+                _check_parameters(request, known)
             return await handle(CheckedRequest(request.scope, request.receive))
 
         return checked
@@ -70,3 +81,24 @@ class CheckedRoute(APIRoute):
         finally:
             audit: Audit = scope["app"].state.audit
             audit.answered(scope, answer, caller=caller.name, operation=self.operation_id or "")
+
+
+def _check_parameters(request: Request, known: list[str]) -> None:
+    """Refuse parameters of the query that are not *known*.
+
+    Raises:
+        InvalidSpecError: there are some; each is named, and what may have been meant.
+    """
+    errors = [
+        {"field": name, "message": f"no such parameter: {name}{_guess(name, known)}"}
+        for name in request.query_params
+        if name not in known
+    ]
+    if errors:
+        hint = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise InvalidSpecError(errors[0]["message"], errors=errors, hint=hint)
+
+
+def _guess(name: str, known: list[str]) -> str:
+    nearest = get_close_matches(name, known, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -21,6 +21,7 @@ from transship.store.errors import (
     RequestError,
     TransshipError,
 )
+from transship.store.wording import told
 
 log = logging.getLogger(__name__)
 
@@ -125,4 +126,4 @@ def _field(location: tuple[int | str, ...]) -> str:
 def _message(error: Mapping[str, Any]) -> str:
     if error["loc"] == ("body",) and error["type"].endswith("_type"):
         return "expected a JSON object, sent as application/json"
-    return str(error["msg"])
+    return told(error)

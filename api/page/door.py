@@ -21,8 +21,12 @@ from transship.store.errors import ScopeError, TokenError, TransshipError
 COOKIE: Final = "transship_login"
 NOTE: Final = "transship_note"
 _FIRST: Final = frozenset(
-    {"", "failures", "feed", "jobs", "login", "logout", "mirrors", "registries", "static", "store"}
+    {
+        *("", "docs", "failures", "feed", "jobs", "login", "logout", "mirrors", "registries"),
+        *("static", "store"),
+    }
 )
+_ASKED_BY_PAGES: Final = frozenset({"/openapi.json"})
 
 
 class PageDoor:
@@ -41,6 +45,10 @@ class PageDoor:
     def leads_to(self, path: str) -> bool:
         """Whether a page is there."""
         return path.split("/", 2)[1:2] != [] and path.split("/", 2)[1] in _FIRST
+
+    def takes_login(self, path: str) -> bool:
+        """Whether a login counts there: for pages, and for what their scripts ask for."""
+        return self.leads_to(path) or path in _ASKED_BY_PAGES
 
     def check(self, scope: Scope) -> None:
         """Refuse a name that is not this server's.

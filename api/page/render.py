@@ -25,6 +25,11 @@ _POLICY: Final = (
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types htmx"
 )
+# The script that shows the API does not know of trusted types, and sends no form.
+DOCS_POLICY: Final = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 @cache
@@ -53,15 +58,17 @@ def section(name: str, values: Mapping[str, Any]) -> str:
     return _environment().get_template(f"sections/{name}.html").render(values)
 
 
-def page(name: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
-    """A whole page."""
+def page(
+    name: str, values: Mapping[str, Any], status: int = 200, policy: str = _POLICY
+) -> HTMLResponse:
+    """A whole page, which may do what *policy* allows."""
     nonce = secrets.token_urlsafe(16)
     html = _environment().get_template(f"{name}.html").render({**values, "nonce": nonce})
     return HTMLResponse(
         html,
         status,
         {
-            "Content-Security-Policy": _POLICY.format(nonce=nonce),
+            "Content-Security-Policy": policy.format(nonce=nonce),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
             "Cache-Control": "no-store",

@@ -245,6 +245,12 @@ def _message(changed: dict[str, str]) -> str:
     return "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"
 
 
+@router.get("/docs", operation_id="pageDocs")
+def docs() -> Response:
+    """The API, by its own description."""
+    return render.page("docs", {}, policy=render.DOCS_POLICY)
+
+
 # --- logging in ----------------------------------------------------------------------------------
 
 

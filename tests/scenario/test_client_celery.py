@@ -109,7 +109,7 @@ def test_the_message_that_is_documented_becomes_a_job(server: Server, client: Cl
     ("spec", "id_", "says"),
     [
         ({"kind": "pull", "reference": "UPPER"}, None, "reference"),
-        ({"kind": "pull"}, None, "Field required"),
+        ({"kind": "pull"}, None, "this is missing"),
         ({"kind": "gc"}, None, "a job of the kind 'gc' cannot be sent as a message"),
         ({"kind": "load"}, None, "a job of the kind 'load' cannot be sent as a message"),
         ({"kind": "import"}, None, "its body cannot be sent as a message"),

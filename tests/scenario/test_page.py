@@ -212,6 +212,30 @@ def test_a_job_of_very_many_children_is_shown_at_once(
         assert page.locator("tbody tr").count() == 50
 
 
+def test_the_api_is_shown_by_its_own_description(
+    server: Environment, login: BrowserContext
+) -> None:
+    with looking(login, server.up.url) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.get_by_role("link", name="API", exact=True).click()
+        page.locator("[id$=-createJob]").first.wait_for()
+        described = server.up.http.get("/openapi.json").json()["paths"].values()
+        assert page.locator(".opblock").count() == sum(len(methods) for methods in described)
+        page.locator("[id$=-listJobs] .opblock-summary-control").click()
+        page.locator("[id$=-listJobs] tr[data-param-name=state]").wait_for(timeout=5_000)
+        assert [one for one in asked if not one.startswith((server.up.url, "data:"))] == []
+
+
+def test_the_api_is_shown_to_nobody_who_has_not_logged_in(
+    server: Environment, browser: Browser
+) -> None:
+    context = browser.new_context()
+    with looking(context, f"{server.up.url}/docs") as page:
+        assert page.url == f"{server.up.url}/login?next=%2Fdocs"
+    context.close()
+
+
 def test_a_server_that_goes_is_told_of(server: Environment, login: BrowserContext) -> None:
     with looking(login, server.up.url, allowed="ERR_|sse:error") as page:
         page.get_by_text("· live").wait_for()

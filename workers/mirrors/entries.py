@@ -11,6 +11,7 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.mediatypes import check_artifact_type
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference, check_tag, parse_repository
+from transship.store.wording import told
 from transship.workers.mirrors.fields import Field
 from transship.workers.mirrors.selection import Selection
 
@@ -121,11 +122,11 @@ def selection(at: Field, names: dict[str, str] | None = None, **rules: Any) -> S
     try:
         made = Selection(**rules)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = invalid.errors(include_url=False, include_input=False)[0]
         rule, *rest = map(str, first["loc"])
         key = (names or {}).get(rule, rule)
         path = (*at.path, key, *rest) if key else at.path  # '' where the rule is the value itself
-        raise Field(at.name, path, None).wrong(str(first["msg"])) from None
+        raise Field(at.name, path, None).wrong(told(first)) from None
     return None if made == Selection() else made
 
 

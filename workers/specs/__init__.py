@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from transship.store.errors import InvalidSpecError
 from transship.store.oci.platform import Platform
 from transship.store.text import check_printable
+from transship.store.wording import told
 from transship.workers.mirrors.entries import ALL, NONE
 from transship.workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from transship.workers.specs.fields import OnRewrite, ReferrersChoice
@@ -88,8 +89,8 @@ def parse_spec(value: Mapping[str, Any]) -> AnySpec:
         return _adapter.validate_python(dict(value))
     except ValidationError as invalid:
         errors = [
-            {"field": _field(e["loc"], e["type"]), "message": str(e["msg"])}
-            for e in invalid.errors(include_input=False, include_url=False, include_context=False)
+            {"field": _field(e["loc"], e["type"]), "message": told(e)}
+            for e in invalid.errors(include_input=False, include_url=False)
         ]
         first = errors[0]
         raise InvalidSpecError(first["message"], errors=errors) from None

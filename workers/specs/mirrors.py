@@ -128,7 +128,7 @@ class MirrorSpec(PlatformsSpec):
             return self
         for name in ("source", "destination"):
             if getattr(self, name) is None:
-                raise PydanticCustomError(name, "Field required")
+                raise PydanticCustomError(name, "this is missing")
         source = self.origin
         if source.digest is not None:
             raise PydanticCustomError("source", "a mirror takes tags, not a digest")

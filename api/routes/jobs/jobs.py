@@ -41,6 +41,7 @@ from transship.store.catalog.db.schema import transfers as transfers_table
 from transship.store.catalog.db.schema import waits as waits_table
 from transship.store.catalog.scheduling import events, jobs, rejections
 from transship.store.errors import InvalidSpecError, RequestError
+from transship.store.wording import told
 from transship.workers.jobs.submission import Submission
 from transship.workers.registry.auth.credentials import Credential
 from transship.workers.specs import KINDS, needs_admin, parse_spec
@@ -314,9 +315,9 @@ def _given_credentials(value: Any) -> dict[str, Credential]:
         errors = [
             {
                 "field": ".".join(str(part) for part in ("credentials", *e["loc"])),
-                "message": str(e["msg"]),
+                "message": told(e),
             }
-            for e in invalid.errors(include_input=False, include_url=False, include_context=False)
+            for e in invalid.errors(include_input=False, include_url=False)
         ]
         raise InvalidSpecError("credentials are wrong", errors=errors) from None
 

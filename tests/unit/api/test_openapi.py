@@ -169,3 +169,9 @@ def test_what_the_api_answers_has_the_fields_that_it_describes(
     assert api.submit().keys() == schemas["JobView"]["properties"].keys()
     problem = api.get("/jobs/none").json()
     assert problem.keys() == schemas["ProblemDetails"]["properties"].keys() - {"errors"}
+
+
+@pytest.mark.parametrize("name", ["Problem", "ProblemDetails"])
+def test_every_property_of_an_error_is_described(document: dict[str, Any], name: str) -> None:
+    properties = document["components"]["schemas"][name]["properties"]
+    assert [one for one, schema in properties.items() if not schema.get("description")] == []

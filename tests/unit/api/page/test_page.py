@@ -129,6 +129,28 @@ def test_what_is_no_token_is_told_on_the_form(api: Api, token: str) -> None:
     assert '<p class="note"' in answer.text
 
 
+def test_the_description_of_the_api_takes_a_login_or_a_token(api: Api, browser: Browser) -> None:
+    by_login = browser.get("/openapi.json")
+    assert by_login.status_code == 200
+    assert by_login.json() == api.get("/openapi.json").json()
+    token = api.token("read")
+    by_token = api.anybody.get("/openapi.json", headers={"Authorization": f"Bearer {token}"})
+    assert by_token.json() == by_login.json()
+    refused = api.anybody.get("/openapi.json")
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+
+
+def test_the_page_of_the_api_runs_files_of_ours_only(browser: Browser) -> None:
+    answer = browser.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for script in re.findall(r"<script[^>]*>[^<]*", answer.text):
+        assert re.fullmatch(r'<script nonce="[\w-]+" src="/static/[\w./-]+" defer>', script)
+    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text):
+        assert browser.get(address).status_code == 200, address
+
+
 def test_a_login_ends_with_its_time(api: Api, browser: Browser) -> None:
     seals = Seals(api.context.sealer)
     login = seals.read(browser.http.cookies["transship_login"])

@@ -153,7 +153,10 @@ def test_a_port_becomes_part_of_a_path() -> None:
             "entries: [{source: a, select: {newest: x}}]",
             "f.yaml: entries.0.select.newest: expected",
         ),
-        ("entries: [{source: a, select: {newest: 0}}]", "f.yaml: entries.0.select.newest: Input"),
+        (
+            "entries: [{source: a, select: {newest: 0}}]",
+            "f.yaml: entries.0.select.newest: expected 1",
+        ),
         ("entries: [{source: a, select: {older: 1}}]", "f.yaml: entries.0.select.older: this key"),
         (
             "entries: [{source: a, select: {allow: [b, ^c]}}]",
