@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
@@ -21,6 +21,8 @@ from transship.api.http.shares import Shares
 from transship.api.http.statuses import status_of
 from transship.store.errors import InvalidSpecError, ThrottledError
 from transship.store.text import check_storable
+
+PROBED: Final = ("/livez", "/readyz", "/metrics")
 
 
 class CheckedRequest(Request):
@@ -44,14 +46,15 @@ class CheckedRoute(APIRoute):
         """Answer by what the route's function does with a checked request.
 
         An operation of the API refuses parameters that it does not have: with a misspelt filter it
-        would do something else than was asked for. Addresses of pages may carry whatever they do.
+        would do something else than was asked for. Addresses of pages may carry whatever they do,
+        and probes and scrapers add parameters of their own.
         """
         handle = super().get_route_handler()
         declared = get_flat_params(self.dependant)
         known = [one.alias for one in declared if isinstance(one.field_info, Query)]
 
         async def checked(request: Request) -> Response:
-            if self.include_in_schema:
+            if self.include_in_schema and self.path not in PROBED:
                 _check_parameters(request, known)
             return await handle(CheckedRequest(request.scope, request.receive))
 
