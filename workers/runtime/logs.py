@@ -18,6 +18,9 @@ from transship.store.text import escaped
 from transship.workers.runtime.wire import TaskEvent
 
 log = logging.getLogger("transship.jobs")
+# A command that brings its engine tells of its job itself: where nothing is set up to log, nothing
+# is printed.
+log.addHandler(logging.NullHandler())
 
 FIELDS: Final = ("job", "kind", "label", "outcome", "seconds", "cause")
 # What others tell of themselves at INFO: neither jobs nor outages.
