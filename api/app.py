@@ -21,6 +21,7 @@ from transship.api.http.shares import Shares
 from transship.api.page import routes as page_routes
 from transship.api.page.board import Board
 from transship.api.page.door import PageDoor
+from transship.api.page.frame import Page
 from transship.api.page.parts import Parts
 from transship.api.page.sessions import Seals
 from transship.api.routes.admin import audit, credentials, health, limits, metrics, status, tokens
@@ -75,9 +76,7 @@ def create_app(context: WorkerContext) -> FastAPI:
             access=Access(context.catalog, context.sealer),
             registry_calls=registry_calls,
         )
-        app.state.page = page_routes.Page(
-            seals, door, Board(Parts(services)), keyring, Path(context.home)
-        )
+        app.state.page = Page(seals, door, Board(Parts(services)), keyring, Path(context.home))
         async with notifications.from_wire(context.wire):
             yield
         registry_calls.close()
@@ -119,5 +118,6 @@ def create_app(context: WorkerContext) -> FastAPI:
         app.include_router(module.router, prefix=PREFIX)
     for prefix in ("", PREFIX):
         app.include_router(openapi.router, prefix=prefix)
-    app.include_router(page_routes.router)
+    for router in page_routes.ROUTERS:
+        app.include_router(router)
     return app

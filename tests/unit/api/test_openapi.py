@@ -140,7 +140,8 @@ def test_every_operation_says_which_scope_it_needs(document: dict[str, Any]) -> 
 
 def test_the_table_of_scopes_names_only_operations_that_exist(document: dict[str, Any]) -> None:
     names = {operation["operationId"] for _, _, operation in operations(document)}
-    pages = {route.operation_id for route in page.router.routes if isinstance(route, APIRoute)}
+    routes = [route for router in page.ROUTERS for route in router.routes]
+    pages = {route.operation_id for route in routes if isinstance(route, APIRoute)}
     assert OPERATIONS_WITH_SCOPES.keys() <= names | pages
 
 

@@ -84,7 +84,8 @@ def test_of_uploads_one_has_some_at_a_time_and_the_others_wait() -> None:
 def test_shares_are_of_operations_that_there_are(api: Api) -> None:
     paths = api.get("/openapi.json").json()["paths"].values()
     there = {one["operationId"] for path in paths for one in path.values()}
-    pages = {route.operation_id for route in page.router.routes if isinstance(route, APIRoute)}
+    routes = [route for router in page.ROUTERS for route in router.routes]
+    pages = {route.operation_id for route in routes if isinstance(route, APIRoute)}
     assert set(SHARES) <= there | pages
 
 
