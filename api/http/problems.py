@@ -64,7 +64,7 @@ class Pages(Protocol):
 def install(app: FastAPI, pages: Pages) -> None:
     """Let every error of *app* come out as a problem; where *pages* are, as they tell of it."""
 
-    def told(
+    def answer(
         request: Request,
         error: TransshipError,
         status: int | None = None,
@@ -76,7 +76,7 @@ def install(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(TransshipError)
     def _ours(request: Request, error: TransshipError) -> Response:
-        return told(request, error)
+        return answer(request, error)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -84,28 +84,30 @@ def install(app: FastAPI, pages: Pages) -> None:
         if found[0]["type"] == "json_invalid":
             reason, at = found[0]["ctx"]["error"], found[0]["loc"][-1]
             detail = f"the body is not JSON: {reason} at character {at}"
-            return told(request, RequestError(detail, subject=request.url.path))
+            return answer(request, RequestError(detail, subject=request.url.path))
         errors = [{"field": _field(e["loc"]), "message": _message(e)} for e in found]
-        return told(request, InvalidSpecError(errors[0]["message"], errors=errors))
+        return answer(request, InvalidSpecError(errors[0]["message"], errors=errors))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         subject = request.url.path
         if isinstance(error.__cause__, TransshipError):
-            return told(request, error.__cause__)
+            return answer(request, error.__cause__)
         if error.status_code == 404:
-            return told(request, NotFoundError("there is nothing under this path", subject=subject))
+            return answer(
+                request, NotFoundError("there is nothing under this path", subject=subject)
+            )
         refused = RequestError(str(error.detail), subject=subject)
         headers = dict(error.headers or {})
         if error.status_code == 405:  # the router names the methods of one route only
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        return told(request, refused, error.status_code, headers)
+        return answer(request, refused, error.status_code, headers)
 
     @app.exception_handler(Exception)
     def _fault(request: Request, error: Exception) -> Response:
         # The server logs the traceback of what passes here.
         log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-        return told(request, InternalError("a fault of this server; its log says more"))
+        return answer(request, InternalError("a fault of this server; its log says more"))
 
 
 def _methods(request: Request) -> set[str]:

@@ -23,7 +23,7 @@ NOTE: Final = "transship_note"
 _FIRST: Final = frozenset(
     {
         *("", "docs", "failures", "feed", "jobs", "login", "logout", "mirrors", "registries"),
-        *("static", "store"),
+        "static",
     }
 )
 _ASKED_BY_PAGES: Final = frozenset({"/openapi.json"})
@@ -37,14 +37,13 @@ class PageDoor:
         self._seals = seals
         self._hosts = {
             "localhost",
-            socket.gethostname().lower(),
-            socket.getfqdn().lower(),
+            socket.gethostname().lower(),  # a full name would take a question to a name server
             *(host.lower() for host in hosts),
         }
 
     def leads_to(self, path: str) -> bool:
         """Whether a page is there."""
-        return path.split("/", 2)[1:2] != [] and path.split("/", 2)[1] in _FIRST
+        return path.startswith("/") and path.split("/", 2)[1] in _FIRST
 
     def takes_login(self, path: str) -> bool:
         """Whether a login counts there: for pages, and for what their scripts ask for."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, text
 
 from transship.api.http.auth import Caller
 from transship.api.models.jobs import JobSummary
+from transship.api.models.mirrors import MirrorSummary
 from transship.api.routes.admin.limits import get_limits
 from transship.api.routes.admin.status import get_workers
 from transship.api.routes.jobs.jobs import get_log, list_jobs, transfer_views
@@ -18,10 +20,11 @@ from transship.api.routes.jobs.mirrors import get_mirror, list_mirrors
 from transship.api.services import Services
 from transship.api.views import backlog, failures
 from transship.api.views.jobs import SUMMARIZED, job_summaries
+from transship.api.views.metrics import slots_in_use
 from transship.api.views.throughput import Throughput
 from transship.api.views.visibility import own_jobs, shown_job
 from transship.store.catalog.content import collection
-from transship.store.catalog.db.schema import JOB_TOP, TRANSFER_BUSY, jobs, transfers
+from transship.store.catalog.db.schema import JOB_TOP, jobs
 from transship.store.catalog.scheduling import mirrors
 from transship.store.catalog.scheduling.admission import lanes, limits
 from transship.store.images.view import usage
@@ -91,16 +94,14 @@ def _mirrors(parts: Parts, asking: Caller, _: str) -> Values:
     now = parts.services.context.now()
     kept = list_mirrors(parts.services).items
     with parts.services.catalog.read() as connection:
-        stored = {one.name: one for one in mirrors.listed(connection)}
         return {
             "mirrors": [
                 {
                     "mirror": one,
                     **_runs(connection, asking, one.name, RUNS_SHOWN),
-                    "behind": _behind(connection, stored[one.name], now),
+                    "behind": _behind(connection, one, now),
                 }
                 for one in kept
-                if one.name in stored
             ]
         }
 
@@ -111,24 +112,26 @@ def _runs(connection: Connection, asking: Caller, name: str, number: int) -> dic
     return {"runs": list(reversed(runs)), "last": runs[0] if runs else None}
 
 
-def _behind(connection: Connection, stored: mirrors.StoredMirror, now: float) -> float | None:
+def _behind(connection: Connection, mirror: MirrorSummary, now: float) -> float | None:
     """For how long the images have been older than the interval allows; None: they are not."""
-    if stored.interval is None or not stored.enabled:
+    interval = mirror.interval_seconds
+    if interval is None or not mirror.enabled:
         return None
-    since = mirrors.last_success(connection, stored.name) or stored.created_at
-    late = now - since - stored.interval
-    return late if late > max(60.0, stored.interval / 10) else None
+    since = mirrors.last_success(connection, mirror.name)
+    if since is None:
+        since = datetime.fromisoformat(mirror.created_at).timestamp()
+    late = now - since - interval
+    return late if late > max(60.0, interval / 10) else None
 
 
 def _mirror(parts: Parts, asking: Caller, name: str) -> Values:
     kept = get_mirror(parts.services, name)
     now = parts.services.context.now()
     with parts.services.catalog.read() as connection:
-        stored = mirrors.get(connection, name)
         return {
             "mirror": kept,
             **_runs(connection, asking, name, 100),
-            "behind": _behind(connection, stored, now),
+            "behind": _behind(connection, kept, now),
         }
 
 
@@ -137,9 +140,7 @@ def _now(parts: Parts, asking: Caller, _: str) -> Values:
     now = context.now()
     with parts.services.catalog.read() as connection:
         in_force = limits.effective(connection)
-        busy = connection.execute(
-            select(transfers.c.direction, transfers.c.bundle).where(text(TRANSFER_BUSY)).distinct()
-        ).all()
+        used = slots_in_use(connection)
         rows = connection.execute(
             select(*SUMMARIZED)
             .where(text(JOB_TOP), jobs.c.state == "running", own_jobs(asking))
@@ -154,7 +155,7 @@ def _now(parts: Parts, asking: Caller, _: str) -> Values:
         "slots": [
             {
                 "direction": way,
-                "used": sum(1 for one in busy if one.direction == way),
+                "used": used.get(way, 0),
                 "limit": in_force[name].value,
             }
             for way, name in limits.CONCURRENCY.items()
@@ -184,6 +185,7 @@ def _registries(parts: Parts, _asking: Caller, _: str) -> Values:
         state = lanes.state(connection, now)
     hosts = {*found.registries, *(registry for registry, _ in rates)}
     none = limits.RegistryLimits()
+    silent = {name for _, name in state.silent}
     return {
         "registries": [
             {
@@ -191,7 +193,7 @@ def _registries(parts: Parts, _asking: Caller, _: str) -> Values:
                 "limits": found.registries.get(host, none),
                 "parked_until": _until(found, host, "parked_seconds", now),
                 "budget_until": _until(found, host, "budget_parked_seconds", now),
-                "silent": host in {name for _, name in state.silent},
+                "silent": host in silent,
                 "download": rates.get((host, "download"), 0.0),
                 "upload": rates.get((host, "upload"), 0.0),
             }

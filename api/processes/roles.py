@@ -6,12 +6,10 @@ they share it.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Iterable
 
-from transship import __version__
 from transship.api.access import owner_token
 from transship.api.access.administration import Access
 from transship.api.app import create_app
@@ -24,7 +22,6 @@ from transship.store.settings import Settings
 from transship.workers.broker.celery_wire import CeleryWire
 from transship.workers.process.bootstrap import make_context, open_catalog, write_defaults
 from transship.workers.runtime import logs
-from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.wire import Queue
 
 CHILD_VARIABLE = "TRANSSHIP_CHILD_OF"  # set by `up`, whose lock covers its children
@@ -34,7 +31,7 @@ LISTENER_VARIABLE = "TRANSSHIP_LISTENER_FD"  # a bound socket that `up` hands ov
 
 def run_api(settings: Settings) -> None:
     """Serve the API until a signal comes."""
-    _log_to_stderr(settings)
+    logs.to_stderr(settings.log, settings.log_format)
     child = CHILD_VARIABLE in os.environ
     prepare_home(settings.home)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="api")
@@ -48,7 +45,13 @@ def run_api(settings: Settings) -> None:
     shown_as = f"transship-api@{socket.gethostname()}" if _task_events() else None
     wire = CeleryWire(_broker(settings), shown_as=shown_as)
     context = make_context(settings, catalog, wire)
-    _say_started("api", settings, context, address=address_of(listener))
+    logs.started(
+        "api",
+        address=address_of(listener),
+        home=settings.home,
+        database=catalog.name,
+        broker=wire.broker,
+    )
     owner_token.make_first(settings.home, Access(catalog, context.sealer))
     listeners = [listener]
     if child:  # only one can have the home's socket
@@ -68,7 +71,7 @@ def run_worker(settings: Settings, queues: Iterable[Queue]) -> int:
     """Run a Celery worker until a signal comes. Returns the exit code."""
     from transship.workers.process.process import run  # noqa: PLC0415 -- Celery, which the API role needs not
 
-    _log_to_stderr(settings)
+    logs.to_stderr(settings.log, settings.log_format)
     child = CHILD_VARIABLE in os.environ
     prepare_home(settings.home)
     lock = None if child else locks.engine_shared(settings.run_dir, kind="worker")
@@ -97,18 +100,3 @@ def _broker(settings: Settings) -> str:
             hint="set it to redis://HOST:PORT/DB, or run `transship up`",
         )
     return settings.broker_url.get_secret_value()
-
-
-def _say_started(role: str, settings: Settings, context: WorkerContext, **facts: str) -> None:
-    logs.started(
-        role,
-        __version__,
-        **facts,
-        home=settings.home,
-        database=context.catalog.name,
-        broker=context.wire.broker,
-    )
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    logs.to_stderr(settings.log or logging.INFO, settings.log_format)

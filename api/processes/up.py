@@ -12,7 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-from transship import __version__
 from transship.api.page.sessions import make_link
 from transship.api.processes import locks
 from transship.api.processes.embedded import Engine
@@ -51,7 +50,7 @@ def run(settings: Settings, *, flower: str | None, workers: int) -> int:
         MissingProgramError: Flower was asked for and there is no broker for it.
     """
     stop = _stop_event()
-    logs.to_stderr(settings.log or logging.INFO, settings.log_format)
+    logs.to_stderr(settings.log, settings.log_format)
     redis = None if settings.broker_url else next(filter(None, map(shutil.which, _REDIS)), None)
     if settings.broker_url is None and redis is None:
         return _run_in_one_process(settings, flower, stop)
@@ -67,7 +66,7 @@ def _run_in_one_process(settings: Settings, flower: str | None, stop: threading.
         )
     listener = bind_tcp(settings.listen_host, settings.listen_port)
     engine = Engine(settings, kind="up", listeners=[listener])
-    logs.started("engine", __version__, home=settings.home)
+    logs.started("engine", home=settings.home)
     _say(f"API  {address_of(listener)}  (no Redis found: everything runs in this process)")
     _say(f"page {_login_link(listener, settings)}")
     stop.wait()

@@ -234,6 +234,11 @@ class Metrics:
             )
 
 
+def slots_in_use(connection: Connection) -> dict[str, int]:
+    """How many slots carry something, by direction; nothing of one in which none does."""
+    return {row.direction: row.number for row in connection.execute(_SLOTS)}
+
+
 def job_counts(connection: Connection) -> list[tuple[str, str, int]]:
     """Jobs on record: kind, state and how many. Read from one index."""
     return [(row.kind, row.state, row.number) for row in connection.execute(_JOBS).all()]
@@ -301,7 +306,7 @@ def _of_transfers(connection: Connection) -> Iterator[Family]:
         "Transfers that have not ended: one blob, one direction, one place each.",
         [({"direction": way, "state": state}, n) for (way, state), n in counts.items()],
     )
-    slots = {row.direction: row.number for row in connection.execute(_SLOTS)}
+    slots = slots_in_use(connection)
     yield Family(
         "transship_transfer_slots_in_use",
         "Slots that carry a large blob, or some small ones: what the limit counts.",

@@ -265,7 +265,6 @@ class Submissions:
                 jobs.finish(connection, [end], now)
                 events += [*task_events.claimed([lease]), *task_events.ended([end], now)]
             rejections.record(connection, rejected, now)
-        logs.ended(events)
-        self._wire.report(events)
+        logs.report(self._wire, events)
         for reason, _ in rejected:
             log.warning("a message was rejected, see `transship jobs rejected`: %s", reason)

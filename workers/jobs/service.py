@@ -159,8 +159,7 @@ class JobService:
                 events = task_events.stopped(connection, ended, "cancelled")
                 messages = dispatch(connection, now)
             self._wire.publish(messages)
-            logs.ended(events)
-            self._wire.report(events)
+            logs.report(self._wire, events)
             told = [id_, *([row.parent] if row.parent else []), *ended[:MAX_ANNOUNCED]]
             self._wire.announce(dict.fromkeys(told))
             if left:

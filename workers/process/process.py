@@ -14,7 +14,6 @@ from typing import Any
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from transship import __version__
 from transship.store.catalog.scheduling.heartbeats import Threads
 from transship.store.errors import StoreError
 from transship.store.oci.platform import Platform
@@ -63,7 +62,6 @@ def open_worker(settings: Settings, shown_as: str | None) -> None:
     names = os.environ.get(QUEUES_VARIABLE, "")
     logs.started(
         "worker",
-        __version__,
         queues=names,
         home=settings.home,
         database=context.catalog.name,

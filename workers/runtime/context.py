@@ -79,8 +79,7 @@ class WorkerContext:
             messages = dispatch(connection, change.now, change.directions, change.queues)
         self.wire.publish(messages)
         self.wire.announce(change.jobs)
-        logs.ended(change.events)
-        self.wire.report(change.events)
+        logs.report(self.wire, change.events)
 
     def close(self) -> None:
         """Let go of the connections to registries and of the catalog's."""

@@ -10,12 +10,13 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from transship import __version__
 from transship.store.text import escaped
-from transship.workers.runtime.wire import TaskEvent
+from transship.workers.runtime.wire import TaskEvent, Wire
 
 log = logging.getLogger("transship.jobs")
 # A command that brings its engine tells of its job itself: where nothing is set up to log, nothing
@@ -58,25 +59,31 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def to_stderr(level: str | int, form: Literal["text", "json"]) -> None:
-    """Let this process log from *level* on."""
+def to_stderr(level: str | None, form: Literal["text", "json"]) -> None:
+    """Let this process log from *level* on, by default INFO."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonLines()
         if form == "json"
         else logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     )
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=level or logging.INFO, handlers=[handler])
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def started(role: str, version: str, **facts: object) -> None:
+def started(role: str, **facts: object) -> None:
     """The first line of a process: what it is, and what it works with."""
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     logging.getLogger("transship").info(
-        "%s of Transship %s started, pid %d: %s", role, version, os.getpid(), known
+        "%s of Transship %s started, pid %d: %s", role, __version__, os.getpid(), known
     )
+
+
+def report(wire: Wire, events: Sequence[TaskEvent]) -> None:
+    """Tell the log, and over *wire* Celery's monitors, what has become of jobs."""
+    ended(events)
+    wire.report(events)
 
 
 def ended(events: Iterable[TaskEvent]) -> None:

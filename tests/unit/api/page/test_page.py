@@ -165,9 +165,7 @@ def test_a_login_ends_with_its_token(api: Api) -> None:
     with closing(Browser(api, api.token("read", name="short")).http) as http:
         assert http.get("/").status_code == 200
         api.http.delete("/api/v1/tokens/short").raise_for_status()
-        deadline = time.monotonic() + 10
-        while http.get("/").status_code == 200 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: http.get("/").status_code != 200, 10, "the end of the login")
         assert http.get("/").headers["location"] == "/login?next=%2F"
 
 
