@@ -16,12 +16,8 @@ from transship.api.http.auth import ADMIN, Caller
 from transship.api.page import render
 from transship.api.page.parts import PARTS, Parts
 
-_SECONDS: Final = {
-    "store": 15.0,
-    "mirrors": 2.0,
-    "workers": 2.0,
-    "registries": 1.5,
-}  # how old a part may be
+# How old a part may be. What is to be seen within two seconds is read at each look of a feed.
+_SECONDS: Final = {"store": 15.0, "mirrors": 2.0}
 _OTHERS: Final = 1.3
 _KEPT: Final = 500  # parts, before those that nobody wants are forgotten
 

@@ -150,8 +150,11 @@ def _now(parts: Parts, asking: Caller, _: str) -> Values:
         running = job_summaries(connection, rows[:RUNNING_SHOWN])
         waits = backlog.waiting(connection) if asking.sees_all_jobs else []
         moved = parts.throughput.read(connection, now)
+        short = collection.short_of_space(connection)
     rates = parts.rates(running, now)
     return {
+        "short": short,
+        "floor": context.maintenance_policy.min_free_bytes,
         "slots": [
             {
                 "direction": way,
@@ -218,11 +221,9 @@ def _store(parts: Parts, _asking: Caller, _: str) -> Values:
     disk = usage.on_disk(context.content)
     with parts.services.catalog.read() as connection:
         found = usage.status(connection, disk)
-        short = collection.short_of_space(connection)
     policy = context.maintenance_policy
     return {
         "store": found,
-        "short": short,
         "cap": policy.max_bytes,
         "floor": policy.min_free_bytes,
         "gc_interval": policy.gc_interval,

@@ -22,7 +22,7 @@ from transship.api.routes.jobs.jobs import list_jobs
 from transship.api.routes.jobs.mirrors import MirrorName
 from transship.api.services import Injected, Services
 from transship.store.catalog.scheduling import jobs
-from transship.store.errors import NotFoundError, TransshipError
+from transship.store.errors import NotFoundError, TokenError, TransshipError
 
 FEED_SECONDS: Final = 1.4
 ALIVE_SECONDS: Final = 15.0
@@ -110,25 +110,38 @@ def failures_of_one_cause(
 
 @router.get("/feed", operation_id="pageFeed")
 async def feed(
-    services: Injected, page: Paged, asking: Asking, view: str, subject: str = ""
+    request: Request,
+    services: Injected,
+    page: Paged,
+    asking: Asking,
+    view: str,
+    subject: str = "",
 ) -> Response:
-    """The parts of a view whenever they change, as server-sent events."""
+    """The parts of a view whenever they change, as server-sent events, while the login lasts."""
     if view not in VIEWS:
         raise NotFoundError("there is no such view", subject=view[:80])
     return StreamingResponse(
-        _changes(services, page, asking, VIEWS[view], subject),
+        _changes(request, services, page, asking, VIEWS[view], subject),
         media_type=SSE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _changes(
-    services: Services, page: Page, asking: Caller, parts: tuple[str, ...], subject: str
+    request: Request,
+    services: Services,
+    page: Page,
+    asking: Caller,
+    parts: tuple[str, ...],
+    subject: str,
 ) -> AsyncIterator[str]:
+    logged_in = page.door.login(request.scope) is not None  # else a token, or the owner, asks
     seen: dict[str, str] = {}
     spoken = time.monotonic()
     async with services.notifications.of([]) as stopping:
         while not services.notifications.closing:
+            if logged_in and not await _lasts(request, page):
+                return
             try:
                 found = await asyncio.to_thread(
                     lambda: {part: page.board.html(part, asking, subject) for part in parts}
@@ -147,6 +160,18 @@ async def _changes(
                 await asyncio.wait_for(stopping.wait(), FEED_SECONDS)
             except TimeoutError:
                 continue
+
+
+async def _lasts(request: Request, page: Page) -> bool:
+    """Whether the login of a request, and its token, are still good."""
+    login_ = page.door.login(request.scope)
+    if login_ is None:
+        return False
+    try:
+        await page.keyring.named(login_.token)
+    except TokenError:
+        return False
+    return True
 
 
 def _message(changed: dict[str, str]) -> str:

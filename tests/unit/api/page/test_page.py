@@ -18,6 +18,7 @@ from tests.support.processes import wait_until
 from tests.unit.api.serving import Api
 from transship.api.page import sessions
 from transship.api.page.sessions import Seals, Session, make_link
+from transship.store.catalog.content import collection
 from transship.store.catalog.db.schema import jobs
 from transship.store.home import OWNER_FILE, run_dir
 
@@ -401,6 +402,32 @@ def _messages(stream: httpx.Response) -> Iterator[str]:
         elif lines:
             yield "\n".join(lines)
             lines = []
+
+
+def test_the_feed_ends_with_its_login(own: Api) -> None:
+    token = own.token("read", name="watcher")
+    with (
+        closing(Browser(own, token).http) as http,
+        http.stream("GET", "/feed?view=overview", timeout=20) as stream,
+    ):
+        messages = _messages(stream)
+        assert 'hx-target="#now"' in next(messages)
+        own.http.delete("/api/v1/tokens/watcher").raise_for_status()
+        for _ in messages:  # until the server ends it
+            pass
+        assert stream.is_closed or stream.is_stream_consumed
+
+
+def test_a_full_disk_is_told_at_the_next_look(alone: Browser) -> None:
+    assert "Short of space" not in alone.get("/").text
+    with alone.api.catalog.write() as connection:
+        collection.note_space(connection, short=True)
+    with alone.http.stream("GET", "/feed?view=overview") as stream:
+        begun = time.monotonic()
+        for message in _messages(stream):
+            if "Short of space" in message:
+                break
+        assert time.monotonic() - begun < 2
 
 
 def test_a_session_is_what_was_sealed(api: Api) -> None:
