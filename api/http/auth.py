@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transship.api.http.audit_log import Audit, Who, peer_of
@@ -254,6 +255,28 @@ class Door(Pages, Protocol):
 
     def session(self, scope: Scope) -> str | None:
         """The id of the token that somebody has logged in with, or None."""
+
+
+class _NoPages:
+    """The door of an application that has no pages."""
+
+    def leads_to(self, path: str) -> bool:
+        return False
+
+    def refusal(self, scope: Scope, error: TransshipError) -> Response:
+        return problem(error)
+
+    def check(self, scope: Scope) -> None:
+        pass
+
+    def takes_login(self, path: str) -> bool:
+        return False
+
+    def session(self, scope: Scope) -> str | None:
+        return None
+
+
+NO_PAGES: Final[Door] = _NoPages()
 
 
 class Guard:

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from transship.api.http.auth import Asking, Caller
 from transship.api.http.checked_route import CheckedRoute
 from transship.api.http.event_streams import SSE
-from transship.api.page import actions, login, render
+from transship.api.page import render
 from transship.api.page.actions import RETRIED_AT_ONCE, failure_group
 from transship.api.page.frame import Page, Paged, framed, shown
 from transship.api.page.parts import VIEWS
@@ -31,7 +31,6 @@ _FILES: Final = (render.HERE / "static", render.HERE / "vendor")
 _DAY: Final = 86400
 
 router = APIRouter(route_class=CheckedRoute, include_in_schema=False)
-ROUTERS: Final = (router, actions.router, login.router)
 
 
 @router.get("/", operation_id="pageOverview")

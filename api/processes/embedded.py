@@ -59,7 +59,7 @@ class Engine:
         self._worker = Worker(self._context, threads)
         self._wire.attach(self._worker.run)
         self._server = Server(
-            create_app(self._context),
+            create_app(self._context, page=bool(listeners)),
             [*listeners, bind_unix(settings.run_dir / SOCKET)],
         )
         self._server.start()

@@ -9,7 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 import uvicorn
@@ -21,6 +23,7 @@ from transship.workers.process import interpreter
 
 DRAIN_SECONDS = 2.0
 _STOP_SECONDS = 5
+_TICK_SECONDS = 1.0  # how often uvicorn makes the header with the date
 # Whoever opens a thousand connections at once must not keep the loop from everything else.
 _ACCEPTED_IN_A_ROW = 16
 _QUEUED = 1024  # connections that the kernel keeps until then
@@ -84,17 +87,46 @@ def bind_unix(path: Path) -> socket.socket:
 class _Uvicorn(uvicorn.Server):
     drain_seconds = 0.0
     listeners: Sequence[socket.socket] = ()
+    _loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
         for one in self.listeners:
             one.listen(_QUEUED)  # asyncio has just said how many it accepts in a row
-        await super().main_loop()
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        # uvicorn looks ten times a second whether it is to stop. Its own tick is called as often
+        # as it has something to do, and a stop is heard at once.
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._stopped.wait()
         # Requests that wait for news would hold up the end, and be cut off in the middle.
         self.config.app.state.notifications.close()  # type: ignore[union-attr]
         until = time.monotonic() + self.drain_seconds
         # A signal's handler sets the flag, which is uvicorn's.
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:  # nobody is there to be waited for, as uvicorn does, for 0.1 s
+            server.close()
+        for one in sockets or ():
+            one.close()
+        await self.lifespan.shutdown()
+
+    def leave(self) -> None:
+        """Stop serving; from any thread, or a signal's handler."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.leave()
 
 
 def address_of(listener: socket.socket) -> str:
@@ -152,6 +184,6 @@ class Server:
 
     def stop(self) -> None:
         """Stop serving; what is being answered gets a few seconds."""
-        self._uvicorn.should_exit = True
+        self._uvicorn.leave()
         if self._thread is not None:
             self._thread.join()

@@ -10,6 +10,8 @@ from typing import Final
 # decides what comes next, or a loop that serves all, must not wait Python's 5 ms for each of them.
 SWITCH_SECONDS: Final = 0.0005
 
+_DEFAULT_THRESHOLD: Final = (700, 10, 10)  # CPython's own
+
 
 def settle() -> None:
     """Call once, when all is imported and open: keep the pauses of all threads short.
@@ -20,3 +22,4 @@ def settle() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_DEFAULT_THRESHOLD)  # a command starts with less of it

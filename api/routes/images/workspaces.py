@@ -23,7 +23,7 @@ from transship.store.catalog.db.sql import chunks
 from transship.store.oci.platform import Platform
 from transship.store.workspaces.workspaces import create, ground
 from transship.workers.jobs.submission import Submission
-from transship.workers.specs import CommitSpec, parse_spec
+from transship.workers.specs import parse_spec
 from transship.workers.specs.images import WorkspaceName
 
 router = APIRouter(route_class=CheckedRoute, tags=["workspaces"])
@@ -83,15 +83,6 @@ class WorkspaceList(BaseModel):
 
     items: list[WorkspaceView]
     next: None = None
-
-
-def _commit_body() -> dict[str, Any]:
-    """The body of a commit: the fields of its job, but for those that the path tells."""
-    schema = CommitSpec.model_json_schema()
-    for told in ("kind", "workspace"):
-        del schema["properties"][told]
-    del schema["required"]
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 @router.post(
@@ -166,7 +157,6 @@ def delete_workspace(services: Injected, asking: Asking, name: str) -> None:
     "/workspaces/{name}/commit",
     status_code=202,
     operation_id="commitWorkspace",
-    openapi_extra={"requestBody": _commit_body()},
     responses=problems(400, 404, 409, 413, 422),
 )
 async def commit_workspace(

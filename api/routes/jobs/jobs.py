@@ -29,7 +29,7 @@ from transship.api.models.jobs import (
     TransferView,
 )
 from transship.api.models.problems import Problem
-from transship.api.openapi import job_request_body, problems
+from transship.api.openapi import problems
 from transship.api.routes.jobs.named import NamedJob
 from transship.api.services import IdempotencyKey, Injected, Services
 from transship.api.views.jobs import SUMMARIZED, event_view, job_summaries, rfc3339
@@ -59,7 +59,6 @@ _credentials: TypeAdapter[dict[str, CredentialBody]] = TypeAdapter(dict[str, Cre
     "/jobs",
     status_code=202,
     operation_id="createJob",
-    openapi_extra={"requestBody": job_request_body()},
     responses=problems(400, 409, 413, 422),
 )
 async def create_job(
