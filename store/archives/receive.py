@@ -6,7 +6,6 @@ hashed in the same pass.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from transship.store.errors import (
     InvalidLayerError,
 )
 from transship.store.layers.codecs.formats import Compression, Readable, open_reader
+from transship.store.layers.codecs.hashing import HashingReader
+from transship.store.layers.compose.unpacking import Unpacking
 from transship.store.layers.tar.reader import Entry, Kind, TarReader
 from transship.store.oci.digest import Digest
 
@@ -141,12 +142,16 @@ def _pieces(tee: _Tee, found: _Found, *, hash_plain: bool) -> Iterator[bytes]:
     try:
         with open_reader(tee, max_bytes=_MAX_LAYER_BYTES) as reader:
             found.compression = reader.compression
-            if hash_plain or reader.compression is not Compression.NONE:
-                hasher = hashlib.sha256()
-                while data := reader.read(_READ_BYTES):
-                    hasher.update(data)
-                    yield from tee.take()
-                found.diff_id = Digest.from_hash(hasher)
+            plain = (
+                HashingReader(reader)
+                if hash_plain or reader.compression is not Compression.NONE
+                else reader
+            )
+            yield from _unpacked(plain, tee, found)
+            while plain.read(_READ_BYTES):
+                yield from tee.take()
+            if isinstance(plain, HashingReader):
+                found.diff_id = plain.digest
     except (DecompressionError, ExpansionError) as error:
         if tee.failure is not None:  # it is the archive that is damaged, not the file in it
             raise
@@ -154,6 +159,19 @@ def _pieces(tee: _Tee, found: _Found, *, hash_plain: bool) -> Iterator[bytes]:
     yield from tee.take()
     while tee.read(_READ_BYTES):
         yield from tee.take()
+
+
+def _unpacked(plain: Readable, tee: _Tee, found: _Found) -> Iterator[bytes]:
+    """Yield what is read of a tar; *found* has the fault for which it cannot be unpacked."""
+    tar, unpacking = TarReader(plain), Unpacking()
+    try:
+        for entry in tar.entries():
+            unpacking.add(entry)
+            while tar.read():
+                yield from tee.take()
+    except InvalidLayerError as error:
+        at = f" ({shown(error.subject)})" if error.subject else ""
+        found.fault = f"cannot be unpacked: {error.detail}{at}"
 
 
 @dataclass(slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from transship.store.layers.codecs.formats import (
@@ -13,6 +11,8 @@ from transship.store.layers.codecs.formats import (
     open_reader,
     open_writer,
 )
+from transship.store.layers.codecs.hashing import HashingReader
+from transship.store.layers.compose.unpacking import Unpacking
 from transship.store.layers.sources import Check, never
 from transship.store.layers.tar.reader import BLOCK_BYTES, TarReader
 from transship.store.oci.digest import Digest
@@ -50,28 +50,35 @@ def take_in(source: Readable, sink: Sink, *, subject: str = "", check: Check = n
         check: Called before each piece; what it raises is passed on.
 
     Raises:
-        InvalidLayerError, DecompressionError, ExpansionError: it is no tar, or is cut or damaged.
+        InvalidLayerError, DecompressionError, ExpansionError: it is no tar, is cut or damaged, or
+            cannot be unpacked.
     """
     copied = _Copied(source)
     with open_reader(copied, max_bytes=_MAX_TAR_BYTES, subject=subject) as reader:
         if reader.compression is Compression.GZIP:
             copied.copy_to(sink)
-            plain = _Hashed(reader, check, lambda _: None)
+            plain = HashingReader(reader, also=lambda _: check())
             _read(plain)
         else:
             copied.copy_to(None)
             compressor = open_writer(Compression.GZIP, sink.write)
-            plain = _Hashed(reader, check, compressor.write)
+
+            def compress(data: bytes) -> None:
+                check()
+                compressor.write(data)
+
+            plain = HashingReader(reader, also=compress)
             _read(plain)
             if not plain.size:
                 plain.take(_EMPTY_TAR)
             compressor.finish()
-    return Taken(Digest.from_hash(plain.hasher), plain.size, Compression.GZIP)
+    return Taken(plain.digest, plain.size, Compression.GZIP)
 
 
 def _read(plain: Readable) -> None:
-    for _ in TarReader(plain):
-        pass
+    unpacking = Unpacking()
+    for entry in TarReader(plain):
+        unpacking.add(entry)
 
 
 class _Copied:
@@ -96,24 +103,3 @@ class _Copied:
         elif self._sink is not None:
             self._sink.write(data)
         return data
-
-
-class _Hashed:
-    """Passes a source on, hashed on the way, with a copy to *write*."""
-
-    def __init__(self, source: Readable, check: Check, write: Callable[[bytes], object]) -> None:
-        self._source, self._check, self._write = source, check, write
-        self.hasher = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        self._check()
-        data = self._source.read(size)
-        self.take(data)
-        return data
-
-    def take(self, data: bytes) -> None:
-        """Let *data* be what comes next."""
-        self.hasher.update(data)
-        self.size += len(data)
-        self._write(data)

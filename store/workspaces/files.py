@@ -59,8 +59,8 @@ def put(
         NotFoundError: the directory is not there.
         RequestError: it is no directory.
         InvalidArchiveError: *source* holds no tar, or one that cannot be put there: a name leads
-            out of the directory, begins with `.wh.`, or a hard link's target is not there; or
-            there are too many.
+            out of the directory, begins with `.wh.`, or lies below a file or a symbolic link that
+            leads nowhere, or a hard link's target is not there; or there are too many.
     """
     tree = Tree(max_metadata_bytes=MAX_METADATA_BYTES)
     apply_layers(tree, below, never)
@@ -68,7 +68,7 @@ def put(
     with NewLayer(content, holder) as layer:
         try:
             with open_reader(source, subject="the tar") as plain:
-                tree.apply(_placed(TarReader(plain), base, layer.write))
+                tree.apply(_placed(TarReader(plain), base, layer.write), as_unpacked=True)
         except ContentError as error:  # about the request's body, and not about an image
             raise InvalidArchiveError(
                 error.detail, subject=error.subject, hint=error.hint, side=Side.REQUEST

@@ -12,6 +12,7 @@ IMPLEMENTED: Sequence[str] = (
     "importing_change",
     "importing_plain",
     "importing_sources",
+    "importing_unpacked",
     "inspect_children",
     "inspect_fields",
     "inspect_history",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from transship.store.errors import ExpansionError, InvalidLayerError
-from transship.store.layers.compose.paths import Path, parse_path
+from transship.store.layers.compose.paths import Path, follow, parse_path, refuse_unless_free
 from transship.store.layers.compose.whiteouts import (
     PREFIX,
     Meaning,
@@ -30,8 +30,6 @@ from transship.store.sizes import human_bytes
 
 MAX_METADATA_BYTES: Final = 2 * 1024**3  # about four million entries
 
-_MAX_LINKS: Final = 40  # symbolic ones in one name, as in Linux
-_MAX_COMPONENTS: Final = 2048  # of a name after following them; PATH_MAX allows no more
 _IMPLIED: Final = Entry("", Kind.DIRECTORY, 0o755)
 
 
@@ -68,14 +66,17 @@ class Tree:
         self._applied = 0
         self._metadata_bytes_left = self._max_metadata_bytes = max_metadata_bytes
 
-    def apply(self, entries: Iterable[Entry]) -> None:
-        """Put a layer on top.
+    def apply(self, entries: Iterable[Entry], *, as_unpacked: bool = False) -> None:
+        """Put a layer on top; *as_unpacked*, if whoever unpacks it there would not stop at it.
+
+        Without that a file in the way of a directory gives place, and what a symbolic link leads to
+        is made.
 
         Raises:
             InvalidLayerError: it cannot be applied; the tree is then of no use.
             ExpansionError: the layers hold more entries than memory is for.
         """
-        layer = _Layer(self.root, self._applied)
+        layer = _Layer(self.root, self._applied, as_unpacked=as_unpacked)
         for position, entry in enumerate(entries):
             self._account(entry)
             layer.add(entry, position)
@@ -119,8 +120,8 @@ def apply_layers(
 class _Layer:
     """One layer on its way onto a tree: its whiteouts first, then its entries in order."""
 
-    def __init__(self, root: Directory, number: int) -> None:
-        self._root, self._number = root, number
+    def __init__(self, root: Directory, number: int, *, as_unpacked: bool) -> None:
+        self._root, self._number, self._as_unpacked = root, number, as_unpacked
         self._entries: list[tuple[Path, Entry, int]] = []
         self._hides: set[tuple[Path, Meaning]] = set()
         self._hidden: dict[Path, Inode] = {}
@@ -183,7 +184,7 @@ class _Layer:
                 raise InvalidLayerError("the root of an image that is no directory")
             self._set(self._root, entry, position)
             return
-        parent = _walk_or_make(self._root, path[:-1], self._number)
+        parent = self._walk_or_make(path[:-1])
         before = parent.children.get(path[-1])
         if entry.kind is Kind.DIRECTORY:
             if isinstance(before, Directory):
@@ -195,6 +196,24 @@ class _Layer:
         else:
             inode = Inode(entry, self._number, position)
         parent.children[path[-1]] = inode
+
+    def _walk_or_make(self, path: Path) -> Directory:
+        """The directory at *path*; what is missing is made."""
+        node = self._root
+        for name in path:
+            child = node.children.get(name)
+            if not isinstance(child, Directory):
+                made = follow(self._root, path, _look, self._make)
+                assert made is not None
+                return made
+            node = child
+        return node
+
+    def _make(self, directory: Directory, name: str, behind_link: bool) -> Directory:
+        if self._as_unpacked:
+            refuse_unless_free(name in directory.children, behind_link)
+        made = directory.children[name] = _implied(self._number)
+        return made
 
     def _set(self, directory: Directory, entry: Entry, position: int) -> None:
         directory.entry, directory.layer, directory.position = entry, self._number, position
@@ -245,50 +264,11 @@ def _find(root: Directory, path: Path) -> Inode | None:
 
 def _walk(root: Directory, path: Path) -> Directory | None:
     """The directory at *path*, following symbolic links; None where there is none."""
-    return _follow(root, path, None)
+    return follow(root, path, _look)
 
 
-def _walk_or_make(root: Directory, path: Path, layer: int) -> Directory:
-    """The same, but what is missing is made, and a file in the way gives place."""
-    node = root
-    for name in path:
-        child = node.children.get(name)
-        if not isinstance(child, Directory):
-            made = _follow(root, path, layer)
-            assert made is not None
-            return made
-        node = child
-    return node
-
-
-def _follow(root: Directory, path: Path, make_in_layer: int | None) -> Directory | None:
-    """Walk *path* as the kernel would in a process whose root is *root*."""
-    way = [root]
-    rest = list(reversed(path))
-    links = 0
-    while rest:
-        name = rest.pop()
-        if name in ("", "."):
-            continue
-        if name == "..":
-            if len(way) > 1:  # above the root is the root
-                way.pop()
-            continue
-        child = way[-1].children.get(name)
-        if child is not None and _is_symlink(child):
-            links += 1
-            if links > _MAX_LINKS:
-                raise InvalidLayerError("a name with too many symbolic links in it")
-            target = child.entry.link
-            if target.startswith("/"):
-                del way[1:]
-            rest += reversed(target.split("/"))
-            continue
-        if not isinstance(child, Directory):
-            if make_in_layer is None:
-                return None
-            way[-1].children[name] = child = _implied(make_in_layer)
-        way.append(child)
-        if len(way) > _MAX_COMPONENTS:
-            raise InvalidLayerError("a name that is too long once its links are followed")
-    return way[-1]
+def _look(directory: Directory, name: str) -> Directory | str | None:
+    child = directory.children.get(name)
+    if isinstance(child, Directory):
+        return child
+    return child.entry.link if child is not None and _is_symlink(child) else None

@@ -16,7 +16,7 @@ from transship.store.layers.compose.paths import Path, join
 PREFIX: Final = ".wh."
 
 _AUFS_PREFIX: Final = ".wh..wh."
-_OPAQUE: Final = ".wh..wh..opq"
+OPAQUE: Final = ".wh..wh..opq"
 _AUFS_LINKS: Final = ".wh..wh.plnk"
 
 
@@ -52,7 +52,7 @@ def parse_whiteout(path: Path) -> Whiteout | None:
         raise InvalidLayerError("an entry below a whiteout", subject=join(path))
     if not name.startswith(PREFIX):
         return None
-    if name == _OPAQUE:
+    if name == OPAQUE:
         return Whiteout(Meaning.HIDES_CHILDREN, path[:-1])
     if name.startswith(_AUFS_PREFIX):
         return Whiteout(Meaning.NOTHING, path)

@@ -122,9 +122,13 @@ class TarReader:
         return self._fetched - len(self._buffer) + self._at
 
     def __iter__(self) -> Iterator[Entry]:
+        yield from self.entries()
+        self._drain()
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries alone; what follows the end is left to be read."""
         while (entry := self._next()) is not None:
             yield entry
-        self._drain()
 
     def read(self, size: int = _READ_BYTES, /) -> bytes:
         """At most *size* bytes of the entry's content; none at its end. Holes read as zeros."""

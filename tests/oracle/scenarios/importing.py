@@ -11,6 +11,7 @@ import zstandard
 
 from tests.oracle.harness import Harness
 from tests.oracle.inputs import MTIME, Files, directory, entry, layer, tar
+from tests.support.odd_layers import REFUSED, UNPACKED, odd_layer
 
 _ROOT: Files = {"etc": directory(), "etc/a": b"a\n", "bin/b": b"bb\n"}
 
@@ -158,3 +159,11 @@ def sources(harness: Harness) -> None:
         harness.import_("twice", twice, "app:1")
         harness.inspect("app:1", "size")
         harness.layers("app:1")
+
+
+def unpacked(harness: Harness) -> None:
+    """Odd layers: which of them can be unpacked, and which are refused."""
+    for name, members in (UNPACKED | REFUSED).items():
+        with harness.case(name):
+            harness.import_("odd", odd_layer(members), "app:1")
+            harness.names()

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from tests.unit.api.serving import PREFIX, Api
 from transship.api.http.auth import OPERATIONS as OPERATIONS_WITH_SCOPES
-from transship.api.page import routes as page
+from transship.api.page import site
 from transship.workers.specs import KINDS
 
 OPERATIONS = {
@@ -140,7 +140,7 @@ def test_every_operation_says_which_scope_it_needs(document: dict[str, Any]) -> 
 
 def test_the_table_of_scopes_names_only_operations_that_exist(document: dict[str, Any]) -> None:
     names = {operation["operationId"] for _, _, operation in operations(document)}
-    routes = [route for router in page.ROUTERS for route in router.routes]
+    routes = [route for router in site.ROUTERS for route in router.routes]
     pages = {route.operation_id for route in routes if isinstance(route, APIRoute)}
     assert OPERATIONS_WITH_SCOPES.keys() <= names | pages
 

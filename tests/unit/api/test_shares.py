@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from tests.unit.api.serving import PREFIX, Api
 from transship.api.http.auth import LOCAL, Caller
 from transship.api.http.shares import BODIES, DOWNLOADS, SHARES, Shares
-from transship.api.page import routes as page
+from transship.api.page import site
 from transship.store.errors import ThrottledError
 
 ALICE, BOB = Caller("token:a", frozenset({"submit"}), "a"), Caller("token:b", frozenset(), "b")
@@ -84,7 +84,7 @@ def test_of_uploads_one_has_some_at_a_time_and_the_others_wait() -> None:
 def test_shares_are_of_operations_that_there_are(api: Api) -> None:
     paths = api.get("/openapi.json").json()["paths"].values()
     there = {one["operationId"] for path in paths for one in path.values()}
-    routes = [route for router in page.ROUTERS for route in router.routes]
+    routes = [route for router in site.ROUTERS for route in router.routes]
     pages = {route.operation_id for route in routes if isinstance(route, APIRoute)}
     assert set(SHARES) <= there | pages
 

@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.images import build_image
+from tests.support.odd_layers import REFUSED, UNPACKED, odd_layer
 from tests.unit.store.archives.archives import (
     Files,
     MemorySink,
@@ -347,5 +348,26 @@ def test_documents_of_any_shape_give_a_clean_error_or_are_read(documents: dict[s
 
 
 def test_a_member_is_a_value() -> None:
-    (member,) = receive(tar({"a": b"x"})).files.values()
-    assert member == Member(Digest.of(b"x"), 1, Compression.NONE, Digest.of(b"x"))
+    layer = odd_layer(UNPACKED["no directory is described"])
+    (member,) = receive(tar({"a": layer})).files.values()
+    assert member == Member(Digest.of(layer), len(layer), Compression.NONE, Digest.of(layer))
+
+
+@pytest.mark.parametrize(
+    "compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"]
+)
+@pytest.mark.parametrize("what", [*REFUSED, "no tar"])
+def test_what_cannot_be_unpacked_is_kept_and_has_a_fault(
+    what: str, compress: Callable[[bytes], bytes]
+) -> None:
+    layer = odd_layer(REFUSED[what]) if what in REFUSED else b"no tar at all" * 100
+    body = compress(layer)
+    (member,) = receive(tar({"a": body})).files.values()
+    assert (member.digest, member.diff_id) == (Digest.of(body), Digest.of(layer))
+    assert member.fault.startswith("cannot be unpacked: ")
+
+
+def test_what_follows_the_end_of_a_layer_counts_however_long_it_is() -> None:
+    layer = odd_layer(UNPACKED["a whiteout"]) + bytes(70 * 1024 * 1024)
+    (member,) = receive(tar({"a": layer})).files.values()
+    assert (member.diff_id, member.fault) == (Digest.of(layer), "")

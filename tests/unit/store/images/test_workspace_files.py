@@ -38,6 +38,7 @@ BASE = tar_of(
     symlink("lib", "usr/lib"),
     symlink("absolute", "/usr"),
     symlink("loop", "loop"),
+    symlink("etc/dangling", "../usr/nothing"),
 )
 
 
@@ -157,6 +158,9 @@ def test_it_has_to_be_a_directory(bench: Bench, directory: str, kind: type[Excep
         hardlink("link", "nowhere"),
         hardlink("link", "../../etc/kept"),
         file("."),
+        file("kept/below a file"),
+        file("good/below a file of the tar"),
+        file("dangling/behind a link"),
     ],
     ids=lambda member: f"{member.info.name} {member.info.linkname}",
 )
@@ -186,7 +190,7 @@ def test_devices_and_pipes_are_only_entries(bench: Bench) -> None:
 def test_a_removed_path_is_gone_with_all_below_it(bench: Bench) -> None:
     bench.remove("/etc/gone")
     bench.remove("/usr/")
-    assert bench.paths() == [".", "absolute", "etc", "etc/kept", "lib", "loop"]
+    assert bench.paths() == [".", "absolute", "etc", "etc/dangling", "etc/kept", "lib", "loop"]
 
 
 def test_a_link_is_removed_and_not_what_it_points_to(bench: Bench) -> None:
