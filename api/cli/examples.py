@@ -39,7 +39,7 @@ EXAMPLES: Final = {
     "create": "create config.json --parent app:1",
     "cache": "cache app:1 --config step.json",
     "workspace": "workspace create work app:1",
-    "workspace create": "workspace create work app:1",
+    "workspace create": "workspace create work app:1 --pull missing",
     "workspace ls": "workspace ls work /etc",
     "workspace put": "workspace put work /srv -",
     "workspace get": "workspace get work /srv -o srv.tar",

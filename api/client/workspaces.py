@@ -20,9 +20,11 @@ class WorkspaceCalls(Exchange):
         *,
         platform: str | None = None,
         busy: bool = False,
+        pull: str = "never",
     ) -> dict[str, Any]:
-        """Make a workspace over an image, or an empty one."""
+        """Make a workspace over an image, or an empty one; the job of one that pulls the image."""
         wanted = {"name": name, "reference": reference, "platform": platform, "busy": busy}
+        wanted["pull"] = pull
         return self._object(Request("POST", "/workspaces", json=wanted))
 
     def workspaces(self) -> dict[str, Any]:

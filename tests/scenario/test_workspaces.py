@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.images import build_image, push_to_registry
 from tests.support.processes import wait_until
 from tests.support.server import TRANSSHIP, Server
 from tests.support.tars import (
@@ -147,6 +148,23 @@ def test_a_committed_image_is_one_that_others_read(here: Environment) -> None:
     )  # fmt: skip
     seen = json.loads(done.stdout)
     assert (seen["Digest"], len(seen["Layers"])) == (digest, 2)
+
+
+def test_the_image_below_is_pulled_as_asked(here: Environment) -> None:
+    """missing, always and never, as of `docker create`; through the API as well."""
+    before, after = here.put("below"), build_image("other", layers=2)
+    name = f"{here.source.host}/team/below:1"
+    bases = []
+    assert not run(here, "workspace", "create", "none", name, "--pull", "never", code=1)
+    for workspace, pull in (("first", "missing"), ("second", "missing"), ("third", "always")):
+        assert lines(here, "workspace", "create", workspace, name, "--pull", pull) == [workspace]
+        bases.append(here.up.client.workspace(workspace)["base"])
+        if workspace == "first":
+            push_to_registry(here.source.url, "team/below", "1", after)
+    assert bases == [str(before.digest), str(before.digest), str(after.digest)]
+    job = here.up.client.create_workspace("fourth", name, pull="always")
+    assert (job["kind"], job["label"]) == ("workspace", f"{name} -> fourth")
+    assert here.up.client.wait(job["id"])["result"]["base"] == str(after.digest)
 
 
 @needs_umoci

@@ -23,6 +23,7 @@ from transship.workers.handlers import (
     pull,
     push,
     squash,
+    workspace,
 )
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
@@ -41,6 +42,7 @@ HANDLERS: Final[
     "import": import_.advance,
     "export": export.advance,
     "squash": squash.advance,
+    "workspace": workspace.advance,
     "commit": commit.advance,
     "prune": prune.advance,
     "gc": gc.advance,

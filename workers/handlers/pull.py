@@ -33,13 +33,23 @@ from transship.workers.steps.remote import Remote
 
 
 def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Steps[Outcome]:
-    """Resolve once, ask for the blobs that are missing, and publish the reference last."""
-    published = lease.checkpoint.get("published")
-    if published is not None:
-        return Done(**published)
+    """Pull an image, or every tag of a repository by a child each."""
     spec = PullSpec.model_validate(lease.spec)
     if spec.all_tags:
         return (yield from outside(lambda: all_tags.pull(spec, lease, context, monitor)))
+    return (yield from pull(spec, lease, context, monitor))
+
+
+def pull(
+    spec: PullSpec, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+) -> Steps[Outcome]:
+    """Resolve once, ask for the blobs that are missing, and publish the reference last.
+
+    Kinds that need an image in the store pull it as a part of theirs.
+    """
+    published = lease.checkpoint.get("published")
+    if published is not None:
+        return Done(**published)
     source = Remote.of(spec.source, Side.SOURCE, lease, context, monitor)
     root = yield from checkpoint.fixed_root(lease, source)
     closure = yield from resolve_by_steps(root, spec.wanted_platforms(), source.manifests)

@@ -19,7 +19,7 @@ from transship.store.wording import told
 from transship.workers.mirrors.entries import ALL, NONE
 from transship.workers.specs.archives import ExportSpec, ImportSpec, LoadSpec, SquashSpec
 from transship.workers.specs.fields import OnRewrite, ReferrersChoice
-from transship.workers.specs.images import CommitSpec
+from transship.workers.specs.images import CommitSpec, WorkspaceSpec
 from transship.workers.specs.maintenance import FsckSpec, GcSpec, PruneSpec
 from transship.workers.specs.mirrors import MirrorEntry, MirrorSpec
 from transship.workers.specs.moves import CopySpec, PullSpec, PushSpec
@@ -46,6 +46,7 @@ __all__ = [
     "ReferrersChoice",
     "Spec",
     "SquashSpec",
+    "WorkspaceSpec",
     "as_json",
     "asked",
     "fingerprint",
@@ -57,7 +58,7 @@ __all__ = [
 
 _Moves = PullSpec | PushSpec | CopySpec | MirrorSpec
 _Archives = LoadSpec | ImportSpec | ExportSpec | SquashSpec
-AnySpec = _Moves | _Archives | CommitSpec | PruneSpec | GcSpec | FsckSpec
+AnySpec = _Moves | _Archives | WorkspaceSpec | CommitSpec | PruneSpec | GcSpec | FsckSpec
 Spec = Annotated[AnySpec, Field(discriminator="kind")]
 KINDS: Final[Mapping[str, type[AnySpec]]] = {
     spec.model_fields["kind"].default: spec for spec in get_args(AnySpec)

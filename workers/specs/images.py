@@ -1,18 +1,19 @@
-"""Jobs that make images of workspaces."""
+"""Jobs that make workspaces of images, and images of workspaces."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from transship.store.errors import InvalidSpecError
+from transship.store.errors import InvalidReferenceError, InvalidSpecError
 from transship.store.images.build.container_config import check
 from transship.store.oci.reference import Reference, parse_target
 from transship.workers.specs.archives import ChangeTexts, Epoch, TargetText
-from transship.workers.specs.fields import JobSpec
+from transship.workers.specs.fields import ID, JobSpec, PlatformText
+from transship.workers.specs.moves import PullSpec
 
 WORKSPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 
@@ -29,6 +30,51 @@ def _container_config(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 WorkspaceName = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
+
+
+class WorkspaceSpec(JobSpec):
+    """Make a workspace over an image, which is pulled as *pull* says."""
+
+    writes_store: ClassVar[bool] = True
+
+    kind: Literal["workspace"] = "workspace"
+    workspace: WorkspaceName
+    reference: Annotated[str, Field(min_length=1, max_length=1024, description="the image below")]
+    pull: Literal["missing", "always", "never"] = Field(
+        default="missing", description="when the image is pulled; missing: if it is not held"
+    )
+    platform: PlatformText | None = Field(
+        default=None, description="of an index this image; by default the host's"
+    )
+    busy: bool = Field(default=False, description="whether somebody works in it")
+
+    @model_validator(mode="after")
+    def _can_be_pulled(self) -> WorkspaceSpec:
+        if self.pull == "always" and self.to_pull is None:
+            raise PydanticCustomError("reference", "an ID cannot be pulled; give a name")
+        return self
+
+    @property
+    def to_pull(self) -> PullSpec | None:
+        """The pull that brings the image; None for what no registry can be asked for."""
+        if self.pull == "never" or ID.fullmatch(self.reference):
+            return None
+        try:
+            Reference.parse(self.reference)
+        except InvalidReferenceError:  # an ID without its algorithm
+            return None
+        platforms = () if self.platform is None else (self.platform,)
+        return PullSpec(reference=self.reference, platforms=platforms, priority=self.priority)
+
+    @property
+    def asks(self) -> tuple[Reference, ...]:
+        """Where the image may come from."""
+        return () if self.to_pull is None else self.to_pull.asks
+
+    @property
+    def label(self) -> str:
+        """How it reads in a list."""
+        return f"{self.reference} -> {self.workspace}"
 
 
 class CommitSpec(JobSpec):

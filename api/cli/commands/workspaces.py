@@ -34,11 +34,30 @@ def workspace() -> None:
 @click.argument("reference", required=False)
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index take this one.")
 @click.option("--busy", is_flag=True, help="Keep the image from being removed by force, too.")
-@form_option
+@click.option(
+    "--pull",
+    type=click.Choice(["missing", "always", "never"]),
+    default="never",
+    help="Pull the image first, by a job; missing: where it is not held.",
+)
+@job_options
 def create_workspace(
-    name: str, reference: str | None, platform: str | None, busy: bool, form: Form
+    name: str, reference: str | None, platform: str | None, busy: bool, pull: str, **options: Any
 ) -> int:
     """Make the workspace NAME over the image REFERENCE, or an empty one."""
+    from transship.api.cli.submit import ask  # noqa: PLC0415 -- --help needs none of it
+
+    if pull != "never" and reference is not None:
+        spec = {
+            "kind": "workspace",
+            "workspace": name,
+            "reference": reference,
+            "platform": platform,
+            "busy": busy,
+            "pull": pull,
+        }
+        return ask(spec, options)
+    form: Form = options["form"]
     with connect() as connection:
         made = connection.client.create_workspace(name, reference, platform=platform, busy=busy)
     if form.is_data:

@@ -142,6 +142,8 @@ def summary(job: dict[str, Any]) -> str:
     if job["kind"] == "fsck":
         repaired = f", repaired {len(result['repaired'])}" if result["repaired"] else ""
         return f"checked {result['blobs']} blobs of {human_bytes(result['bytes'])}{repaired}"
+    if job["kind"] == "workspace":
+        return str(result["workspace"])
     if job["kind"] == "commit":
         return str(result["image_id"])
     if job["kind"] == "load":

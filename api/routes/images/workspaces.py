@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +23,7 @@ from transship.store.catalog.db.sql import chunks
 from transship.store.oci.platform import Platform
 from transship.store.workspaces.workspaces import create, ground
 from transship.workers.jobs.submission import Submission
-from transship.workers.specs import parse_spec
+from transship.workers.specs import AnySpec, parse_spec
 from transship.workers.specs.images import WorkspaceName
 
 router = APIRouter(route_class=CheckedRoute, tags=["workspaces"])
@@ -44,6 +44,9 @@ class NewWorkspace(BaseModel):
         default=None, max_length=256, description="of an index this image; by default the host's"
     )
     busy: bool = Field(default=False, description="see the change of a workspace")
+    pull: Literal["missing", "always", "never"] = Field(
+        default="never", description="unless never, a job makes it, which pulls the image so"
+    )
 
 
 class WorkspaceChange(BaseModel):
@@ -89,15 +92,32 @@ class WorkspaceList(BaseModel):
     "/workspaces",
     status_code=201,
     operation_id="createWorkspace",
-    responses=problems(400, 404, 409, 413, 422),
+    responses={
+        202: {"model": JobView, "description": "a job makes it, and pulls the image first"},
+        **problems(400, 404, 409, 413, 422),
+    },
 )
-def create_workspace(
-    services: Injected, asking: Asking, body: Annotated[NewWorkspace, Body()]
-) -> WorkspaceView:
+async def create_workspace(
+    services: Injected,
+    asking: Asking,
+    response: Response,
+    body: Annotated[NewWorkspace, Body()],
+    idempotency_key: IdempotencyKey = None,
+) -> WorkspaceView | JobView:
     """Make a workspace over an image, or an empty one.
 
-    It keeps the image's layers whatever becomes of the image, and counts as a user of it.
+    It keeps the image's layers whatever becomes of the image, and counts as a user of it. A job
+    that pulls has the credentials of the server; one that brings its own is asked for as any job.
     """
+    if body.pull == "never" or body.reference is None:
+        return await asyncio.to_thread(_create, services, asking, body)
+    given = body.model_dump(exclude={"name"}, exclude_none=True)
+    spec = parse_spec({**given, "kind": "workspace", "workspace": body.name})
+    response.status_code = 202
+    return await _submit(spec, services, asking, response, idempotency_key)
+
+
+def _create(services: Services, asking: Caller, body: NewWorkspace) -> WorkspaceView:
     platform = Platform.parse(body.platform) if body.platform is not None else None
     with services.catalog.write() as connection:
         made = create(
@@ -175,12 +195,19 @@ async def commit_workspace(
     given = {key: value for key, value in body.items() if value is not None}
     spec = parse_spec({**given, "kind": "commit", "workspace": name})
     await asyncio.to_thread(_exists, services, asking, name)
+    return await _submit(spec, services, asking, response, idempotency_key)
+
+
+async def _submit(
+    spec: AnySpec, services: Services, asking: Caller, response: Response, key: str | None
+) -> JobView:
     id_ = await services.submitter.submit(
         Submission(
             spec=spec,
             requested_by=asking.name,
             tenant=asking.tenant,
-            idempotency_key=idempotency_key,
+            idempotency_key=key,
+            may_use=asking.may_use,
             may_hurry=asking.may_hurry,
         )
     )

@@ -49,6 +49,7 @@ from transship.workers.specs import (
     PullSpec,
     PushSpec,
     SquashSpec,
+    WorkspaceSpec,
 )
 
 __all__ = [
@@ -94,4 +95,5 @@ __all__ = [
     "UnreachableError",
     "VersionMismatchError",
     "WaitTimeoutError",
+    "WorkspaceSpec",
 ]

@@ -76,13 +76,24 @@ def create(
     row = {key: value for key, value in asdict(made).items() if key != "layers"}
     statement = upsert(table).values(row).on_conflict_do_nothing().returning(table.c.name)
     if connection.execute(statement).first() is None:
-        raise ConflictError(
-            "there is a workspace of this name",
-            subject=name,
-            hint="choose another name, or remove that workspace first",
-            side=Side.STORE,
-        )
+        raise _taken(name)
     return made
+
+
+def refuse_taken(connection: Connection, tenant: str, name: str) -> None:
+    """Raise ConflictError if there is a workspace *name*, as `create` would."""
+    query = select(table.c.name).where(table.c.tenant == tenant, table.c.name == name)
+    if connection.execute(query).first() is not None:
+        raise _taken(name)
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(
+        "there is a workspace of this name",
+        subject=name,
+        hint="choose another name, or remove that workspace first",
+        side=Side.STORE,
+    )
 
 
 def get(connection: Connection, tenant: str, name: str, *, lock: bool = False) -> Workspace:

@@ -39,6 +39,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "import": {"kind": "import"},
     "export": {"kind": "export", "references": ["app:1"]},
     "squash": {"kind": "squash", "reference": "app:1", "target": "sq:1"},
+    "workspace": {"kind": "workspace", "workspace": "work", "reference": "alpine"},
     "commit": {"kind": "commit", "workspace": "work"},
     "prune": {"kind": "prune"},
     "gc": {"kind": "gc"},

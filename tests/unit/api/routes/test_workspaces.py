@@ -311,6 +311,34 @@ def test_bodies_that_are_slow_do_not_keep_others_waiting(work: Api) -> None:
 # --- what it becomes, and what it stands on ------------------------------------------------------
 
 
+@pytest.mark.parametrize("pull", ["missing", "always"])
+def test_to_pull_the_image_below_takes_a_job(here: Api, pull: str) -> None:
+    body = {"name": "other", "reference": "app:1", "pull": pull}
+    answer = here.post("/workspaces", json=body, headers={"Idempotency-Key": pull})
+    job = answer.json()
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == f"{PREFIX}/jobs/{job['id']}"
+    assert (job["kind"], job["spec"]["pull"], job["spec"]["workspace"]) == (
+        "workspace",
+        pull,
+        "other",
+    )
+    assert here.get("/workspaces/other").status_code == 404
+    again = here.post("/workspaces", json=body, headers={"Idempotency-Key": pull})
+    assert again.json()["id"] == job["id"]
+
+
+def test_an_empty_workspace_needs_no_job(here: Api) -> None:
+    answer = here.post("/workspaces", json={"name": "empty", "pull": "always"})
+    assert (answer.status_code, answer.json()["base"]) == (201, None)
+
+
+def test_an_id_cannot_be_pulled(here: Api) -> None:
+    body = {"name": "other", "reference": id_of(BASE), "pull": "always"}
+    answer = here.post("/workspaces", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "reference")
+
+
 def test_a_commit_is_a_job(work: Api) -> None:
     body = {"reference": "new:1", "author": "Ann", "changes": ["CMD x"], "message": None}
     answer = work.post("/workspaces/work/commit", json=body, headers={"Idempotency-Key": "k"})
