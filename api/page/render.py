@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from transship import __version__
 from transship.store.durations import rough_duration
-from transship.store.errors import TransshipError
+from transship.store.errors import TransshipError, named_apart
 from transship.store.sizes import human_bytes
 from transship.store.text import escaped
 
@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "time": _time,
     }
     made.filters |= filters
+    made.globals["named_apart"] = named_apart
     made.globals["version"] = __version__
     return made
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.events import Event
+from transship.store.errors import sentence
 from transship.workers.specs import PullSpec, PushSpec
 
 Line = dict[str, Any]
@@ -148,7 +149,7 @@ class DockerProgress:
             "subject": self._name(),
             "detail": f"the job was {snapshot.state}",
         }
-        message = ": ".join(part for part in (error["subject"], error["detail"]) if part)
+        message = sentence(error["subject"], error["detail"])
         if self._alone:
             yield {"errorDetail": {"message": message}, "error": message}
         else:

@@ -52,7 +52,13 @@ from transship.store.errors.content import (
     UnsupportedMediaTypeError,
     WrongSizeError,
 )
-from transship.store.errors.error import InternalError, Side, TransshipError
+from transship.store.errors.error import (
+    InternalError,
+    Side,
+    TransshipError,
+    named_apart,
+    sentence,
+)
 from transship.store.errors.interruption import (
     CancelledError,
     HandedBackError,
@@ -194,4 +200,6 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "UntrustedAddressError",
     "WrongSizeError",
+    "named_apart",
+    "sentence",
 ]

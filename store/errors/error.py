@@ -16,11 +16,22 @@ class Side(StrEnum):
     INTERNAL = "internal"
 
 
+def named_apart(subject: str, detail: str) -> bool:
+    """Whether the subject is to be said before the detail: not where that ends with it."""
+    return bool(subject) and f": {subject}" not in detail
+
+
+def sentence(subject: str, detail: str) -> str:
+    """What happened, and to what."""
+    return f"{subject}: {detail}" if named_apart(subject, detail) else detail
+
+
 class TransshipError(Exception):
     """Root of every error that this project raises on purpose.
 
     Args:
-        detail: One sentence that says what happened, without the side or the subject.
+        detail: One sentence that says what happened, without the side, and without the subject
+            unless it ends with it, after a colon.
         subject: What it was about: a reference, a digest, a host, a path, a field.
         hint: What the user can do about it, if anything.
         side: Overrides the class's side. The registry client does not know whether it reads or
@@ -47,8 +58,7 @@ class TransshipError(Exception):
         return self
 
     def __str__(self) -> str:
-        where = f"{self.subject}: " if self.subject else ""
-        return f"{where}{self.detail}"
+        return sentence(self.subject, self.detail)
 
     def as_json(self) -> dict[str, Any]:
         """The error as jobs and problems show it (INTERFACE: Error)."""

@@ -222,8 +222,8 @@ def files_of(archive: Path) -> list[str]:
         (("import", __file__, "fs:1"), 1, "in the request"),
         (("import", __file__, "fs:1", "-c", "RUN x"), 2, "changes"),
         (("import", __file__, "App"), 2, "lower case"),
-        (("save", "nothing", "-o", "out.tar"), 1, "no such image"),
-        (("squash", "nothing", "-t", "x"), 1, "no such image"),
+        (("save", "nothing", "-o", "out.tar"), 1, "No such image: nothing:latest"),
+        (("squash", "nothing", "-t", "x"), 1, "No such image: nothing:latest"),
         (("squash", "a", "-t", "b", "--parent", "c", "--last", "1"), 2, "not both"),
     ],
 )

@@ -443,7 +443,7 @@ def test_names_are_removed_and_each_is_told(here: Environment) -> None:
         f"untagged: {name}" for name in names
     ]
     assert {line.partition(": ")[0] for line in said} == {"untagged", "deleted"}
-    assert "no such image" in done.stderr
+    assert "No such image: " in done.stderr
 
 
 def test_limits_are_shown_with_where_they_come_from(here: Environment) -> None:

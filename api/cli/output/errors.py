@@ -13,6 +13,7 @@ from transship.store.errors import (
     RequestError,
     TransshipError,
     UnauthorizedError,
+    sentence,
 )
 from transship.store.text import escaped
 
@@ -44,9 +45,8 @@ def explain(error: Exception) -> str:
 def describe(error: dict[str, Any], about: str = "transship") -> str:
     """The same for an error as jobs and problems carry it, beginning with what it is *about*."""
     side = _SIDES.get(error["side"], error["side"])
-    subject = f"{error['subject']}: " if error["subject"] else ""
     tries = f" (after {error['attempts']} attempts)" if error.get("attempts", 1) > 1 else ""
-    lines = [f"{about}: {side}: {subject}{error['detail']}{tries}\n"]
+    lines = [f"{about}: {side}: {sentence(error['subject'], error['detail'])}{tries}\n"]
     lines += [
         f"  {one['field']}: {one['message']}\n"
         for one in error.get("errors") or ()

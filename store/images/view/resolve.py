@@ -99,7 +99,7 @@ def _by_id(
 ) -> tuple[Found, list[Row[Any]]]:
     match = _PREFIX.fullmatch(text)
     if match is None:
-        raise _nothing(text)
+        raise no_such_image(text)
     prefix = f"sha256:{match[1]}"
     ids = list(islice(_seen_ids(connection, tenant, prefix, host), _AMBIGUOUS))
     if len(ids) == 1:
@@ -111,16 +111,21 @@ def _by_id(
     if len(digests) == 1:
         return _by_digest(connection, tenant, digests[0], host)
     if ids or digests:
-        raise NotFoundError(
-            "more than one image has an ID that begins so", subject=text, side=Side.STORE
-        )
-    raise _nothing(text)
+        raise no_such_image(text, hint="more than one image has an ID that begins so")
+    raise no_such_image(text)
 
 
-def _nothing(text: str) -> NotFoundError:
-    return NotFoundError(
-        "no such image in the store", subject=text, hint="see `transship images`", side=Side.STORE
-    )
+def no_such_image(text: str, *, hint: str = "see `transship images`") -> NotFoundError:
+    """The error for what stands for no image, in Docker's words (ErrImageDoesNotExist)."""
+    full = _FULL_ID.fullmatch(text)
+    if full is not None:
+        name = f"sha256:{full[1]}"
+    else:
+        try:
+            name = Reference.parse(text).with_default_tag().familiar
+        except InvalidReferenceError:
+            name = text
+    return NotFoundError(f"No such image: {name}", subject=text, hint=hint, side=Side.STORE)
 
 
 def _seen_ids(
