@@ -84,6 +84,29 @@ def as_oci(manifest: Manifest, compression_of: Callable[[Digest], Compression | 
     return _image(document)
 
 
+def with_compressed_layers(
+    manifest: Manifest,
+    others: Mapping[Digest, tuple[Digest, int]],
+    compression: Compression,
+    compression_of: Callable[[Digest], Compression | None],
+) -> Manifest:
+    """A Docker manifest with other layers in place of those in *others*: their digest and size.
+
+    They are compressed by *compression*; zstd, for which Docker has no media type, makes all types
+    OCI's, with *compression_of* as in `as_oci`.
+    """
+    types: Mapping[Compression, str] = _DOCKER_LAYERS
+    if compression not in types:
+        manifest, types = as_oci(manifest, compression_of), _OCI_LAYERS
+    document = json.loads(manifest.raw)
+    for layer, described in zip(manifest.layers, document["layers"], strict=True):
+        if layer.digest in others:
+            digest, size = others[layer.digest]
+            described.update(mediaType=types[compression], digest=str(digest), size=size)
+            described.pop("data", None)
+    return _image(document)
+
+
 def with_plain_layers(manifest: Manifest, plain: Mapping[Digest, tuple[Digest, int]]) -> Manifest:
     """An OCI manifest with other layers in place of those in *plain*: their digest and size."""
     document = json.loads(manifest.raw)

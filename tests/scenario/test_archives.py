@@ -148,6 +148,38 @@ def test_the_same_images_give_the_same_file(
 
 
 @needs_skopeo
+@pytest.mark.parametrize("compress", ["gzip", "zstd"])
+def test_what_docker_saves_is_pushed_compressed(
+    alone: dict[str, str], tmp_path: Path, target: RegistryProcess, compress: str
+) -> None:
+    """Docker saves plain tars; skopeo reads what is pushed, and finds the same image."""
+    files = docker_files(IMAGE, tags=("app:1",))
+    plain = {
+        path: gzip.decompress(body) if path.endswith("layer.tar") else body
+        for path, body in files.items()
+    }
+    (tmp_path / "saved.tar").write_bytes(tar(plain))
+    name = f"{target.host}/team/loaded:{compress}"
+    assert run("load", str(tmp_path / "saved.tar"), "-q", environ=alone).returncode == 0
+    pushed = run("push", "app:1", name, "--compress", compress, "--json", environ=alone)
+    assert pushed.returncode == 0, pushed.stderr
+    copied = tmp_path / "copied"
+    subprocess.run(
+        ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{name}", f"dir:{copied}"],
+        check=True, timeout=60,
+    )  # fmt: skip
+    manifest = json.loads((copied / "manifest.json").read_bytes())
+    assert manifest["config"]["digest"] == ID
+    assert [one["mediaType"].rpartition("tar")[2][1:] for one in manifest["layers"]] == [
+        compress
+    ] * 3
+    digest = hashlib.sha256((copied / "manifest.json").read_bytes()).hexdigest()
+    assert json.loads(pushed.stdout)["result"]["digest"] == f"sha256:{digest}"
+    back = run("pull", name, "--json", environ=alone)
+    assert json.loads(back.stdout)["result"]["image_id"] == ID
+
+
+@needs_skopeo
 @pytest.mark.parametrize("format_", ["docker", "oci"])
 def test_skopeo_reads_what_is_saved(
     archive: Path, tmp_path: Path, environ: dict[str, str], format_: str

@@ -71,6 +71,7 @@ def push(spec: PushSpec, lease: JobLease, context: WorkerContext, monitor: Lease
             PushSpec(
                 reference=str(here.with_tag(tag)),
                 destination=str(spec.repository.with_tag(tag)),
+                compress=spec.compress,
                 platforms=spec.platforms,
                 all_platforms=spec.all_platforms,
                 priority=spec.priority,

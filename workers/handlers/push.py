@@ -8,6 +8,7 @@ from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import Side
 from transship.store.images.edit.records import happened
 from transship.store.images.view.view import lead
+from transship.store.layers.codecs.formats import Compression
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.platform import Platform
 from transship.store.oci.reference import Reference
@@ -17,6 +18,7 @@ from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import PushSpec
 from transship.workers.steps import checkpoint, deliver, local_image
 from transship.workers.steps.closure import Closure
+from transship.workers.steps.compressed import compressed
 from transship.workers.steps.needs import Steps, outside
 from transship.workers.steps.outcome import Done, Outcome, Waiting
 from transship.workers.steps.remote import Remote
@@ -39,7 +41,8 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
             context,
             whole=spec.all_platforms,
         )
-        return root, closure
+        compression = Compression(spec.compress)
+        return root, compressed(closure, compression, lease, context, monitor)
 
     root, closure = yield from outside(held)
     sent = {str(blob.digest) for blob in closure.distributable_blobs()}
@@ -57,23 +60,26 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> S
     }
     outcome = yield from deliver.put_manifests(closure, target, result)
     if isinstance(outcome, Done) and outcome.superseded_by is None:
-        yield from outside(lambda: _record(closure, spec, lease, context))
+        yield from outside(lambda: _record(root, closure, spec, lease, context))
     return outcome
 
 
-def _record(closure: Closure, spec: PushSpec, lease: JobLease, context: WorkerContext) -> None:
+def _record(
+    here: Descriptor, sent: Closure, spec: PushSpec, lease: JobLease, context: WorkerContext
+) -> None:
     """Write down, once, that the image was pushed.
 
-    A repository that names the image here names it by what it is there called from now on, too.
+    A repository that names the image *here* names it by what it is there called from now on, too:
+    by the digest of what was *sent*, which is another where its layers had to be compressed.
     """
     if "recorded" in lease.checkpoint:
         return
-    root, target, now = closure.root, spec.target, context.now()
+    root, target, now = sent.root, spec.target, context.now()
     lease.learn(recorded=True)
     with context.catalog.write() as connection:
         jobs.save(connection, lease)
         blobs.lock(connection, [str(root.digest)])
-        names = references.of_digest(connection, lease.tenant, str(root.digest))
+        names = references.of_digest(connection, lease.tenant, str(here.digest))
         if any(Reference.parse(row.name).repository == target.repository for row in names):
             by_digest = str(target.with_digest(root.digest))
             references.add_digest(

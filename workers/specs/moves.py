@@ -75,6 +75,9 @@ class PushSpec(PlatformsSpec):
     reference: Annotated[str, Field(min_length=1, max_length=1024)]
     destination: ReferenceText | None = None
     all_tags: bool = Field(default=False, description=ALL_TAGS)
+    compress: Literal["gzip", "zstd"] = Field(
+        default="gzip", description="of layers that were loaded uncompressed"
+    )
 
     @model_validator(mode="after")
     def _destination_known(self) -> PushSpec:

@@ -35,12 +35,20 @@ def pull(reference: str, all_tags: bool, **options: Any) -> int:
 @click.argument("reference", shell_complete=references)
 @click.argument("destination", required=False)
 @click.option("--all-tags", "-a", is_flag=True, help="Send every tag that the repository has here.")
+@click.option(
+    "--compress",
+    type=click.Choice(["gzip", "zstd"]),
+    default="gzip",
+    help="Of layers that were loaded uncompressed; all others stay as they are.",
+)
 @platform_options
 @job_options
-def push(reference: str, destination: str | None, all_tags: bool, **options: Any) -> int:
+def push(
+    reference: str, destination: str | None, all_tags: bool, compress: str, **options: Any
+) -> int:
     """Send REFERENCE from the store to a registry, as DESTINATION where one is given."""
     spec = {"kind": "push", "reference": reference, "destination": destination}
-    return ask({**spec, "all_tags": all_tags}, options)
+    return ask({**spec, "all_tags": all_tags, "compress": compress}, options)
 
 
 @click.command()

@@ -54,15 +54,13 @@ def diff_id_of(connection: Connection, digest: str) -> str | None:
     ).scalar()
 
 
-def digests_of(connection: Connection, diff_id: str) -> list[str]:
-    """The blobs that hold the stream *diff_id*, those that were verified first."""
-    return list(
-        connection.execute(
-            select(layers.c.digest)
-            .where(layers.c.diff_id == diff_id)
-            .order_by(layers.c.verified.desc(), layers.c.digest)
-        ).scalars()
-    )
+def digests_of(connection: Connection, diff_id: str, *, verified: bool = False) -> list[str]:
+    """The blobs that hold the stream *diff_id*, those that were *verified* first, or they alone."""
+    query = select(layers.c.digest).where(layers.c.diff_id == diff_id)
+    if verified:
+        query = query.where(layers.c.verified)
+    ordered = query.order_by(layers.c.verified.desc(), layers.c.digest)
+    return list(connection.execute(ordered).scalars())
 
 
 def diff_sizes(connection: Connection, digests: Collection[str]) -> dict[str, int]:

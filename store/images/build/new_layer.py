@@ -29,15 +29,17 @@ class MadeLayer:
 
 
 class NewLayer:
-    """A layer on its way into the store, compressed by gzip; a context manager.
+    """A layer on its way into the store; a context manager.
 
     Leaving it without a commit drops what was written.
     """
 
-    def __init__(self, content: ContentStore, holder: str) -> None:
+    def __init__(
+        self, content: ContentStore, holder: str, compression: Compression = Compression.GZIP
+    ) -> None:
         """Write a draft of *holder*."""
         self._draft = content.draft(holder)
-        self._compressor = open_writer(Compression.GZIP, self._draft.write)
+        self._compressor = open_writer(compression, self._draft.write)
         self._hash = hashlib.sha256()
         self._size = 0
 

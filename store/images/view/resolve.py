@@ -65,7 +65,9 @@ def find(
     row = None if _FULL_ID.fullmatch(text) else _by_name(connection, tenant, text)
     if row is not None:
         view = ImageView.around(connection, tenant, [row.digest], host)
-        found = Found(_descriptor(row), None, row.name, view.leader(row.digest))
+        image = view.leader(row.digest)
+        whole = ImageView.of_id(connection, tenant, image.id, host).image(image.id)
+        found = Found(_descriptor(row), None, row.name, whole or image)
         members = view.members(row.digest)
     else:
         found, members = _by_id(connection, tenant, text, host)
