@@ -61,9 +61,13 @@ class ImageDetails(BaseModel):
     repo_digests: list[str]
     parent: str
     comment: str
-    created: str
+    created: str = Field(description="as its config has it; 0001-01-01T00:00:00Z if it does not")
     author: str
     config: dict[str, Any] | None
+    container_config: dict[str, Any] | None = Field(
+        description="of the container that it was committed from, where its maker wrote that down"
+    )
+    docker_version: str = Field(description="of the Docker that made it, or empty")
     architecture: str
     variant: str
     os: str

@@ -22,6 +22,7 @@ from transship.store.images.view.details import Details, Step
 from transship.store.images.view.listing import Summary
 from transship.store.images.view.usage import ImageUsage, StoreStatus, Usage
 from transship.store.images.view.view import familiar, platform_of
+from transship.store.oci.timestamps import NO_TIME
 
 
 def platform_view(row: Row[Any]) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def details_view(
 ) -> ImageDetails:
     """An image as `inspect` shows it; *root* has what its name stands for."""
     config = details.field("config")
+    container = details.field("container_config")
     row = details.row
     return ImageDetails(
         id=row.image_id,
@@ -72,9 +74,11 @@ def details_view(
         repo_digests=[familiar(name) for name in digests],
         parent=details.parent,
         comment=details.comment,
-        created=row.created,
+        created=row.created or NO_TIME,
         author=_text(details.field("author")),
         config=config if isinstance(config, dict) else None,
+        container_config=container if isinstance(container, dict) else None,
+        docker_version=_text(details.field("docker_version")),
         architecture=row.architecture,
         variant=row.variant,
         os=row.os,

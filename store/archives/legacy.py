@@ -21,6 +21,7 @@ from transship.store.archives.members import Members, shown
 from transship.store.errors import InvalidArchiveError, RequestError
 from transship.store.oci.config import MAX_CONFIG_BYTES
 from transship.store.oci.reference import Reference
+from transship.store.oci.timestamps import NO_TIME
 
 REPOSITORIES: Final = "repositories"
 _MAX_REPOSITORIES_BYTES: Final = 1024 * 1024
@@ -35,7 +36,6 @@ _TOKEN: Final = re.compile(r'"(?:\\.|[^"\\])*"|\s+|[^"\s]+', re.DOTALL)
 _TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?(Z|[+-]\d{2}:\d{2})"
 )
-_NO_TIME: Final = "0001-01-01T00:00:00Z"
 _ESCAPES: Final = {
     "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029",
 }  # fmt: skip
@@ -44,7 +44,7 @@ _ESCAPES: Final = {
 # left out.
 _Fields = tuple[tuple[str, Any, bool], ...]
 _IMAGE: _Fields = (
-    ("comment", "", True), ("created", _NO_TIME, False), ("container", "", True),
+    ("comment", "", True), ("created", NO_TIME, False), ("container", "", True),
     ("container_config", {}, False), ("docker_version", "", True), ("author", "", True),
     ("config", None, True), ("architecture", "", True), ("variant", "", True), ("os", "", True),
 )  # fmt: skip
@@ -271,7 +271,7 @@ def _texts(value: Any) -> list[str] | None:
 def _time(value: Any) -> str:
     """A time as Go writes it again: without zeros at the end of its fraction."""
     if value is None:
-        return _NO_TIME
+        return NO_TIME
     match = _TIME.fullmatch(value)
     if match is None:
         raise ValueError(f"{value!r:.40} is no time")

@@ -14,6 +14,7 @@ from transship.store.durations import parse_duration
 from transship.store.errors import InvalidTimeError
 
 NANOS = 1_000_000_000
+NO_TIME = "0001-01-01T00:00:00Z"  # the zero of Go's times: what no creation time is taken for
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9})\d*)?)?)?"
     r"([Zz]|[+-]\d{2}:\d{2})?",

@@ -137,6 +137,8 @@ def _ask(
 
 
 def _results(value: Any) -> Iterator[Result]:
+    if value is None:  # as Go writes a list of nothing
+        return
     if not isinstance(value, list):
         raise ProtocolError("answered with results that are no list")
     for item in value:

@@ -61,9 +61,18 @@ def import_(
         "platform": platform,
         "source_date_epoch": source_date_epoch(),
     }
-    if source.startswith(("http://", "https://")):
+    if _is_url(source):
         return ask({**spec, "url": source}, options)
     return _send("/imports", source, spec, options)
+
+
+def _is_url(source: str) -> bool:
+    """Whether it is to be fetched; without a scheme where it begins with a host, and is no file."""
+    if source.startswith(("http://", "https://")):
+        return True
+    host, _, path = source.partition("/")
+    is_host = host == "localhost" or "." in host.strip(".") or ":" in host
+    return bool(path) and is_host and not Path(source).exists()
 
 
 @click.command()

@@ -19,7 +19,8 @@ from transship.api.services import Injected, Services
 from transship.api.views.jobs import rfc3339
 from transship.store.catalog.content import image_events
 from transship.store.catalog.content.image_events import ImageEvent
-from transship.store.images.view.event_filter import TYPE, wanted
+from transship.store.errors import RequestError
+from transship.store.images.view.event_filter import SCOPE, TYPE, wanted
 from transship.store.images.view.filters import EVENT_KEYS, Filters
 from transship.store.oci import timestamps
 
@@ -84,6 +85,8 @@ async def list_image_events(
         since=_seconds(since, now),
         until=_seconds(until, now),
     )
+    if asked.since is not None and asked.until is not None and asked.since > asked.until:
+        raise RequestError("since cannot be after until", subject="since")
     if SSE not in accept and NDJSON not in accept:
         after = event_id(cursor) if cursor else 0
         return await asyncio.to_thread(_page, services, asked, after)
@@ -159,5 +162,5 @@ def _view(event: ImageEvent) -> dict[str, Any]:
         "action": event.action,
         "actor": event.actor,
         "attributes": event.attributes,
-        "scope": "local",
+        "scope": SCOPE,
     }

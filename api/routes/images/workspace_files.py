@@ -169,7 +169,8 @@ async def get_files(
 ) -> StreamingResponse | FileList:
     """What is at a path, with all that is below it, as a tar whose names begin with its last part.
 
-    A symbolic link at the end of the path is taken itself.
+    A symbolic link at the end of the path is taken itself; with a slash or `/.` after it, the
+    directory that it leads to. With `/.` the names begin with `.`.
     """
     tree = await run_in_threadpool(_tree, services, asking, name, path)
     if list_:

@@ -14,7 +14,12 @@ from transship.store.patterns import glob
 FIELD = "filter"  # as requests and job specs call the list of filters
 LIST_KEYS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_KEYS = ("dangling", "label", "label!", "until")
-EVENT_KEYS = ("event", "image", "label", "type")
+# What Docker's other events are about; see `event_filter`.
+OTHER_KEYS = (
+    *("config", "container", "daemon", "network", "node"),
+    *("plugin", "secret", "service", "volume"),
+)
+EVENT_KEYS = ("event", "image", "label", "scope", "type", *OTHER_KEYS)
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 

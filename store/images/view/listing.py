@@ -16,8 +16,7 @@ from transship.store.images.view.view import ImageView, LocalImage, is_digest_na
 from transship.store.oci import timestamps
 from transship.store.oci.platform import Platform
 
-# The zero of Go's times: what no creation time is taken for.
-_NEVER = timestamps.parse("0001-01-01T00:00:00Z") or 0
+_NEVER = timestamps.parse(timestamps.NO_TIME) or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,13 +28,14 @@ class MergedTree:
     def stat(self, path: str) -> Entry:
         """What is at *path*; the answer's name is *path* again.
 
-        Symbolic links are followed within the image, but for the last component.
+        Symbolic links are followed within the image, but for the last component; that too where a
+        slash or `/.` comes after it.
 
         Raises:
-            NotFoundError: nothing is there.
+            NotFoundError: nothing is there, or no directory where there has to be one.
         """
-        wanted = parse_path(path)
-        return self._find(wanted).entry._replace(name=join(wanted))
+        wanted, found = self._find(path)
+        return found.entry._replace(name=join(wanted))
 
     def list(self, path: str = "/") -> Iterator[Entry]:
         """Yield what is at *path* and all below it, sorted, directories before what is in them.
@@ -42,10 +43,10 @@ class MergedTree:
         Of the names of one inode each has its entry as the inode has it.
 
         Raises:
-            NotFoundError: nothing is there.
+            NotFoundError: see `stat`.
         """
-        wanted = parse_path(path)
-        for named in _below(join(wanted), self._find(wanted)):
+        wanted, found = self._find(path)
+        for named in _below(join(wanted), found):
             assert named.inode is not None
             yield named.inode.entry._replace(name=named.path)
 
@@ -55,21 +56,27 @@ class MergedTree:
         """Write what is at *path*, with all below it, as a tar.
 
         Its names begin with the last component of *path*, as those of `docker cp` do; with `.`
-        for the root. The layers that hold its content are read again.
+        for the root, and where *path* ends in `/.`. The layers that hold its content are read
+        again.
 
         Raises:
-            NotFoundError: nothing is there; nothing is written.
+            NotFoundError: see `stat`; nothing is written.
         """
-        wanted = parse_path(path)
-        name = wanted[-1] if wanted else "."
-        names = _below(name, self._find(wanted))
+        wanted, found = self._find(path)
+        name = wanted[-1] if wanted and not path.endswith("/.") else "."
+        names = _below(name, found)
         return assemble(names, self._layers, write, clamp=None, check=check)
 
-    def _find(self, path: Path) -> Inode:
-        found = self._tree.find(path)
+    def _find(self, path: str) -> tuple[Path, Inode]:
+        wanted = parse_path(path)
+        found: Inode | None
+        if path.endswith(("/", "/.")):
+            found, what = self._tree.directory(wanted), "directory"
+        else:
+            found, what = self._tree.find(wanted), "path"
         if found is None:
-            raise NotFoundError("no such path in the image", subject=f"/{'/'.join(path)}")
-        return found
+            raise NotFoundError(f"no such {what} in the image", subject=f"/{'/'.join(wanted)}")
+        return wanted, found
 
 
 def _below(name: str, inode: Inode) -> Iterator[Named]:

@@ -94,6 +94,10 @@ class Tree:
         """What is at *path*; symbolic links on the way are followed, one at its end is not."""
         return _find(self.root, path)
 
+    def directory(self, path: Path) -> Directory | None:
+        """The directory at *path*, also where a symbolic link at its end leads to one."""
+        return _walk(self.root, path)
+
     def snapshot(self) -> Directory:
         """The root as it is now; layers applied later leave it as it is."""
         root = _copy(self.root)

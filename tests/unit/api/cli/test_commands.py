@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from tests.support.server import environment, run
-from transship.api.cli.commands import access, images, remote, server
+from transship.api.cli.commands import access, archives, images, remote, server
 from transship.api.cli.connect import completion, connection
 from transship.api.cli.examples import EXAMPLES
 from transship.api.cli.root import COMPLETE_VARIABLE, cli
@@ -96,6 +97,46 @@ def test_what_is_mistyped_is_answered_with_what_is_like_it(
     assert done.return_value == 2 or done.exit_code == 2
     assert "Did you mean" in done.stderr
     assert suggestion in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "fetched"),
+    [
+        ("http://r.test/x.tar", True),
+        ("https://r.test", True),
+        ("r.test/x.tar", True),
+        ("localhost/x.tar", True),
+        ("10.0.0.1:8000/a/x.tar", True),
+        ("x.tar", False),
+        ("-", False),
+        ("./x.tar", False),
+        ("../x.tar", False),
+        ("/srv/x.tar", False),
+        ("images/x.tar", False),
+        ("here.d/x.tar", False),
+    ],
+)
+def test_an_import_without_a_scheme_is_fetched_where_it_begins_with_a_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, fetched: bool
+) -> None:
+    (tmp_path / "here.d").mkdir()
+    (tmp_path / "here.d" / "x.tar").touch()
+    monkeypatch.chdir(tmp_path)
+    asked: list[Any] = []
+
+    def ask(spec: dict[str, Any], options: dict[str, Any]) -> int:
+        del options
+        asked.append(spec["url"])
+        return 0
+
+    def send(*_: Any) -> int:
+        asked.append(None)
+        return 0
+
+    monkeypatch.setattr(archives, "ask", ask)
+    monkeypatch.setattr(archives, "_send", send)
+    CliRunner().invoke(archives.import_, [source], catch_exceptions=False)
+    assert asked == [source if fetched else None]
 
 
 # --- forms -------------------------------------------------------------------------------------

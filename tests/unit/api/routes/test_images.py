@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import delete
 
 from tests.contract.catalog.shelves import ImageFixtures, deleted, id_of, small
+from tests.support.file_images import image_of
 from tests.support.images import ARM64, build_index
+from tests.support.tars import file, tar_of
 from tests.unit.api.serving import PREFIX, Api
 from transship.store.catalog.db.schema import (
     blobs,
@@ -113,6 +115,8 @@ def test_an_image_is_inspected_with_dockers_fields_and_all_that_is_held(here: Ap
         "created": "2024-05-01T12:00:00Z",
         "author": "",
         "config": config["config"],
+        "container_config": None,
+        "docker_version": "",
         "architecture": "amd64",
         "variant": "",
         "os": "linux",
@@ -125,6 +129,18 @@ def test_an_image_is_inspected_with_dockers_fields_and_all_that_is_held(here: Ap
         "media_type": X.manifest.media_type,
         "references": ["docker.io/library/app:1", NAME, f"docker.io/library/app@{X.digest}"],
     }
+
+
+def test_what_docker_wrote_down_is_shown_and_a_time_where_there_is_none(here: Api) -> None:
+    """Docker's `container_config` and `docker_version`, and the zero of its times."""
+    step = {"Cmd": ["/bin/sh", "-c", "#(nop) CMD x"]}
+    image = image_of(
+        tar_of(file("a")), container_config=step, docker_version="20.10.24", created=None
+    )
+    ImageFixtures(here.catalog, here.context.content).hold(image, "docker.io/library/old:1")
+    found = here.get("/images/old:1/inspect").json()
+    assert (found["container_config"], found["docker_version"]) == (step, "20.10.24")
+    assert found["created"] == "0001-01-01T00:00:00Z"
 
 
 def test_another_platform_is_404_and_brings_the_image(here: Api) -> None:
@@ -233,6 +249,13 @@ def test_events_are_listed_with_dockers_names(here: Api) -> None:
         (["label=a=1", "label=b"], 0),
         (["type=image"], 2),
         (["type=container"], 0),
+        (["scope=local"], 2),
+        (["scope=swarm"], 0),
+        (["container=on"], 1),
+        (["network=sha256:"], 2),
+        (["node=two:1", "node=one"], 2),
+        (["daemon=three"], 0),
+        (["volume=one", "label=b"], 0),
     ],
 )
 def test_events_are_filtered(here: Api, filters: list[str], count: int) -> None:
@@ -250,7 +273,12 @@ def test_events_are_listed_between_two_times(here: Api) -> None:
 
 @pytest.mark.parametrize(
     ("params", "status"),
-    [({"since": "soon"}, 400), ({"filter": "odd=1"}, 422), ({"cursor": "x"}, 400)],
+    [
+        ({"since": "soon"}, 400),
+        ({"since": "10", "until": "5"}, 400),
+        ({"filter": "odd=1"}, 422),
+        ({"cursor": "x"}, 400),
+    ],
 )
 def test_events_that_cannot_be_asked_for(here: Api, params: dict[str, str], status: int) -> None:
     assert here.get("/events", params=params).status_code == status

@@ -74,6 +74,34 @@ def test_the_root_is_all_of_it(tree: MergedTree) -> None:
     assert "etc/gone" not in found
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("conf", ["conf"]),
+        ("conf/", ["conf/", "conf/sub/"]),
+        ("conf/.", ["./", "sub/"]),
+        ("etc/sub", ["sub/"]),
+        ("etc/sub/", ["sub/"]),
+        ("etc/sub/.", ["./"]),
+        ("conf/sub/", ["sub/"]),
+        ("/.", ["./", "conf", "etc/"]),
+    ],
+)
+def test_a_slash_at_the_end_leads_through_a_link(
+    tree: MergedTree, path: str, names: list[str]
+) -> None:
+    """As of `docker cp`: with `/.` the names begin with the directory itself."""
+    found = entries_of(export(tree, path))
+    assert [name for name in found if name.endswith("/") or name == "conf"][: len(names)] == names
+
+
+@pytest.mark.parametrize("path", ["etc/b/", "etc/b/.", "etc/link/", "nothing/", "etc/sub/f/."])
+def test_what_is_no_directory_has_nothing_below_it(tree: MergedTree, path: str) -> None:
+    for ask in (tree.stat, lambda path: export(tree, path), lambda path: list(tree.list(path))):
+        with pytest.raises(NotFoundError, match="no such directory"):
+            ask(path)
+
+
 def test_links_on_the_way_are_followed_and_one_at_the_end_is_not(tree: MergedTree) -> None:
     assert tree.stat("conf/b").size == 5
     assert tree.stat("conf/b").name == "conf/b"

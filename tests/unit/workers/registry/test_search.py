@@ -117,6 +117,13 @@ def test_a_filter_that_cannot_be_is_refused(filters: list[str]) -> None:
     assert caught.value.errors[0]["field"] == "filter"
 
 
+def test_an_index_written_in_go_says_null_for_nothing() -> None:
+    answer = httpx.Response(200, json={"num_results": 0, "results": None})
+    index = SearchIndex()
+    index.routes["https://index.test/v1/search"] = lambda _: answer
+    assert index.client.search("index.test/app", limit=25) == []
+
+
 @pytest.mark.parametrize(
     "results", ["text", {"a": 1}, [1], [{"name": 1}], [{"star_count": "many"}]]
 )
