@@ -14,6 +14,8 @@ from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
 from transship.store.oci.reference import Reference
 
+_NAMED = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
@@ -22,6 +24,11 @@ class StoredLayer:
     digest: Digest
     size: int
     compression: Compression
+
+    @property
+    def can_be_named(self) -> bool:
+        """Whether a media type says that a layer is compressed so."""
+        return self.compression in _NAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,10 @@ class ArchivedLayer:
 
 
 def manifest_of(config: ImageConfig, layers: Iterable[ArchivedLayer]) -> Manifest | None:
-    """The manifest of an image that comes without one; None where a layer is missing."""
+    """The manifest of an image that comes without one; None where it is to be completed."""
     blobs = []
     for layer in layers:
-        if layer.blob is None:
+        if layer.blob is None or not layer.blob.can_be_named:
             return None
         blobs.append((layer.blob.digest, layer.blob.size, layer.blob.compression))
     return made(config.raw, blobs)
@@ -52,8 +59,8 @@ class ArchivedImage:
     """An image, or with no *config* an artifact.
 
     *manifest* is as the archive has it, or made of config and layers where it has none; None
-    where it has none and a layer is missing: see `complete`. *parent* is the ID of another image
-    of the archive.
+    where it has none and a layer is missing, or cannot be kept as it is: see `complete`.
+    *parent* is the ID of another image of the archive.
     """
 
     config: ImageConfig | None
@@ -80,8 +87,21 @@ class ArchivedImage:
             )
         )
 
+    @property
+    def unnamed(self) -> dict[Digest, StoredLayer]:
+        """By diffID the layers that are compressed in a way for which there is no media type."""
+        if self.manifest is not None:
+            return {}
+        return {
+            layer.diff_id: layer.blob
+            for layer in self.layers
+            if layer.diff_id is not None and layer.blob is not None and not layer.blob.can_be_named
+        }
+
     def complete(self, found: Mapping[Digest, StoredLayer]) -> Manifest:
         """The manifest; *found* says by diffID where the layers are that the archive lacks.
+
+        The same goes for those that no manifest can name: see `unnamed`.
 
         Raises:
             InvalidArchiveError: one of them is not in *found*.
@@ -91,7 +111,9 @@ class ArchivedImage:
         assert self.config is not None, "an artifact comes with its manifest"
         blobs = []
         for layer in self.layers:
-            blob = layer.blob or (found.get(layer.diff_id) if layer.diff_id else None)
+            blob = layer.blob
+            if blob is None or not blob.can_be_named:
+                blob = found.get(layer.diff_id) if layer.diff_id else None
             if blob is None:
                 raise InvalidArchiveError(
                     "the archive does not hold this layer", subject=str(layer.diff_id)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from transship.store.archives.archive import StoredLayer
 from transship.store.archives.members import Member, shown
 from transship.store.errors import ContentError, InvalidArchiveError
-from transship.store.layers.codecs.formats import Compression
 from transship.store.oci.config import ImageConfig
 from transship.store.oci.digest import Digest
-
-_STORABLE = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 
 
 def parsed_config(path: str, raw: bytes) -> ImageConfig:
@@ -41,7 +38,7 @@ def checked_layer(path: str, member: Member, diff_id: Digest) -> StoredLayer:
     """The layer at *path*, which is what *diff_id* names.
 
     Raises:
-        InvalidArchiveError: it is something else, or cannot be kept as it is.
+        InvalidArchiveError: it is something else, or cannot be unpacked.
     """
     if member.fault:
         raise InvalidArchiveError(member.fault, subject=shown(path))
@@ -49,11 +46,5 @@ def checked_layer(path: str, member: Member, diff_id: Digest) -> StoredLayer:
         raise InvalidArchiveError(
             f"the layer's diffID is {member.diff_id}, the config says {diff_id}",
             subject=shown(path),
-        )
-    if member.compression not in _STORABLE:
-        raise InvalidArchiveError(
-            f"no image has layers compressed by {member.compression}",
-            subject=shown(path),
-            hint="decompress the layers in the archive",
         )
     return StoredLayer(member.digest, member.size, member.compression)

@@ -187,7 +187,13 @@ class _Reader:
         member = self._blob(descriptor)
         if member is None or descriptor.media_type not in _VERIFIABLE:
             return ArchivedLayer(diff_id, self._stored(descriptor))
-        return ArchivedLayer(diff_id, checked_layer(blob_path(descriptor.digest), member, diff_id))
+        path = blob_path(descriptor.digest)
+        blob = checked_layer(path, member, diff_id)
+        if not blob.can_be_named:
+            raise InvalidArchiveError(
+                f"no image has layers compressed by {blob.compression}", subject=shown(path)
+            )
+        return ArchivedLayer(diff_id, blob)
 
     def _stored(self, descriptor: Descriptor) -> StoredLayer | None:
         member = self._blob(descriptor)

@@ -16,7 +16,7 @@ from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
 from transship.store.errors import ContentError, IncompleteBodyError, InvalidArchiveError, Side
 from transship.store.images.edit.publish import Made, Published, made, publish
-from transship.store.layers.codecs.formats import open_reader
+from transship.store.layers.codecs.formats import Compression, open_reader
 from transship.store.layers.diffids import measure
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Index, Manifest
@@ -27,6 +27,7 @@ from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.specs import LoadSpec
 from transship.workers.steps import local_image
 from transship.workers.steps.outcome import Done, Outcome
+from transship.workers.steps.recompress import recompress
 
 
 def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> Outcome:
@@ -42,6 +43,7 @@ def advance(lease: JobLease, context: WorkerContext, monitor: LeaseMonitor) -> O
     try:
         archive = _understood(members, lease, context)
         found = _found_here(archive, lease, context, monitor)
+        found |= _repacked(archive, lease, context, monitor)
         news = [_made(root, members, found, lease, context) for root in archive.roots]
     except ContentError as error:
         error.at(Side.REQUEST)
@@ -93,6 +95,18 @@ def _found_here(
                 size = context.content.size(digest) or 0
                 found[diff_id] = StoredLayer(digest, size, reader.compression)
                 break
+    return found
+
+
+def _repacked(
+    archive: Archive, lease: JobLease, context: WorkerContext, monitor: LeaseMonitor
+) -> dict[Digest, StoredLayer]:
+    """The layers that no manifest can name as they come, by diffID; compressed by gzip instead."""
+    wanted = {diff_id: blob for image in archive.images for diff_id, blob in image.unnamed.items()}
+    found: dict[Digest, StoredLayer] = {}
+    for diff_id, blob in wanted.items():
+        made = recompress(blob.digest, diff_id, Compression.GZIP, lease, context, monitor)
+        found[diff_id] = StoredLayer(made.digest, made.size, Compression.GZIP)
     return found
 
 

@@ -13,8 +13,6 @@ from transship.store.catalog.content import blobs, layers, references
 from transship.store.catalog.content.layers import Pair
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
-from transship.store.errors import DigestMismatchError, Side
-from transship.store.images.build.new_layer import NewLayer
 from transship.store.images.edit.publish import made, publish
 from transship.store.images.view.local_content import read_manifest
 from transship.store.images.view.view import is_digest_name
@@ -23,13 +21,11 @@ from transship.store.oci import mediatypes
 from transship.store.oci.descriptor import Descriptor
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Manifest
-from transship.workers.jobs.intake import Arrivals
 from transship.workers.runtime.context import WorkerContext
 from transship.workers.runtime.leases import LeaseMonitor
 from transship.workers.steps import local_image
 from transship.workers.steps.closure import Closure
-
-_READ_BYTES = 1024 * 1024
+from transship.workers.steps.recompress import recompress
 
 
 def compressed(
@@ -63,7 +59,7 @@ def compressed(
         monitor.check()
         if layer.digest not in others:
             others[layer.digest] = _held(layer, compression, lease, context) or _made(
-                layer, compression, lease, context, monitor
+                layer.digest, compression, lease, context, monitor
             )
     new = with_compressed_layers(root, others, compression, lambda one: _compression(one, context))
     _keep(new, others, lease, context)
@@ -107,32 +103,14 @@ def _held(
 
 
 def _made(
-    layer: Descriptor,
+    plain: Digest,
     compression: Compression,
     lease: JobLease,
     context: WorkerContext,
     monitor: LeaseMonitor,
 ) -> tuple[Digest, int]:
-    """Compress the layer into a blob; a death after that costs nothing."""
-    monitor.unbounded()
-    with (
-        context.content.open(layer.digest) as blob,
-        NewLayer(context.content, lease.id, compression) as new,
-    ):
-        while data := blob.read(_READ_BYTES):
-            monitor.check()
-            new.write(data)
-        layer_made = new.commit()
-    if layer_made.diff_id != layer.digest:
-        raise DigestMismatchError(expected=str(layer.digest), actual=str(layer_made.diff_id)).at(
-            Side.STORE
-        )
-    arrivals = Arrivals(lease, context)
-    arrivals.add(layer_made.digest, layer_made.size)
-    arrivals.flush()
-    with context.catalog.write() as connection:
-        layers.record(connection, [layer_made.pair], verified=True)
-    return layer_made.digest, layer_made.size
+    made_layer = recompress(plain, plain, compression, lease, context, monitor)
+    return made_layer.digest, made_layer.size
 
 
 def _keep(

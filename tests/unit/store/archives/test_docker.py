@@ -279,11 +279,20 @@ def test_a_damaged_layer_is_refused(damage: Any) -> None:
         read(files | {layer: damage(files[layer])})
 
 
-def test_a_layer_that_no_image_could_hold_is_refused() -> None:
+def test_a_layer_that_no_manifest_can_name_has_to_be_packed_anew() -> None:
     files = docker_files(PLAIN)
-    layer = next(name for name in files if name.endswith("layer.tar"))
-    with pytest.raises(InvalidArchiveError, match="no image has layers compressed by xz"):
-        read(files | {layer: lzma.compress(files[layer])})
+    name = next(name for name in files if name.endswith("layer.tar"))
+    packed = lzma.compress(files[name])
+    found = only(files | {name: packed})
+    assert found.manifest is None
+    assert found.missing == ()
+    ((diff_id, blob),) = found.unnamed.items()
+    assert diff_id == PLAIN.diff_ids[0]
+    assert blob == StoredLayer(Digest.of(packed), len(packed), Compression.XZ)
+    plain = StoredLayer(diff_id, len(files[name]), Compression.NONE)
+    assert found.complete({diff_id: plain}) == only(files).manifest
+    with pytest.raises(InvalidArchiveError):
+        found.complete({})
 
 
 def test_a_tar_of_something_else_is_no_archive_of_images() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -18,6 +21,8 @@ from transship.store.catalog.access.tenants import HOUSE
 from transship.store.catalog.content import layers, lineage
 from transship.store.catalog.content.layers import Pair
 from transship.store.catalog.db.schema import jobs as job_rows
+from transship.store.images.view.local_content import open_image
+from transship.store.oci import mediatypes
 from transship.store.oci.digest import Digest
 from transship.workers.handlers import load
 from transship.workers.process.batch import run_batch
@@ -65,6 +70,24 @@ def test_it_is_leased_until_the_job_has_ended(local: Local) -> None:
     assert {str(blob.digest) for blob in APP.manifest.blobs} <= local.leased(job)
     local.result(job)
     assert local.leased(job) == set()
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress], ids=["bzip2", "xz"])
+def test_layers_that_no_manifest_can_name_become_gzip(local: Local, compress: Any) -> None:
+    files = {
+        path: compress(gzip.decompress(body)) if path.endswith("layer.tar") else body
+        for path, body in docker_files(APP).items()
+    }
+    result = local.result(local.send(tar(files), kind="load"))
+    assert result["images"][0]["image_id"] == id_of(APP)
+    found = local.shelves.find("app:1")
+    assert found.image is not None
+    layers_held = open_image(found.image, local.content).layers
+    assert [layer.diff_id for layer in layers_held] == list(APP.diff_ids)
+    for layer in layers_held:
+        assert layer.blob.media_type == mediatypes.DOCKER_LAYER_GZIP
+        body = local.content.open(layer.blob.digest).read()
+        assert Digest.of(gzip.decompress(body)) == layer.diff_id
 
 
 def test_images_without_a_name_are_told_by_their_ids(local: Local) -> None:
