@@ -68,7 +68,9 @@ def glob(text: str, *, across: bool) -> Callable[[str], bool]:
             parts.append(bracket)
             continue
         else:
-            at += text[at] == "\\" and at + 1 < len(text)
+            at += text[at] == "\\"
+            if at == len(text):
+                raise InvalidSelectionError(f"{text[:80]!r} ends in a backslash")
             parts.append(re2.escape(text[at]))
         at += 1
     return regex("".join((*parts, r"\z")))
@@ -85,7 +87,7 @@ def _bracket(text: str, start: int, *, across: bool) -> tuple[str, int]:
             break
         low, at = _member(text, at)
         high = low
-        if text.startswith("-", at) and not text.startswith("]", at + 1):
+        if text.startswith("-", at):
             high, at = _member(text, at + 1)
         if low > high:
             raise InvalidSelectionError(f"a range of {text[:80]!r} ends before it begins")
@@ -101,7 +103,12 @@ def _bracket(text: str, start: int, *, across: bool) -> tuple[str, int]:
 
 
 def _member(text: str, at: int) -> tuple[int, int]:
-    """One character of a bracket, and where what follows it begins."""
+    """One character of a bracket, and where what follows it begins.
+
+    A hyphen and a closing bracket are characters only after a backslash.
+    """
+    if text.startswith(("-", "]"), at):
+        raise InvalidSelectionError(f"the bracket in {text[:80]!r} lacks a character")
     at += text.startswith("\\", at)
     if at >= len(text):
         raise InvalidSelectionError(f"the bracket in {text[:80]!r} is not closed")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_CREATED = "as its config has it; 0001-01-01T00:00:00Z if it does not"
 _SIZE = "of config and layers as held, mostly compressed, for nothing is unpacked"
 
 
@@ -21,7 +22,7 @@ class ImageSummary(BaseModel):
     parent_id: str = Field(description="the image it was made from here; empty for none")
     repo_tags: list[str]
     repo_digests: list[str]
-    created: str = Field(description="as its config has it")
+    created: str = Field(description=_CREATED)
     size: int = Field(description=_SIZE)
     shared_size: int = Field(description="of blobs that other images have too; -1: see /usage")
     labels: dict[str, str]
@@ -61,7 +62,7 @@ class ImageDetails(BaseModel):
     repo_digests: list[str]
     parent: str
     comment: str
-    created: str = Field(description="as its config has it; 0001-01-01T00:00:00Z if it does not")
+    created: str = Field(description=_CREATED)
     author: str
     config: dict[str, Any] | None
     container_config: dict[str, Any] | None = Field(

@@ -97,7 +97,7 @@ def step_view(step: Step) -> HistoryStep:
     """A step as shown."""
     return HistoryStep(
         id=step.id,
-        created=step.created,
+        created=step.created or NO_TIME,
         created_by=step.created_by,
         comment=step.comment,
         size=step.size,
@@ -116,7 +116,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "parent_id": summary.parent_id,
         "repo_tags": [familiar(name) for name in summary.tags],
         "repo_digests": [familiar(name) for name in summary.digests],
-        "created": row.created if row is not None else "",
+        "created": (row.created if row is not None else "") or NO_TIME,
         "size": row.size if row is not None else 0,
         "labels": dict(summary.labels),
         "containers": summary.containers,

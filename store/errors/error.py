@@ -17,8 +17,13 @@ class Side(StrEnum):
 
 
 def named_apart(subject: str, detail: str) -> bool:
-    """Whether the subject is to be said before the detail: not where that ends with it."""
-    return bool(subject) and f": {subject}" not in detail
+    """Whether the subject is to be said before the detail: not where that ends with it.
+
+    It may be there with what was left out: the default tag, or an ID's algorithm.
+    """
+    return bool(subject) and not detail.endswith(
+        (f": {subject}", f": {subject}:latest", f":{subject}")
+    )
 
 
 def sentence(subject: str, detail: str) -> str:

@@ -16,7 +16,7 @@ from transship.store.errors import InvalidTimeError
 NANOS = 1_000_000_000
 NO_TIME = "0001-01-01T00:00:00Z"  # the zero of Go's times: what no creation time is taken for
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9})\d*)?)?)?"
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt](\d{2}(?::\d{2})?)(?::(\d{2})(?:\.(\d{1,9})\d*)?)?)?"
     r"([Zz]|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
@@ -37,12 +37,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def parse(text: str) -> int | None:
     """Read an RFC 3339 time; None where it is none. Without a zone it is UTC.
 
-    As Docker's filters take them, the time of day or its seconds may be left out.
+    As Docker's filters take them, the time of day may be left out, or its minutes and seconds.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
     day, minute, second, fraction, zone = match.groups()
+    if minute is not None and ":" not in minute:
+        minute += ":00"
     try:
         moment = datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}")
         moment = moment.replace(tzinfo=_zone(zone))

@@ -15,11 +15,10 @@ from transship.store.catalog.content import blobs, workspaces
 from transship.store.catalog.content.workspaces import Workspace
 from transship.store.content.ports import ContentStore
 from transship.store.errors import InvalidManifestError, NotFoundError, RequestError, Side
-from transship.store.images.view.local_content import Opened, opened
+from transship.store.images.view.local_content import Opened, open_base
 from transship.store.images.view.resolve import Found, find
 from transship.store.layers.sources import LayerSource, blob_source
 from transship.store.oci.digest import Digest
-from transship.store.oci.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from transship.store.oci.platform import Platform
 
 
@@ -112,10 +111,8 @@ def ground(base: str | None, own: Iterable[str], content: ContentStore) -> Groun
     layers = tuple(Digest.parse(one) for one in own)
     if base is None:
         return Ground(None, layers)
-    manifest = parse_manifest(content.read(Digest.parse(base), max_bytes=MAX_MANIFEST_BYTES))
-    assert isinstance(manifest, Manifest)
-    image = opened(manifest, content)
-    if image.config is None or len(image.layers) != len(manifest.layers):
+    image = open_base(base, content)
+    if image.config is None or len(image.layers) != len(image.manifest.layers):
         raise InvalidManifestError("its config does not describe its layers", subject=base)
     return Ground(image, layers)
 

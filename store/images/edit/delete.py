@@ -19,7 +19,7 @@ from transship.store.content.ports import ContentStore
 from transship.store.errors import ConflictError, ContentError, Side, StoreError
 from transship.store.images.edit.records import happened
 from transship.store.images.view import users
-from transship.store.images.view.local_content import Layer, open_image
+from transship.store.images.view.local_content import Layer, open_base, open_image
 from transship.store.images.view.resolve import Found, find
 from transship.store.images.view.view import ImageView, LocalImage, familiar, is_digest_name
 from transship.store.oci.platform import Platform
@@ -201,7 +201,7 @@ class Deletion:
         kept = {digest for root in others for digest in view.under(root)}
         gone = {digest for root in image.roots for digest in view.under(root)} - kept
         rows = [row for row in image.members if row.digest in gone]
-        read = {row.digest: self._layers(row) for row in rows}
+        read = {row.digest: self._layers(row, row.digest) for row in rows}
         tenants.let_go(self._connection, self._tenant, gone)
         for digest in gone - tenants.held_among(self._connection, HOUSE, gone):
             references.remove_image(self._connection, digest)
@@ -229,8 +229,11 @@ class Deletion:
         )
         removed.append(Removed(deleted=row.image_id))
 
-    def _layers(self, row: Row[Any]) -> tuple[Layer, ...]:
+    def _layers(self, row: Row[Any] | None, manifest: str) -> tuple[Layer, ...]:
+        """Those of an image that has a *row*, or that only a workspace still stands on."""
         try:
+            if row is None:
+                return open_base(manifest, self._content).layers
             return open_image(row, self._content).layers
         except (StoreError, ContentError):  # what cannot be read any more can still be deleted
             return ()
@@ -253,8 +256,9 @@ class Deletion:
         view = ImageView.around(self._connection, self._tenant, parents, self._host)
         return any(
             other.chain_id == layer.chain_id
-            for digest in parents & view.rows.keys()
-            for other in self._layers(view.rows[digest])
+            for digest in parents
+            if digest in view.rows or users.is_base(self._connection, self._tenant, digest)
+            for other in self._layers(view.rows.get(digest), digest)
         )
 
     # --- what speaks against it ----------------------------------------------------------------

@@ -108,6 +108,18 @@ def open_image(row: Row[Any], content: ContentStore) -> Opened:
     return opened(manifest, content)
 
 
+def open_base(digest: str, content: ContentStore) -> Opened:
+    """Read the image with the manifest *digest* that a workspace stands on, which may have no row.
+
+    Raises:
+        BlobMissingError: the store has lost its manifest or its config.
+        InvalidManifestError: see `opened`.
+    """
+    manifest = parse_manifest(content.read(Digest.parse(digest), max_bytes=MAX_MANIFEST_BYTES))
+    assert isinstance(manifest, Manifest)
+    return opened(manifest, content)
+
+
 def opened(manifest: Manifest, content: ContentStore) -> Opened:
     """Read the config that belongs to *manifest*.
 

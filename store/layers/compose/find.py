@@ -63,8 +63,10 @@ class MergedTree:
             NotFoundError: see `stat`; nothing is written.
         """
         wanted, found = self._find(path)
-        name = wanted[-1] if wanted and not path.endswith("/.") else "."
-        names = _below(name, found)
+        if path.endswith("/."):
+            names = _below(".", found, prefix="./")
+        else:
+            names = _below(wanted[-1] if wanted else ".", found)
         return assemble(names, self._layers, write, clamp=None, check=check)
 
     def _find(self, path: str) -> tuple[Path, Inode]:
@@ -79,13 +81,15 @@ class MergedTree:
         return wanted, found
 
 
-def _below(name: str, inode: Inode) -> Iterator[Named]:
+def _below(name: str, inode: Inode, *, prefix: str = "") -> Iterator[Named]:
+    """Yield *inode* and all below it; those below `.` have names that begin with *prefix*."""
+    below_root = prefix
     unfinished = [(name, inode)]
     while unfinished:
         name, inode = unfinished.pop()
         yield Named(name, inode)
         if isinstance(inode, Directory):
-            prefix = "" if name == "." else f"{name}/"
+            prefix = below_root if name == "." else f"{name}/"
             unfinished += [
                 (f"{prefix}{child}", inode.children[child])
                 for child in sorted(inode.children, reverse=True)

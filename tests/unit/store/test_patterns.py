@@ -29,13 +29,11 @@ FAST_SECONDS = 0.01
         ("a?c", ["abc"], ["ac", "abbc"]),
         ("[a-c]x", ["ax", "cx"], ["dx", "x"]),
         ("[^a-c]x", ["dx", "-x"], ["ax", "x"]),
-        ("[a-]", ["a", "-"], ["b"]),
-        ("[]a]", ["]", "a"], ["b"]),
+        (r"[a\-]", ["a", "-"], ["b"]),
         (r"[\]a]", ["]", "a"], ["\\"]),
         (r"\*", ["*"], ["a", r"\*"]),
         ("a.c", ["a.c"], ["abc"]),
         ("ä*", ["äö"], ["aö"]),
-        ("a\\", ["a\\"], ["a"]),
     ],
 )
 def test_a_glob_fits_some_texts_and_not_others(
@@ -62,7 +60,10 @@ def test_across_slashes_it_is_what_fnmatch_says(parts: list[str], text: str) -> 
     assert glob(pattern, across=True)(text) == fnmatchcase(text, pattern)
 
 
-@pytest.mark.parametrize("text", ["[", "a[b", "[z-a]", "[^", "[]", "a[\\", "a" * 513])
+@pytest.mark.parametrize(
+    "text",
+    ["[", "a[b", "[z-a]", "[^", "[]", "a[\\", "a" * 513, "[a-]", "[-a]", "[]a]", "a\\"],
+)
 def test_what_is_no_glob_is_refused(text: str) -> None:
     with pytest.raises(InvalidSelectionError):
         glob(text, across=False)

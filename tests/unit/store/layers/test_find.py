@@ -79,12 +79,12 @@ def test_the_root_is_all_of_it(tree: MergedTree) -> None:
     [
         ("conf", ["conf"]),
         ("conf/", ["conf/", "conf/sub/"]),
-        ("conf/.", ["./", "sub/"]),
+        ("conf/.", ["./", "./sub/"]),
         ("etc/sub", ["sub/"]),
         ("etc/sub/", ["sub/"]),
         ("etc/sub/.", ["./"]),
         ("conf/sub/", ["sub/"]),
-        ("/.", ["./", "conf", "etc/"]),
+        ("/.", ["./", "./etc/", "./etc/sub/"]),
     ],
 )
 def test_a_slash_at_the_end_leads_through_a_link(
