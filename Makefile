@@ -52,11 +52,12 @@ kill-matrix: setup ## Kill every role at every stage, over 200 times, and let Re
 soak: setup ## Fifty clients for an hour; is memory level?
 	@$(PYTHON) -m tests.soak --write
 
-oracle-check: setup ## Does a real Docker still answer as it is recorded? As root; about four minutes
+oracle-check: setup ## Does a real Docker still answer as it is recorded? As root; about six minutes
 	@$(PYTHON) -m tests.oracle check
 
-oracle: setup ## Record anew what a real Docker 20.10 does; as root
+oracle: setup ## Record anew what a real Docker 20.10 does, and see that changes are noticed; as root
 	@$(PYTHON) -m tests.oracle record
+	@$(PYTHON) -m pytest -q tests/oracle/test_records.py tests/oracle/test_mutations.py
 
 up: setup ## Run a server here, with Flower
 	@.venv/bin/transship up --flower

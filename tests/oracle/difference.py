@@ -6,16 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Literal
 
 from tests.oracle.subject import Json
-
-SIZES = frozenset(
-    {
-        *("size", "shared_size", "layers_size", "space_reclaimed", "reclaimed"),
-        *("size_rw", "size_root_fs"),
-    }
-)
 
 
 def same(answer: Json) -> Json:
@@ -28,6 +21,8 @@ class Difference:
     """A difference on purpose.
 
     Attributes:
+        tag: better: ours serves its users better; forced: there are no containers here, no build,
+            and no daemon; trade: something is given up for what *reason* says.
         reason: Why, in one sentence.
         change: Turns Docker's answer into the one that is wanted.
         ours: Turns Transship's answer likewise, where the two cannot be compared as they are.
@@ -35,6 +30,7 @@ class Difference:
         after: The step before, where the same is asked several times in a case.
     """
 
+    tag: Literal["better", "forced", "trade"]
     reason: str
     change: Callable[[Json], Json]
     ours: Callable[[Json], Json] = same
@@ -45,7 +41,7 @@ class Difference:
 
     def __str__(self) -> str:
         where = [self.scenario, self.case, self.do, self.after]
-        return f"{self.reason} ({', '.join(one for one in where if one != '*')})"
+        return f"{self.tag}: {self.reason} ({', '.join(one for one in where if one != '*')})"
 
     def concerns(self, scenario: str, case: str, do: str, after: str) -> bool:
         """Say whether a step is meant."""
@@ -84,20 +80,6 @@ def with_words(*words: str) -> Callable[[Json], Json]:
     return lambda answer: {**answer, "words": list(words)}
 
 
-def sizes_classed(answer: Json) -> Json:
-    """Say of sizes only whether they are zero."""
-    if isinstance(answer, dict):
-        return {
-            key: _class(value) if key in SIZES else sizes_classed(value)
-            for key, value in answer.items()
-        }
-    return [sizes_classed(item) for item in answer] if isinstance(answer, list) else answer
-
-
-def _class(size: Any) -> Any:
-    return size if size is None or int(size) == 0 else "some"
-
-
 def empty_for_null(wanted: str, empty: Json) -> Callable[[Json], Json]:
     """Want *empty* where Docker has null in this field, at any depth."""
 
@@ -121,6 +103,11 @@ def unnamed_empty(answer: Json) -> Json:
         shown = {key: unnamed_empty(value) for key, value in answer.items()}
         return empty_for_null("repo_tags", [])(empty_for_null("repo_digests", [])(shown))
     return answer
+
+
+def known_only(answer: Json) -> Json:
+    """Leave out the images that the scenario does not know."""
+    return [line for line in answer if not line[0].startswith("<digest")]
 
 
 def named_only(answer: Json) -> Json:

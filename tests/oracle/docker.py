@@ -55,8 +55,8 @@ class DockerSubject(Subject):
         view = _snake(self._call("GET", f"/images/{ref}/json"))
         for ours in ("graph_driver", "virtual_size", "container"):
             del view[ours]
-        view["config"] = {key: value for key, value in view["config"].items() if value}
-        view["container_config"] = {k: v for k, v in view["container_config"].items() if v}
+        view["config"] = {key: value for key, value in (view["config"] or {}).items() if value}
+        view["container_config"] = {k: v for k, v in (view["container_config"] or {}).items() if v}
         return view
 
     def history(self, ref: str) -> list[Json]:

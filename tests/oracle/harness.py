@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 from tests.oracle.archive import entries_of, images_of, layers_of
 from tests.oracle.inputs import Made, docker_archive, image
 from tests.oracle.labels import Labels
+from tests.oracle.measures import Measures
 from tests.oracle.subject import Filters, Json, RefusedError, Subject
 from tests.support.images import build_index, push_index, push_to_registry
 from tests.support.registries import RegistryProcess
@@ -44,6 +46,7 @@ class Harness:
         self._registry = registry
         self._prefix = prefix
         self._labels = Labels()
+        self._measures = Measures(counts_blobs=subject.counts_blobs)
         self._clock = ""
 
     @contextmanager
@@ -82,6 +85,7 @@ class Harness:
         """Name an image and its layers."""
         self._labels.give(made.id, f"image {name}")
         self._know_layers(name, [str(Digest.of(blob)) for blob in made.layers])
+        self._measures.know(made)
 
     def know_made(self, name: str, ref: str) -> str:
         """Name an image that the subject has made, and its layers; return its ID."""
@@ -136,7 +140,7 @@ class Harness:
         words = ["images", *([pattern] if pattern else ()), *(["-a"] if all_ else ())]
         self._step(
             [*words, *filter_words(filters)],
-            lambda: self.subject.images(pattern, all_=all_, filters=filters),
+            lambda: self._measures.images(self.subject.images(pattern, all_=all_, filters=filters)),
         )
 
     def names(self) -> None:
@@ -164,7 +168,7 @@ class Harness:
 
     def inspect(self, ref: str, *only: str) -> None:
         def ask() -> Json:
-            view = self.subject.inspect(ref)
+            view = self._measures.image(self.subject.inspect(ref))
             return {key: view[key] for key in only if key in view} if only else view
 
         self._step(["inspect", ref, *(f".{key}" for key in only)], ask)
@@ -179,14 +183,17 @@ class Harness:
         self._step(["the ID of", ref], ask)
 
     def history(self, ref: str) -> None:
-        self._step(["history", ref], lambda: self.subject.history(ref))
+        self._step(["history", ref], lambda: self._measures.steps(self.subject.history(ref)))
 
     def children(self, ref: str) -> None:
         self._step(["children", ref], lambda: self.subject.children(ref))
 
     def usage(self) -> None:
         def ask() -> Json:
-            seen = self._labels.write(self.subject.usage())
+            used = self.subject.usage()
+            used["layers_size"] = self._measures.all_layers(used["layers_size"], used["images"])
+            used["images"] = self._measures.images(used["images"])
+            seen = self._labels.write(used)
             return {**seen, "images": sorted(seen["images"], key=lambda view: str(view["id"]))}
 
         self._step(["df"], ask)
@@ -205,7 +212,9 @@ class Harness:
         """Prune; in which order it looks at images is chance, so what went is sorted."""
 
         def ask() -> Json:
-            report = self._labels.write(self.subject.prune(filters))
+            seen = self.subject.prune(filters)
+            reclaimed = self._measures.reclaimed(seen["space_reclaimed"], seen["deleted"])
+            report = self._labels.write({**seen, "space_reclaimed": reclaimed})
             return {**report, "deleted": sorted(_items(report["deleted"]))}
 
         self._step(["prune", *filter_words(filters)], ask)
@@ -275,7 +284,10 @@ class Harness:
         self._step(["workspace diff", name], lambda: self.subject.workspace_diff(name))
 
     def workspace_size(self, name: str) -> None:
-        self._step(["workspace size", name], lambda: self.subject.workspace_size(name))
+        self._step(
+            ["workspace size", name],
+            lambda: self._measures.workspace(self.subject.workspace_size(name)),
+        )
 
     def workspace_commit(self, name: str, ref: str | None = None, **how: Any) -> None:
         """Commit, and name the image that came of it "committed"."""
@@ -327,7 +339,8 @@ class Harness:
         """
 
         def ask() -> Json:
-            seen = self._labels.write(self.subject.events(self._clock, filters))
+            told = self._measures.events(self.subject.events(self._clock, filters))
+            seen = self._labels.write(told)
             return seen if in_order else sorted(seen, key=lambda event: str(event["id"]))
 
         self._step(["events", *filter_words(filters)], ask)
@@ -342,7 +355,9 @@ class Harness:
         try:
             saw = ask()
         except RefusedError as refused:
-            saw = {"refused": refused.kind, "says": refused.says}
+            # Digests in its words are no news: each subject has other words.
+            says = copy.deepcopy(self._labels).write(refused.says)
+            saw = {"refused": refused.kind, "says": says}
         done = self._labels.write(" ".join(words))
         self.cases[-1].steps.append({"do": done, "saw": self._labels.write(saw)})
 

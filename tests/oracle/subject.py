@@ -31,7 +31,13 @@ class RefusedError(Exception):
 
 
 class Subject(ABC):
-    """An image service. A *ref* is a name, a digest, an ID or the beginning of one."""
+    """An image service. A *ref* is a name, a digest, an ID or the beginning of one.
+
+    Attributes:
+        counts_blobs: Whether sizes are of blobs and configs as held, and not of files unpacked.
+    """
+
+    counts_blobs = False
 
     @abstractmethod
     def wipe(self) -> None:

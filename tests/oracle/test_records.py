@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from tests.oracle.compare import disagreements
 from tests.oracle.difference import Difference, instead
 from tests.oracle.differences import DIFFERENCES
-from tests.oracle.implemented import IMPLEMENTED
 from tests.oracle.labels import Labels
 from tests.oracle.records import DIRECTORY, recorded
+from tests.oracle.refusals import REFUSALS, Entry
 from tests.oracle.scenario import all_scenarios
 
 HEX = "0123456789abcdef" * 4
@@ -37,10 +38,6 @@ def test_a_record_differs_from_run_to_run_in_nothing(scenario: str) -> None:
     assert "/tmp/" not in str(record)
 
 
-def test_only_scenarios_are_implemented() -> None:
-    assert set(IMPLEMENTED) <= set(all_scenarios())
-
-
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
 def test_each_difference_changes_an_answer(difference: Difference) -> None:
     assert any(
@@ -58,26 +55,48 @@ def test_another_answer_is_a_disagreement() -> None:
     assert (found.do, found.wanted, found.seen) == ("step 0", ["a"], ["b"])
 
 
-def test_of_refusals_only_the_kind_counts() -> None:
-    docker = answers({"refused": "conflict", "says": "no"}, {"refused": "conflict", "says": "no"})
-    ours = answers({"refused": "conflict", "says": "never"}, {"refused": "invalid", "says": "no"})
+REFUSED = {"refused": "not-found", "says": "no such image: a: No such image: a:latest"}
 
-    (found,) = disagreements("s", docker, ours, ())
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        {"refused": "invalid", "says": "No such image: a:latest"},
+        {"refused": "not-found", "says": "No such image: b:latest"},
+        {"refused": "not-found", "says": "nothing"},
+        ["done"],
+    ],
+    ids=["another kind", "another image", "other words", "no refusal"],
+)
+def test_a_refusal_is_held_to_the_table(ours: Any) -> None:
+    agreed = {"refused": "not-found", "says": "No such image: a:latest"}
+
+    (found,) = disagreements("s", answers(REFUSED, REFUSED), answers(agreed, ours), ())
 
     assert found.do == "step 1"
 
 
-def test_any_refusal_agrees_with_one_that_docker_gives_no_kind() -> None:
-    docker = answers({"refused": "failed", "says": "EOF"}, {"refused": "failed", "says": "EOF"})
-    ours = answers({"refused": "invalid", "says": "cut short"}, ["done"])
+def test_a_refusal_in_dockers_own_words_needs_no_entry() -> None:
+    same = {"refused": "invalid", "says": "words that are in no table"}
 
-    (found,) = disagreements("s", docker, ours, ())
+    assert not disagreements("s", answers(same), answers(same), ())
 
-    assert found.do == "step 1"
+
+@pytest.mark.parametrize("entry", REFUSALS, ids=lambda entry: entry.docker[:60])
+def test_each_entry_is_about_a_refusal_of_docker(entry: Entry) -> None:
+    assert any(
+        re.fullmatch(entry.docker, step["saw"]["says"], re.DOTALL)
+        for scenario in all_scenarios()
+        for case in recorded(scenario)["cases"]
+        for step in case["steps"]
+        if isinstance(step["saw"], dict) and "says" in step["saw"]
+    )
 
 
 def test_a_difference_is_wanted_where_it_belongs_and_only_there() -> None:
-    on_purpose = Difference(reason="better", change=instead("ours"), scenario="s", do="step 0")
+    on_purpose = Difference(
+        tag="better", reason="is", change=instead("ours"), scenario="s", do="step 0"
+    )
 
     found = disagreements("s", answers("docker", "docker"), answers("ours", "ours"), [on_purpose])
 

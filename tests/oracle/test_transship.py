@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.compare import disagreements
-from tests.oracle.implemented import IMPLEMENTED
 from tests.oracle.records import recorded
-from tests.oracle.scenario import play
+from tests.oracle.scenario import all_scenarios, play
 from tests.oracle.transship import TransshipSubject
 from tests.support.registries import RegistryProcess
 from tests.support.up import Up, bare_environment
@@ -40,7 +39,7 @@ def transship(server: TransshipSubject) -> TransshipSubject:
     return server
 
 
-@pytest.mark.parametrize("scenario", IMPLEMENTED)
+@pytest.mark.parametrize("scenario", sorted(all_scenarios()))
 def test_transship_answers_as_docker(
     scenario: str, transship: TransshipSubject, registry: RegistryProcess
 ) -> None:

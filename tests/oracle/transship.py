@@ -15,6 +15,7 @@ import httpx
 
 from tests.oracle.subject import Filters, Json, Kind, RefusedError, Subject
 from tests.support.server import bearer
+from transship.store.errors import sentence
 from transship.store.oci.digest import Digest
 
 _WAIT_SECONDS = 30
@@ -41,6 +42,8 @@ _INSPECTED = (
 
 class TransshipSubject(Subject):
     """Transship. It closes its connections, not the server."""
+
+    counts_blobs = True
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
@@ -274,8 +277,8 @@ class TransshipSubject(Subject):
         while job["finished_at"] is None:
             job = self._object("GET", f"/jobs/{job['id']}", wait=_WAIT_SECONDS)
         if job["state"] != "succeeded":
-            error = job["error"] or {"code": job["state"], "detail": job["state"]}
-            raise RefusedError(_kind(error), f"{error['code']}: {error['detail']}")
+            error = job["error"] or {"code": job["state"], "detail": job["state"], "subject": ""}
+            raise RefusedError(_kind(error), _says(error))
         result: dict[str, Any] = job["result"] or {}
         return result
 
@@ -321,7 +324,12 @@ def _refusals() -> Iterator[None]:
         yield
     except httpx.HTTPStatusError as error:
         kind = _STATUSES.get(error.response.status_code, "failed")
-        raise RefusedError(kind, error.response.text) from error
+        raise RefusedError(kind, _says(error.response.json())) from error
+
+
+def _says(error: Mapping[str, Any]) -> str:
+    """What is wrong in one sentence, as the command line says it."""
+    return sentence(error["subject"], error["detail"])
 
 
 def _kind(error: Mapping[str, Any]) -> Kind:

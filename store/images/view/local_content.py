@@ -51,7 +51,9 @@ def describe(manifest: Manifest, content: ContentStore) -> HeldImage:
     if manifest.has_image_config:
         id_ = manifest.config.digest
         config = _config(id_, content)
-        platform = (config.platform.os, config.platform.architecture, config.platform.variant)
+        # Docker takes an image that names no system for one of the daemon's own, which is this.
+        os = config.platform.os or "linux"
+        platform = (os, config.platform.architecture, config.platform.variant)
         created = config.created or ""
         labels = dict(config.labels)
     os, architecture, variant = platform

@@ -105,3 +105,75 @@ def filtered(harness: Harness) -> None:
             {"event": ["load"], "label": ["a=1"]},
         ):
             harness.events(filters, again=True)
+
+
+def kinds(harness: Harness) -> None:
+    """Filters for what else Docker has events of: they are compared with an image's ID and name."""
+    with harness.case("filters"):
+        made = harness.have_image("x", tags=["app:1"], labels={"a": "1", "container": "c"})
+        harness.subject.tag("app:1", "app:2")
+        for filters in (
+            {"type": ["image"]},
+            {"type": ["container"]},
+            {"type": ["image", "container"]},
+            {"scope": ["local"]},
+            {"scope": ["swarm"]},
+            {"container": ["app"]},
+            {"container": ["pp"]},
+            {"network": [made.id]},
+            {"volume": [made.id[:12]]},
+            {"daemon": ["nothing"]},
+            {"plugin": ["app:2", "nothing"]},
+            {"node": ["app"], "event": ["tag"]},
+            {"label": ["container"]},
+            {"label": ["a=1", "container=c"]},
+            {"label": ["a=1", "container=x"]},
+        ):
+            harness.events(filters, again=True)
+
+
+def moved(harness: Harness) -> None:
+    """What is told where names move, and where several go at once."""
+    with harness.case("a name is taken from another image"):
+        harness.have_image("old", tags=["app:1"], labels={"of": "old"})
+        harness.have_image("new", tags=["app:2"], labels={"of": "new"})
+        harness.listen()
+        harness.subject.tag("app:2", "app:1")
+        harness.events()
+        harness.have_image("newer", tags=["app:1"], labels={"of": "newer"})
+        harness.events()
+    with harness.case("by ID, all names"):
+        made = harness.have_image("x", tags=["app:1", "app:2", "web:1"])
+        harness.listen()
+        harness.subject.rm(made.id, force=True)
+        harness.events()
+    with harness.case("squash and save"):
+        base = harness.have_image("base", tags=["base:1"])
+        harness.have_image("x", base=base, tags=["app:1"], labels={"a": "1"})
+        harness.listen()
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.events()
+        harness.save("app:1")
+        harness.events()
+        harness.squash("app:1", "squashed:1")
+        harness.events()
+
+
+def refused(harness: Harness) -> None:
+    """Of what is refused nothing is told."""
+    with harness.case("refusals"):
+        made = harness.have_image("x", tags=["app:1", "web:1"])
+        harness.have_image("child", parent=made, tags=["child:1"])
+        harness.have_workspace("idle-one", "child:1")
+        harness.listen()
+        harness.rm(made.id)
+        harness.rm("child:1")
+        harness.rm("nothing")
+        harness.tag("nothing", "x:1")
+        harness.tag("app:1", "X:1")
+        harness.load("no tar", b"nonsense" * 100)
+        harness.import_("no tar", b"nonsense" * 100, "app:2")
+        harness.save("nothing")
+        harness.squash("nothing", "x:1")
+        harness.prune({"nonsense": ["1"]})
+        harness.events()

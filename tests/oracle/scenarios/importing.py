@@ -167,3 +167,77 @@ def unpacked(harness: Harness) -> None:
         with harness.case(name):
             harness.import_("odd", odd_layer(members), "app:1")
             harness.names()
+
+
+def trees(harness: Harness) -> None:
+    """What is in a root file system comes out again as it went in."""
+    trees: dict[str, Files] = {
+        "letters of the world": {"gr\u00fc\u00df/\u4e16\u754c": b"1", "sp ace/new\nline": b"2"},
+        "long names": {f"{90 * 'a'}/{90 * 'b'}/{90 * 'c'}": b"1", 200 * "d": b"2"},
+        "modes": {f"m{mode:04o}": entry(mode=mode) for mode in (0, 0o111, 0o777, 0o1777, 0o6755)},
+        "directories without entries": {"a/b/c/d": b"1", "e": directory(0o700)},
+        "links of both kinds": {
+            "a": b"a",
+            "hard": entry(kind=tarfile.LNKTYPE, link="a"),
+            "soft": entry(kind=tarfile.SYMTYPE, link="/a", mode=0o777),
+            "round": entry(kind=tarfile.SYMTYPE, link="round", mode=0o777),
+        },
+        "sizes around a block": {f"f{n}": n * b"x" for n in (0, 1, 511, 512, 513, 10_000)},
+        "hidden files": {".hidden": b"1", "..two": b"2", "a/...": b"3", ".whatever": b"4"},
+    }
+    for title, files in trees.items():
+        with harness.case(title):
+            harness.import_("tree", layer(files), "app:1")
+            harness.layers("app:1")
+            harness.inspect("app:1", "size")
+
+
+def words(harness: Harness) -> None:
+    """Messages and instructions with all kinds of letters."""
+    root = layer(_ROOT)
+    for message in ("", " ", "two\nlines", "gr\u00fc\u00df \u4e16", '"quoted"', 300 * "x"):
+        with harness.case(f"the message {message[:20]!r}"):
+            harness.import_("root", root, "app:1", message=message)
+            harness.inspect("app:1", "comment")
+            harness.history("app:1")
+    for changes in (
+        ["LABEL a=\u4e16"],
+        ['LABEL "a b"="c d"'],
+        ["ENV A=gr\u00fc\u00df"],
+        ["ENV A='1' B=\"2\" C=\\3"],
+        ["ENTRYPOINT []"],
+        ["CMD []"],
+        ['CMD ["a", "b"]', "ENTRYPOINT c", "CMD d"],
+        ["EXPOSE 80", "EXPOSE 81/tcp", "EXPOSE 80/udp"],
+        ["VOLUME /a", 'VOLUME ["/b", "/c"]'],
+        ["USER a", "USER b"],
+        ["WORKDIR /a", "WORKDIR ../b", "WORKDIR c"],
+        ["ONBUILD RUN a", "ONBUILD COPY b c"],
+        ["HEALTHCHECK CMD a", "HEALTHCHECK NONE"],
+        ["ENV A=1", "LABEL b=$A", "WORKDIR /$A", "USER $A", "EXPOSE $A"],
+    ):
+        with harness.case(" then ".join(changes)):
+            harness.import_("root", root, "app:1", changes=changes)
+            harness.inspect("app:1", "config")
+
+
+def twice(harness: Harness) -> None:
+    """The same root file system, once more and under other names."""
+    root = layer(_ROOT)
+    with harness.case("under one name"):
+        harness.import_("first", root, "app:1")
+        harness.import_("second", root, "app:1", message="another")
+        harness.names()
+        harness.usage()
+        harness.rm("app:1")
+        harness.names()
+    with harness.case("under two names"):
+        harness.import_("first", root, "app:1")
+        harness.import_("second", root, "web:1", changes=["CMD x"])
+        harness.names()
+        harness.rm("app:1")
+        harness.rm("web:1")
+    with harness.case("without a name, then pruned"):
+        harness.import_("root", root)
+        harness.prune()
+        harness.names()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.oracle.harness import Harness
-from tests.oracle.inputs import idle_program, layer, tar
+from tests.oracle.inputs import docker_archive, idle_program, layer, tar
 
 
 def fields(harness: Harness) -> None:
@@ -104,3 +104,89 @@ def children(harness: Harness) -> None:
         harness.children(first.id)
         harness.children("app:1")
         harness.children("nothing")
+
+
+def sparse(harness: Harness) -> None:
+    """Images whose documents lack much, or have what only others write."""
+    for title, top in {
+        "no time": {"created": None},
+        "no config": {"config": None},
+        "a config that is null in places": {"config": {"Env": None, "Labels": None, "Cmd": None}},
+        "no system": {"os": None, "architecture": None},
+        "a container": {
+            "container": 64 * "c",
+            "container_config": {"Cmd": ["/bin/sh", "-c", "#(nop) CMD"], "Env": ["A=1"]},
+            "docker_version": "17.03",
+        },
+        "what nobody knows": {"x.unknown": {"a": 1}, "moby.buildkit.cache.v0": "x"},
+    }.items():
+        with harness.case(title):
+            made = harness.have_image("x", load=False, tags=["app:1"], top=top)
+            harness.load(title, docker_archive(made))
+            harness.inspect("app:1", "id", "created", "config", "os", "architecture", "author")
+            harness.history("app:1")
+            harness.listed({})
+
+
+def order(harness: Harness) -> None:
+    """In which order names, variables and labels are told."""
+    with harness.case("many names"):
+        tags = ["web:2", "app:2", "app:10", "app:1", "localhost:5000/app:1", "team/app:1"]
+        harness.have_image("x", tags=tags, Env=["Z=1", "A=2", "Z=3"], labels={"z": "1", "a": "2"})
+        harness.inspect("app:1", "repo_tags", "config")
+        harness.images()
+    with harness.case("digests of two repositories"):
+        made = harness.have_image("x", load=False)
+        for name in ("b", "a"):
+            harness.subject.pull(harness.have_pushed(name, "1", made))
+        harness.inspect(made.id, "repo_tags", "repo_digests")
+        harness.rm(f"{harness.repository('a')}:1")
+        harness.inspect(made.id, "repo_tags", "repo_digests")
+
+
+def steps(harness: Harness) -> None:
+    """Histories with odd steps."""
+    for title, made in {
+        "all empty above a layer": [
+            {"created_by": "ADD a", "layer": {"etc/a": b"a"}},
+            *({"created_by": f"ENV {n}", "empty_layer": True} for n in range(3)),
+        ],
+        "no words": [{"layer": {"etc/a": b"a"}}, {"empty_layer": True}],
+        "times of their own": [
+            {"created": "2020-01-01T00:00:00Z", "layer": {"etc/a": b"a"}},
+            {"created": "2024-02-29T12:34:56.789+02:00", "layer": {"etc/b": b"b"}},
+        ],
+        "two lines and a tab": [{"created_by": "RUN a \\\n\tb", "layer": {"etc/a": b"a"}}],
+        "letters of the world": [
+            {"created_by": "RUN gr\u00fc\u00df", "comment": "\u4e16", "layer": {"a": b""}}
+        ],
+    }.items():
+        with harness.case(title):
+            harness.have_image("x", tags=["app:1"], steps=made)
+            harness.history("app:1")
+
+
+def descent(harness: Harness) -> None:
+    """Children as they come and go."""
+    with harness.case("a child is removed"):
+        base = harness.have_image("base", tags=["base:1"])
+        harness.have_image("child", parent=base, tags=["app:1"])
+        harness.children("base:1")
+        harness.rm("app:1")
+        harness.children("base:1")
+    with harness.case("a commit is a child, an import is none"):
+        harness.have_image("base", tags=["base:1"])
+        harness.have_workspace("work", "base:1")
+        harness.subject.workspace_put("work", "/", tar({"etc/new": b"n"}))
+        harness.workspace_commit("work", "new:1")
+        harness.import_("root", layer({"etc/a": b"a"}), "root:1")
+        harness.children("base:1")
+        harness.inspect("root:1", "parent")
+        harness.inspect("new:1", "parent")
+    with harness.case("a squash is a child of what it is squashed onto"):
+        base = harness.have_image("base", tags=["base:1"])
+        harness.have_image("x", parent=base, tags=["app:1"])
+        harness.squash("app:1", "squashed:1", parent="base:1")
+        harness.children("base:1")
+        harness.children("app:1")
+        harness.inspect("squashed:1", "parent")

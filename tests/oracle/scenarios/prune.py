@@ -123,3 +123,103 @@ def label(harness: Harness) -> None:
         harness.have_image("other", tags=["other:1"])
         harness.prune({"label": ["a"], **_EVERYTHING})
         harness.names()
+
+
+def generations(harness: Harness) -> None:
+    """Lines of parents without names, of which the last has one or has none."""
+    for named in (False, True):
+        for filters in (None, _EVERYTHING):
+            with harness.case(f"the last is {'named' if named else 'nameless'}, {_title(filters)}"):
+                first = harness.have_image("first")
+                second = harness.have_image("second", parent=first)
+                tags = ["app:1"] if named else ()
+                harness.have_image("third", parent=second, tags=tags)
+                harness.prune(filters)
+                harness.names()
+    with harness.case("a workspace in the middle"):
+        first = harness.have_image("first")
+        second = harness.have_image("second", parent=first)
+        harness.have_image("third", parent=second)
+        harness.have_workspace("one", second.id)
+        harness.prune()
+        harness.names()
+    with harness.case("of two children one is named"):
+        base = harness.have_image("base")
+        harness.have_image("one", parent=base, tags=["one:1"])
+        harness.have_image("two", parent=base)
+        harness.prune()
+        harness.names()
+        harness.prune(_EVERYTHING)
+        harness.names()
+
+
+def shared(harness: Harness) -> None:
+    """What is reclaimed where layers are shared with what stays."""
+    files = [{"etc/a": 1000 * b"a"}, {"etc/b": 2000 * b"b"}]
+    with harness.case("all layers stay"):
+        harness.have_image("named", layers=files, tags=["app:1"])
+        harness.have_image("nameless", layers=files, labels={"a": "1"})
+        harness.prune()
+        harness.usage()
+    with harness.case("the upper layer goes"):
+        harness.have_image("named", layers=files[:1], tags=["app:1"])
+        harness.have_image("nameless", layers=files)
+        harness.prune()
+        harness.usage()
+    with harness.case("all go, and each layer counts once"):
+        harness.have_image("one", layers=files)
+        harness.have_image("two", layers=files, labels={"a": "1"})
+        harness.prune()
+        harness.usage()
+
+
+def moments(harness: Harness) -> None:
+    """Every way to write a moment; the images are of the first days of three months."""
+    for moment in (
+        "2024-02-01T00:00",
+        "2024-02-01T00",
+        "2024-02-01T01:00:00+01:00",
+        "2024-02-01T01:00:01+01:00",
+        "2024-01-31T23:00:00-01:00",
+        "2024-02-01T00:00:00.5Z",
+        "2024-02-01Z",
+        "2024-02",
+        "2024",
+        "1706745599",
+        "1706745600.5",
+        "1h30m",
+        "1.5h",
+        "90m",
+        "-1h",
+        "1d",
+        "10",
+        "",
+        "h",
+        "24 h",
+    ):
+        with harness.case(f"until {moment!r}"):
+            for month in (1, 2, 3):
+                harness.have_image(f"m{month}", created=f"2024-0{month}-01T00:00:00Z")
+            harness.prune({"until": [moment]})
+            harness.names()
+
+
+def label_values(harness: Harness) -> None:
+    """Labels with empty values, equals signs and spaces."""
+    for filters in (
+        {"label": ["a="]},
+        {"label": ["a=b=c"]},
+        {"label": ["a=two words"]},
+        {"label": ["=1"]},
+        {"label": [""]},
+        {"label!": ["a="]},
+        {"label!": ["nothing"]},
+        {"label!": ["a=1", "a=b=c"]},
+        {"label": ["a"], "label!": ["a=1"]},
+    ):
+        with harness.case(_title(filters)):
+            for name, value in {"e": "", "x": "b=c", "w": "two words", "o": "1"}.items():
+                harness.have_image(name, labels={"a": value})
+            harness.have_image("none")
+            harness.prune(filters)
+            harness.names()

@@ -108,3 +108,58 @@ def wrong(harness: Harness) -> None:
         harness.pull(f"{repository}@sha256:12")
         harness.pull(f"{repository}:1", platform="nonsense/nonsense/nonsense/nonsense")
         harness.names()
+
+
+def again(harness: Harness) -> None:
+    """What was removed or renamed here is pulled again."""
+    with harness.case("after its name went"):
+        made = harness.have_image("x", load=False)
+        name = harness.have_pushed("app", "1", made)
+        harness.subject.pull(name)
+        harness.subject.tag(name, "mine:1")
+        harness.rm(name)
+        harness.names()
+        harness.pull(name)
+        harness.names()
+    with harness.case("after all of it went"):
+        made = harness.have_image("x", load=False)
+        name = harness.have_pushed("app", "1", made)
+        harness.subject.pull(name)
+        harness.subject.rm(made.id, force=True)
+        harness.pull(name)
+        harness.names()
+    with harness.case("two tags of one image"):
+        made = harness.have_image("x", load=False)
+        names = [harness.have_pushed("app", tag, made) for tag in ("1", "2")]
+        for name in (*names, *names):
+            harness.pull(name)
+        harness.names()
+    with harness.case("two images on one base"):
+        base = harness.have_image("base", load=False)
+        for number in (1, 2):
+            made = image(f"n{number}", base=base)
+            harness.know(f"n{number}", made)
+            harness.pull(harness.have_pushed("app", str(number), made))
+        harness.names()
+        harness.rm(f"{harness.repository('app')}:1")
+
+
+def moved(harness: Harness) -> None:
+    """Tags that go from image to image at the registry, and back."""
+    with harness.case("there and back"):
+        one = harness.have_image("one", load=False)
+        two = harness.have_image("two", load=False)
+        for made in (one, two, one):
+            name = harness.have_pushed("app", "1", made)
+            harness.pull(name)
+            harness.names()
+        harness.prune()
+        harness.names()
+    with harness.case("onto a name that was given here"):
+        harness.have_image("mine", tags=["app:1"])
+        theirs = harness.have_image("theirs", load=False)
+        name = harness.have_pushed("app", "1", theirs)
+        harness.subject.tag("app:1", name)
+        harness.names()
+        harness.pull(name)
+        harness.names()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.oracle.harness import Harness
 from tests.oracle.index import SearchIndex
+from tests.support.images import AMD64
+from transship.store.oci.platform import Platform
 
 
 def _found(name: str, stars: int, *, official: bool, automated: bool) -> dict[str, object]:
@@ -78,3 +82,20 @@ def inspect(harness: Harness) -> None:
         top = {"architecture": "arm", "variant": "v7"}
         made = harness.have_image("x", load=False, top=top)
         harness.remote_inspect(harness.have_pushed("app", "1", made))
+
+
+def indexes(harness: Harness) -> None:
+    """What a registry says of an index, of its children, and of what they have become."""
+    with harness.case("an index and its children"):
+        here = harness.have_image("here", load=False)
+        there = harness.have_image("there", load=False, top={"architecture": "arm64"})
+        arm = Platform("linux", "arm64")
+        name = harness.have_pushed_index("app", "1", {AMD64: here, arm: there})
+        harness.remote_inspect(name)
+        for made in (here, there):
+            digest = replace(made.to_push(), platform=None).digest
+            harness.remote_inspect(f"{harness.repository('app')}@{digest}")
+    with harness.case("a tag that moves"):
+        for seed in ("one", "two"):
+            made = harness.have_image(seed, load=False)
+            harness.remote_inspect(harness.have_pushed("app", "1", made))

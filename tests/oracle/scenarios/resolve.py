@@ -117,3 +117,50 @@ def precedence(harness: Harness) -> None:
             f"{repository}@{x.id}",
         ):
             harness.inspect(ref, "id")
+
+
+def shortened(harness: Harness) -> None:
+    """Beginnings of IDs, for everything that takes an image."""
+    with harness.case("of each length"):
+        made = harness.have_image("x")
+        for length in (1, 2, 3, 6, 12, 13, 32, 63, 64):
+            harness.inspect(made.id[7 : 7 + length], "id")
+            harness.inspect(made.id[: 7 + length], "id")
+        harness.inspect(f"{made.id[7:70]}g", "id")
+        harness.inspect(f"sha256:{made.id[7:70]}g", "id")
+        harness.inspect("sha256:", "id")
+    with harness.case("for every verb"):
+        base = harness.have_image("base")
+        made = harness.have_image("x", parent=base)
+        short = made.id[7:19]
+        harness.history(short)
+        harness.children(base.id[7:19])
+        harness.save(short)
+        harness.tag(short, "app:1")
+        harness.squash(short, "squashed:1")
+        harness.workspace_create("work", short)
+        harness.workspace_commit("work", "new:1")
+        harness.rm(short)
+        harness.names()
+
+
+def repositories(harness: Harness) -> None:
+    """Names without a tag, where the repository has others only."""
+    with harness.case("no latest"):
+        harness.have_image("x", tags=["app:1", "team/app:2"])
+        for ref in ("app", "app:latest", "team/app", "team/app:latest"):
+            harness.inspect(ref, "id")
+            harness.history(ref)
+            harness.rm(ref)
+        harness.tag("app", "web:1")
+        harness.squash("app", "squashed:1")
+        harness.workspace_create("work", "app")
+        harness.names()
+    with harness.case("a digest of another repository"):
+        made = harness.have_image("x", load=False)
+        harness.subject.pull(harness.have_pushed("app", "1", made))
+        for name in ("other", "app"):
+            harness.inspect(f"{harness.repository(name)}@{made.to_push().digest}", "id")
+            harness.inspect(f"{harness.repository(name)}@sha256:{64 * '0'}", "id")
+        harness.rm(f"{harness.repository('other')}@{made.to_push().digest}")
+        harness.names()

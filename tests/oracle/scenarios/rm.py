@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.oracle.harness import Harness
-from tests.oracle.inputs import Made
+from tests.oracle.inputs import Made, image
 
 _NAMES: dict[str, Sequence[str]] = {
     "no name": (),
@@ -150,3 +150,110 @@ def wrong(harness: Harness) -> None:
         harness.subject.tag(made.id, "app:1")
         harness.rm(made.id[7:15])
         harness.names()
+
+
+def again(harness: Harness) -> None:
+    """One name after the other, and what is gone already."""
+    with harness.case("each of three names"):
+        harness.have_image("x", tags=["app:1", "app:2", "web:1"])
+        for name in ("app:1", "app:1", "web:1", "app:2", "app:2"):
+            harness.rm(name)
+            harness.names()
+    with harness.case("by ID, then by name"):
+        made = harness.have_image("x", tags=["app:1", "app:2"])
+        harness.rm(made.id)
+        harness.rm("app:1", force=True)
+        harness.rm(made.id, force=True)
+        harness.names()
+    with harness.case("a name that was moved"):
+        old = harness.have_image("old", tags=["app:1"])
+        harness.have_image("new", tags=["app:2"])
+        harness.subject.tag("app:2", "app:1")
+        harness.rm("app:1")
+        harness.rm(old.id)
+        harness.names()
+
+
+def layers(harness: Harness) -> None:
+    """Which layers go with an image, from the top down."""
+    with harness.case("three images on one base"):
+        base = harness.have_image("base", tags=["base:1"])
+        one = image("one", base=base, tags=["one:1"])
+        two = image("two", base=one, tags=["two:1"])
+        for name, made in (("one", one), ("two", two)):
+            harness.know(name, made)
+            harness.have_loaded(made)
+        for name in ("one:1", "base:1", "two:1"):
+            harness.rm(name)
+    with harness.case("the same layers under another config"):
+        files = [{"etc/a": b"a"}, {"etc/b": b"b"}]
+        harness.have_image("one", layers=files, tags=["one:1"])
+        harness.have_image("two", layers=files, tags=["two:1"], labels={"a": "1"})
+        harness.rm("one:1")
+        harness.rm("two:1")
+    with harness.case("a layer twice in an image"):
+        same = {"etc/same": b"same"}
+        harness.have_image("x", layers=[same, {"etc/a": b"a"}, same], tags=["app:1"])
+        harness.rm("app:1")
+    with harness.case("the first layer of another image is its third"):
+        files = [{f"etc/{n}": b"1"} for n in "abc"]
+        harness.have_image("long", layers=files, tags=["long:1"])
+        harness.have_image("short", layers=files[2:], tags=["short:1"])
+        harness.rm("long:1")
+        harness.rm("short:1")
+
+
+def generations(harness: Harness) -> None:
+    """A line of parents of which some have names, children or workspaces."""
+    for named in ((), ("second",), ("first", "third")):
+        for noprune in (False, True):
+            title = f"{' and '.join(named) or 'none'} named, {'--no-prune' if noprune else 'prune'}"
+            with harness.case(title):
+                below = None
+                for name in ("first", "second", "third"):
+                    tags = [f"{name}:1"] if name in named else ()
+                    below = harness.have_image(name, parent=below, tags=tags)
+                harness.have_image("last", parent=below, tags=["app:1"])
+                harness.rm("app:1", noprune=noprune)
+                harness.names()
+    with harness.case("a parent by ID, then by force"):
+        base = harness.have_image("base")
+        harness.have_image("child", parent=base, tags=["app:1"])
+        harness.rm(base.id)
+        harness.rm(base.id, force=True)
+        harness.rm("app:1")
+        harness.rm(base.id)
+        harness.names()
+    with harness.case("two children, one after the other"):
+        base = harness.have_image("base")
+        harness.have_image("one", parent=base, tags=["one:1"])
+        harness.have_image("two", parent=base, tags=["two:1"])
+        harness.rm("one:1")
+        harness.rm("two:1")
+        harness.names()
+
+
+def with_both(harness: Harness) -> None:
+    """An image with a child and a workspace, or an idle and a busy workspace."""
+    for force in (False, True):
+        how = "by force" if force else "without force"
+        with harness.case(f"a child and an idle workspace, {how}"):
+            made = harness.have_image("x", tags=["app:1"])
+            harness.have_image("child", parent=made, tags=["child:1"])
+            harness.have_workspace("idle-one", made.id)
+            harness.rm("app:1", force=force)
+            harness.rm(made.id, force=force)
+            harness.names()
+        with harness.case(f"two names and an idle workspace over one, {how}"):
+            made = harness.have_image("x", tags=["app:1", "web:1"])
+            harness.have_workspace("idle-one", "app:1")
+            harness.rm("web:1", force=force)
+            harness.rm("app:1", force=force)
+            harness.names()
+        with harness.case(f"a workspace over the child, {how}"):
+            made = harness.have_image("x", tags=["app:1"])
+            child = harness.have_image("child", parent=made, tags=["child:1"])
+            harness.have_workspace("idle-one", child.id)
+            harness.rm("app:1", force=force)
+            harness.rm("child:1", force=force)
+            harness.names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.oracle.harness import Harness
-from tests.oracle.inputs import docker_archive, layer
+from tests.oracle.inputs import docker_archive, idle_program, image, layer, tar
 
 
 def names(harness: Harness) -> None:
@@ -106,3 +106,69 @@ def again(harness: Harness) -> None:
         harness.load("no layer", docker_archive(made))
         harness.names()
         harness.save("app:1")
+
+
+def together(harness: Harness) -> None:
+    """Several images in an archive, and all of them back again."""
+    with harness.case("shared layers"):
+        base = harness.have_image("base", tags=["base:1"])
+        one = image("one", base=base, tags=["one:1", "one:2"])
+        two = image("two", base=base, tags=["two:1"])
+        for name, made in (("one", one), ("two", two)):
+            harness.know(name, made)
+            harness.have_loaded(made)
+        archive = harness.save("one", "two:1", base.id)
+        assert archive is not None
+        for name in ("one:1", "one:2", "two:1", "base:1"):
+            harness.subject.rm(name)
+        harness.load("what was saved", archive)
+        harness.names()
+        harness.layers("one:2")
+    with harness.case("a line of parents"):
+        first = harness.have_image("first")
+        second = harness.have_image("second", parent=first)
+        harness.have_image("third", parent=second, tags=["app:1"])
+        archive = harness.save("app:1", second.id, first.id)
+        assert archive is not None
+        harness.rm("app:1")
+        harness.names()
+        harness.load("what was saved", archive)
+        harness.inspect("app:1", "parent")
+        harness.inspect(second.id, "parent")
+        harness.names()
+    with harness.case("without the parent in the middle"):
+        first = harness.have_image("first", tags=["first:1"])
+        second = harness.have_image("second", parent=first)
+        harness.have_image("third", parent=second, tags=["app:1"])
+        archive = harness.save("app:1", "first:1")
+        assert archive is not None
+        harness.rm("app:1")
+        harness.rm("first:1")
+        harness.load("what was saved", archive)
+        harness.inspect("app:1", "parent")
+        harness.names()
+
+
+def made(harness: Harness) -> None:
+    """What was made here is saved and loaded as it was."""
+    with harness.case("imported, tagged, committed, squashed"):
+        root = layer({"etc/a": b"a", "bin/idle": idle_program()})
+        harness.import_("root", root, "root:1", changes=['CMD ["/bin/idle"]'])
+        harness.have_workspace("work", "root:1")
+        harness.subject.workspace_put("work", "/", tar({"etc/b": b"b"}))
+        harness.workspace_commit("work", "new:1", message="said")
+        harness.squash("new:1", "squashed:1")
+        for name in ("root", "new", "squashed"):
+            archive = harness.save(f"{name}:1")
+            assert archive is not None
+            harness.load("what was saved", archive)
+            harness.inspect(f"{name}:1", "id", "comment", "root_fs")
+        harness.names()
+    with harness.case("names that moved meanwhile"):
+        harness.have_image("old", tags=["app:1", "app:2"])
+        archive = harness.save("app")
+        assert archive is not None
+        harness.have_image("new", tags=["app:2"])
+        harness.names()
+        harness.load("what was saved", archive)
+        harness.names()

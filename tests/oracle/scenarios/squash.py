@@ -151,3 +151,82 @@ def whole(harness: Harness) -> None:
         harness.squash("app:1", "squashed:1")
         harness.history("squashed:1")
         harness.layers("squashed:1")
+
+
+def names(harness: Harness) -> None:
+    """What is squashed, onto what, and what it is called then."""
+    with harness.case("forms"):
+        base = _base(harness)
+        made = harness.have_image("x", parent=base, tags=["app:1"], labels={"a": "1"})
+        harness.have_image("old", tags=["taken:1"])
+        harness.listen()
+        for ref, target, parent in (
+            (made.id, "by-id:1", None),
+            (made.id[7:19], "by-short-id:1", base.id[7:19]),
+            ("app:1", "no-tag", None),
+            ("app:1", "team/app:2", None),
+            ("app:1", "taken:1", None),
+            ("nothing", "x:1", None),
+            ("app:1", "x:1", "nothing"),
+            ("app", "x:1", None),
+        ):
+            harness.squash(ref, target, parent=parent)
+        harness.names()
+
+
+def repeated(harness: Harness) -> None:
+    """Squashed images are squashed again."""
+    with harness.case("a squash of a squash"):
+        _base(harness)
+        base = harness.have_image("lower", tags=["lower:1"], layers=[{"etc/a": b"a"}])
+        harness.have_image(
+            "x", base=base, tags=["app:1"], layers=[{"etc/b": b"b"}, {"etc/.wh.a": b""}]
+        )
+        harness.squash("app:1", "squashed:1", parent="lower:1")
+        harness.squash("squashed:1", "again:1")
+        harness.layers("again:1")
+        harness.history("again:1")
+        harness.squash("again:1", "once-more:1")
+        harness.layers("once-more:1")
+    with harness.case("nothing is left"):
+        harness.have_image(
+            "x", tags=["app:1"], layers=[{"a": b"a"}, {".wh.a": b""}], labels={"a": "1"}
+        )
+        harness.squash("app:1", "squashed:1")
+        harness.layers("squashed:1")
+        harness.inspect("squashed:1", "config", "size")
+
+
+def configs(harness: Harness) -> None:
+    """What of a config a squash keeps."""
+    with harness.case("every field"):
+        harness.have_image(
+            "x",
+            tags=["app:1"],
+            layers=[{"etc/a": b"a"}, {"etc/b": b"b"}],
+            labels={"a": "1"},
+            User="1",
+            Env=["A=1"],
+            Entrypoint=["/bin/idle"],
+            WorkingDir="/srv",
+            ExposedPorts={"80/tcp": {}},
+            Volumes={"/data": {}},
+            StopSignal="SIGINT",
+            Shell=["/bin/idle", "-c"],
+            OnBuild=["RUN x"],
+            top={"author": "Ann", "comment": "said", "variant": "v8", "architecture": "arm64"},
+        )
+        harness.squash("app:1", "squashed:1")
+        harness.inspect("squashed:1")
+    with harness.case("steps without layers"):
+        harness.have_image(
+            "x",
+            tags=["app:1"],
+            steps=[
+                {"created_by": "one", "layer": {"etc/a": b"a"}},
+                {"created_by": "two", "empty_layer": True},
+                {"created_by": "three", "empty_layer": True, "comment": "said"},
+            ],
+        )
+        harness.squash("app:1", "squashed:1")
+        harness.history("squashed:1")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from typing import Any
 
 from tests.oracle.harness import Harness
-from tests.oracle.inputs import PROGRAM, Files, directory, idle_program, tar
+from tests.oracle.inputs import PROGRAM, Files, directory, entry, idle_program, tar
 from tests.oracle.instructions import INSTRUCTIONS
 
 _EVERY_FIELD: dict[str, Any] = {
@@ -230,3 +231,131 @@ def use(harness: Harness) -> None:
         harness.workspace_diff("work")
         harness.workspace_commit("work", "new:1")
         harness.layers("new:1")
+
+
+def files(harness: Harness) -> None:
+    """Files are put, replaced and taken out, through links and with slashes."""
+    with harness.case("paths with slashes and links"):
+        harness.have_image(
+            "x",
+            tags=["app:1"],
+            layers=[
+                {
+                    PROGRAM: idle_program(),
+                    "d": directory(),
+                    "d/real": directory(),
+                    "d/real/f": b"x",
+                    "d/file": b"1",
+                    "d/l": entry(kind=tarfile.SYMTYPE, link="real", mode=0o777),
+                    "d/fl": entry(kind=tarfile.SYMTYPE, link="file", mode=0o777),
+                    "d/broken": entry(kind=tarfile.SYMTYPE, link="nowhere", mode=0o777),
+                }
+            ],
+        )
+        harness.have_workspace("work", "app:1")
+        for path in (
+            "/d/real", "/d/real/", "/d/real/.", "/d/l", "/d/l/", "/d/l/f", "/d/file", "/d/fl",
+            "/d/broken", "/d/real/f", "/d/./real", "//d//real", "/d/l/../file",
+        ):  # fmt: skip
+            harness.workspace_get("work", path)
+    with harness.case("put through a link"):
+        harness.have_image(
+            "x",
+            tags=["app:1"],
+            layers=[
+                {
+                    PROGRAM: idle_program(),
+                    "real": directory(),
+                    "real/a": b"a",
+                    "link": entry(kind=tarfile.SYMTYPE, link="real", mode=0o777),
+                }
+            ],
+        )
+        harness.have_workspace("work", "app:1")
+        harness.workspace_put("work", "/link", "a tar", tar({"b": b"b"}))
+        harness.workspace_put("work", "/link/a", "a tar", tar({"b": b"b"}))
+        harness.workspace_diff("work")
+        harness.workspace_get("work", "/real")
+
+
+def replaced(harness: Harness) -> None:
+    """Files that become directories, and the other way round, and what is put twice."""
+    for title, below, above in (
+        ("a file by a file", {"a": b"1"}, {"a": b"2"}),
+        ("a file by a link", {"a": b"1"}, {"a": entry(kind=tarfile.SYMTYPE, link="b", mode=0o777)}),
+        ("a link by a file", {"a": entry(kind=tarfile.SYMTYPE, link="b", mode=0o777)}, {"a": b"1"}),
+        ("a directory by its like", {"a": directory(), "a/b": b"1"}, {"a": directory(0o700)}),
+        ("more below a directory", {"a": directory(), "a/b": b"1"}, {"a/c": b"2"}),
+        ("a mode alone", {"a": b"1"}, {"a": entry(mode=0o600)}),
+    ):
+        with harness.case(title):
+            layers = [{PROGRAM: idle_program(), **below}]
+            harness.have_image("x", tags=["app:1"], layers=layers)
+            harness.have_workspace("work", "app:1")
+            harness.workspace_put("work", "/", "above", tar(above))
+            harness.workspace_diff("work")
+            harness.workspace_commit("work", "new:1")
+            harness.layers("new:1")
+    with harness.case("a file put twice"):
+        harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        for content in (b"1", b"22"):
+            harness.workspace_put("work", "/", "a file", tar({"etc/a": content}))
+        harness.workspace_diff("work")
+        harness.workspace_commit("work", "new:1")
+        harness.layers("new:1")
+
+
+def words(harness: Harness) -> None:
+    """Authors, messages and names of what is committed."""
+    for author, message in (
+        ("Ann <ann@example.test>", ""),
+        ("", "two\nlines"),
+        ("gr\u00fc\u00df", "\u4e16\u754c"),
+        (" ", " "),
+        (200 * "a", 500 * "m"),
+    ):
+        with harness.case(f"{author[:12]!r} says {message[:12]!r}"):
+            harness.have_image("x", tags=["app:1"])
+            harness.have_workspace("work", "app:1")
+            harness.workspace_commit("work", "new:1", author=author, message=message)
+            harness.inspect("new:1", "author", "comment")
+            harness.history("new:1")
+    with harness.case("names"):
+        harness.have_image("x", tags=["app:1", "taken:1"])
+        harness.have_workspace("work", "app:1")
+        for name in ("new", "team/new:1", "localhost:5000/new:1", "taken:1", "New:1", "new:-", ""):
+            harness.workspace_commit("work", name)
+        harness.names()
+
+
+def stacked(harness: Harness) -> None:
+    """Workspaces over images that are made of workspaces."""
+    with harness.case("three, one on the other"):
+        harness.have_image("x", tags=["new:0"])
+        for number in (1, 2, 3):
+            harness.have_workspace(f"work-{number}", f"new:{number - 1}")
+            files = {f"etc/{number}": b"n", "etc/same": str(number).encode()}
+            harness.subject.workspace_put(f"work-{number}", "/", tar(files))
+            harness.subject.workspace_commit(f"work-{number}", f"new:{number}")
+            harness.know_made(f"new-{number}", f"new:{number}")
+        harness.history("new:3")
+        harness.layers("new:3")
+        harness.rm("new:1")
+        harness.rm("new:3")
+        harness.names()
+        for number in (3, 2, 1):
+            harness.subject.workspace_rm(f"work-{number}")
+        harness.prune({"dangling": ["false"]})
+        harness.names()
+    with harness.case("its image loses its name"):
+        made = harness.have_image("x", tags=["app:1"])
+        harness.have_workspace("work", "app:1")
+        harness.rm("app:1")
+        harness.rm("app:1", force=True)
+        harness.names()
+        harness.subject.workspace_put("work", "/", tar({"etc/new": b"n"}))
+        harness.workspace_commit("work", "new:1")
+        harness.inspect("new:1", "parent")
+        harness.rm(made.id, force=True)
+        harness.names()
