@@ -12,14 +12,16 @@ import pytest
 from tests.oracle.scenario import all_scenarios
 
 ROOT = Path(__file__).parents[2]
-HEADER = "| Docker | here | how to call it | what differs on purpose | shown by |"
+HEADER = "| Docker | is | here | how to call it | what differs on purpose | shown by |"
+VERDICTS = {"same", "better", "no counterpart"}
 
 # What daemon/images of Docker 20.10 exports, and the fields of what it is made from.
 TYPES = (
-    "NewImageService ContainerStore DistributionMetadataStore EventsService ImageStore LayerStores "
+    "NewImageService ImageService ImageServiceConfig ContainerStore DistributionMetadataStore "
+    "EventsService ImageStore LayerStores "
     "MaxConcurrentDownloads MaxConcurrentUploads MaxDownloadAttempts ReferenceStore "
     "RegistryService TrustKey ContentStore Leases ContentNamespace DistributionServices "
-    "V2MetadataService ErrImageDoesNotExist"
+    "DownloadManager LayerStore V2MetadataService ErrImageDoesNotExist"
 )
 METHODS = (
     "GetImage PullImage PushImage ImportImage LoadImage ExportImage SquashImage ImageDelete "
@@ -36,6 +38,7 @@ class Row(NamedTuple):
     """A line of the table."""
 
     names: list[str]
+    verdict: str
     here: str
     call: str
     differs: str
@@ -47,10 +50,10 @@ def rows() -> list[Row]:
     table = text.partition(HEADER + "\n")[2].partition("\n\n")[0]
     found = []
     for line in table.splitlines()[1:]:
-        docker, here, call, differs, shown_by = (
+        docker, verdict, here, call, differs, shown_by = (
             cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]
         )
-        found.append(Row(quoted(docker), here, call, differs, quoted(shown_by)))
+        found.append(Row(quoted(docker), verdict, here, call, differs, quoted(shown_by)))
     return found
 
 
@@ -74,6 +77,9 @@ def test_each_row_is_shown_by_something_or_has_a_reason(row: Row) -> None:
             assert (ROOT / what).exists(), what
         else:
             assert any(fnmatchcase(name, what) for name in scenarios), what
+    assert row.verdict in VERDICTS
+    assert (row.verdict == "no counterpart") == (row.here == "omitted")
+    assert row.differs or row.verdict == "same"
     assert row.shown_by or (row.here == "omitted" and row.differs)
 
 

@@ -24,6 +24,7 @@ from transship.store.layers.codecs.formats import open_reader
 from transship.store.oci import mediatypes
 from transship.store.oci.digest import Digest
 from transship.store.oci.manifest import Manifest, parse_manifest
+from transship.store.workspaces.workspaces import create
 
 __all__ = ["harness", "local"]
 
@@ -224,3 +225,15 @@ def _with_plain_layers(image: Image) -> Image:
     parsed = parse_manifest(json.dumps(document).encode())
     assert isinstance(parsed, Manifest)
     return Image(parsed, blobs, image.diff_ids)
+
+
+def test_what_is_made_on_top_of_a_loaded_image_is_compressed_too(taking: Local) -> None:
+    """A commit takes over the layers of its base as they are."""
+    taking.result(taking.send(plain(APP), kind="load"))
+    with taking.catalog.write() as connection:
+        host = taking.shelves.host
+        create(connection, HOUSE, "work", "to.test/app:1", busy=False, now=1.0, host=host)
+    taking.result(taking.submit(kind="commit", workspace="work", reference="to.test/app:2"))
+    push(taking, "to.test/app:2")
+    types = [one["mediaType"] for one in sent(taking)["layers"]]
+    assert types == [mediatypes.DOCKER_LAYER_GZIP] * len(APP.diff_ids)
