@@ -8,8 +8,10 @@ import posixpath
 import tarfile
 from typing import Any
 
+from tests.oracle.inputs import MTIME
 from tests.oracle.subject import Json
 from transship.store.oci.digest import Digest
+from transship.store.oci.timestamps import rfc3339
 
 _KINDS = {
     tarfile.REGTYPE: "file",
@@ -50,7 +52,10 @@ def layers_of(archive: bytes) -> list[list[str]]:
 
 
 def entries_of(tar: bytes) -> list[str]:
-    """A line an entry: what it is, mode, owner, size, path; in the order of the tar."""
+    """A line an entry: what it is, mode, owner, size, path; in the order of the tar.
+
+    Its time is told where that is not the one that all files of scenarios have.
+    """
     if not tar:
         return []
     with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
@@ -67,7 +72,8 @@ def _line(info: tarfile.TarInfo) -> str:
     mode = f"{info.mode & 0o7777:04o}"
     link = ["->", info.linkname] if info.linkname else []
     owner = f"{info.uid}:{info.gid}"
-    parts = [_KINDS[info.type], mode, owner, str(info.size), info.name, *link, *attributes]
+    time = [] if info.mtime == MTIME else ["at", rfc3339(int(info.mtime))]
+    parts = [_KINDS[info.type], mode, owner, str(info.size), info.name, *link, *attributes, *time]
     return " ".join(parts)
 
 

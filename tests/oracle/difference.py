@@ -115,6 +115,17 @@ def named_only(answer: Json) -> Json:
     return [line for line in unnamed_empty(answer) if len(line) > 1]
 
 
+def without_own_times(answer: Json) -> Json:
+    """Leave the time out of directories and removals where it is the clock's, or 1970's."""
+    if isinstance(answer, list):
+        return [without_own_times(item) for item in answer]
+    if isinstance(answer, str) and (
+        answer.startswith("directory ") or "/.wh." in answer or " .wh." in answer
+    ):
+        return answer.removesuffix(" at <now>").removesuffix(" at 1970-01-01T00:00:00Z")
+    return answer
+
+
 def layers_sorted(answer: Json) -> Json:
     """Disregard the order of the entries in each layer."""
     return [sorted(layer) for layer in answer]

@@ -121,7 +121,7 @@ def together(harness: Harness) -> None:
         assert archive is not None
         for name in ("one:1", "one:2", "two:1", "base:1"):
             harness.subject.rm(name)
-        harness.load("what was saved", archive)
+        harness.subject.load(archive)  # Docker tells of them in the order of a map
         harness.names()
         harness.layers("one:2")
     with harness.case("a line of parents"):
@@ -132,7 +132,7 @@ def together(harness: Harness) -> None:
         assert archive is not None
         harness.rm("app:1")
         harness.names()
-        harness.load("what was saved", archive)
+        harness.subject.load(archive)  # Docker tells of them in the order of a map
         harness.inspect("app:1", "parent")
         harness.inspect(second.id, "parent")
         harness.names()
@@ -144,7 +144,7 @@ def together(harness: Harness) -> None:
         assert archive is not None
         harness.rm("app:1")
         harness.rm("first:1")
-        harness.load("what was saved", archive)
+        harness.subject.load(archive)  # Docker tells of them in the order of a map
         harness.inspect("app:1", "parent")
         harness.names()
 
