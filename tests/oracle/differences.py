@@ -443,8 +443,8 @@ DIFFERENCES: Sequence[Difference] = (
         tag="trade",
         reason="a squash onto a parent names each path that went",
         change=replacing(
-            '"file 0755 0:0 0 srv/.wh..wh..opq"',
-            '"file 0000 0:0 0 srv/.wh.one", "file 0000 0:0 0 srv/.wh.sub"',
+            "file 0755 0:0 0 srv/.wh..wh..opq",
+            'file 0000 0:0 0 srv/.wh.one", "file 0000 0:0 0 srv/.wh.sub',
         ),
         scenario="squash_onto_parent",
         case="one layer: *",
