@@ -52,6 +52,7 @@ class TransshipSubject(Subject):
             base_url=f"{url}/api/v1", headers=bearer(home), timeout=60, trust_env=False
         )
         self._workspaces: set[str] = set()
+        self._left_over = True  # blobs that no image needs, of another case
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +68,7 @@ class TransshipSubject(Subject):
             for image in images:
                 if image["id"] not in parents:
                     self.rm(image["id"], force=True)
-        self._job({"kind": "gc"})
+        self._left_over = True
 
     # --- look
 
@@ -216,6 +217,9 @@ class TransshipSubject(Subject):
     # --- registries
 
     def pull(self, ref: str, *, all_tags: bool = False, platform: str | None = None) -> Json:
+        if self._left_over:  # a blob that is there still need not be pulled
+            self._job({"kind": "gc"})
+            self._left_over = False
         spec: dict[str, Any] = {"kind": "pull", "reference": ref, "all_tags": all_tags or None}
         if platform is not None:
             spec["platforms"] = [platform]
