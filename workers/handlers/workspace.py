@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from transship.store.catalog.content import workspaces
 from transship.store.catalog.scheduling import jobs
 from transship.store.catalog.scheduling.jobs import JobLease
@@ -71,7 +68,7 @@ def _create(spec: WorkspaceSpec, lease: JobLease, context: WorkerContext) -> Don
             platform=_platform(spec),
             now=context.now(),
         )
-        result: Mapping[str, Any] = {
+        result = {
             "workspace": made.name,
             "reference": made.reference,
             "base": made.base,
@@ -79,7 +76,7 @@ def _create(spec: WorkspaceSpec, lease: JobLease, context: WorkerContext) -> Don
         }
         lease.learn(created=result)
         jobs.save(connection, lease)
-    return Done(dict(result))
+    return Done(result)
 
 
 def _platform(spec: WorkspaceSpec) -> Platform | None:

@@ -6,8 +6,6 @@ or on top of one. What came from a registry, and what OCI's media types describe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from transship.store.archives.manifests import with_compressed_layers
 from transship.store.catalog.content import blobs, layers, references
 from transship.store.catalog.content.layers import Pair
@@ -121,7 +119,7 @@ def _keep(
 ) -> None:
     """Hold the image beside the one that it stands for, under the same ID."""
     local_image.keep_documents([new.raw], lease, context)
-    pairs: Sequence[Pair] = [Pair(str(digest), str(plain)) for plain, (digest, _) in others.items()]
+    pairs = [Pair(str(digest), str(plain)) for plain, (digest, _) in others.items()]
     image = made([new], context.content, verified=pairs)
     with context.catalog.write() as connection:
         publish(connection, lease.tenant, image, holder=lease.id, seq=lease.seq, now=context.now())
