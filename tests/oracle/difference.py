@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from tests.oracle.subject import Json
-
-
-def same(answer: Json) -> Json:
-    """Leave an answer as it is."""
-    return answer
+from tests.oracle.subject import Json, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +20,6 @@ class Difference:
             and no daemon; trade: something is given up for what *reason* says.
         reason: Why, in one sentence.
         change: Turns Docker's answer into the one that is wanted.
-        ours: Turns Transship's answer likewise, where the two cannot be compared as they are.
         scenario, case, do: Which steps it concerns; `*` stands for anything.
         after: The step before, where the same is asked several times in a case.
     """
@@ -33,7 +27,6 @@ class Difference:
     tag: Literal["better", "forced", "trade"]
     reason: str
     change: Callable[[Json], Json]
-    ours: Callable[[Json], Json] = same
     scenario: str = "*"
     case: str = "*"
     do: str = "*"
@@ -54,9 +47,17 @@ class Difference:
         return all(wanted == "*" or fnmatchcase(text, wanted) for text, wanted in pairs)
 
 
+_NOW = " at <now>"
+
+
 def instead(answer: Json) -> Callable[[Json], Json]:
     """Want this answer, whatever Docker's was."""
     return lambda _: answer
+
+
+def refusal(kind: Kind, says: str) -> Callable[[Json], Json]:
+    """Want this refusal, in these words."""
+    return instead({"refused": kind, "says": says})
 
 
 def without(*keys: str) -> Callable[[Json], Json]:
@@ -115,17 +116,29 @@ def named_only(answer: Json) -> Json:
     return [line for line in unnamed_empty(answer) if len(line) > 1]
 
 
-def without_own_times(answer: Json) -> Json:
-    """Leave the time out of directories and removals where it is the clock's, or 1970's."""
-    if isinstance(answer, list):
-        return [without_own_times(item) for item in answer]
-    if isinstance(answer, str) and (
-        answer.startswith("directory ") or "/.wh." in answer or " .wh." in answer
-    ):
-        return answer.removesuffix(" at <now>").removesuffix(" at 1970-01-01T00:00:00Z")
-    return answer
+def timed(what: Literal["directory", "removal"], time: str | None) -> Callable[[Json], Json]:
+    """In layers, want *time* where Docker has the clock's; None is the one that all files have."""
+
+    def change(answer: Json) -> Json:
+        if isinstance(answer, list):
+            return [change(item) for item in answer]
+        if isinstance(answer, str) and answer.endswith(_NOW) and _kind(answer) == what:
+            return answer.removesuffix(_NOW) + (f" at {time}" if time else "")
+        return answer
+
+    return change
 
 
-def layers_sorted(answer: Json) -> Json:
-    """Disregard the order of the entries in each layer."""
-    return [sorted(layer) for layer in answer]
+def _kind(line: str) -> str:
+    removal = "/.wh." in line or " .wh." in line
+    return "removal" if removal else line.partition(" ")[0]
+
+
+def content_last(answer: Json) -> Json:
+    """In the uppermost layer, put files that have content, and links to files, behind all else."""
+    return [*answer[:-1], sorted(answer[-1], key=_has_content)]
+
+
+def _has_content(line: str) -> bool:
+    kind, _, _, size, _ = line.split(maxsplit=4)
+    return kind == "link" or (kind == "file" and size != "0")

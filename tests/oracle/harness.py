@@ -46,7 +46,7 @@ class Harness:
         self._registry = registry
         self._prefix = prefix
         self._labels = Labels()
-        self._measures = Measures(counts_blobs=subject.counts_blobs)
+        self._measures = Measures(subject)
         self._clock = ""
 
     @contextmanager
@@ -92,6 +92,7 @@ class Harness:
         view = self.subject.inspect(ref)
         self._labels.give(view["id"], f"image {name}")
         self._know_layers(name, view["root_fs"].get("layers", ()))
+        self._measures.know_held(view["id"])
         return str(view["id"])
 
     def _know_layers(self, name: str, diff_ids: Sequence[str]) -> None:
@@ -286,7 +287,7 @@ class Harness:
     def workspace_size(self, name: str) -> None:
         self._step(
             ["workspace size", name],
-            lambda: self._measures.workspace(self.subject.workspace_size(name)),
+            lambda: self._measures.workspace(name, self.subject.workspace_size(name)),
         )
 
     def workspace_commit(self, name: str, ref: str | None = None, **how: Any) -> None:

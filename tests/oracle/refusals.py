@@ -76,8 +76,6 @@ REFUSALS: Sequence[Entry] = (
         "invalid",
         r".+: a repository called like a digest's algorithm could not be told from a digest",
     ),
-    Entry(r"'scratch' is a reserved name", "invalid", r"reference: 'scratch' is a reserved name"),
-    Entry(r"open <staged>.+/outside: no such file or directory", "not-found", r"No such image: .+"),
     # --- who uses it
     Entry(
         r"conflict: .+ image is referenced in multiple repositories",

@@ -43,6 +43,14 @@ class Subject(ABC):
     def wipe(self) -> None:
         """Remove all images and workspaces."""
 
+    def blobs(self, id_: str) -> list[bytes]:
+        """Of a subject that counts blobs: the config of an image and its layers, as held."""
+        raise NotImplementedError
+
+    def workspace_blobs(self, name: str) -> tuple[list[bytes], list[bytes]]:
+        """Of a subject that counts blobs: the layers below a workspace, and its own."""
+        raise NotImplementedError
+
     # --- look
 
     @abstractmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -11,8 +12,9 @@ from tests.oracle.compare import disagreements
 from tests.oracle.difference import Difference, instead
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.labels import Labels
+from tests.oracle.measures import Size, turned
 from tests.oracle.records import DIRECTORY, recorded
-from tests.oracle.refusals import REFUSALS, Entry
+from tests.oracle.refusals import REFUSALS, Entry, agree
 from tests.oracle.scenario import all_scenarios
 
 HEX = "0123456789abcdef" * 4
@@ -22,6 +24,17 @@ def answers(*saw: Any) -> dict[str, Any]:
     """A record of one case, the steps of which are numbered."""
     steps = [{"do": f"step {number}", "saw": one} for number, one in enumerate(saw)]
     return {"about": "", "cases": [{"case": "one", "steps": steps}]}
+
+
+def refusals_of_docker(entry: Entry) -> Iterator[dict[str, Any]]:
+    """What Docker refused in the words that an entry is about."""
+    for scenario in all_scenarios():
+        for case in recorded(scenario)["cases"]:
+            for step in case["steps"]:
+                saw = step["saw"]
+                said = isinstance(saw, dict) and saw.get("says")
+                if said and re.fullmatch(entry.docker, said, re.DOTALL):
+                    yield saw
 
 
 def test_each_scenario_is_recorded_and_nothing_else() -> None:
@@ -36,6 +49,12 @@ def test_a_record_differs_from_run_to_run_in_nothing(scenario: str) -> None:
 
     assert labels.write(record) == record
     assert "/tmp/" not in str(record)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
+def test_each_difference_is_better_forced_or_a_trade(difference: Difference) -> None:
+    assert difference.tag in get_args(get_type_hints(Difference)["tag"])
+    assert str(difference).startswith(f"{difference.tag}: {difference.reason}")
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
@@ -84,13 +103,20 @@ def test_a_refusal_in_dockers_own_words_needs_no_entry() -> None:
 
 @pytest.mark.parametrize("entry", REFUSALS, ids=lambda entry: entry.docker[:60])
 def test_each_entry_is_about_a_refusal_of_docker(entry: Entry) -> None:
-    assert any(
-        re.fullmatch(entry.docker, step["saw"]["says"], re.DOTALL)
-        for scenario in all_scenarios()
-        for case in recorded(scenario)["cases"]
-        for step in case["steps"]
-        if isinstance(step["saw"], dict) and "says" in step["saw"]
-    )
+    assert any(refusals_of_docker(entry))
+
+
+@pytest.mark.parametrize("entry", REFUSALS, ids=lambda entry: entry.docker[:60])
+def test_no_entry_takes_words_that_tell_nothing(entry: Entry) -> None:
+    for docker in refusals_of_docker(entry):
+        for says in ("", "something is wrong", "app:1: something is wrong"):
+            assert agree(docker, {"refused": entry.kind, "says": says}, [entry]) is None
+
+
+def test_a_size_counts_as_dockers_only_where_it_is_right() -> None:
+    known = Size(docker=3, blob=10)
+
+    assert [turned(told, known) for told in (10, 11, 0)] == [3, 11, 0]
 
 
 def test_a_difference_is_wanted_where_it_belongs_and_only_there() -> None:

@@ -70,6 +70,25 @@ class TransshipSubject(Subject):
                     self.rm(image["id"], force=True)
         self._left_over = True
 
+    def blobs(self, id_: str) -> list[bytes]:
+        (held,) = (
+            image
+            for image in self._object("GET", f"/images/{id_}/inspect")["images"]
+            if image["image_id"] == id_
+        )
+        manifest = held["manifest"]
+        return [self._blob(part) for part in (manifest["config"], *manifest["layers"])]
+
+    def workspace_blobs(self, name: str) -> tuple[list[bytes], list[bytes]]:
+        view = self._object("GET", f"/workspaces/{_quoted(name)}")
+        own = [self._blob(layer) for layer in view["layers"]]
+        return self.blobs(view["image_id"])[1:], own
+
+    def _blob(self, described: Mapping[str, Any]) -> bytes:
+        """Content, read where the server has it: to ask for it would be an event."""
+        digest = Digest.parse(described["digest"])
+        return (self.home / "blobs" / digest.algorithm / digest.hex).read_bytes()
+
     # --- look
 
     def images(
